@@ -1,0 +1,2 @@
+// Package proxmox speaks the API of Proxmox VE, for containers (LXC).
+package proxmox
