@@ -1,0 +1,126 @@
+package proxmox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Options say how to reach a node of Proxmox VE.
+type Options struct {
+	// URL is https://HOST:8006. Default port 8006. Plain http is refused except
+	// for a Transport of the caller's own.
+	URL   string
+	Token Token
+	// Fingerprint pins the server's certificate by the SHA-256 of its DER form,
+	// upper or lower case, with or without colons. Without it the certificate is
+	// checked against CAFile or CA (PEM; PVE's own is /etc/pve/pve-root-ca.pem),
+	// or else the system's authorities.
+	Fingerprint string
+	CAFile      string
+	CA          []byte
+	// Transport replaces the network: a simulated node, for example. URL may
+	// be empty then.
+	Transport http.RoundTripper
+	// Timeout is for one request; default 40 s, since PVE itself answers 596
+	// after 30 s.
+	Timeout   time.Duration
+	UserAgent string
+	// Retries is how often a GET is sent again after a 595 or a broken
+	// connection; default 3, negative for never. Writes are never repeated.
+	Retries int
+}
+
+// Client talks to Proxmox VE. Its reads are those of View, each one a request;
+// for reads that belong together use Look. It is safe for concurrent use.
+type Client struct {
+	*View
+	conn *conn
+
+	mu    sync.Mutex
+	lanes map[string]chan struct{} // node -> slots for writes in flight
+}
+
+// writesPerNode is how many writes are in flight at one node. PVE's daemon has
+// three workers, each busy with one request: three slow writes would make the
+// node deaf to everybody.
+const writesPerNode = 2
+
+// New makes a client. It does not connect yet.
+func New(o Options) (*Client, error) {
+	conn, err := newConn(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{View: &View{conn: conn}, conn: conn, lanes: map[string]chan struct{}{}}, nil
+}
+
+// Look is a new View that sends each distinct GET once.
+func (c *Client) Look() *View {
+	return &View{conn: c.conn, memo: map[string]*answer{}}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.conn.close() }
+
+// Do sends a call, exactly once, and returns the task that PVE started; the
+// zero UPID where PVE did it at once or has nothing to do on this node. An
+// error of class IsNotDelivered or IsOutcomeUnknown says whether it may be
+// sent again; all other errors mean that PVE refused it.
+func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
+	lane := c.lane(call.Path)
+	select {
+	case lane <- struct{}{}:
+		defer func() { <-lane }()
+	case <-ctx.Done():
+		return UPID{}, &TransportError{call.Method, call.Path, false, fmt.Errorf("waiting for earlier calls: %w", context.Cause(ctx))}
+	}
+	body, err := c.conn.send(ctx, call.Method, call.Path, call.Params)
+	if err != nil {
+		return UPID{}, err
+	}
+	var answer *string
+	if err := json.Unmarshal(body.data, &answer); err != nil {
+		return UPID{}, body.fault("expected a task id, got %s", excerpt(body.data))
+	}
+	if answer == nil || *answer == "OK" {
+		return UPID{}, nil
+	}
+	upid, err := ParseUPID(*answer)
+	if err != nil {
+		return UPID{}, body.fault("%v", err)
+	}
+	return upid, nil
+}
+
+func (c *Client) lane(path string) chan struct{} {
+	node := nodeOf(path)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lane := c.lanes[node]
+	if lane == nil {
+		lane = make(chan struct{}, writesPerNode)
+		c.lanes[node] = lane
+	}
+	return lane
+}
+
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, fmt.Errorf("%q is not the address of a node: write https://HOST:8006", s)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
+		return nil, errors.New("the address of a node is only https://HOST:8006, without user, path or query")
+	}
+	if u.Scheme == "https" && u.Port() == "" {
+		u.Host += ":8006"
+	}
+	u.Path = ""
+	return u, nil
+}

@@ -1,0 +1,112 @@
+package proxmox
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Guest is a container as the list of a node shows it, live.
+type Guest struct {
+	VMID     VMID
+	Name     string // hostname, or CT111 without one
+	Status   string // running or stopped
+	Lock     string
+	Tags     []string
+	Template bool
+	CPUs     float64 // how many it may use
+	CPU      float64 // share of them in use, 0 to 1
+	// Mem is what it uses. Setting a limit below it kills a running guest.
+	Mem, MaxMem, Swap, MaxSwap, Disk, MaxDisk Size
+	Uptime                                    time.Duration
+	PID                                       int // 0 unless running
+}
+
+// Running tells that the guest runs.
+func (g Guest) Running() bool { return g.Status == "running" }
+
+// GuestStatus is a container's live state with that of high availability.
+type GuestStatus struct {
+	Guest
+	HA HA
+}
+
+// HA is what high availability has to do with a guest. For a managed one,
+// start and stop only tell HA what is wanted: their tasks end before it is so.
+type HA struct {
+	Managed bool
+	State   string
+}
+
+type guestWire struct {
+	VMID                                              *number
+	Name, Status, Lock, Tags                          text
+	Template                                          flag
+	CPUs, CPU                                         decimal
+	Mem, MaxMem, Swap, MaxSwap, Disk, MaxDisk, Uptime number
+	PID                                               number
+	HA                                                struct {
+		Managed flag
+		State   text
+	}
+}
+
+func (w guestWire) guest() Guest {
+	g := Guest{
+		Name: string(w.Name), Status: string(w.Status), Lock: string(w.Lock),
+		Tags: ParseTags(string(w.Tags)), Template: bool(w.Template), CPUs: float64(w.CPUs), CPU: float64(w.CPU),
+		Mem: Size(w.Mem), MaxMem: Size(w.MaxMem), Swap: Size(w.Swap), MaxSwap: Size(w.MaxSwap),
+		Disk: Size(w.Disk), MaxDisk: Size(w.MaxDisk), Uptime: seconds(w.Uptime), PID: int(w.PID),
+	}
+	if w.VMID != nil {
+		g.VMID = VMID(*w.VMID)
+	}
+	return g
+}
+
+// ListLXC lists the containers of a node, by VMID. PVE leaves out, without a
+// word, those for which the token lacks VM.Audit.
+func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
+	w, r, err := read[[]guestWire](ctx, v, "/nodes/"+node+"/lxc", nil)
+	guests := make([]Guest, 0, len(w))
+	for _, e := range w {
+		if e.VMID == nil || e.Status == "" {
+			return nil, r.fault("a guest has no vmid or status")
+		}
+		guests = append(guests, e.guest())
+	}
+	slices.SortFunc(guests, func(a, b Guest) int { return int(a.VMID - b.VMID) })
+	return guests, err
+}
+
+func guestPath(node string, vmid VMID, parts ...string) string {
+	return On(node).guest(vmid, parts...)
+}
+
+// GuestStatus asks for one container's live state.
+func (v *View) GuestStatus(ctx context.Context, node string, vmid VMID) (GuestStatus, error) {
+	w, r, err := read[guestWire](ctx, v, guestPath(node, vmid, "status", "current"), nil)
+	if err != nil {
+		return GuestStatus{}, err
+	}
+	if w.Status == "" {
+		return GuestStatus{}, r.fault("it has no status")
+	}
+	s := GuestStatus{w.guest(), HA{bool(w.HA.Managed), string(w.HA.State)}}
+	s.VMID = vmid // older versions leave it out
+	return s, nil
+}
+
+// Feature tells whether PVE can do something with the guest as it is: snapshot,
+// clone or copy. A snapshot is impossible when any mount point cannot have one,
+// a bind mount included.
+func (v *View) Feature(ctx context.Context, node string, vmid VMID, feature string) (bool, error) {
+	w, r, err := read[struct{ HasFeature *flag }](ctx, v, guestPath(node, vmid, "feature"), Params{"feature": feature})
+	if err != nil {
+		return false, err
+	}
+	if w.HasFeature == nil {
+		return false, r.fault("it does not say hasFeature")
+	}
+	return bool(*w.HasFeature), nil
+}

@@ -1,0 +1,316 @@
+package proxmox
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Version is what GET /version says: of PVE, not of the kernel.
+type Version struct {
+	Version string // 9.2.11
+	Release string // 9.2
+	RepoID  string
+}
+
+// Version asks for PVE's version. Any valid token may.
+func (v *View) Version(ctx context.Context) (Version, error) {
+	w, _, err := read[struct{ Version, Release, RepoID text }](ctx, v, "/version", nil)
+	return Version{string(w.Version), string(w.Release), string(w.RepoID)}, err
+}
+
+// Node is one node of the list of nodes.
+type Node struct {
+	Name        string
+	Status      string // online, offline or unknown
+	Fingerprint string // SHA-256 of its certificate
+	CPU         float64
+	CPUs        int
+	Mem, MaxMem Size
+	Uptime      time.Duration
+}
+
+// Nodes lists the nodes of the cluster.
+func (v *View) Nodes(ctx context.Context) ([]Node, error) {
+	w, r, err := read[[]struct {
+		Node, Status                text
+		Fingerprint                 text `json:"ssl_fingerprint"`
+		CPU                         decimal
+		MaxCPU, Mem, MaxMem, Uptime number
+	}](ctx, v, "/nodes", nil)
+	nodes := make([]Node, 0, len(w))
+	for _, n := range w {
+		if n.Node == "" {
+			return nil, r.fault("a node has no name")
+		}
+		nodes = append(nodes, Node{
+			Name: string(n.Node), Status: string(n.Status), Fingerprint: string(n.Fingerprint),
+			CPU: float64(n.CPU), CPUs: int(n.MaxCPU), Mem: Size(n.Mem), MaxMem: Size(n.MaxMem), Uptime: seconds(n.Uptime),
+		})
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	return nodes, err
+}
+
+// Usage is how full something is.
+type Usage struct{ Total, Used, Free, Avail Size }
+
+// NodeStatus is the state of one node.
+type NodeStatus struct {
+	PVEVersion   string // pve-manager/9.2.11/…
+	Kernel       string
+	Uptime       time.Duration
+	CPU          float64 // 0 to 1
+	CPUs         int
+	CPUModel     string
+	LoadAvg      [3]float64 // over 1, 5 and 15 minutes
+	Memory, Swap Usage
+	RootFS       Usage
+}
+
+// NodeStatus asks for a node's state. Needs Sys.Audit on the node.
+func (v *View) NodeStatus(ctx context.Context, node string) (NodeStatus, error) {
+	type usage struct{ Total, Used, Free, Avail, Available number }
+	w, _, err := read[struct {
+		PVEVersion, KVersion text
+		Uptime               number
+		CPU                  decimal
+		LoadAvg              []decimal
+		CPUInfo              struct {
+			CPUs  number
+			Model text
+		}
+		Memory, Swap, RootFS usage
+	}](ctx, v, "/nodes/"+node+"/status", nil)
+	of := func(u usage) Usage {
+		return Usage{Size(u.Total), Size(u.Used), Size(u.Free), Size(max(u.Avail, u.Available))}
+	}
+	s := NodeStatus{
+		PVEVersion: string(w.PVEVersion), Kernel: string(w.KVersion), Uptime: seconds(w.Uptime),
+		CPU: float64(w.CPU), CPUs: int(w.CPUInfo.CPUs), CPUModel: string(w.CPUInfo.Model),
+		Memory: of(w.Memory), Swap: of(w.Swap), RootFS: of(w.RootFS),
+	}
+	for i, load := range w.LoadAvg {
+		if i < len(s.LoadAvg) {
+			s.LoadAvg[i] = float64(load)
+		}
+	}
+	return s, err
+}
+
+// NodeTime is a node's clock and time zone.
+type NodeTime struct {
+	Unix int64
+	Zone string // Europe/Budapest
+}
+
+// NodeTime asks for a node's clock. Needs Sys.Audit on the node.
+func (v *View) NodeTime(ctx context.Context, node string) (NodeTime, error) {
+	w, _, err := read[struct {
+		Time     number
+		Timezone text
+	}](ctx, v, "/nodes/"+node+"/time", nil)
+	return NodeTime{int64(w.Time), string(w.Timezone)}, err
+}
+
+// ClusterNode is one node as the cluster sees it.
+type ClusterNode struct {
+	Name, IP string
+	Online   bool
+	Local    bool // it is the node that answers
+}
+
+// ClusterStatus is the cluster's membership. A node without a cluster is alone
+// in Nodes, has no Name and is always Quorate.
+type ClusterStatus struct {
+	Name    string
+	Quorate bool
+	Nodes   []ClusterNode
+}
+
+// Local is the name of the node that answers the API.
+func (s ClusterStatus) Local() string {
+	for _, n := range s.Nodes {
+		if n.Local {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// ClusterStatus asks for the cluster's membership. Needs Sys.Audit on /.
+func (v *View) ClusterStatus(ctx context.Context) (ClusterStatus, error) {
+	w, _, err := read[[]struct {
+		Type, Name, IP         text
+		Online, Local, Quorate flag
+	}](ctx, v, "/cluster/status", nil)
+	s := ClusterStatus{Quorate: true}
+	for _, e := range w {
+		switch e.Type {
+		case "cluster":
+			s.Name, s.Quorate = string(e.Name), bool(e.Quorate)
+		case "node":
+			s.Nodes = append(s.Nodes, ClusterNode{string(e.Name), string(e.IP), bool(e.Online), bool(e.Local)})
+		}
+	}
+	slices.SortFunc(s.Nodes, func(a, b ClusterNode) int { return strings.Compare(a.Name, b.Name) })
+	return s, err
+}
+
+// Resource is one entry of the cluster's list of resources. Of a guest, only
+// ID, Node, VMID, Tags and Lock are live; the rest is up to some ten seconds
+// old and "unknown" for a new guest.
+type Resource struct {
+	ID       string // lxc/111
+	Type     string // lxc, qemu, storage, node …
+	Node     string
+	Status   string
+	Name     string
+	Storage  string
+	Pool     string
+	Lock     string
+	HAState  string
+	VMID     VMID
+	Tags     []string
+	Template bool
+}
+
+// Resources lists what the token may see in the whole cluster; kind is vm,
+// storage, node, sdn or "" for all. Guests need VM.Audit.
+func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
+	p := Params{}
+	p.set("type", kind)
+	w, r, err := read[[]struct {
+		ID, Type, Node, Status, Name, Storage, Pool, Lock, HAState, Tags text
+		VMID                                                             number
+		Template                                                         flag
+	}](ctx, v, "/cluster/resources", p)
+	resources := make([]Resource, 0, len(w))
+	for _, e := range w {
+		if e.ID == "" || e.Type == "" {
+			return nil, r.fault("a resource has no id or type")
+		}
+		resources = append(resources, Resource{
+			ID: string(e.ID), Type: string(e.Type), Node: string(e.Node), Status: string(e.Status), Name: string(e.Name),
+			Storage: string(e.Storage), Pool: string(e.Pool), Lock: string(e.Lock), HAState: string(e.HAState),
+			VMID: VMID(e.VMID), Tags: ParseTags(string(e.Tags)), Template: bool(e.Template),
+		})
+	}
+	slices.SortFunc(resources, func(a, b Resource) int { return strings.Compare(a.ID, b.ID) })
+	return resources, err
+}
+
+// VMIDFree tells whether no guest in the cluster has that number, also none
+// that the token cannot see. It reserves nothing, and volumes of a lost guest
+// do not count.
+func (v *View) VMIDFree(ctx context.Context, vmid VMID) (bool, error) {
+	_, err := v.get(ctx, "/cluster/nextid", Params{"vmid": vmid.String()})
+	if IsExists(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Permissions are a token's effective privileges by path; the value tells
+// whether they reach to the paths below.
+type Permissions map[string]map[string]bool
+
+// Permissions asks for the token's own privileges. Any token may.
+func (v *View) Permissions(ctx context.Context) (Permissions, error) {
+	w, _, err := read[map[string]map[string]flag](ctx, v, "/access/permissions", nil)
+	permissions := make(Permissions, len(w))
+	for path, privileges := range w {
+		m := make(map[string]bool, len(privileges))
+		for privilege, propagate := range privileges {
+			m[privilege] = bool(propagate)
+		}
+		permissions[path] = m
+	}
+	return permissions, err
+}
+
+// Has tells whether the token has a privilege on a path. An entry for the path
+// itself replaces what it would inherit; without one the nearest path above
+// that hands anything down decides (PVE: AccessControl, roles).
+func (p Permissions) Has(path, privilege string) bool {
+	if own, ok := p[path]; ok {
+		_, has := own[privilege]
+		return has
+	}
+	for path != "/" && path != "" {
+		path = path[:strings.LastIndex(path, "/")]
+		if path == "" {
+			path = "/"
+		}
+		above, ok := p[path]
+		if !ok {
+			continue
+		}
+		if len(above) == 0 || above[privilege] {
+			return above[privilege]
+		}
+		if slices.Contains(slices.Collect(maps.Values(above)), true) {
+			return false
+		}
+	}
+	return false
+}
+
+// TokenInfo is what PVE knows about a token.
+type TokenInfo struct {
+	ID      string // felhom@pve!agent
+	Comment string
+	// PrivSep: the token has only those of its user's privileges that are also
+	// given to itself.
+	PrivSep bool
+	// Expire is when it, or its user, ceases to work, whichever comes first;
+	// the zero time if never. PVE then answers like to a wrong secret.
+	Expire      time.Time
+	UserEnabled bool
+}
+
+// TokenInfo asks for a token's entry at its user. A token may read its own
+// user's.
+func (v *View) TokenInfo(ctx context.Context, tokenID string) (TokenInfo, error) {
+	user, name, _ := strings.Cut(tokenID, "!")
+	type token struct {
+		TokenID, Comment text
+		Expire           number
+		PrivSep          *flag
+	}
+	w, r, err := read[struct {
+		Expire number
+		Enable *flag
+		Tokens json.RawMessage
+	}](ctx, v, "/access/users/"+user, nil)
+	if err != nil {
+		return TokenInfo{}, err
+	}
+	// An object by name here, an array in the list of users.
+	byName := map[string]token{}
+	if len(w.Tokens) > 0 && json.Unmarshal(w.Tokens, &byName) != nil {
+		var array []token
+		if err := json.Unmarshal(w.Tokens, &array); err != nil {
+			return TokenInfo{}, r.fault("its tokens: %v", err)
+		}
+		for _, t := range array {
+			byName[string(t.TokenID)] = t
+		}
+	}
+	t, ok := byName[name]
+	if !ok {
+		return TokenInfo{}, r.fault("user %s has no token %s", user, name)
+	}
+	expire := t.Expire
+	if w.Expire != 0 && (expire == 0 || w.Expire < expire) {
+		expire = w.Expire
+	}
+	return TokenInfo{
+		ID: tokenID, Comment: string(t.Comment), Expire: unix(expire),
+		PrivSep:     t.PrivSep == nil || bool(*t.PrivSep),
+		UserEnabled: w.Enable == nil || bool(*w.Enable),
+	}, nil
+}

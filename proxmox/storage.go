@@ -1,0 +1,200 @@
+package proxmox
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Storage is the configuration of a storage, the same for the whole cluster.
+type Storage struct {
+	ID, Type string
+	Path     string // of directory-like ones
+	Content  []string
+	// IsMountpoint is "" or "no" if PVE does not care, "yes" if Path must be a
+	// mount point for the storage to be active, or the path that must be one.
+	IsMountpoint string
+	// PruneBackups is PVE's own retention, such as keep-all=1; "" is the same.
+	PruneBackups string
+	Disabled     bool
+	Shared       bool
+	Nodes        []string          // empty: all nodes
+	Raw          map[string]string // everything, as PVE's strings
+}
+
+// ListStorage lists the configured storages, by name. PVE leaves out those on
+// which the token has none of the Datastore privileges.
+func (v *View) ListStorage(ctx context.Context) ([]Storage, error) {
+	w, r, err := read[[]map[string]json.RawMessage](ctx, v, "/storage", nil)
+	if err != nil {
+		return nil, err
+	}
+	storages := make([]Storage, 0, len(w))
+	for _, entry := range w {
+		raw := make(map[string]string, len(entry))
+		for key, value := range entry {
+			if raw[key], err = scalar(value); err != nil {
+				raw[key] = string(value) // nested settings of special kinds
+			}
+		}
+		on := func(key string) bool { b, _ := parseBool(raw[key]); return b == "1" }
+		s := Storage{
+			ID: raw["storage"], Type: raw["type"], Path: raw["path"], Content: sortedList(text(raw["content"])),
+			IsMountpoint: raw["is_mountpoint"], PruneBackups: raw["prune-backups"],
+			Disabled: on("disable"), Shared: on("shared"), Nodes: sortedList(text(raw["nodes"])), Raw: raw,
+		}
+		if word, ok := parseBool(s.IsMountpoint); ok {
+			s.IsMountpoint = map[string]string{"1": "yes", "0": "no"}[word]
+		}
+		if s.ID == "" || s.Type == "" {
+			return nil, r.fault("a storage has no name or type")
+		}
+		storages = append(storages, s)
+	}
+	slices.SortFunc(storages, func(a, b Storage) int { return strings.Compare(a.ID, b.ID) })
+	return storages, nil
+}
+
+func sortedList(s text) []string {
+	words := list(s)
+	slices.Sort(words)
+	return words
+}
+
+// StorageStatus is a storage as one node sees it.
+type StorageStatus struct {
+	ID, Type                string
+	Content                 []string
+	Active, Enabled, Shared bool
+	Total, Used, Avail      Size
+}
+
+// NodeStorage lists the storages of a node with their state, by name. A disk
+// that was pulled while mounted still counts as active.
+func (v *View) NodeStorage(ctx context.Context, node string) ([]StorageStatus, error) {
+	w, r, err := read[[]struct {
+		Storage, Type, Content  text
+		Active, Enabled, Shared flag
+		Total, Used, Avail      number
+	}](ctx, v, "/nodes/"+node+"/storage", nil)
+	if err != nil {
+		return nil, err
+	}
+	storages := make([]StorageStatus, 0, len(w))
+	for _, e := range w {
+		if e.Storage == "" {
+			return nil, r.fault("a storage has no name")
+		}
+		storages = append(storages, StorageStatus{
+			ID: string(e.Storage), Type: string(e.Type), Content: sortedList(e.Content),
+			Active: bool(e.Active), Enabled: bool(e.Enabled), Shared: bool(e.Shared),
+			Total: Size(e.Total), Used: Size(e.Used), Avail: Size(e.Avail),
+		})
+	}
+	slices.SortFunc(storages, func(a, b StorageStatus) int { return strings.Compare(a.ID, b.ID) })
+	return storages, nil
+}
+
+// Volume is something that lies on a storage.
+type Volume struct {
+	VolID   string
+	Content string // backup, rootdir, images, vztmpl, iso …
+	Format  string // tar.zst, raw, subvol …
+	Subtype string // lxc or qemu, of a backup
+	Size    Size
+	Used    Size
+	// CTime is, of a backup, when it began: read from its name in the node's
+	// time zone.
+	CTime time.Time
+	VMID  VMID // 0 where the name says none
+	// Notes is the first line in a listing, all of it in VolumeInfo.
+	Notes     string
+	Protected bool
+	Parent    string // the base volume of a linked clone
+	Encrypted bool   // backup server only
+	Verified  string // backup server only: ok, failed or ""
+	Path      string // only in VolumeInfo
+}
+
+type volumeWire struct {
+	VolID, Content, Format, Subtype, Notes, Parent, Encrypted, Path text
+	Size, Used, CTime, VMID                                         number
+	Protected                                                       flag
+	Verification                                                    struct{ State text }
+}
+
+func (w volumeWire) volume() Volume {
+	return Volume{
+		VolID: string(w.VolID), Content: string(w.Content), Format: string(w.Format), Subtype: string(w.Subtype),
+		Size: Size(w.Size), Used: Size(w.Used), CTime: unix(w.CTime), VMID: VMID(w.VMID),
+		Notes: CanonicalDescription(string(w.Notes)), Protected: bool(w.Protected), Parent: string(w.Parent),
+		Encrypted: w.Encrypted != "", Verified: string(w.Verification.State), Path: string(w.Path),
+	}
+}
+
+// ContentFilter narrows a listing; its zero value does not.
+type ContentFilter struct {
+	Content string // backup, rootdir …
+	VMID    VMID
+}
+
+// StorageContent lists what lies on a storage, by volume id. PVE leaves out
+// what the token may not see: a backup needs Datastore.AllocateSpace here and
+// VM.Backup on its guest; without them the list is empty and no error.
+func (v *View) StorageContent(ctx context.Context, node, storage string, filter ContentFilter) ([]Volume, error) {
+	p := Params{}
+	p.set("content", filter.Content)
+	if filter.VMID != 0 {
+		p["vmid"] = filter.VMID.String()
+	}
+	w, r, err := read[[]volumeWire](ctx, v, On(node).path("storage", storage, "content"), p)
+	if err != nil {
+		return nil, err
+	}
+	volumes := make([]Volume, 0, len(w))
+	for _, e := range w {
+		if e.VolID == "" {
+			return nil, r.fault("a volume has no id")
+		}
+		volumes = append(volumes, e.volume())
+	}
+	slices.SortFunc(volumes, func(a, b Volume) int { return strings.Compare(a.VolID, b.VolID) })
+	return volumes, nil
+}
+
+// VolumeInfo asks for one volume, with all of its notes. Besides these PVE
+// tells only its path and sizes; VMID and Subtype are read from the name.
+func (v *View) VolumeInfo(ctx context.Context, node, volid string) (Volume, error) {
+	w, _, err := read[volumeWire](ctx, v, On(node).volume(volid), nil)
+	if err != nil {
+		return Volume{}, err
+	}
+	volume := w.volume()
+	volume.VolID = volid
+	if id, err := ParseVolumeID(volid); err == nil {
+		volume.VMID, _ = id.Owner()
+	}
+	if archive, ok := ParseArchive(volid); ok {
+		volume.Content, volume.Subtype = "backup", archive.Type
+	}
+	return volume, nil
+}
+
+// ArchiveConfig is the config inside an archive, which a restore starts from.
+// Needs Datastore.AllocateSpace on the storage and VM.Backup on the guest.
+func (v *View) ArchiveConfig(ctx context.Context, node, volid string) (GuestConfig, error) {
+	content, r, err := read[string](ctx, v, On(node).path("vzdump", "extractconfig"), Params{"volume": volid})
+	if err != nil {
+		return GuestConfig{}, err
+	}
+	c := parseConfigText(content)
+	if len(c.Raw) == 0 {
+		return GuestConfig{}, r.fault("there is no config in it")
+	}
+	if archive, ok := ParseArchive(volid); ok {
+		c.VMID = archive.VMID
+	}
+	return c, nil
+}

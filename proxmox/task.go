@@ -1,0 +1,257 @@
+package proxmox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TaskStatus is the state of a task.
+type TaskStatus struct {
+	UPID    UPID
+	Running bool
+	// ExitStatus is OK, WARNINGS: N or what went wrong; "" while it runs.
+	ExitStatus string
+	// Warnings are the WARN: lines of its log; only as returned by WaitTask.
+	Warnings []string
+}
+
+// OK tells that the task ended well, perhaps with warnings.
+func (s TaskStatus) OK() bool { return !s.Running && taskSucceeded(s.ExitStatus) }
+
+func taskSucceeded(exit string) bool { return exit == "OK" || strings.HasPrefix(exit, "WARNINGS: ") }
+
+// TaskStatusOnce asks once. The zero UPID, no task, has ended well.
+func (c *Client) TaskStatusOnce(ctx context.Context, upid UPID) (TaskStatus, error) {
+	return c.taskStatus(ctx, upid, c.conn.retries)
+}
+
+func (c *Client) taskStatus(ctx context.Context, upid UPID, retries int) (TaskStatus, error) {
+	if upid.IsZero() {
+		return TaskStatus{ExitStatus: "OK"}, nil
+	}
+	r, err := c.fetch(ctx, taskPath(upid, "status"), nil, retries)
+	if err != nil {
+		return TaskStatus{}, err
+	}
+	var w struct{ Status, ExitStatus text }
+	if err := r.decodeInto(&w); err != nil {
+		return TaskStatus{}, err
+	}
+	switch w.Status {
+	case "running":
+		return TaskStatus{UPID: upid, Running: true}, nil
+	case "stopped":
+		// A task that was killed outright may leave nothing to read.
+		return TaskStatus{UPID: upid, ExitStatus: cmp.Or(string(w.ExitStatus), "unexpected status")}, nil
+	}
+	return TaskStatus{}, r.fault("its status is %q, neither running nor stopped", w.Status)
+}
+
+func taskPath(upid UPID, what string) string {
+	return On(upid.Node).path("tasks", upid.String(), what)
+}
+
+// WaitOptions are the pace of a wait. Zero fields have the defaults named
+// here.
+type WaitOptions struct {
+	Interval time.Duration // pause after the first poll, which is at once; 1 s
+	Factor   float64       // by which each pause is longer than the one before; 1.5
+	Cap      time.Duration // the longest pause; 5 s
+	Total    time.Duration // gives up after this; 10 min, negative: never
+	LogTail  int           // lines of log in a TaskError; 20, negative: none
+	// Progress is called after each poll that was answered.
+	Progress func(TaskStatus)
+}
+
+// WaitTask waits until a task has ended. It returns its status when it ended
+// with OK or warnings, and a TaskError when it failed. When the context or the
+// time ends first, or when the task cannot be asked about any more, the error
+// is a WaitError; the task goes on then. Polls that PVE cannot answer for the
+// moment are repeated. The zero UPID has ended already.
+func (c *Client) WaitTask(ctx context.Context, upid UPID, o WaitOptions) (TaskStatus, error) {
+	if upid.IsZero() {
+		return c.TaskStatusOnce(ctx, upid)
+	}
+	pause := cmp.Or(o.Interval, time.Second)
+	factor := max(cmp.Or(o.Factor, 1.5), 1)
+	longest := cmp.Or(o.Cap, 5*time.Second)
+	if total := cmp.Or(o.Total, 10*time.Minute); total > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, total, fmt.Errorf("it still ran after %v: %w", total, context.DeadlineExceeded))
+		defer cancel()
+	}
+	var last error // of the latest poll
+	for {
+		s, err := c.taskStatus(ctx, upid, 0)
+		last = err
+		switch {
+		case err == nil:
+			if o.Progress != nil {
+				o.Progress(s)
+			}
+			if !s.Running {
+				return c.ended(ctx, s, cmp.Or(o.LogTail, 20))
+			}
+		case ctx.Err() == nil && !IsTransient(err):
+			return TaskStatus{}, &WaitError{upid, err}
+		}
+		timer := time.NewTimer(min(pause, longest))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			if cause := context.Cause(ctx); last == nil || errors.Is(last, cause) {
+				last = cause
+			} else {
+				last = fmt.Errorf("%w (the last poll: %w)", cause, last)
+			}
+			return TaskStatus{}, &WaitError{upid, last}
+		}
+		pause = min(time.Duration(float64(pause)*factor), longest)
+	}
+}
+
+// ended reads what the log adds to the end of a task. A log that cannot be
+// read does not change the verdict.
+func (c *Client) ended(ctx context.Context, s TaskStatus, tail int) (TaskStatus, error) {
+	if s.ExitStatus == "OK" {
+		return s, nil
+	}
+	if s.OK() {
+		log, _ := c.TaskLogTail(ctx, s.UPID, 1000)
+		for _, line := range log {
+			if strings.HasPrefix(line, "WARN: ") {
+				s.Warnings = append(s.Warnings, strings.TrimPrefix(line, "WARN: "))
+			}
+		}
+		return s, nil
+	}
+	e := &TaskError{UPID: s.UPID, ExitStatus: s.ExitStatus}
+	if tail > 0 {
+		e.LogTail, _ = c.TaskLogTail(ctx, s.UPID, tail)
+	}
+	e.Denied = parseDenied(strings.Join(taskReasons(e.ExitStatus, e.LogTail), "\n"))
+	return s, e
+}
+
+// TaskLogTail reads the last n lines of a task's log. (PVE's own default is
+// the first 50.)
+func (c *Client) TaskLogTail(ctx context.Context, upid UPID, n int) ([]string, error) {
+	if upid.IsZero() || n <= 0 {
+		return nil, nil
+	}
+	lines, total, err := c.taskLog(ctx, upid, 0, n)
+	if err == nil && total > n {
+		lines, _, err = c.taskLog(ctx, upid, total-n, n)
+	}
+	return lines, err
+}
+
+func (c *Client) taskLog(ctx context.Context, upid UPID, start, limit int) ([]string, int, error) {
+	w, r, err := read[[]struct{ T text }](ctx, &View{conn: c.conn}, taskPath(upid, "log"),
+		Params{"start": strconv.Itoa(start), "limit": strconv.Itoa(limit)})
+	if err != nil {
+		return nil, 0, err
+	}
+	lines := make([]string, len(w))
+	for i, line := range w {
+		lines[i] = string(line.T)
+	}
+	if len(lines) == 1 && start == 0 {
+		// PVE says these two in place of a log.
+		if lines[0] == "no content" {
+			return nil, 0, nil
+		}
+		if strings.HasPrefix(lines[0], "unable to open file - ") {
+			return nil, 0, r.fault("the log of the task is gone: %s", lines[0])
+		}
+	}
+	return lines, r.total, nil
+}
+
+// Task is an entry of a node's task list.
+type Task struct {
+	UPID               UPID
+	StartTime, EndTime time.Time // EndTime is zero while it runs
+	Type, ID           string
+	User, TokenID      string // as PVE has them; see Owner
+	Status             string // the exit status; RUNNING while it runs
+}
+
+// Running tells that the task has not ended.
+func (t Task) Running() bool { return t.EndTime.IsZero() }
+
+// OK tells that the task ended well, perhaps with warnings.
+func (t Task) OK() bool { return !t.Running() && taskSucceeded(t.Status) }
+
+// Owner is who started the task: USER@REALM, or the full token id. (PVE keeps
+// the token's name apart for ended tasks only.)
+func (t Task) Owner() string {
+	if t.TokenID == "" || strings.Contains(t.User, "!") {
+		return t.User
+	}
+	return t.User + "!" + t.TokenID
+}
+
+// TaskFilter narrows the task list; the zero value is PVE's: the newest 50 of
+// those that have ended.
+type TaskFilter struct {
+	Source string // archive, active or all
+	Type   string // vzdump …
+	// VMID matches the task's whole id, so that deletions of a guest's archives
+	// (111@usb-backup) and backups of several guests are not found by it.
+	VMID         VMID
+	User         string // part of the user's name
+	Since, Until time.Time
+	Errors       bool // only those that did not end with OK
+	Start, Limit int  // Limit 0: 50
+}
+
+// Tasks lists a node's tasks, newest first, and how many there are in all. A
+// token sees its own, and all others with Sys.Audit on the node.
+func (v *View) Tasks(ctx context.Context, node string, f TaskFilter) ([]Task, int, error) {
+	p := Params{}
+	p.set("source", f.Source)
+	p.set("typefilter", f.Type)
+	p.set("userfilter", f.User)
+	for key, n := range map[string]int{"vmid": int(f.VMID), "start": f.Start, "limit": f.Limit} {
+		if n != 0 {
+			p[key] = strconv.Itoa(n)
+		}
+	}
+	for key, t := range map[string]time.Time{"since": f.Since, "until": f.Until} {
+		if !t.IsZero() {
+			p[key] = strconv.FormatInt(t.Unix(), 10)
+		}
+	}
+	if f.Errors {
+		p["errors"] = "1"
+	}
+	w, r, err := read[[]struct {
+		UPID                            text
+		StartTime, EndTime              number
+		Type, ID, User, TokenID, Status text
+	}](ctx, v, "/nodes/"+node+"/tasks", p)
+	if err != nil {
+		return nil, 0, err
+	}
+	tasks := make([]Task, 0, len(w))
+	for _, e := range w {
+		upid, err := ParseUPID(string(e.UPID))
+		if err != nil {
+			return nil, 0, r.fault("%v", err)
+		}
+		tasks = append(tasks, Task{
+			UPID: upid, StartTime: unix(e.StartTime), EndTime: unix(e.EndTime),
+			Type: string(e.Type), ID: string(e.ID), User: string(e.User), TokenID: string(e.TokenID), Status: string(e.Status),
+		})
+	}
+	slices.SortStableFunc(tasks, func(a, b Task) int { return b.StartTime.Compare(a.StartTime) })
+	return tasks, max(r.total, len(tasks)), nil
+}

@@ -1,0 +1,151 @@
+package proxmox
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// View reads. It has no way to change anything. The View of Client.Look sends
+// each distinct request once and answers repetitions, failures included, from
+// memory: everything read through it belongs to one look at the world. The
+// View inside a Client asks anew each time. Both are safe for concurrent use.
+type View struct {
+	conn *conn
+
+	mu       sync.Mutex
+	memo     map[string]*answer // nil: remember nothing
+	requests int
+	now      time.Time
+}
+
+type answer struct {
+	done  chan struct{} // closed when the other fields are set
+	reply *reply
+	err   error
+	void  bool // the asker gave up: ask again
+}
+
+// Requests is how many requests this View has sent, retries included.
+func (v *View) Requests() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.requests
+}
+
+// Now is the node's clock as of this View's first answer, in whole seconds;
+// the zero time before there was one.
+func (v *View) Now() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.now
+}
+
+// get fetches one path, through the memory if there is one.
+func (v *View) get(ctx context.Context, path string, params Params) (*reply, error) {
+	if v.memo == nil {
+		return v.fetch(ctx, path, params, v.conn.retries)
+	}
+	key := path + "?" + params.encode()
+	for {
+		v.mu.Lock()
+		a, known := v.memo[key]
+		if !known {
+			a = &answer{done: make(chan struct{})}
+			v.memo[key] = a
+		}
+		v.mu.Unlock()
+		if !known {
+			v.answer(ctx, a, key, path, params)
+			return a.reply, a.err
+		}
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return nil, &TransportError{http.MethodGet, path, false, context.Cause(ctx)}
+		}
+		if !a.void {
+			return a.reply, a.err
+		}
+	}
+}
+
+func (v *View) answer(ctx context.Context, a *answer, key, path string, params Params) {
+	defer close(a.done)
+	a.reply, a.err = v.fetch(ctx, path, params, v.conn.retries)
+	if ctx.Err() != nil && a.err != nil {
+		a.void = true
+		v.mu.Lock()
+		delete(v.memo, key)
+		v.mu.Unlock()
+	}
+}
+
+// fetch sends a GET, and again when it was not delivered or the connection
+// broke.
+func (v *View) fetch(ctx context.Context, path string, params Params, retries int) (*reply, error) {
+	pause := 200 * time.Millisecond
+	for {
+		r, err := v.once(ctx, path, params)
+		if err == nil || retries <= 0 || !worthRepeating(err) || ctx.Err() != nil {
+			return r, err
+		}
+		retries--
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		}
+		pause *= 3
+	}
+}
+
+func (v *View) once(ctx context.Context, path string, params Params) (*reply, error) {
+	select {
+	case v.conn.slots <- struct{}{}:
+		defer func() { <-v.conn.slots }()
+	case <-ctx.Done():
+		return nil, &TransportError{http.MethodGet, path, false, context.Cause(ctx)}
+	}
+	v.mu.Lock()
+	v.requests++
+	v.mu.Unlock()
+	r, err := v.conn.send(ctx, http.MethodGet, path, params)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	if v.now.IsZero() {
+		v.now = r.date
+	}
+	v.mu.Unlock()
+	return r, nil
+}
+
+// worthRepeating: not after a deadline, which was long enough, and not after
+// 596, which took PVE half a minute to say.
+func worthRepeating(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || IsPermanent(err) {
+		return false
+	}
+	if status(err) == 595 {
+		return true
+	}
+	_, ok := errors.AsType[*TransportError](err)
+	return ok
+}
+
+// read gets a path and decodes its data.
+func read[T any](ctx context.Context, v *View, path string, params Params) (T, *reply, error) {
+	var value T
+	r, err := v.get(ctx, path, params)
+	if err != nil {
+		return value, nil, err
+	}
+	return value, r, r.decodeInto(&value)
+}
