@@ -20,9 +20,9 @@ import (
 	"time"
 )
 
-// bodyLimit is the most of an answer that is read. The largest real one, the
-// content of a big storage, stays below a tenth of it.
-const bodyLimit = 64 << 20
+// bodyLimit is the most of an answer that is read. The largest real ones, a
+// list of ten thousand guests or archives, are a fifth of it.
+const bodyLimit = 32 << 20
 
 // readsAtOnce is how many GETs are in flight at a time.
 const readsAtOnce = 8
@@ -218,22 +218,17 @@ func escapePath(path string) string {
 
 // decode reads the envelope of a success.
 func (r *reply) decode(body []byte) error {
-	var envelope map[string]json.RawMessage
-	if err := json.Unmarshal(body, &envelope); err != nil || envelope == nil {
-		return r.fault("it is not PVE's JSON: %s", excerpt(body))
+	var envelope struct {
+		Data  json.RawMessage `json:"data"`
+		Total number          `json:"total"`
 	}
-	data, ok := envelope["data"]
-	if !ok {
+	switch err := json.Unmarshal(body, &envelope); {
+	case err != nil:
+		return r.fault("it is not PVE's JSON (%v): %s", err, excerpt(body))
+	case envelope.Data == nil:
 		return r.fault("it has no data: %s", excerpt(body))
 	}
-	r.data = data
-	if raw, ok := envelope["total"]; ok {
-		var n number
-		if err := json.Unmarshal(raw, &n); err != nil {
-			return r.fault("its total is %s", excerpt(raw))
-		}
-		r.total = int(n)
-	}
+	r.data, r.total = envelope.Data, int(envelope.Total)
 	return nil
 }
 

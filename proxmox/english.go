@@ -34,6 +34,7 @@ var phrases = []phrase{
 	{notFound, regexp.MustCompile(`Configuration file '[^']*' does not exist`)},
 	{notFound, regexp.MustCompile(`(?:snapshot|storage|volume|disk image) '[^']*' does not exist`)},
 	{notFound, regexp.MustCompile(`^no such task$`)},
+	{notFound, regexp.MustCompile(`^unable to open file - No such file or directory`)},
 	{exists, regexp.MustCompile(`\b(?:CT|VM) \d+ already exists\b`)},
 	{exists, regexp.MustCompile(`snapshot name '[^']*' already used`)},
 	{locked, lockWord},

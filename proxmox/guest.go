@@ -68,6 +68,9 @@ func (w guestWire) guest() Guest {
 // word, those for which the token lacks VM.Audit.
 func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 	w, r, err := read[[]guestWire](ctx, v, "/nodes/"+node+"/lxc", nil)
+	if err != nil {
+		return nil, err
+	}
 	guests := make([]Guest, 0, len(w))
 	for _, e := range w {
 		if e.VMID == nil || e.Status == "" {
@@ -76,7 +79,7 @@ func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 		guests = append(guests, e.guest())
 	}
 	slices.SortFunc(guests, func(a, b Guest) int { return int(a.VMID - b.VMID) })
-	return guests, err
+	return guests, nil
 }
 
 func guestPath(node string, vmid VMID, parts ...string) string {

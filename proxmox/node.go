@@ -41,6 +41,9 @@ func (v *View) Nodes(ctx context.Context) ([]Node, error) {
 		CPU                         decimal
 		MaxCPU, Mem, MaxMem, Uptime number
 	}](ctx, v, "/nodes", nil)
+	if err != nil {
+		return nil, err
+	}
 	nodes := make([]Node, 0, len(w))
 	for _, n := range w {
 		if n.Node == "" {
@@ -52,7 +55,7 @@ func (v *View) Nodes(ctx context.Context) ([]Node, error) {
 		})
 	}
 	slices.SortFunc(nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
-	return nodes, err
+	return nodes, nil
 }
 
 // Usage is how full something is.
@@ -85,6 +88,9 @@ func (v *View) NodeStatus(ctx context.Context, node string) (NodeStatus, error) 
 		}
 		Memory, Swap, RootFS usage
 	}](ctx, v, "/nodes/"+node+"/status", nil)
+	if err != nil {
+		return NodeStatus{}, err
+	}
 	of := func(u usage) Usage {
 		return Usage{Size(u.Total), Size(u.Used), Size(u.Free), Size(max(u.Avail, u.Available))}
 	}
@@ -98,7 +104,7 @@ func (v *View) NodeStatus(ctx context.Context, node string) (NodeStatus, error) 
 			s.LoadAvg[i] = float64(load)
 		}
 	}
-	return s, err
+	return s, nil
 }
 
 // NodeTime is a node's clock and time zone.
@@ -147,6 +153,9 @@ func (v *View) ClusterStatus(ctx context.Context) (ClusterStatus, error) {
 		Type, Name, IP         text
 		Online, Local, Quorate flag
 	}](ctx, v, "/cluster/status", nil)
+	if err != nil {
+		return ClusterStatus{}, err
+	}
 	s := ClusterStatus{Quorate: true}
 	for _, e := range w {
 		switch e.Type {
@@ -157,7 +166,7 @@ func (v *View) ClusterStatus(ctx context.Context) (ClusterStatus, error) {
 		}
 	}
 	slices.SortFunc(s.Nodes, func(a, b ClusterNode) int { return strings.Compare(a.Name, b.Name) })
-	return s, err
+	return s, nil
 }
 
 // Resource is one entry of the cluster's list of resources. Of a guest, only
@@ -188,6 +197,9 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 		VMID                                                             number
 		Template                                                         flag
 	}](ctx, v, "/cluster/resources", p)
+	if err != nil {
+		return nil, err
+	}
 	resources := make([]Resource, 0, len(w))
 	for _, e := range w {
 		if e.ID == "" || e.Type == "" {
@@ -200,7 +212,7 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 		})
 	}
 	slices.SortFunc(resources, func(a, b Resource) int { return strings.Compare(a.ID, b.ID) })
-	return resources, err
+	return resources, nil
 }
 
 // VMIDFree tells whether no guest in the cluster has that number, also none
@@ -221,6 +233,9 @@ type Permissions map[string]map[string]bool
 // Permissions asks for the token's own privileges. Any token may.
 func (v *View) Permissions(ctx context.Context) (Permissions, error) {
 	w, _, err := read[map[string]map[string]flag](ctx, v, "/access/permissions", nil)
+	if err != nil {
+		return nil, err
+	}
 	permissions := make(Permissions, len(w))
 	for path, privileges := range w {
 		m := make(map[string]bool, len(privileges))
@@ -229,7 +244,7 @@ func (v *View) Permissions(ctx context.Context) (Permissions, error) {
 		}
 		permissions[path] = m
 	}
-	return permissions, err
+	return permissions, nil
 }
 
 // Has tells whether the token has a privilege on a path. An entry for the path

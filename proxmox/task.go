@@ -141,7 +141,7 @@ func (c *Client) ended(ctx context.Context, s TaskStatus, tail int) (TaskStatus,
 }
 
 // TaskLogTail reads the last n lines of a task's log. (PVE's own default is
-// the first 50.)
+// the first 50.) The error IsNotFound when PVE has thrown the log away.
 func (c *Client) TaskLogTail(ctx context.Context, upid UPID, n int) ([]string, error) {
 	if upid.IsZero() || n <= 0 {
 		return nil, nil
@@ -164,12 +164,12 @@ func (c *Client) taskLog(ctx context.Context, upid UPID, start, limit int) ([]st
 		lines[i] = string(line.T)
 	}
 	if len(lines) == 1 && start == 0 {
-		// PVE says these two in place of a log.
+		// PVE says these two, with status 200, in place of a log.
 		if lines[0] == "no content" {
 			return nil, 0, nil
 		}
 		if strings.HasPrefix(lines[0], "unable to open file - ") {
-			return nil, 0, r.fault("the log of the task is gone: %s", lines[0])
+			return nil, 0, &APIError{Method: r.method, Path: r.path, Status: r.status, Message: lines[0]}
 		}
 	}
 	return lines, r.total, nil

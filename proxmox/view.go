@@ -147,5 +147,6 @@ func read[T any](ctx context.Context, v *View, path string, params Params) (T, *
 	if err != nil {
 		return value, nil, err
 	}
-	return value, r, r.decodeInto(&value)
+	err = r.decodeInto(&value)
+	return value, r, err
 }
