@@ -187,7 +187,7 @@ func ParseMountPoint(s string) (MountPoint, error) {
 	return m, nil
 }
 
-func parseMount(s string) (MountPoint, error) {
+func parseMount(s string) (map[string]string, error) {
 	m, err := mountGrammar.parse(s)
 	if text, ok := m["size"]; ok {
 		size, sizeErr := ParseSize(text)
