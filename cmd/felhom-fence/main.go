@@ -1,14 +1,105 @@
-// Felhom-fence does, as root, one of the few acts that felhom-agent asks for: one request on standard input, its outcome on standard output.
+// Felhom-fence does, as root, one of the few acts that felhom-agent may ask root for, and answers its questions about the host.
+//
+// It takes one request on standard input and answers on standard output (the protocol of package privileged); it takes no arguments. It is started
+// by sudo, by root, or by systemd for a connection to felhom-fence.socket. It checks every request itself and trusts nobody who sends one. An act that it
+// has begun it finishes, whoever goes away. One line per act goes to standard error and to the system's log.
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
 )
 
+const usage = `felhom-fence is started by felhom-agent, not by hand: it takes one request on standard input and no arguments.
+What it can be asked for: felhom-agent --routes
+`
+
+// runDir is where acts in progress are noted, for other processes of the fence.
+const runDir = "/run/felhom-fence"
+
 func main() {
-	fmt.Fprintln(os.Stderr, "felhom-fence: not written yet", len(privileged.Routes()))
-	os.Exit(1)
+	os.Exit(run(privileged.NewMachine(""), runDir, os.Args[1:], os.Stdin, os.Stdout))
+}
+
+// run answers one request and returns when it has been answered and what it began has ended.
+func run(machine *privileged.Machine, dir string, args []string, in, out *os.File) int {
+	if info, err := in.Stat(); len(args) > 0 || err != nil || info.Mode()&os.ModeCharDevice != 0 {
+		fmt.Fprint(os.Stderr, usage)
+		return 64
+	}
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "felhom-fence: it must be root to do anything; felhom-agent starts it through sudo")
+		return 77
+	}
+	syscall.Umask(0o022)
+	// Caught, not ignored: what is ignored would be ignored by the programs that the fence starts, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE)
+
+	who, err := machine.Caller(int(in.Fd()), os.Getenv)
+	if err != nil {
+		who = "somebody"
+		report("%s: refused: %v", who, err)
+		fmt.Fprintf(os.Stderr, "felhom-fence: %v\n", err)
+		return 77
+	}
+	local := &privileged.Local{
+		Host: machine,
+		Dir:  dir,
+		Ended: func(op privileged.Op, result privileged.Result, err error) {
+			end := "ok"
+			if err != nil {
+				end = err.Error()
+			}
+			if len(result.Notes) > 0 {
+				end += " (" + strings.Join(result.Notes, "; ") + ")"
+			}
+			report("%s: %s: %s", who, op, end)
+		},
+	}
+	privileged.Serve(context.Background(), local, impatient{in}, out)
+	out.Close()
+	local.Wait()
+	return 0
+}
+
+// impatient gives up when a request does not arrive within ten seconds.
+type impatient struct{ from io.Reader }
+
+func (i impatient) Read(p []byte) (int, error) {
+	late := time.AfterFunc(10*time.Second, func() {
+		fmt.Fprintln(os.Stderr, "felhom-fence: no whole request within ten seconds")
+		os.Exit(65)
+	})
+	defer late.Stop()
+	return i.from.Read(p)
+}
+
+// report writes one line to standard error and to the system's log. A system without one is no failure.
+func report(layout string, args ...any) {
+	line := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, fmt.Sprintf(layout, args...))
+	if len(line) > 1000 {
+		line = line[:1000]
+	}
+	fmt.Fprintln(os.Stderr, "felhom-fence: "+line)
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer syscall.Close(fd)
+	const authInfo = 10<<3 | 6 // the facility authpriv, the level info
+	message := fmt.Sprintf("<%d>felhom-fence[%d]: %s", authInfo, os.Getpid(), line)
+	syscall.Sendto(fd, []byte(message), 0, &syscall.SockaddrUnix{Name: "/dev/log"})
 }

@@ -1,0 +1,121 @@
+package privileged
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const blkid = "/usr/sbin/blkid"
+
+// probed is what blkid found on one block device.
+type probed struct {
+	device, uuid, label, fstype string
+	size                        int64 // bytes, as far as blkid says
+}
+
+// probe reads what is on a device with blkid's low-level probing: its cache and udev's may still name the disk that was there before. ok is false
+// where there is no file system, the device is gone, or what is on it is ambivalent.
+func (s *scene) probe(device string) (p probed, ok bool, err error) {
+	out, exit, err := s.host.Run(s.ctx, blkid, []string{"-p", "-o", "export", device}, nil)
+	if err != nil {
+		return probed{}, false, &FailedError{Op: s.op, Program: blkid, Reason: err.Error()}
+	}
+	if exit != 0 {
+		return probed{}, false, nil
+	}
+	p = parseBlkid(out)
+	p.device = device
+	return p, p.uuid != "" && p.fstype != "", nil
+}
+
+// probeAll reads every block device that may hold a file system.
+func (s *scene) probeAll() ([]probed, error) {
+	devices, err := s.host.BlockDevices()
+	if err != nil {
+		return nil, &FailedError{Op: s.op, Reason: fmt.Sprintf("cannot list the block devices: %v", err)}
+	}
+	devices = slices.Clone(devices)
+	slices.Sort(devices)
+	var all []probed
+	for _, d := range devices {
+		p, ok, err := s.probe(d)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+// parseBlkid reads `blkid -p -o export`: KEY=value lines, shell characters escaped with a backslash, other bytes as \xHH.
+func parseBlkid(out []byte) probed {
+	var p probed
+	var parts, blocks, blockSize int64
+	for _, line := range strings.Split(string(bytes.TrimSpace(out)), "\n") {
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			continue
+		}
+		value = unescapeShell(value)
+		n, _ := strconv.ParseInt(value, 10, 64)
+		switch key {
+		case "UUID":
+			p.uuid = value
+		case "LABEL":
+			p.label = value
+		case "TYPE":
+			p.fstype = value
+		case "PART_ENTRY_SIZE":
+			parts = n * 512
+		case "FSLASTBLOCK":
+			blocks = n
+		case "FSBLOCKSIZE":
+			blockSize = n
+		}
+	}
+	p.size = parts
+	if p.size <= 0 && blocks > 0 && blockSize > 0 && blocks < 1<<50/blockSize {
+		p.size = blocks * blockSize
+	}
+	return p
+}
+
+func unescapeShell(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		if s[i+1] == 'x' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		i++
+		b.WriteByte(s[i])
+	}
+	return strings.ToValidUTF8(b.String(), "\uFFFD")
+}
+
+// parent is the disk that a partition lies on: /dev/sdb of /dev/sdb1, /dev/nvme0n1 of /dev/nvme0n1p2; a whole disk is its own.
+func parent(device string) string {
+	base := strings.TrimRight(device, "0123456789")
+	if base == device || base == "" {
+		return device
+	}
+	if whole, ok := strings.CutSuffix(base, "p"); ok && whole != "" && whole[len(whole)-1] >= '0' && whole[len(whole)-1] <= '9' {
+		return whole
+	}
+	if strings.HasPrefix(base, "/dev/sd") || strings.HasPrefix(base, "/dev/vd") || strings.HasPrefix(base, "/dev/hd") || strings.HasPrefix(base, "/dev/xvd") {
+		return base
+	}
+	return device
+}

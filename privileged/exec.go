@@ -1,0 +1,203 @@
+package privileged
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Where the packages put the fence.
+const (
+	FencePath  = "/usr/sbin/felhom-fence"
+	SocketPath = "/run/felhom-fence.sock"
+)
+
+// Mode is how [ExecRunner] becomes root.
+type Mode string
+
+const (
+	Sudo   Mode = "sudo"   // through `sudo -n`; the default
+	Direct Mode = "direct" // this process is root already
+)
+
+// Without a deadline in its context an act is waited for this long, and a query.
+const (
+	actPatience   = time.Hour
+	queryPatience = time.Minute
+)
+
+// Sudoers is the file that lets user start the fence as root, without arguments and without a password, and nothing else.
+func Sudoers(user string) string {
+	return user + ` ALL=(root) NOPASSWD: ` + FencePath + ` ""` + "\n"
+}
+
+// ExecRunner starts the fence for every Op and Query. The zero value uses sudo and [FencePath].
+type ExecRunner struct {
+	Mode Mode
+	Path string // of felhom-fence; default [FencePath]
+}
+
+// Ask implements [Asker].
+func (r *ExecRunner) Ask(ctx context.Context, q Query) (Answer, error) {
+	resp, err := r.talk(ctx, request{Query: &q}, nil)
+	if err != nil {
+		return Answer{}, err
+	}
+	return answerOf(resp)
+}
+
+// Do implements [Runner].
+func (r *ExecRunner) Do(ctx context.Context, op Op, progress func(line string)) (Result, error) {
+	resp, err := r.talk(ctx, request{Op: &op}, progress)
+	if err != nil {
+		return Result{}, err
+	}
+	return resultOf(resp)
+}
+
+func (r *ExecRunner) argv() []string {
+	path := r.Path
+	if path == "" {
+		path = FencePath
+	}
+	if r.Mode == Direct {
+		return []string{path}
+	}
+	return []string{"/usr/bin/sudo", "-n", path}
+}
+
+// talk starts the fence in a session of its own (what interrupts the agent does not interrupt it) and leaves it to itself when ctx ends.
+func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string)) (response, error) {
+	argv := r.argv()
+	var warnings capped
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.Dir = "/"
+	cmd.Stderr = &warnings
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, out, err := pipes(cmd)
+	if err != nil {
+		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error()}
+	}
+	if err := cmd.Start(); err != nil {
+		closeAll(stdin, out, cmd)
+		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Cure: "Install the package, or say where it is"}
+	}
+	cmd.Stdin.(*os.File).Close()
+	cmd.Stdout.(*os.File).Close()
+	over := func(err error, accepted bool) error {
+		cmd.Wait() // its standard output has ended; now its warnings are whole
+		u := &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Sent: accepted}
+		if text := strings.TrimSpace(warnings.String()); text != "" && errors.Is(err, errLost) {
+			u.Reason = lastLine(text)
+		}
+		if strings.HasPrefix(u.Reason, "sudo:") {
+			u.Cure = "As root: felhom-agent --print-sudoers > /etc/sudoers.d/felhom-agent"
+		}
+		return u
+	}
+	return exchange(ctx, stdin, out, req, progress, over, func() { cmd.Wait() })
+}
+
+// pipes gives cmd pipes as its standard input and output that are ours to close.
+func pipes(cmd *exec.Cmd) (stdin, out *os.File, err error) {
+	theirIn, stdin, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	out, theirOut, err := os.Pipe()
+	if err != nil {
+		return nil, nil, errors.Join(err, theirIn.Close(), stdin.Close())
+	}
+	cmd.Stdin, cmd.Stdout = theirIn, theirOut
+	return stdin, out, nil
+}
+
+func closeAll(stdin, out *os.File, cmd *exec.Cmd) {
+	stdin.Close()
+	out.Close()
+	cmd.Stdin.(*os.File).Close()
+	cmd.Stdout.(*os.File).Close()
+}
+
+// exchange hands a request over and reads the outcome. over makes the error of an answer without an outcome; ended is called when there was one. When ctx
+// ends before the outcome an act is left to itself: it is still running.
+func exchange(ctx context.Context, to io.WriteCloser, from io.ReadCloser, req request, progress func(string), over func(error, bool) error, ended func()) (response, error) {
+	began := time.Now()
+	req.Format = format
+	req.Timeout = patience(ctx, req.Op != nil).Milliseconds()
+	data, err := json.Marshal(req)
+	if err != nil {
+		return response{}, err
+	}
+	type reply struct {
+		r        response
+		accepted bool
+		err      error
+	}
+	said := &lines{to: progress}
+	defer said.stop()
+	replies := make(chan reply, 1)
+	go func() {
+		_, err := to.Write(data)
+		to.Close()
+		var got reply
+		got.r, got.accepted, got.err = converse(from, said.line)
+		if err != nil && errors.Is(got.err, errLost) && !errors.Is(err, syscall.EPIPE) {
+			got.err = err
+		}
+		from.Close()
+		if got.err != nil {
+			got.err = over(got.err, got.accepted)
+		}
+		replies <- got
+		if got.err == nil {
+			ended()
+		}
+	}()
+	select {
+	case got := <-replies:
+		return got.r, got.err
+	case <-ctx.Done():
+	}
+	select {
+	case got := <-replies:
+		return got.r, got.err
+	default:
+	}
+	if req.Op == nil {
+		from.Close()
+		return response{}, ctx.Err()
+	}
+	return response{Format: format, Result: &Result{StillRunning: &began}}, nil
+}
+
+// patience is how long the fence is to work on an answer: a little less than we wait for it.
+func patience(ctx context.Context, act bool) time.Duration {
+	d := queryPatience
+	if act {
+		d = actPatience
+	}
+	if at, ok := ctx.Deadline(); ok {
+		d = time.Until(at)
+		d -= min(time.Second, d/4)
+	}
+	return min(max(d, time.Millisecond), maxTimeout)
+}
+
+// capped keeps the first 16 KiB of what is written to it.
+type capped struct{ bytes.Buffer }
+
+func (c *capped) Write(p []byte) (int, error) {
+	if room := 16<<10 - c.Len(); room > 0 {
+		c.Buffer.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}

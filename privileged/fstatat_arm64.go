@@ -1,0 +1,5 @@
+package privileged
+
+import "syscall"
+
+const sysFstatat = syscall.SYS_FSTATAT

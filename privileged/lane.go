@@ -1,0 +1,245 @@
+package privileged
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Acts of several processes on one machine meet in a directory. Each lane has three files there:
+//
+//	LANE.lock  locked while an act is in progress. The program that does the work inherits the open file, so the lock outlives a fence that
+//	           was killed, for as long as that program lives.
+//	LANE.json  which act it is, since when, and at its end what came of it (laneState)
+//	LANE.out   what its programs print
+//
+// The locks are "open file description" locks (fcntl(2), F_OFD_SETLK): they can be looked at without being taken.
+
+// laneState is what LANE.json holds.
+type laneState struct {
+	Format int           `json:"format"` // 1
+	Op     Op            `json:"op"`
+	Key    string        `json:"key"`
+	Since  time.Time     `json:"since"`
+	Ended  bool          `json:"ended"`
+	Result Result        `json:"result"`
+	Refuse *RefusedError `json:"refused,omitempty"`
+	Failed *FailedError  `json:"failed,omitempty"`
+
+	path string // without its ending
+}
+
+// laneFile is a lane that this process holds.
+type laneFile struct {
+	lock  *os.File
+	state laneState
+}
+
+const (
+	ofdGetLock  = 36 // F_OFD_GETLK and so on, which package syscall does not name
+	ofdSetLock  = 37
+	ofdWaitLock = 38
+)
+
+func lanePath(dir, lane string) string {
+	return filepath.Join(dir, strings.ReplaceAll(lane, "/", "-"))
+}
+
+// takeLane locks the lane of op, or says which act holds it.
+func takeLane(dir string, op Op, key string, since time.Time) (*laneFile, *laneState, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	path := lanePath(dir, op.Lane())
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	for tries := 0; ; tries++ {
+		ok, err := tryLock(lock)
+		if err != nil {
+			lock.Close()
+			return nil, nil, err
+		}
+		if ok {
+			break
+		}
+		// Its holder writes LANE.json right after it took the lock.
+		if state, err := readState(path); err == nil && !state.Ended {
+			lock.Close()
+			return nil, &state, nil
+		}
+		if tries == 50 {
+			lock.Close()
+			return nil, nil, errors.New("it is held, and nothing says by which act")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	file := &laneFile{lock: lock, state: laneState{Format: 1, Op: op, Key: key, Since: since, path: path}}
+	if err := file.state.write(); err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	return file, nil, nil
+}
+
+// output is the file that the act's programs print to.
+func (f *laneFile) output() string { return f.state.path + ".out" }
+
+// end notes what came of the act and gives the lane back.
+func (f *laneFile) end(result Result, err error) {
+	f.state.Ended, f.state.Result = true, result
+	var refused *RefusedError
+	var failed *FailedError
+	switch {
+	case errors.As(err, &refused):
+		f.state.Refuse = refused
+	case errors.As(err, &failed):
+		f.state.Failed = failed
+	case err != nil:
+		f.state.Failed = &FailedError{Op: f.state.Op.Name, Reason: err.Error()}
+	}
+	f.state.write() // those who wait would see an act without an end, and say so
+	f.lock.Close()
+}
+
+// await waits until the act of another process has ended and says what came of it.
+func (st *laneState) await(op Op) (Result, error) {
+	lock, err := os.OpenFile(st.path+".lock", os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return Result{}, &FailedError{Op: op.Name, Reason: err.Error(), Unknown: true}
+	}
+	defer lock.Close()
+	if err := fcntlLock(lock, ofdWaitLock, syscall.F_RDLCK); err != nil {
+		return Result{}, &FailedError{Op: op.Name, Reason: err.Error(), Unknown: true}
+	}
+	now, err := readState(st.path)
+	if err != nil || now.Key != st.Key || !now.Since.Equal(st.Since) || !now.Ended {
+		output, _ := readTail(st.path+".out", maxTail)
+		return Result{}, &FailedError{Op: op.Name, Reason: "the fence that ran this act since " + st.Since.Format(time.DateTime) + " was killed; its programs have ended by now", Output: output, Unknown: true}
+	}
+	switch {
+	case now.Refuse != nil:
+		return now.Result, now.Refuse
+	case now.Failed != nil:
+		return now.Result, now.Failed
+	}
+	return now.Result, nil
+}
+
+func (st laneState) write() error {
+	data, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(st.path+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(st.path+".new", st.path+".json")
+}
+
+func readState(path string) (laneState, error) {
+	data, err := os.ReadFile(path + ".json")
+	if err != nil {
+		return laneState{}, err
+	}
+	st := laneState{path: path}
+	if err := json.Unmarshal(data, &st); err != nil || st.Format != 1 {
+		return laneState{}, fmt.Errorf("%s.json is not one of this version", path)
+	}
+	return st, nil
+}
+
+// runningIn lists the acts in progress of all processes.
+func runningIn(dir string) ([]RunningOp, error) {
+	locks, err := filepath.Glob(filepath.Join(dir, "*.lock"))
+	if err != nil {
+		return nil, err
+	}
+	var out []RunningOp
+	for _, name := range locks {
+		held, err := isLocked(name)
+		if err != nil {
+			return nil, err
+		}
+		st, err := readState(strings.TrimSuffix(name, ".lock"))
+		if held && err == nil && !st.Ended {
+			out = append(out, RunningOp{Name: st.Op.Name, Lane: st.Op.Lane(), What: st.Op.String(), Since: st.Since})
+		}
+	}
+	return out, nil
+}
+
+func isLocked(name string) (bool, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	l := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	if err := syscall.FcntlFlock(f.Fd(), ofdGetLock, &l); err != nil {
+		return false, err
+	}
+	return l.Type == syscall.F_WRLCK, nil
+}
+
+// tryLock takes an exclusive lock; false when somebody else has one.
+func tryLock(f *os.File) (bool, error) {
+	err := fcntlLock(f, ofdSetLock, syscall.F_WRLCK)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// lockFile opens a file and waits for an exclusive lock on it.
+func lockFile(name string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := fcntlLock(f, ofdWaitLock, syscall.F_WRLCK); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func fcntlLock(f *os.File, command int, kind int16) error {
+	for {
+		l := syscall.Flock_t{Type: kind, Whence: io.SeekStart}
+		err := syscall.FcntlFlock(f.Fd(), command, &l)
+		if err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// readTail is the end of a file, at most n bytes.
+func readTail(name string, n int64) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > n {
+		if _, err := f.Seek(-n, io.SeekEnd); err != nil {
+			return "", err
+		}
+	}
+	data, err := io.ReadAll(io.LimitReader(f, n))
+	return tail(string(data), int(n)), err
+}

@@ -1,0 +1,254 @@
+package privileged
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+var errTrailing = errors.New("there is something after its end")
+
+// Local checks and acts in this process: on the real machine only inside felhom-fence itself, else on a simulated host. Host is all it needs. Use a
+// pointer to it; it is safe for concurrent use.
+type Local struct {
+	Host Host
+	// Dir is where acts in progress are noted and locked, for several processes on one machine. Empty: only this process acts on Host.
+	Dir string
+	// Ended, when set, is called for every act that this process refused or carried out.
+	Ended func(op Op, result Result, err error)
+
+	mu    sync.Mutex
+	acts  map[string]*act // in progress, by lane
+	mine  sync.WaitGroup
+	fstab sync.Mutex
+}
+
+// act is an Op that is being carried out, by this process or (when waited for) by another one.
+type act struct {
+	op     Op
+	key    string
+	since  time.Time
+	lane   *laneFile // nil without a Dir
+	done   chan struct{}
+	result Result // after done
+	err    error
+}
+
+// Ask answers a query.
+func (l *Local) Ask(ctx context.Context, q Query) (Answer, error) {
+	r, err := admit(l.Host, false, q.Node, q.Name, q.Args)
+	if err != nil {
+		return Answer{}, err
+	}
+	value, err := r.look(&scene{ctx: ctx, local: l, host: l.Host, node: q.Node, op: q.Name, args: q.Args})
+	if err != nil {
+		if ctx.Err() != nil {
+			return Answer{}, fmt.Errorf("%s: %w", q.Name, ctx.Err())
+		}
+		return Answer{}, err
+	}
+	data, err := json.Marshal(value)
+	return Answer{Data: data}, err
+}
+
+// Do carries an act out; see [Runner].
+func (l *Local) Do(ctx context.Context, op Op, progress func(line string)) (Result, error) {
+	a, err := l.begin(op)
+	if err != nil {
+		if l.Ended != nil {
+			l.Ended(op, Result{}, err)
+		}
+		return Result{}, err
+	}
+	if a.own() {
+		lines := &lines{to: progress}
+		defer lines.stop()
+		l.mine.Add(1)
+		go l.carryOut(context.WithoutCancel(ctx), a.act, lines.line)
+	} else if progress != nil {
+		progress(fmt.Sprintf("already running since %s", a.act.since.Format(time.DateTime)))
+	}
+	select {
+	case <-a.act.done:
+	case <-ctx.Done():
+		select {
+		case <-a.act.done:
+		default:
+			since := a.act.since
+			return Result{StillRunning: &since}, nil
+		}
+	}
+	return a.act.result, a.act.err
+}
+
+// Wait waits until the acts that this process began have ended.
+func (l *Local) Wait() { l.mine.Wait() }
+
+// begun is an act with the rule to carry it out; a zero rule when somebody else does.
+type begun struct {
+	act  *act
+	rule rule
+}
+
+func (b begun) own() bool { return b.rule.do != nil }
+
+// begin checks op and takes its lane, or finds the same act in progress.
+func (l *Local) begin(op Op) (begun, error) {
+	r, err := admit(l.Host, true, op.Node, op.Name, op.Args)
+	if err != nil {
+		return begun{}, err
+	}
+	key, lane := op.key(), op.Lane()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a, ok := l.acts[lane]; ok {
+		if a.key == key {
+			return begun{act: a}, nil
+		}
+		return begun{}, busy(op, a.op, a.since)
+	}
+	a := &act{op: op, key: key, since: time.Now(), done: make(chan struct{})}
+	if l.Dir != "" {
+		file, other, err := takeLane(l.Dir, op, key, a.since)
+		switch {
+		case err != nil:
+			return begun{}, &FailedError{Op: op.Name, Reason: "cannot lock " + filepath.Join(l.Dir, lane) + ": " + err.Error()}
+		case other != nil && other.Key != key:
+			return begun{}, busy(op, other.Op, other.Since)
+		case other != nil:
+			a.since = other.Since
+			go func() {
+				a.result, a.err = other.await(op)
+				close(a.done)
+			}()
+			return begun{act: a}, nil
+		}
+		a.lane = file
+	}
+	if l.acts == nil {
+		l.acts = map[string]*act{}
+	}
+	l.acts[lane] = a
+	return begun{act: a, rule: r}, nil
+}
+
+func busy(op, other Op, since time.Time) error {
+	return &RefusedError{Op: op.Name, Reason: fmt.Sprintf("%s is busy with %s since %s", op.Lane(), other.Name, since.Format(time.DateTime)), Cure: "Wait until it has ended"}
+}
+
+// carryOut runs to the end whatever becomes of those who asked.
+func (l *Local) carryOut(ctx context.Context, a *act, progress func(string)) {
+	defer l.mine.Done()
+	host := l.Host
+	if m, ok := host.(*Machine); ok && a.lane != nil {
+		host = m.during(a.lane)
+	}
+	s := &scene{ctx: ctx, local: l, host: host, node: a.op.Node, op: a.op.Name, args: a.op.Args, progress: progress}
+	a.err = guarded(a.op, func() error { return rules[a.op.Name].do(s) })
+	a.result = s.result
+	if a.err != nil {
+		a.result = Result{Notes: s.result.Notes}
+	}
+	if a.lane != nil {
+		a.lane.end(a.result, a.err)
+	}
+	if l.Ended != nil {
+		l.Ended(a.op, a.result, a.err)
+	}
+	l.mu.Lock()
+	delete(l.acts, a.op.Lane())
+	l.mu.Unlock()
+	close(a.done)
+}
+
+// guarded turns a panic into an error: an act that dies in the middle must still give its lane back.
+func guarded(op Op, do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &FailedError{Op: op.Name, Reason: fmt.Sprintf("a mistake in the fence: %v", p), Unknown: true}
+		}
+	}()
+	return do()
+}
+
+func (l *Local) running() ([]RunningOp, error) {
+	out := []RunningOp{}
+	l.mu.Lock()
+	for _, a := range l.acts {
+		out = append(out, RunningOp{Name: a.op.Name, Lane: a.op.Lane(), What: a.op.String(), Since: a.since})
+	}
+	l.mu.Unlock()
+	if l.Dir != "" {
+		others, err := runningIn(l.Dir)
+		if err != nil {
+			return nil, &FailedError{Op: "Running", Reason: err.Error()}
+		}
+		for _, o := range others {
+			if !slices.ContainsFunc(out, func(r RunningOp) bool { return r.Lane == o.Lane }) {
+				out = append(out, o)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b RunningOp) int { return strings.Compare(a.Lane, b.Lane) })
+	return out, nil
+}
+
+// lockFstab lets one act at a time edit the fstab, in this process and, with a Dir, on this machine.
+func (l *Local) lockFstab() (unlock func(), err error) {
+	l.fstab.Lock()
+	if l.Dir == "" {
+		return l.fstab.Unlock, nil
+	}
+	f, err := lockFile(filepath.Join(l.Dir, "fstab.lock"))
+	if err != nil {
+		l.fstab.Unlock()
+		return nil, err
+	}
+	return func() { f.Close(); l.fstab.Unlock() }, nil
+}
+
+// key is equal for equal Ops.
+func (o Op) key() string {
+	data, _ := json.Marshal(o) // maps are printed in the order of their keys
+	return string(data)
+}
+
+// lines hands lines on until stop: what an act prints after its answer was given is nobody's any more.
+type lines struct {
+	mu sync.Mutex
+	to func(string)
+}
+
+func (l *lines) line(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if text = printable(text); l.to != nil && text != "" {
+		l.to(text)
+	}
+}
+
+func (l *lines) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to = nil
+}
+
+// printable takes control characters out of a line that a program printed: it may end on a terminal.
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	return clip(strings.TrimSpace(text), 400)
+}
