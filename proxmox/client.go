@@ -65,6 +65,15 @@ func (c *Client) Look() *View {
 	return &View{conn: c.conn, memo: map[string]*answer{}}
 }
 
+// Clock is the node's clock as of the latest answer, in whole seconds; the zero
+// time before there was one.
+func (c *Client) Clock() time.Time {
+	if s := c.conn.date.Load(); s != 0 {
+		return time.Unix(s, 0)
+	}
+	return time.Time{}
+}
+
 // Close closes idle connections.
 func (c *Client) Close() { c.conn.close() }
 

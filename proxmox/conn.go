@@ -39,6 +39,7 @@ type conn struct {
 	// tells whether anything was sent.
 	reads, writes http.RoundTripper
 	slots         chan struct{}
+	date          atomic.Int64 // Unix seconds of the latest answer's Date
 }
 
 func newConn(o Options) (*conn, error) {
@@ -143,7 +144,10 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, bodyLimit+1))
 	r := &reply{method: method, path: path, status: res.StatusCode}
-	r.date, _ = http.ParseTime(res.Header.Get("Date"))
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		r.date = date
+		c.date.Store(date.Unix())
+	}
 	switch {
 	case res.StatusCode >= 300 && res.StatusCode < 400:
 		return nil, r.fault("it redirects to %q", res.Header.Get("Location"))
