@@ -1,7 +1,6 @@
 package privileged
 
 import (
-	"path"
 	"strconv"
 	"strings"
 )
@@ -68,18 +67,6 @@ func mountedAt(lines []mountLine, at string) (mountLine, bool) {
 		}
 	}
 	return mountLine{}, false
-}
-
-// holder is the mount that a path lies on.
-func holder(lines []mountLine, at string) (mountLine, bool) {
-	for p := at; ; p = path.Dir(p) {
-		if l, ok := mountedAt(lines, p); ok {
-			return l, true
-		}
-		if p == "/" || p == "." {
-			return mountLine{}, false
-		}
-	}
 }
 
 // Under says on which of the mounts a path lies: the one with the longest path that leads to it. ok is false when there is none.

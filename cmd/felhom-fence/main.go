@@ -64,22 +64,31 @@ func run(machine *privileged.Machine, dir string, args []string, in, out *os.Fil
 			report("%s: %s: %s", who, op, end)
 		},
 	}
-	privileged.Serve(context.Background(), local, impatient{in}, out)
+	privileged.Serve(context.Background(), local, newImpatient(in), out)
 	out.Close()
 	local.Wait()
 	return 0
 }
 
-// impatient gives up when a request does not arrive within ten seconds.
-type impatient struct{ from io.Reader }
+// impatient ends the program when the request does not end within ten seconds.
+type impatient struct {
+	from io.Reader
+	late *time.Timer
+}
 
-func (i impatient) Read(p []byte) (int, error) {
-	late := time.AfterFunc(10*time.Second, func() {
+func newImpatient(from io.Reader) impatient {
+	return impatient{from, time.AfterFunc(10*time.Second, func() {
 		fmt.Fprintln(os.Stderr, "felhom-fence: no whole request within ten seconds")
 		os.Exit(65)
-	})
-	defer late.Stop()
-	return i.from.Read(p)
+	})}
+}
+
+func (i impatient) Read(p []byte) (int, error) {
+	n, err := i.from.Read(p)
+	if err != nil {
+		i.late.Stop()
+	}
+	return n, err
 }
 
 // report writes one line to standard error and to the system's log. A system without one is no failure.

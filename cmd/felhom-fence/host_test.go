@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+)
+
+// The tests of this package run the real program as root on a real kernel. For each of them the test binary starts itself in a mount and a process
+// namespace of its own, where /etc, /mnt, /run, /usr/bin, /usr/sbin and /var/lib/lxc are scratch copies: nothing of the machine is touched.
+
+const (
+	insideVar = "FELHOM_FENCE_TEST_INSIDE" // set in the namespace
+	fenceVar  = "FELHOM_FENCE_TEST_PROGRAM"
+	node      = "testnode"
+)
+
+// fenceProgram is the program under test.
+var fenceProgram = os.Getenv(fenceVar)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(insideVar) != "" {
+		if err := furnish(); err != nil {
+			fmt.Fprintln(os.Stderr, "SKIP-NAMESPACE:", err)
+			os.Exit(0)
+		}
+		os.Exit(m.Run())
+	}
+	dir, err := os.MkdirTemp("", "felhom-fence-test-")
+	if err != nil {
+		panic(err)
+	}
+	fenceProgram = filepath.Join(dir, "felhom-fence")
+	if out, err := exec.Command("go", "build", "-o", fenceProgram, ".").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// inside runs the rest of a test in a namespace of its own; in the outer process it returns false when that is done.
+func inside(t *testing.T, programs ...string) bool {
+	t.Helper()
+	if os.Getenv(insideVar) != "" {
+		return true
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: it needs root, for a mount namespace and loop devices")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("skipped: %s is not installed here", p)
+		}
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "5m")
+	cmd.Env = append(os.Environ(), insideVar+"=1", fenceVar+"="+fenceProgram)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case bytes.Contains(out, []byte("SKIP-NAMESPACE:")), errors.Is(err, syscall.EPERM):
+		t.Skipf("skipped: no namespace to work in: %v %s", err, out)
+	case err != nil:
+		t.Errorf("%v\n%s", err, out)
+	case bytes.Contains(out, []byte("--- SKIP")):
+		t.Skipf("%s", out)
+	case !bytes.Contains(out, []byte("--- PASS: "+t.Name()+" ")):
+		t.Errorf("it did not run:\n%s", out)
+	}
+	return false
+}
+
+// furnish makes the scratch host in a new namespace.
+func furnish() error {
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("mount --make-rprivate /: %w", err)
+	}
+	script := `set -e
+mount -t proc proc /proc
+scratch=$(mktemp -d); mount -t tmpfs -o mode=755 tmpfs $scratch
+mkdir $scratch/bin $scratch/real; mount --bind /usr/bin $scratch/real; ln -s $scratch/real/* $scratch/bin/; mount --bind $scratch/bin /usr/bin
+mkdir $scratch/etc; cp -a /etc/. $scratch/etc/; mkdir $scratch/sbin; cp -a /usr/sbin/. $scratch/sbin/ 
+mount --bind $scratch/etc /etc; mount --bind $scratch/sbin /usr/sbin
+mount -t tmpfs -o mode=755 tmpfs /mnt; mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /var/lib/lxc; mount -t tmpfs -o mode=755 tmpfs /var/lib/lxc
+rm -rf /etc/pve /etc/felhom-agent; mkdir -p /etc/pve/nodes/` + node + `/lxc; ln -s nodes/` + node + ` /etc/pve/local
+cp "$FELHOM_FENCE_TEST_PROGRAM" /usr/sbin/felhom-fence
+printf '# the table of this host\nUUID=0000-AAAA /boot/efi vfat umask=0077 0 1\n' > /etc/fstab; chmod 644 /etc/fstab
+`
+	cmd := exec.Command("sh", "-c", script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// pctScript puts a pct of our own in the place of PVE's: what the tests need of it.
+func pctScript(t *testing.T, body string) {
+	t.Helper()
+	writeFile(t, "/usr/sbin/pct", "#!/bin/sh\nset -e\n"+body, 0o755)
+	writeFile(t, "/usr/bin/lxc-info", "", 0o755)
+}
+
+// shell runs a command line as root.
+func shell(t *testing.T, line string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", line).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// loopDisk is a disk with an ext4 file system.
+func loopDisk(t *testing.T, uuid, label string) (device string) {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), label+".img")
+	shell(t, "truncate -s 16M "+image+" && mkfs.ext4 -q -U "+uuid+" -L "+label+" "+image)
+	out, err := exec.Command("losetup", "-f", "--show", image).CombinedOutput()
+	if err != nil {
+		t.Skipf("skipped: no loop devices here: %v %s", err, out)
+	}
+	device = strings.TrimSpace(string(out))
+	t.Cleanup(func() { exec.Command("losetup", "-d", device).Run() })
+	return device
+}
+
+func writeFile(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// direct is the fence, started as root.
+func direct() *privileged.ExecRunner {
+	return &privileged.ExecRunner{Mode: privileged.Direct}
+}
+
+// eventually waits for what another process does.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("a minute later still not: %s", what)
+		}
+	}
+}
+
+func refusal(t *testing.T, err error) *privileged.RefusedError {
+	t.Helper()
+	var refused *privileged.RefusedError
+	if !errors.As(err, &refused) {
+		t.Fatalf("not refused: %v", err)
+	}
+	return refused
+}
