@@ -144,8 +144,9 @@ func (g grammar) print(m map[string]string) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		// A default value with "=" in it would be taken for another key.
-		if key != g.defaultKey || strings.Contains(m[key], "=") {
+		// A default value with "=" in it would be taken for another key, a blank
+		// one for nothing.
+		if key != g.defaultKey || strings.Contains(m[key], "=") || strings.TrimSpace(m[key]) == "" {
 			b.WriteString(key)
 			b.WriteByte('=')
 		}

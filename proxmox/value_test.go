@@ -221,7 +221,7 @@ func TestMountPoint(t *testing.T) {
 func FuzzPropertyStrings(f *testing.F) {
 	for _, s := range []string{
 		"name=eth0,bridge=vmbr0,ip=dhcp", "local-lvm:vm-1-disk-0,mp=/data,backup=1,size=8G", "keyctl=1,nesting=1",
-		"order=3,up=30", "/dev/dri/renderD128,gid=104", "a,b", "=,=", "volume=x=y", "size=0.1K", ",,a=1", "path=a,b",
+		"order=3,up=30", "/dev/dri/renderD128,gid=104", "a,b", "=,=", "volume=x=y", "size=0.1K", "volume= ", ",,a=1", "path=a,b",
 	} {
 		f.Add(s)
 	}
