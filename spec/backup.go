@@ -1,6 +1,10 @@
 package spec
 
-import "time"
+import (
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
 
 // Backup is a periodic backup of guests, with retention.
 type Backup struct {
@@ -13,7 +17,47 @@ type Backup struct {
 	Every     time.Duration // 0: At is set
 	Late      time.Duration // how long after its slot a backup may still start; 0: until the next slot
 	Mode      string        // snapshot (default), suspend, stop
-	Compress  string        // zstd (default), gzip, lzo, 0
+	Compress  string        // zstd (default), gzip, lzo; 0: none
 	Keep      Keep
 	WarnAfter time.Duration // 0: never
 }
+
+var backupShape = shaped(map[string]string{
+	"schedule": "Say at: \"02:30\", or every: 24h.",
+	"vmid":     "Name guests by their objects: guests: [web].",
+	"prune":    "Say keep: {daily: 7}.",
+	"ensure":   "Archives are deleted by keep alone; remove the object and they stay.",
+},
+	append([]field[Backup]{
+		of("guests", Agent, covered, func(b *Backup, v []string) { b.Guests, b.All = v, v == nil }, "all (every declared guest, goldens excepted), or a list."),
+		of("guest", Agent, text, func(b *Backup, v string) { b.Guests = append(b.Guests, v) }, "One guest."),
+		of("except", Agent, names("list of guests", text), func(b *Backup, v []string) { b.Except = v }, "With guests: all, not these."),
+		of("storage", Agent, storage, func(b *Backup, v string) { b.Storage = v }, "The storage that holds the archives.").
+			must("Say where: storage: usb-backup."),
+		of("at", Agent, schedule, func(b *Backup, v Schedule) { b.At = &v }, "A time of day on the node's clock: \"02:30\", \"mon..fri 02:30\"."),
+		of("every", Agent, atLeast(time.Minute), func(b *Backup, v time.Duration) { b.Every = v }, "So long after the last one, at any time of day."),
+		of("late", Agent, atLeast(time.Minute), func(b *Backup, v time.Duration) { b.Late = v }, "With at: how long after its time it may still start."),
+		of("mode", Agent, oneOf("snapshot", "suspend", "stop"), func(b *Backup, v string) { b.Mode = v }, "snapshot (default), suspend or stop."),
+		of("compress", Agent, oneOf("zstd", "gzip", "lzo", "0"), func(b *Backup, v string) { b.Compress = v }, "zstd (default), gzip, lzo, or 0 for none."),
+		of("keep", Agent, keep, func(b *Backup, v Keep) { b.Keep = v }, "How many are kept of each guest; a number counts the last ones; default: all."),
+		of("warn-after", Agent, atLeast(time.Hour), func(b *Backup, v time.Duration) { b.WarnAfter = v }, "Without a whole archive for so long, the object is shown as wrong."),
+	}, objectFields(func(b *Backup) *Object { return &b.Object })...)...,
+)
+
+// covered is a list of guests; nil means all.
+var covered = func() value[[]string] {
+	all := oneOf("all")
+	some := names("list of guests", text)
+	return value[[]string]{
+		name: "all, or list of guests", schema: either(all.schema, some.schema),
+		read: func(a at, n *yaml.Node) ([]string, bool) {
+			if n = resolve(n); n.Kind != yaml.ScalarNode {
+				return some.read(a, n)
+			}
+			if n.Value != "all" {
+				a.fail("Write guests: all, a list in brackets, or guest: "+n.Value+".", "needs all or a list, this is %s", show(n))
+			}
+			return nil, n.Value == "all"
+		},
+	}
+}()

@@ -1,5 +1,15 @@
 package spec
 
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/hashicorp/go-multierror"
+)
+
 // Error is one mistake in a file: where it is, what is wrong and how to put it
 // right.
 type Error struct {
@@ -10,4 +20,77 @@ type Error struct {
 	Cure    string // a sentence
 }
 
-func (e *Error) Error() string { return "" }
+// Error is "pve1.yaml:44: restores.web.vmid: MESSAGE. CURE".
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(Pos{e.File, e.Line}.String())
+	b.WriteString(": ")
+	if e.Field != "" {
+		b.WriteString(e.Field + ": ")
+	}
+	b.WriteString(e.Message)
+	if e.Cure != "" {
+		b.WriteString(". " + e.Cure)
+	}
+	return b.String()
+}
+
+// faults gathers mistakes.
+type faults struct{ list []*Error }
+
+func (f *faults) add(e *Error) { f.list = append(f.list, e) }
+
+// err is nil or all mistakes, by file, then by line, each said once: what an
+// anchor carries to ten objects at one line is ten mistakes only where the
+// fields differ.
+func (f *faults) err() error {
+	if len(f.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(f.list, func(a, b *Error) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Field, b.Field), strings.Compare(a.Message, b.Message))
+	})
+	f.list = slices.CompactFunc(f.list, func(a, b *Error) bool { return *a == *b })
+	all := &multierror.Error{ErrorFormat: func(errs []error) string {
+		lines := make([]string, len(errs))
+		for i, err := range errs {
+			lines[i] = err.Error()
+		}
+		return strings.Join(lines, "\n")
+	}}
+	for _, e := range f.list {
+		all.Errors = append(all.Errors, e)
+	}
+	return all
+}
+
+// apart splits the errors of package proxmox, which read "what is wrong: what
+// to do", into message and cure.
+func apart(err error) (message, cure string) {
+	text := err.Error()
+	i := strings.LastIndex(text, ": ")
+	if i < 0 {
+		return text, ""
+	}
+	return text[:i], sentence(text[i+2:])
+}
+
+// each unpacks joined errors.
+func each(err error, f func(error)) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			each(e, f)
+		}
+	} else if err != nil {
+		f(err)
+	}
+}
+
+func sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(r)) + s[n:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}

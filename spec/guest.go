@@ -1,7 +1,11 @@
 package spec
 
 import (
+	"fmt"
+	"regexp"
 	"time"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/felhom/felhom-agent/proxmox"
 )
@@ -68,3 +72,128 @@ type Rollback struct {
 	RequestedText string // as written
 	Loses         []string
 }
+
+var (
+	restoreShape = guestShapeOf(
+		"Say what it is made from: from: [{newest: usb-backup}, {golden: debian}].",
+		"Say where its disks lie: storage: local-lvm.")
+	guestShape = guestShapeOf("", "")
+)
+
+var guestElsewhere = map[string]string{
+	"features":     "Only a golden has features (a restore brings them along from its archive); nesting alone may stand under config: features: {nesting: true}.",
+	"template":     "Only a golden is built from a template; make a golden of it and say from: {golden: NAME}.",
+	"hostname":     "The hostname is the object's name; where it is another, say is: NAME.",
+	"publish":      "Only a golden is published.",
+	"unprivileged": "Leave it out: a restore is what its archive says, an existing guest is what it is.",
+	"password":     "There are no passwords in this language; set it inside the guest.",
+	"ensure":       "A guest is never deleted by this agent; remove the object and it becomes unmanaged.",
+}
+
+func init() {
+	for _, key := range []string{"cores", "memory", "swap", "net0", "mp0", "onboot", "tags", "description", "startup", "nameserver"} {
+		guestElsewhere[key] = "Write it under config:."
+	}
+}
+
+func guestShapeOf(noFrom, noStorage string) *shape[Guest] {
+	return shaped(guestElsewhere, append([]field[Guest]{
+		of("vmid", BirthOnly, vmid, func(g *Guest, v proxmox.VMID) { g.VMID = v }, "The guest's number.").
+			must("Say which number the guest has: vmid: 111."),
+		of("is", Agent, name("hostname", proxmox.CheckHostname), func(g *Guest, v string) { g.Is = v }, "Its hostname, where that is not the object's name."),
+		of("from", BirthOnly, sources, func(g *Guest, v []Source) { g.From = v }, "What it is made from, tried in this order.").
+			must(noFrom),
+		of("storage", BirthOnly, storage, func(g *Guest, v string) { g.Storage = v }, "The storage of its disks when it is made; default under guests: the archive's.").
+			must(noStorage),
+		of("rootfs", Live, guestRootFS, func(g *Guest, v RootFS) { g.RootFS = v }, "Its root disk; default: the archive's."),
+		of("config", Live, guestConfigShape.value("map"), func(g *Guest, v Config) { g.Config = v }, "Its configuration; only what is declared is compared."),
+		of("needs", Agent, names("list of guests", text), func(g *Guest, v []string) { g.Needs = v }, "Restores or guests that must run before it is started."),
+		of("state", Live, oneOf(Running, Stopped), func(g *Guest, v State) { g.State = v }, "Whether it runs; default: left as it is."),
+		of("restart", Agent, oneOf(RestartManual, RestartAuto), func(g *Guest, v RestartPolicy) { g.Restart = v }, "auto: it may be shut down and started when a change needs it."),
+		of("rollback", Agent, rollbackShape.value("map"), func(g *Guest, v Rollback) { g.Rollback = &v }, "A request to take it back to a snapshot, once."),
+	}, objectFields(func(g *Guest) *Object { return &g.Object })...)...)
+}
+
+var sizeShape = shaped(map[string]string{"storage": "Write it beside rootfs: storage: NAME."},
+	of("size", Live, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size; larger later is a resize, smaller is refused.").
+		must("Say how large: size: 16G."),
+)
+
+// guestRootFS is the size alone, since the storage stands beside it. In PVE's
+// string the volume was chosen by PVE and is passed over.
+var guestRootFS = value[RootFS]{
+	name: "map", schema: either(sizeShape.schema(), typed("string")), below: sizeShape.table(),
+	read: func(a at, n *yaml.Node) (r RootFS, ok bool) {
+		n = resolve(n)
+		if n.Kind == yaml.ScalarNode {
+			r, ok = readRootText(a, n)
+			return RootFS{Size: r.Size}, ok
+		}
+		ok = sizeShape.fill(a, n, &r)
+		return r, ok
+	},
+}
+
+var sourceShape = shaped(map[string]string{"template": "Only a golden is built from a template; make a golden of it and say golden: NAME."},
+	of("golden", BirthOnly, text, func(s *Source, v string) { s.Golden = v }, "The published archive of this golden."),
+	of("archive", BirthOnly, name("volume id of an archive", checkArchive), func(s *Source, v string) { s.Archive = v }, "This archive."),
+	of("newest", BirthOnly, storage, func(s *Source, v string) { s.Newest = v }, "The newest proven backup on this storage."),
+	of("vmid", BirthOnly, vmid, func(s *Source, v proxmox.VMID) { s.VMID = v }, "With newest: of this guest instead of its own."),
+)
+
+// sources are one source or a list.
+var sources = value[[]Source]{
+	name: "source, or list of them", schema: either(sourceShape.schema(), listOf("", sourceShape.value("")).schema), below: sourceShape.table(),
+	read: func(a at, n *yaml.Node) ([]Source, bool) {
+		one := func(a at, n *yaml.Node) (s Source, ok bool) {
+			s.Pos = a.pos()
+			if !sourceShape.fill(a, n, &s) {
+				return s, false
+			}
+			said := 0
+			for _, v := range []string{s.Golden, s.Archive, s.Newest} {
+				if v != "" {
+					said++
+				}
+			}
+			switch {
+			case said != 1:
+				a.fail("Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}; several as a list: [{newest: usb-backup}, {golden: debian}].", "names %d sources in one entry, not one", said)
+			case s.VMID != 0 && s.Newest == "":
+				a.fail("Write {newest: STORAGE, vmid: 105}, or leave vmid out.", "vmid goes with newest alone")
+			default:
+				return s, true
+			}
+			return s, false
+		}
+		if n = resolve(n); n.Kind == yaml.SequenceNode {
+			return listOf("", value[Source]{read: one}).read(a, n)
+		}
+		s, ok := one(a, n)
+		return []Source{s}, ok
+	},
+}
+
+func checkArchive(s string) error {
+	if a, ok := proxmox.ParseArchive(s); !ok || (a.Type != "" && a.Type != "lxc") {
+		return fmt.Errorf("%q is no archive of a container: write STORAGE:backup/vzdump-lxc-…, as pvesm list prints it", s)
+	}
+	return nil
+}
+
+var volumeKey = regexp.MustCompile(`^mp(0|[1-9][0-9]{0,2})$`)
+
+func checkVolumeKey(s string) error {
+	if !volumeKey.MatchString(s) {
+		return fmt.Errorf("%q is no volume that a rollback takes back: write mp0 and the like (the root disk goes back always)", s)
+	}
+	return nil
+}
+
+var rollbackShape = shaped(nil,
+	of("to", Agent, name("snapshot name", proxmox.CheckSnapshotName), func(r *Rollback, v string) { r.To = v }, "The snapshot's name in PVE.").
+		must("Name the snapshot: to: before-upgrade."),
+	of("requested", Agent, moment, func(r *Rollback, v Moment) { r.Requested, r.Zoned, r.RequestedText = v.t, v.zoned, v.text }, "When it was asked for, with zone; it is done once, within a day.").
+		must("Say when you asked for it: requested: 2026-11-22T18:00:00Z (felhom-agent --print-rollback prints these lines)."),
+	of("loses", Agent, names("list of volumes", name("volume", checkVolumeKey)), func(r *Rollback, v []string) { r.Loses = v }, "Every volume besides the root disk that goes back too."),
+)

@@ -1,5 +1,16 @@
 package spec
 
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"gopkg.in/yaml.v3"
+)
+
 // Mount is a USB disk mounted on the host by the UUID of its file system.
 type Mount struct {
 	Object
@@ -13,3 +24,72 @@ type Mount struct {
 
 // Disk is one file system. Label is empty where the YAML names only one UUID.
 type Disk struct{ Label, UUID string }
+
+var mountShape = shaped(map[string]string{
+	"device": "Disks are found by the UUID of their file system: uuid: … (blkid prints it); device names change.",
+},
+	append([]field[Mount]{
+		of("uuid", BirthOnly, disks, func(m *Mount, v []Disk) { m.UUIDs = v }, "UUID of the file system, or a map from labels of your choice to UUIDs that take turns.").
+			must("Say which disk: uuid: and what blkid prints for it."),
+		of("path", RootOnly, name("absolute path", checkPath), func(m *Mount, v string) { m.Path = v }, "Where it is mounted on the host.").
+			must("Say where: path: /mnt/usb/NAME."),
+		of("options", RootOnly, names("list of mount options", matching("mount option", `^[A-Za-z0-9_.-]+(=[A-Za-z0-9_.:/-]+)?$`, "write one option, such as noatime")), func(m *Mount, v []string) { m.Options = v }, "Mount options; nofail and a device timeout are always added."),
+		of("fstype", RootOnly, matching("file system type", `^[a-z][a-z0-9._-]*$`, "write for example ext4, or leave it out"), func(m *Mount, v string) { m.FSType = v }, "File system type; default: found out."),
+		of("storage", Agent, storage, func(m *Mount, v string) { m.Storage = v }, "The PVE storage on this path; looked at before every use."),
+		of("ensure", RootOnly, oneOf("absent", "present"), func(m *Mount, v string) { m.Absent = v == "absent" }, "absent: unmount it and remove our fstab line."),
+	}, objectFields(func(m *Mount) *Object { return &m.Object })...)...,
+)
+
+var (
+	uuidForm  = regexp.MustCompile(`^[0-9A-Fa-f]+(-[0-9A-Fa-f]+)*$`)
+	labelForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$`)
+)
+
+func readUUID(a at, n *yaml.Node) (string, bool) {
+	n = resolve(n)
+	// A UUID of a FAT or NTFS disk may look like a number; its text is meant.
+	if n.Kind != yaml.ScalarNode || len(n.Value) < 8 || len(n.Value) > 36 || !uuidForm.MatchString(n.Value) {
+		a.fail("Write what `blkid -s UUID` prints for the disk, or a map of several: {blue: UUID, red: UUID}.", "%s is no UUID of a file system", show(n))
+		return "", false
+	}
+	return n.Value, true
+}
+
+var disks = value[[]Disk]{
+	name:   "UUID, or map of UUIDs",
+	schema: either(pattern(uuidForm.String()), &jsonschema.Schema{Type: "object", AdditionalProperties: pattern(uuidForm.String()), MinProperties: jsonschema.Ptr(1)}),
+	read: func(a at, n *yaml.Node) (all []Disk, ok bool) {
+		n = resolve(n)
+		if n.Kind != yaml.MappingNode {
+			uuid, ok := readUUID(a, n)
+			return []Disk{{UUID: uuid}}, ok
+		}
+		for _, p := range a.pairs(n) {
+			here := a.child(p.key, p.line)
+			if !labelForm.MatchString(p.key) {
+				here.fail("Write letters, digits, - and _, at most 31.", "%q cannot be the label of a disk", p.key)
+			} else if uuid, ok := readUUID(here, p.value); ok {
+				all = append(all, Disk{p.key, uuid})
+			}
+		}
+		if len(n.Content) == 0 {
+			a.fail("Write at least one: {blue: UUID}.", "names no disk")
+		}
+		return all, len(all) > 0
+	},
+}
+
+// checkPath wants a path in its one form, so that paths can be compared.
+func checkPath(s string) error {
+	switch {
+	case !strings.HasPrefix(s, "/"):
+		return fmt.Errorf("%q does not begin at the root: write it like /mnt/usb/backup", s)
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return fmt.Errorf("%q holds a character that cannot be seen: write it anew", s)
+	case path.Clean(s) != s:
+		return fmt.Errorf("%q is not in its shortest form: write %s", s, path.Clean(s))
+	case s == "/":
+		return fmt.Errorf("%q is the whole system: name a folder, such as /mnt/usb/backup", s)
+	}
+	return nil
+}

@@ -109,15 +109,15 @@ type Object struct {
 	Timeout time.Duration // how long a task of ours is waited for; 0: the default
 	Despite time.Time     // create although there is data older than this; zero: never
 
-	at map[string]Pos // places of the fields that the YAML states
+	lines map[string]int // of the fields that the YAML states, all in Pos.File
 }
 
 // At is the place of a field such as "config.memory" or "config.net0.ip", else
 // of the nearest parent that the YAML states, else of the object.
 func (o *Object) At(field string) Pos {
 	for field != "" {
-		if p, ok := o.at[field]; ok {
-			return p
+		if line, ok := o.lines[field]; ok {
+			return Pos{o.Pos.File, line}
 		}
 		field = field[:max(strings.LastIndexByte(field, '.'), 0)]
 	}
@@ -126,7 +126,7 @@ func (o *Object) At(field string) Pos {
 
 // Has reports whether the YAML states the field.
 func (o *Object) Has(field string) bool {
-	_, ok := o.at[field]
+	_, ok := o.lines[field]
 	return ok
 }
 

@@ -1,0 +1,67 @@
+package spec
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+)
+
+// schema is the shape for editors.
+func (s *shape[T]) schema() *jsonschema.Schema {
+	o := &jsonschema.Schema{
+		Type:                 "object",
+		Properties:           map[string]*jsonschema.Schema{},
+		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
+	}
+	for _, f := range s.fields {
+		p := *f.schema
+		p.Description = fmt.Sprintf("%s (%s)", f.Doc, f.Class)
+		if f.numbered > 0 {
+			if o.PatternProperties == nil {
+				o.PatternProperties = map[string]*jsonschema.Schema{}
+			}
+			o.PatternProperties["^"+strings.TrimSuffix(f.Path, "N")+"(0|[1-9][0-9]{0,2})$"] = &p
+			continue
+		}
+		o.Properties[f.Path] = &p
+		o.PropertyOrder = append(o.PropertyOrder, f.Path)
+		if f.missing != "" {
+			o.Required = append(o.Required, f.Path)
+		}
+	}
+	return o
+}
+
+// Schema is the JSON Schema (draft 2020-12) of the language, for editors. What
+// it refuses Load refuses too; Load knows more.
+func Schema() ([]byte, error) {
+	section := func(doc string, s *jsonschema.Schema) *jsonschema.Schema {
+		return &jsonschema.Schema{Type: "object", Description: doc, AdditionalProperties: s}
+	}
+	node := typed("string")
+	node.Description = "The node on which the objects of this file are created."
+	root := &jsonschema.Schema{
+		Schema: "https://json-schema.org/draft/2020-12/schema",
+		Title:  "felhom-agent: desired state of a Proxmox VE node",
+		Type:   "object",
+		Properties: map[string]*jsonschema.Schema{
+			"node":      node,
+			"mounts":    section("USB disks mounted on the host by the UUID of their file system.", mountShape.schema()),
+			"golden":    section("Guests built once from a template and published as an archive.", goldenShape.schema()),
+			"restores":  section("Guests made by restoring an archive.", restoreShape.schema()),
+			"guests":    section("Guests that already exist.", guestShape.schema()),
+			"snapshots": section("Named and periodic snapshots.", snapshotShape.schema()),
+			"backups":   section("Periodic backups.", backupShape.schema()),
+		},
+		PropertyOrder:        []string{"node", "mounts", "golden", "restores", "guests", "snapshots", "backups"},
+		PatternProperties:    map[string]*jsonschema.Schema{"^x-": {Description: "Yours, for YAML anchors."}},
+		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
+	}
+	text, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("spec: printing the schema: %w", err)
+	}
+	return append(text, '\n'), nil
+}

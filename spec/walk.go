@@ -1,0 +1,278 @@
+package spec
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// source is one file on the walk.
+type source struct {
+	name   string
+	faults *faults
+	merged int // pairs brought in by <<, against files that multiply without end
+}
+
+// at is a place on the walk: the file, the line, and the path from the top of
+// the file. Below an object, the path of its fields is relative to it.
+type at struct {
+	src  *source
+	obj  *Object // nil outside of objects
+	path string  // below obj, else below the file's top
+	line int
+}
+
+// field is the whole path, as errors name it.
+func (a at) field() string {
+	if a.obj == nil {
+		return a.path
+	}
+	name := string(a.obj.Ref.Kind) + "." + a.obj.Ref.Name
+	if a.path == "" {
+		return name
+	}
+	return name + "." + a.path
+}
+
+// child is the place of a key below this place; it is noted in the object, so
+// that later messages can point to it.
+func (a at) child(key string, line int) at {
+	c := a
+	c.line = line
+	if c.path = key; a.path != "" {
+		c.path = a.path + "." + key
+	}
+	if c.obj != nil {
+		c.obj.lines[c.path] = line
+	}
+	return c
+}
+
+// on is the same path at another line, for the entries of a list.
+func (a at) on(n *yaml.Node) at {
+	a.line = n.Line
+	return a
+}
+
+func (a at) pos() Pos { return Pos{a.src.name, a.line} }
+
+// fail notes a mistake here.
+func (a at) fail(cure, format string, args ...any) {
+	a.src.faults.add(&Error{
+		File: a.src.name, Line: a.line, Field: a.field(),
+		Message: fmt.Sprintf(format, args...), Cure: cure,
+	})
+}
+
+// refuse notes the errors of a parser.
+func (a at) refuse(err error) {
+	each(err, func(err error) {
+		message, cure := apart(err)
+		a.fail(cure, "%s", message)
+	})
+}
+
+// what names a node's type for people.
+func what(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a map"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!str", "!!timestamp":
+		return "a text"
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!null":
+		return "nothing"
+	}
+	return "of type " + n.Tag
+}
+
+func show(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode {
+		return what(n)
+	}
+	if len(n.Value) > 60 {
+		return strconv.Quote(n.Value[:60] + "…")
+	}
+	return strconv.Quote(n.Value)
+}
+
+// resolve follows an alias to what its anchor stands for.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+func null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// pair is one entry of a map.
+type pair struct {
+	key   string
+	line  int
+	value *yaml.Node
+}
+
+// pairs are the entries of a map in the order written, with what << brings in
+// at the end: an own key wins over a merged one, an earlier merged map over a
+// later one. Keys written twice and keys that are no words are mistakes.
+func (a at) pairs(n *yaml.Node) []pair {
+	own := make([]pair, 0, len(n.Content)/2)
+	var merged []pair
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := resolve(n.Content[i]), resolve(n.Content[i+1])
+		here := a.on(n.Content[i])
+		switch {
+		case k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge":
+			merged = append(merged, here.merge(v, 0)...)
+		case k.Kind != yaml.ScalarNode || null(k):
+			here.fail("Begin the line with a name and a colon.", "a key is %s, not a word", what(k))
+		case k.Value == "":
+			here.fail("Give it a name.", "a key is empty")
+		default:
+			own = append(own, pair{k.Value, n.Content[i].Line, v})
+		}
+	}
+	return a.once(own, merged)
+}
+
+// once drops what is there already.
+func (a at) once(own, merged []pair) []pair {
+	known := make(map[string]int, len(own)+len(merged))
+	kept := own[:0]
+	for _, p := range own {
+		if first, twice := known[p.key]; twice {
+			c := at{src: a.src, obj: a.obj, path: join(a.path, p.key), line: p.line}
+			c.fail("Keep one of the two.", "is written twice (first in line %d)", first)
+			continue
+		}
+		known[p.key] = p.line
+		kept = append(kept, p)
+	}
+	for _, p := range merged {
+		if _, twice := known[p.key]; !twice {
+			known[p.key] = p.line
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+const (
+	mergeDepth = 20
+	mergeLimit = 1_000_000
+)
+
+// merge is what "<<: *name" or "<<: [*a, *b]" brings in.
+func (a at) merge(n *yaml.Node, depth int) []pair {
+	n = resolve(n)
+	if depth > mergeDepth || a.src.merged > mergeLimit {
+		a.fail("Write the keys out.", "<< brings in too much, or itself")
+		return nil
+	}
+	var got []pair
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			if item = resolve(item); item.Kind != yaml.MappingNode {
+				a.fail("Write an anchor of a map: <<: *name.", "<< in a list needs maps, this is %s", what(item))
+				continue
+			}
+			got = append(got, a.merge(item, depth+1)...)
+		}
+	case yaml.MappingNode:
+		var own, deeper []pair
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k, v := resolve(n.Content[i]), resolve(n.Content[i+1])
+			a.src.merged++
+			switch {
+			case k.Kind != yaml.ScalarNode:
+				a.fail("Begin the line with a name and a colon.", "a key under << is %s, not a word", what(k))
+			case k.ShortTag() == "!!merge":
+				deeper = append(deeper, a.merge(v, depth+1)...)
+			default:
+				own = append(own, pair{k.Value, n.Content[i].Line, v})
+			}
+			if a.src.merged > mergeLimit {
+				break
+			}
+		}
+		got = a.once(own, deeper)
+	default:
+		a.fail("Write an anchor of a map: <<: *name.", "<< needs a map or a list of maps, this is %s", what(n))
+	}
+	return got
+}
+
+// suggest is " Did you mean X?" for a word that is nearly one of the known, or
+// the list of them.
+func suggest(word string, known []string) string {
+	best, distance := "", 3
+	if len(word) < 4 {
+		distance = 2
+	}
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("Did you mean %s?", best)
+	}
+	if len(known) == 0 {
+		return "Remove it."
+	}
+	return "Known are " + list(known) + "."
+}
+
+// list is "a, b and c".
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// editDistance counts the letters to insert, drop, change or swap with their
+// neighbour.
+func editDistance(a, b string) int {
+	if len(a) > 40 || len(b) > 40 {
+		return 99
+	}
+	var before, last, row []int
+	for j := 0; j <= len(b); j++ {
+		last = append(last, j)
+	}
+	for i := 1; i <= len(a); i++ {
+		row = []int{i}
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			d := min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d = min(d, before[j-2]+1)
+			}
+			row = append(row, d)
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
