@@ -98,7 +98,7 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 		if text := strings.TrimSpace(warnings.String()); text != "" && errors.Is(err, errLost) {
 			u.Reason = lastLine(text)
 		}
-		if strings.HasPrefix(u.Reason, "sudo:") {
+		if r.Mode != Direct && !accepted && !strings.HasPrefix(u.Reason, "felhom-fence:") {
 			u.Cure = "As root: felhom-agent --print-sudoers > /etc/sudoers.d/felhom-agent"
 		}
 		return u

@@ -106,44 +106,49 @@ func onceEach(d *json.Decoder) error {
 	return err
 }
 
+// Refuse answers whoever may not even ask.
+func Refuse(out io.Writer, err error) { say(out, outcome(err)) }
+
+// say writes one line of an answer. Whoever does not listen any more does not stop the act.
+func say(out io.Writer, r response) {
+	r.Format = format
+	line, err := json.Marshal(r)
+	if err != nil {
+		line, _ = json.Marshal(response{Format: format, Failed: &FailedError{Op: "the answer", Reason: err.Error()}})
+	}
+	out.Write(append(line, '\n'))
+}
+
 // Serve answers one request. It returns when the answer is given; an act whose deadline passed goes on in l (see [Local.Wait]).
 func Serve(ctx context.Context, l *Local, in io.Reader, out io.Writer) {
-	say := func(r response) {
-		r.Format = format
-		line, err := json.Marshal(r)
-		if err != nil {
-			line, _ = json.Marshal(response{Format: format, Failed: &FailedError{Op: "the answer", Reason: err.Error()}})
-		}
-		out.Write(append(line, '\n')) // whoever does not listen any more does not stop the act
-	}
 	data, err := io.ReadAll(io.LimitReader(in, maxRequest+1))
 	if err != nil {
-		say(response{Refused: &RefusedError{Op: "the request", Reason: "it could not be read: " + err.Error()}})
+		say(out, response{Refused: &RefusedError{Op: "the request", Reason: "it could not be read: " + err.Error()}})
 		return
 	}
 	r, err := decodeRequest(data)
 	if err != nil {
-		say(outcome(err))
+		say(out, outcome(err))
 		return
 	}
-	say(response{Accepted: true})
+	say(out, response{Accepted: true})
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.Timeout)*time.Millisecond)
 	defer cancel()
 	if r.Query != nil {
 		answer, err := l.Ask(ctx, *r.Query)
 		if err != nil {
-			say(outcome(err))
+			say(out, outcome(err))
 			return
 		}
-		say(response{Answer: answer.Data})
+		say(out, response{Answer: answer.Data})
 		return
 	}
-	result, err := l.Do(ctx, *r.Op, func(line string) { say(response{Progress: line}) })
+	result, err := l.Do(ctx, *r.Op, func(line string) { say(out, response{Progress: line}) })
 	if err != nil {
-		say(outcome(err))
+		say(out, outcome(err))
 		return
 	}
-	say(response{Result: &result})
+	say(out, response{Result: &result})
 }
 
 func outcome(err error) response {

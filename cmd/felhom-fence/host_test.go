@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,6 +22,8 @@ import (
 const (
 	insideVar = "FELHOM_FENCE_TEST_INSIDE" // set in the namespace
 	fenceVar  = "FELHOM_FENCE_TEST_PROGRAM"
+	agentVar  = "FELHOM_FENCE_TEST_AGENT" // be an agent that creates a golden, and nothing else
+	peerVar   = "FELHOM_FENCE_TEST_PEER"  // ask the fence behind this socket, and nothing else
 	node      = "testnode"
 )
 
@@ -28,6 +31,20 @@ const (
 var fenceProgram = os.Getenv(fenceVar)
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(peerVar); path != "" { // see TestSocket
+		answer, err := (&privileged.SocketRunner{Path: path}).Ask(context.Background(), privileged.Query{Node: node, Name: "Running"})
+		if errors.As(err, new(*privileged.RefusedError)) {
+			fmt.Println("refused")
+		} else {
+			fmt.Println("answer:", string(answer.Data))
+		}
+		os.Exit(0)
+	}
+	if os.Getenv(agentVar) != "" { // see TestKilledAgent
+		result, err := direct().Do(context.Background(), golden(), func(string) {})
+		fmt.Println("it ended:", result, err)
+		os.Exit(1)
+	}
 	if os.Getenv(insideVar) != "" {
 		if err := furnish(); err != nil {
 			fmt.Fprintln(os.Stderr, "SKIP-NAMESPACE:", err)

@@ -45,9 +45,8 @@ func run(machine *privileged.Machine, dir string, args []string, in, out *os.Fil
 
 	who, err := machine.Caller(int(in.Fd()), os.Getenv)
 	if err != nil {
-		who = "somebody"
-		report("%s: refused: %v", who, err)
-		fmt.Fprintf(os.Stderr, "felhom-fence: %v\n", err)
+		report("somebody: %v", err)
+		privileged.Refuse(out, err)
 		return 77
 	}
 	local := &privileged.Local{
