@@ -1,0 +1,244 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// planBackup plans the backups of every guest that the object covers, what is to be
+// written into the notes of those just made, and the pruning of its own archives.
+func (p *planner) planBackup(b *spec.Backup) {
+	o := &b.Object
+	if ob := p.takesBackups(b.Storage); ob != nil {
+		p.holdFor(o, "storage", ob, Later{Verb: "back up", Symbol: Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(p.want.BackupGuests(b), ", "), b.Storage)})
+		return
+	}
+	p.planRecords(o, b.Storage, func(m Marker) bool {
+		return m.Object == o.Ref.String() || o.Was != "" && m.Object == "backups/"+o.Was
+	})
+	budget := prunedAtMost
+	for _, name := range p.want.BackupGuests(b) {
+		g := p.want.Guest(name)
+		if p.elsewhere(g.Ref) != "" {
+			continue
+		}
+		p.planBackupOf(b, g, &budget)
+	}
+}
+
+// An ownArchive is an archive of one backup object and one guest.
+type ownBackup struct {
+	volume proxmox.Volume
+	marker Marker
+	state  wholeness
+}
+
+// ownBackups lists the archives that the object has made of a guest, newest first.
+func (p *planner) ownBackups(b *spec.Backup, g *spec.Guest) []ownBackup {
+	var own []ownBackup
+	for _, v := range p.have.archivesOf(b.Storage, g.VMID) {
+		if m, ok := oneMarker(v.Notes); ok && p.ownsSeries(m, &b.Object, g) {
+			own = append(own, ownBackup{v, m, p.have.wholeness(v)})
+		}
+	}
+	return own
+}
+
+// planBackupOf plans the backup of one guest where it is due, and the pruning of the
+// archives that this object has made of it in its present life.
+func (p *planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
+	o := &b.Object
+	own := p.ownBackups(b, g)
+	state := p.have.Guests[g.VMID]
+	var born time.Time
+	if state != nil && state.Config != nil {
+		if m, ok := oneMarker(state.Config.Description()); ok {
+			born = m.Born
+		}
+	}
+	due, slot := p.backupDue(b, own, born)
+	if b.At != nil {
+		p.plan.due(b.At.Next(p.have.Now))
+	} else if !due {
+		p.plan.due(p.newestOwn(own, born).Add(b.Every))
+	}
+	if due {
+		state, marker, ok := p.ready(o, g, "back up", fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage))
+		if !ok {
+			return
+		}
+		p.backUp(b, g, state, marker, slot)
+	}
+	p.warnOverdue(b, g, own, born)
+	if p.unmet[g.Ref.Name] == "its marker was lost" || born.IsZero() {
+		return
+	}
+	p.pruneBackups(b, g, own, born, budget)
+}
+
+// backupDue reports whether a backup is due, and the slot that it is for. `every`
+// counts from the newest one; `at` wants one since its last slot, which is made up
+// once while it is not too late. A guest that was born after the slot waits for the
+// next one.
+func (p *planner) backupDue(b *spec.Backup, own []ownBackup, born time.Time) (bool, time.Time) {
+	now := p.have.Now
+	newest := p.newestOwn(own, born)
+	if b.At == nil {
+		return newest.IsZero() || now.Sub(newest) >= b.Every, now
+	}
+	slot := b.At.Last(now)
+	if !newest.Before(slot) || born.After(slot) {
+		return false, slot
+	}
+	if b.Late > 0 && now.Sub(slot) > b.Late {
+		p.noteLate(b, slot)
+		return false, slot
+	}
+	return true, slot
+}
+
+// newestOwn is when the newest archive that is not known to be damaged was made of
+// the guest in its present life.
+func (p *planner) newestOwn(own []ownBackup, born time.Time) time.Time {
+	for _, have := range own {
+		if have.state != damaged && have.marker.Born.Equal(born) {
+			return have.volume.CTime
+		}
+	}
+	return time.Time{}
+}
+
+// noteLate says once per object that a slot was missed.
+func (p *planner) noteLate(b *spec.Backup, slot time.Time) {
+	text := fmt.Sprintf("the backup of %s was not made within %s; it waits for %s", p.have.date(slot), b.Late, p.have.date(b.At.Next(p.have.Now)))
+	if !slices.ContainsFunc(p.plan.Notes, func(n Note) bool { return n.Object == b.Ref && n.Text == text }) {
+		p.note(&b.Object, "%s", text)
+	}
+}
+
+func (p *planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time) {
+	if b.WarnAfter == 0 {
+		return
+	}
+	last := born
+	for _, have := range own {
+		if have.state == whole {
+			last = have.volume.CTime
+			break
+		}
+	}
+	if age := p.have.Now.Sub(last); !last.IsZero() && age > b.WarnAfter {
+		p.hold(&b.Object, "warn-after", fmt.Sprintf("no whole backup of %s for %s", g.Ref.Name, ago(age)), "look why: felhom-agent --history --only "+b.Ref.String())
+	}
+}
+
+// backUp sends one vzdump: with remove=0, else PVE prunes archives that are not ours
+// by the storage's retention; with mode and compress, whose defaults in the API are
+// a silent fall back to suspend and a plain tar; and with the marker as notes.
+func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marker Marker, slot time.Time) {
+	o := &b.Object
+	if ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup"); ob != nil {
+		p.hold(o, "guests", ob.reason, ob.cure...)
+		return
+	}
+	if state.HA != "" && b.Mode == "stop" && state.Status == "running" {
+		p.hold(o, "mode", fmt.Sprintf("PVE refuses mode stop for %s, which HA has started", g.Ref.Name), "use mode: snapshot")
+		return
+	}
+	m := Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.have.Owner, Born: marker.Born, Facts: map[string]string{"guest": g.Ref.Name}}
+	call := p.vzdump(g.VMID, b.Storage, b.Mode, b.Compress, m)
+	a := Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Verb: "back up", Symbol: Create,
+		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, p.where(b.Storage)), Lane: lane(g.VMID), Budget: "vzdump", Timeout: timeout(o, longTask), Call: &call,
+		facts: p.dumpFacts(b.Storage)}
+	if b.Mode == "stop" && state.Status == "running" {
+		a.Effect = Disruptive
+		a.Then = []string{"it is started again by PVE"}
+	}
+	p.act(a)
+}
+
+func (p *planner) vzdump(vmid proxmox.VMID, storage, mode, compress string, m Marker) proxmox.Call {
+	return proxmox.On(p.have.Node).Vzdump(proxmox.VzdumpSpec{
+		VMIDs: []proxmox.VMID{vmid}, Storage: storage, Mode: orElse(mode, "snapshot"), Compress: orElse(compress, "zstd"),
+		NotesTemplate: m.String(), NotificationMode: "legacy-sendmail",
+	})
+}
+
+// dumpFacts tell the judge of a vzdump which storage it writes to and which path is
+// to be written out before the archive counts.
+func (p *planner) dumpFacts(storage string) map[string]string {
+	facts := map[string]string{"storage": storage}
+	if m, _ := p.have.mountOf(p.want, storage); m != nil && p.have.Host != nil {
+		facts["sync"] = m.Path
+	} else if m != nil {
+		facts["disk"] = m.Path // nobody here can have it written out
+	}
+	return facts
+}
+
+// planRecords writes into the notes of our archives how long they are: the proof, by
+// which later passes know a whole archive from one that a pulled disk has cut off.
+// Only archives count whose task ended well and that have been written out since.
+func (p *planner) planRecords(o *spec.Object, storage string, mine func(Marker) bool) {
+	for _, v := range p.have.Storages[storage].Content {
+		if v.Content != "backup" || p.have.wholeness(v) != unproven && v.Notes != "" {
+			continue
+		}
+		made, known := p.have.Memory.Archives[v.VolID]
+		m, marked := oneMarker(v.Notes)
+		if !marked && known {
+			m, marked = oneMarker(made.Marker) // the notes were lost: vzdump writes them after the archive
+		}
+		if !marked || m.Owner != p.have.Owner || !mine(m) {
+			continue
+		}
+		if !known || !made.Whole {
+			if !known {
+				p.note(o, "the archive %s has no size in its notes and its task is not known: it does not count as whole", v.VolID)
+			}
+			continue
+		}
+		call := proxmox.On(p.have.Node).SetNotes(v.VolID, m.with("size", strconv.FormatInt(int64(v.Size), 10)).String())
+		p.act(Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: Change,
+			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.have.date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: timeout(o, shortTask), Call: &call})
+	}
+}
+
+// pruneBackups deletes what keep does not keep, one archive at a time, for the token
+// may not let PVE prune. It stays within the guest's present birth; the newest whole
+// archive, protected ones and those that a restore reads are never deleted.
+func (p *planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time, budget *int) {
+	var items []keptItem
+	for _, have := range own {
+		if have.state == whole && !have.volume.Protected && have.marker.Born.Equal(born) {
+			items = append(items, keptItem{ID: have.volume.VolID, Time: have.volume.CTime})
+		}
+	}
+	for _, volid := range retain(b.Keep, items, p.have.Now.Location()) {
+		if *budget == 0 {
+			return
+		}
+		if p.read(volid) {
+			continue
+		}
+		*budget--
+		p.deleteArchive(&b.Object, *p.have.volume(volid), fmt.Sprintf("of %s: beyond %s", g.Ref.Name, b.Keep))
+	}
+}
+
+// read reports whether a restore that runs, or that this plan holds, reads an archive.
+func (p *planner) read(volid string) bool {
+	return p.have.Memory.Reading[volid] || slices.ContainsFunc(p.plan.Actions, func(a Action) bool { return a.facts["reads"] == volid })
+}
+
+func (p *planner) deleteArchive(o *spec.Object, v proxmox.Volume, why string) {
+	call := proxmox.On(p.have.Node).DeleteVolume(v.VolID)
+	p.act(Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Verb: "delete archive", Symbol: Delete,
+		Text: fmt.Sprintf("delete the archive of %s %s", p.have.date(v.CTime), why), Effect: Deleting, Lane: "archive/" + v.VolID, Timeout: timeout(o, shortTask), Call: &call})
+}

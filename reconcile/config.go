@@ -1,0 +1,392 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A difference is what one PUT would change of a guest's config.
+type difference struct {
+	set    map[string]string
+	drop   []string
+	fields []Field
+}
+
+func (d *difference) empty() bool { return len(d.set)+len(d.drop) == 0 }
+
+func (d *difference) add(key, value string, f Field) {
+	if d.set == nil {
+		d.set = map[string]string{}
+	}
+	d.set[key] = value
+	d.fields = append(d.fields, f)
+}
+
+// effective are the values that a guest has after its next start: those in force
+// with the pending ones over them.
+func effective(config *proxmox.GuestConfig) map[string]string {
+	values := maps.Clone(config.Raw)
+	maps.Copy(values, config.Pending)
+	for _, key := range config.Deleted {
+		delete(values, key)
+	}
+	return values
+}
+
+// compareConfig compares the declared keys, in PVE's canonical form, with what the
+// guest has. Mount points, devices and protection are not a part of it.
+func (p *planner) compareConfig(o *spec.Object, want spec.Config, state *GuestState, marker Marker, restart string) *difference {
+	values := effective(state.Config)
+	running := state.Status == "running"
+	d := &difference{}
+	when := func(key string) string {
+		switch {
+		case !running, appliesLive(key, values[key] != ""):
+			return "now"
+		case restart == "":
+			return "at next start"
+		}
+		return "needs a restart (" + restart + ")"
+	}
+	for _, key := range slices.Sorted(maps.Keys(want.Values)) {
+		value, live := want.Values[key], values[key]
+		if key == "protection" || sameValue(key, value, live) {
+			continue
+		}
+		f := Field{Name: key, Old: people(key, live), New: people(key, value), When: when(key)}
+		if value == "" {
+			d.drop = append(d.drop, key)
+			f.New = "(unset)"
+			d.fields = append(d.fields, f)
+			continue
+		}
+		d.add(key, value, f)
+	}
+	for _, i := range slices.Sorted(maps.Keys(want.Nets)) {
+		key := fmt.Sprintf("net%d", i)
+		live, _ := proxmox.ParseNet(values[key])
+		net := maps.Clone(live)
+		if net == nil {
+			net = proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": mac(p.have.Owner, state.VMID, i)}
+		}
+		old, new := overlay(net, want.Nets[i])
+		if len(live) > 0 && old == "" && new == "" {
+			continue
+		}
+		d.add(key, net.String(), Field{Name: key, Old: old, New: new, When: when(key)})
+	}
+	if len(want.Startup) > 0 {
+		startup, _ := proxmox.ParseStartup(values["startup"])
+		startup = orEmpty(startup)
+		if old, new := overlay(startup, want.Startup); old != "" || new != "" {
+			d.add("startup", startup.String(), Field{Name: "startup", Old: old, New: new, When: "now"})
+		}
+	}
+	if len(want.Features) > 0 && o.Ref.Kind != spec.KindGolden {
+		features, _ := proxmox.ParseFeatures(values["features"])
+		features = orEmpty(features)
+		if old, new := overlayFlags(features, want.Features); old != "" || new != "" {
+			d.add("features", features.String(), Field{Name: "features", Old: old, New: new, When: when("features")})
+		}
+	}
+	if len(want.Tags) > 0 {
+		have := proxmox.ParseTags(values["tags"])
+		all := normalTags(append(slices.Clone(have), want.Tags...))
+		if !slices.Equal(all, normalTags(have)) {
+			d.add("tags", proxmox.FormatTags(all), Field{Name: "tags", Old: strings.Join(have, " "), New: strings.Join(all, " "), When: "now"})
+		}
+	}
+	text := withoutMarker(state.Config.Description())
+	if want.Description != nil && proxmox.CanonicalDescription(*want.Description) != proxmox.CanonicalDescription(text) {
+		d.fields = append(d.fields, Field{Name: "description", Old: firstLine(text), New: firstLine(*want.Description), When: "now"})
+		text = *want.Description
+	}
+	if description := describe(text, marker); strings.TrimRight(state.Config.Description(), "\n") != description && !d.onlyMarkerMoved(state, marker, text) {
+		if d.set == nil {
+			d.set = map[string]string{}
+		}
+		d.set["description"] = description
+	}
+	return d
+}
+
+// onlyMarkerMoved reports whether the description differs from ours only in where
+// its marker stands or how it is wrapped, which is no reason to write it.
+func (d *difference) onlyMarkerMoved(state *GuestState, marker Marker, text string) bool {
+	have, ok := oneMarker(state.Config.Description())
+	return ok && have.String() == marker.String() && withoutMarker(state.Config.Description()) == strings.TrimRight(text, "\n")
+}
+
+func orEmpty[M ~map[string]string](m M) M {
+	if m == nil {
+		return M{}
+	}
+	return m
+}
+
+// overlay writes the declared sub-keys over the live ones and prints what differs.
+func overlay[M ~map[string]string](live M, declared M) (old, new string) {
+	var was, is []string
+	for _, key := range slices.Sorted(maps.Keys(declared)) {
+		if sameSubkey(key, live[key], declared[key]) {
+			continue
+		}
+		if live[key] != "" {
+			was = append(was, key+"="+live[key])
+		}
+		if declared[key] == "" {
+			delete(live, key)
+			is = append(is, "no "+key)
+			continue
+		}
+		live[key] = declared[key]
+		is = append(is, key+"="+declared[key])
+	}
+	return strings.Join(was, ","), strings.Join(is, ",")
+}
+
+// overlayFlags is overlay for features, whose unset flags are 0.
+func overlayFlags(live, declared proxmox.Features) (old, new string) {
+	plain := maps.Clone(declared)
+	for key, value := range plain {
+		if value == "0" && live[key] == "" {
+			delete(plain, key)
+		}
+	}
+	return overlay(live, plain)
+}
+
+// sameSubkey compares two values of a property string's sub-key; unset booleans are 0
+// and hardware addresses have no case.
+func sameSubkey(key, live, declared string) bool {
+	switch key {
+	case "firewall", "link_down", "quota", "ro", "shared", "backup", "acl":
+		return cmp.Or(live, "0") == cmp.Or(declared, "0")
+	case "hwaddr":
+		return strings.EqualFold(live, declared)
+	}
+	return live == declared
+}
+
+// defaults are PVE's values of unset keys: declaring one of them is no difference.
+var defaults = map[string]string{
+	"cpulimit": "0", "cpuunits": "100", "swap": "512", "memory": "512", "onboot": "0", "protection": "0",
+	"console": "1", "tty": "2", "cmode": "tty", "debug": "0",
+}
+
+// sameValue compares a plain key; numbers are compared as numbers, since PVE keeps
+// them as they were sent.
+func sameValue(key, want, live string) bool {
+	if want == live || want != "" && live == "" && want == defaults[key] {
+		return true
+	}
+	if want == "" || live == "" {
+		return false
+	}
+	a, errA := strconv.ParseFloat(want, 64)
+	b, errB := strconv.ParseFloat(live, 64)
+	return errA == nil && errB == nil && a == b
+}
+
+// people prints a value with its unit.
+func people(key, value string) string {
+	switch {
+	case value == "":
+		return "(unset)"
+	case key == "memory" || key == "swap":
+		return value + " MiB"
+	}
+	return value
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	if len(line) > 40 {
+		line = line[:37] + "..."
+	}
+	return strconv.Quote(line)
+}
+
+// netKey matches the nets that PVE deletes live: its pattern takes one digit.
+var netKey = regexp.MustCompile(`^net\d+$`)
+
+// appliesLive reports whether a running guest takes a change of a key at once
+// (PVE::LXC::Config vmconfig_hotplug_pending).
+func appliesLive(key string, existed bool) bool {
+	switch key {
+	case "description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "memory", "swap", "cpulimit", "cpuunits":
+		return true
+	}
+	if netKey.MatchString(key) {
+		return true
+	}
+	return !existed && (strings.HasPrefix(key, "mp") || strings.HasPrefix(key, "dev"))
+}
+
+// planConfig plans the one PUT that brings plain keys, nets, tags and the marker to
+// what is declared, and the restart that pending changes need.
+func (p *planner) planConfig(g *spec.Guest, state *GuestState, marker Marker) {
+	o := &g.Object
+	restart := "restart: auto"
+	if g.Restart != spec.RestartAuto {
+		restart = "restart: manual"
+	}
+	d := p.compareConfig(o, g.Config, state, marker, restart)
+	running := state.Status == "running"
+	if running && state.HA == "" {
+		if held := p.memoryBelowUse(g, state, d); held {
+			return
+		}
+	}
+	if !d.empty() {
+		call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: d.set, Delete: d.drop, Digest: state.Config.Digest})
+		a := Action{ID: g.Ref.String() + "/config", Object: g.Ref, Verb: "set", Symbol: Change, Text: "", Fields: d.fields,
+			Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call, Effect: Safe}
+		if len(d.fields) == 0 {
+			a.Text = fmt.Sprintf("write the marker of %d", g.VMID)
+		}
+		if slices.ContainsFunc(d.fields, func(f Field) bool { return f.Name == "memory" && less(f.New, f.Old) }) && running {
+			a.Effect = Disruptive
+		}
+		p.act(a)
+		return
+	}
+	p.planRestart(g, state)
+}
+
+func less(a, b string) bool { return leadingNumber(a) < leadingNumber(b) }
+
+func leadingNumber(s string) float64 {
+	word, _, _ := strings.Cut(s, " ")
+	n, _ := strconv.ParseFloat(word, 64)
+	return n
+}
+
+// memoryBelowUse keeps a running guest from being killed: PVE answers 200 to a
+// limit below what is in use, and the whole guest is OOM-killed within seconds.
+func (p *planner) memoryBelowUse(g *spec.Guest, state *GuestState, d *difference) bool {
+	value, ok := d.set["memory"]
+	if !ok {
+		return false
+	}
+	limit, err := strconv.ParseInt(value, 10, 64)
+	used := int64(state.Mem) >> 20
+	if err != nil || float64(limit) >= 1.1*float64(used) {
+		return false
+	}
+	if g.Restart == spec.RestartAuto && g.State == spec.Running {
+		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
+		p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: d.fields,
+			Text: fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change, start", people("memory", state.Config.Raw["memory"]), limit, used),
+			Then: []string{"change", "start"}, Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
+			facts: map[string]string{"restart": "1"}})
+		return true
+	}
+	p.hold(&g.Object, "config.memory", fmt.Sprintf("memory %s -> %d MiB: it uses %d MiB now and would be killed", state.Config.Raw["memory"], limit, used),
+		"stop it first", "or say restart: auto")
+	delete(d.set, "memory")
+	d.fields = slices.DeleteFunc(d.fields, func(f Field) bool { return f.Name == "memory" })
+	return false
+}
+
+// planRestart restarts a running guest for changes that wait for it, where its YAML
+// allows that; never by PVE's reboot, which leaves a guest down during a backup.
+func (p *planner) planRestart(g *spec.Guest, state *GuestState) {
+	if state.Status != "running" || state.HA != "" {
+		return
+	}
+	var waiting []string
+	var fields []Field
+	for _, key := range pendingKeys(state.Config) {
+		if !declares(g, key) {
+			continue
+		}
+		waiting = append(waiting, key)
+		new := state.Config.Pending[key]
+		if slices.Contains(state.Config.Deleted, key) {
+			new = ""
+		}
+		fields = append(fields, Field{Name: key, Old: people(key, state.Config.Raw[key]), New: people(key, new), When: "needs a restart"})
+	}
+	if len(waiting) == 0 {
+		return
+	}
+	if g.Restart != spec.RestartAuto {
+		p.hold(&g.Object, "config."+waiting[0], fmt.Sprintf("%s: changed, and in force only after a restart", list(waiting)),
+			fmt.Sprintf("pct reboot %d", g.VMID), "or restart: auto")
+		return
+	}
+	p.restart(g, fields, "")
+}
+
+// restart plans the shutdown of a guest that is started again by a later pass.
+func (p *planner) restart(g *spec.Guest, fields []Field, why string) {
+	call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
+	p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: fields, Text: why,
+		Then: []string{"start"}, When: "restart: auto", Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
+		facts: map[string]string{"restart": "1"}})
+}
+
+func pendingKeys(config *proxmox.GuestConfig) []string {
+	keys := slices.Collect(maps.Keys(config.Pending))
+	keys = append(keys, config.Deleted...)
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// declares reports whether the YAML says something of a config key.
+func declares(g *spec.Guest, key string) bool {
+	c := g.Config
+	if _, ok := c.Values[key]; ok {
+		return true
+	}
+	number := func(prefix string) (int, bool) {
+		n, err := strconv.Atoi(strings.TrimPrefix(key, prefix))
+		return n, err == nil && strings.HasPrefix(key, prefix)
+	}
+	if n, ok := number("net"); ok {
+		_, declared := c.Nets[n]
+		return declared
+	}
+	if n, ok := number("mp"); ok {
+		_, declared := c.Mounts[n]
+		return declared
+	}
+	if n, ok := number("dev"); ok {
+		_, declared := c.Devices[n]
+		return declared
+	}
+	switch key {
+	case "features":
+		return len(c.Features) > 0
+	case "startup":
+		return len(c.Startup) > 0
+	case "tags":
+		return len(c.Tags) > 0
+	}
+	return false
+}
+
+// planProtection sets protection last: PVE refuses mount points of a protected guest.
+func (p *planner) planProtection(g *spec.Guest, state *GuestState) {
+	want, declared := g.Config.Values["protection"]
+	live := cmp.Or(effective(state.Config)["protection"], "0")
+	if !declared || cmp.Or(want, "0") == live {
+		return
+	}
+	if want == "" {
+		want = "0"
+	}
+	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"protection": want}, Digest: state.Config.Digest})
+	p.act(Action{ID: g.Ref.String() + "/protection", Object: g.Ref, Verb: "set", Symbol: Change,
+		Fields: []Field{{Name: "protection", Old: live, New: want, When: "now"}}, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call})
+}

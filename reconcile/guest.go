@@ -1,0 +1,392 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// planGuest plans one object under restores or guests: made where it is missing,
+// taken over where it is to be, and otherwise brought to what the YAML says.
+func (p *planner) planGuest(g *spec.Guest) {
+	if p.inFlux(&g.Object, g.VMID) {
+		p.unmet[g.Ref.Name] = "it is being worked on"
+		p.creating[g.Ref.Name] = true
+		return
+	}
+	state := p.have.Guests[g.VMID]
+	if state == nil {
+		p.planMissing(g)
+		return
+	}
+	if state.Err != nil {
+		p.unmet[g.Ref.Name] = "it cannot be read"
+		p.hold(&g.Object, "vmid", fmt.Sprintf("%d cannot be read: %v", g.VMID, state.Err), cureOf(state.Err, "look: pct config "+g.VMID.String())...)
+		return
+	}
+	marker, ours := p.identify(g, state)
+	if !ours {
+		if _, known := p.unmet[g.Ref.Name]; !known {
+			p.unmet[g.Ref.Name] = "it is not ours"
+		}
+		return
+	}
+	if p.stale(&g.Object, state) {
+		return
+	}
+	p.planPresent(g, state, marker)
+}
+
+// inFlux holds an object whose guest is being made, destroyed, moved or rolled
+// back: what is read of it now means nothing.
+func (p *planner) inFlux(o *spec.Object, vmid proxmox.VMID) bool {
+	if t := p.have.task(vmid, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
+		p.await(o, fmt.Sprintf("%s of %d runs since %s (%s), by %s", t.Type, vmid, p.have.clock(t.StartTime), t.UPID, t.Owner()), "wait for it")
+		return true
+	}
+	if what, busy := p.have.Memory.Making[vmid]; busy {
+		p.await(o, fmt.Sprintf("%d: %s", vmid, what), "wait for it")
+		return true
+	}
+	if p.have.Host != nil {
+		for _, op := range p.have.Host.Running {
+			if op.Lane == lane(vmid) {
+				p.await(o, fmt.Sprintf("%s runs on %d through the fence since %s", op.Name, vmid, p.have.clock(op.Since)), "wait for it")
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (o *Observed) clock(t time.Time) string { return t.In(o.Now.Location()).Format("15:04") }
+
+// stale holds a guest with a lock that nobody holds any more: the rest of a crash,
+// which only root can clear.
+func (p *planner) stale(o *spec.Object, state *GuestState) bool {
+	if state.Lock == "" {
+		return false
+	}
+	if t := p.have.task(state.VMID); t != nil {
+		return false // the lane is taken; whoever sends waits for it
+	}
+	if len(p.have.tasksOf("vzdump")) > 0 && (state.Lock == "backup" || state.Lock == "snapshot") {
+		return false // a job of several guests has no id
+	}
+	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)
+	if state.Lock == "create" || state.Lock == "destroyed" {
+		cure += fmt.Sprintf(" && pct destroy %d", state.VMID)
+	}
+	p.plan.Held = append(p.plan.Held, Held{Object: o.Ref, Pos: o.Pos, Cure: []string{cure},
+		Reason:  fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock),
+		Passing: !p.have.Memory.Stale[state.VMID]})
+	p.unmet[o.Ref.Name] = "it is locked"
+	return true
+}
+
+// tasksOf returns the running tasks of a type.
+func (o *Observed) tasksOf(types ...string) []proxmox.Task {
+	var found []proxmox.Task
+	for _, t := range o.Tasks {
+		if t.Running() && slices.Contains(types, t.Type) {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// identify decides whether an existing guest is ours, from the marker in its
+// description, and plans the taking over of one that is declared under guests.
+func (p *planner) identify(g *spec.Guest, state *GuestState) (Marker, bool) {
+	o, config := &g.Object, state.Config
+	if config.Template() {
+		p.hold(o, "vmid", fmt.Sprintf("%d is a template, no container that runs", g.VMID), "choose another vmid")
+		return Marker{}, false
+	}
+	found := findMarkers(config.Description())
+	switch {
+	case len(found) > 1:
+		p.hold(o, "vmid", fmt.Sprintf("%d bears %d markers, so nobody can tell whose it is", g.VMID, len(found)), "remove the wrong one from its Notes")
+		return Marker{}, false
+	case len(found) == 1 && p.have.owns(found[0], o, g.VMID):
+		return found[0], true
+	case len(found) == 1:
+		p.holdForeign(g, state, found[0])
+		return Marker{}, false
+	}
+	if p.markerLost(g, state) {
+		return Marker{}, false
+	}
+	if !g.Adopt {
+		p.hold(o, "vmid", fmt.Sprintf("%d exists and is not ours (hostname %s)", g.VMID, config.Hostname()),
+			fmt.Sprintf("to take it over as it is: declare it under guests (now %s)", o.Pos), "to leave it: remove the object")
+		return Marker{}, false
+	}
+	if !strings.EqualFold(config.Hostname(), g.Hostname()) {
+		p.hold(o, "is", fmt.Sprintf("%d has the hostname %s, not %s: one of the two numbers is mistyped, or the name differs", g.VMID, config.Hostname(), g.Hostname()),
+			fmt.Sprintf("if it is the one you mean: is: %s", config.Hostname()), "else correct the vmid")
+		return Marker{}, false
+	}
+	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}
+	if p.onlyReports(g) && len(p.differences(g, state, m)) == 0 {
+		m = m.with("want", wishHash(g)) // it is as declared already
+	}
+	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
+		Set:    map[string]string{"description": describe(config.Description(), m)},
+		Digest: config.Digest,
+	})
+	p.creating[g.Ref.Name] = true
+	p.act(Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: Change,
+		Text: fmt.Sprintf("take over %d (%s) as it is: one line in its Notes says so", g.VMID, config.Hostname()),
+		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
+	return Marker{}, false
+}
+
+// holdForeign says whose marker stands on a guest that is not ours.
+func (p *planner) holdForeign(g *spec.Guest, state *GuestState, m Marker) {
+	o := &g.Object
+	switch {
+	case m.Object == g.Ref.Name && m.VMID == g.VMID:
+		p.hold(o, "vmid", fmt.Sprintf("%d is %s of another owner (%s; we are %s)", g.VMID, m.Object, m.Owner, p.have.Owner),
+			fmt.Sprintf("if this host has a new name, write into agent.yaml: owner: %s", m.Owner), "else choose another vmid")
+	case m.VMID != g.VMID:
+		p.hold(o, "vmid", fmt.Sprintf("%d is a copy: it bears the marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
+			"to make it this object: replace the marker in its Notes by <!-- "+Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}.String()+" -->", "to leave it: choose another vmid")
+	default:
+		p.hold(o, "vmid", fmt.Sprintf("%d belongs to the object %s", g.VMID, m.Object),
+			fmt.Sprintf("if the object was renamed: was: %s", m.Object), "else choose another vmid")
+	}
+}
+
+// markerLost finds out whether a guest without a marker was ours: somebody edited
+// its notes, but our own snapshots or archives name it.
+func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
+	if !strings.EqualFold(state.Config.Hostname(), g.Hostname()) {
+		return false
+	}
+	var witness string
+	var born time.Time
+	see := func(text, what string) {
+		m, ok := oneMarker(text)
+		if ok && witness == "" && m.Owner == p.have.Owner && m.VMID == g.VMID && m.Facts["guest"] == g.Ref.Name {
+			witness, born = what, m.Born
+		}
+	}
+	if state.Snapshots != nil {
+		for _, s := range state.Snapshots.Snapshots {
+			see(s.Description, "snapshot "+s.Name)
+		}
+	}
+	for _, id := range p.storages() {
+		for _, v := range p.have.Storages[id].Content {
+			if v.Content == "backup" && v.VMID == g.VMID {
+				see(v.Notes, v.VolID)
+			}
+		}
+	}
+	if witness == "" {
+		return false
+	}
+	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: born}
+	p.unmet[g.Ref.Name] = "its marker was lost"
+	p.hold(&g.Object, "vmid", fmt.Sprintf("%d has lost its marker (somebody edited its Notes), but %s says that it is ours; config and run state are left alone", g.VMID, witness),
+		"paste into its Notes: <!-- "+m.String()+" -->")
+	return true
+}
+
+// planPresent plans everything for a guest that is here and ours: config, volumes,
+// binds, rollback, run state, in this order and one act at a time.
+func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
+	if state.HA != "" {
+		p.note(&g.Object, "%d is managed by HA (%s): its run state is HA's", g.VMID, state.HA)
+	}
+	marker.Object = g.Ref.Name // an old name is rewritten
+	if p.onlyReports(g) {
+		if marker.Facts["want"] == wishHash(g) && !p.have.Named[g.Ref] {
+			p.reportDrift(g, state, marker)
+			p.birthNotes(g, state)
+			return
+		}
+		marker = marker.with("want", "") // an edit: until it is carried out whole
+	}
+	before := len(p.plan.Actions)
+	heldBefore := len(p.plan.Held)
+	if p.planRollback(g, state, marker) {
+		return
+	}
+	p.planConfig(g, state, marker)
+	if len(p.plan.Actions) == before {
+		p.planVolumes(g, state)
+	}
+	if len(p.plan.Actions) == before {
+		p.planBinds(g, state)
+	}
+	if len(p.plan.Actions) == before {
+		p.planProtection(g, state)
+	}
+	if len(p.plan.Actions) > before {
+		if g.State == spec.Running && state.Status != "running" {
+			p.creating[g.Ref.Name] = true
+			last := &p.plan.Actions[len(p.plan.Actions)-1]
+			last.Then = append(last.Then, "start")
+		}
+		return
+	}
+	p.planRunState(g, state)
+	p.birthNotes(g, state)
+	if p.onlyReports(g) && len(p.plan.Actions) == before && len(p.plan.Held) == heldBefore && !p.creating[g.Ref.Name] {
+		p.planWish(g, state, marker)
+	}
+}
+
+// planRunState starts and stops.
+func (p *planner) planRunState(g *spec.Guest, state *GuestState) {
+	running := state.Status == "running"
+	if g.State == "" || state.HA != "" {
+		return
+	}
+	o := &g.Object
+	switch {
+	case g.State == spec.Stopped && running:
+		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
+		p.act(Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: Power, Text: fmt.Sprintf("shut down %d", g.VMID),
+			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
+	case g.State == spec.Running && !running:
+		p.planStart(g, state)
+	}
+}
+
+// planStart starts a guest when what it needs is there: the guests it needs, those
+// that start before it, and the disks that it binds.
+func (p *planner) planStart(g *spec.Guest, state *GuestState) {
+	o := &g.Object
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		mp := g.Config.Mounts[i]
+		if ob := p.bindReady(mp); ob != nil {
+			p.unmet[g.Ref.Name] = ob.reason
+			p.holdFor(o, fmt.Sprintf("config.mp%d", i), ob, Later{Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID)})
+			return
+		}
+	}
+	if ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.PowerMgmt"); ob != nil {
+		p.unmet[g.Ref.Name] = ob.reason
+		p.hold(o, "state", ob.reason, ob.cure...)
+		return
+	}
+	if tasks := p.have.tasksOf("startall", "stopall", "migrateall"); len(tasks) > 0 {
+		p.await(o, fmt.Sprintf("%s runs since %s: nothing is started meanwhile", tasks[0].Type, p.have.clock(tasks[0].StartTime)), "wait for it")
+		return
+	}
+	for _, name := range g.Needs {
+		other := p.want.Guest(name)
+		if other == nil || p.runs(other) {
+			continue
+		}
+		if why, ok := p.unmet[name]; ok && !p.creating[name] {
+			p.unmet[g.Ref.Name] = "it needs " + name
+			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, why), "see "+other.Ref.String())
+			return
+		}
+		p.creating[g.Ref.Name] = true
+		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
+		return
+	}
+	if first := p.startsBefore(g, state); first != nil {
+		p.creating[g.Ref.Name] = true
+		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", first.Ref)})
+		return
+	}
+	call := proxmox.On(p.have.Node).Start(g.VMID)
+	p.creating[g.Ref.Name] = true
+	p.act(Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID),
+		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
+}
+
+// runs reports whether a declared guest is ours and runs.
+func (p *planner) runs(g *spec.Guest) bool {
+	state := p.have.Guests[g.VMID]
+	return state != nil && state.Status == "running"
+}
+
+// startsBefore returns a guest that this agent is about to start and whose startup
+// order comes first.
+func (p *planner) startsBefore(g *spec.Guest, state *GuestState) *spec.Guest {
+	mine, ok := startOrder(g, state)
+	if !ok {
+		return nil
+	}
+	for _, other := range guestsOf(p.want) {
+		if other == g || other.State != spec.Running || p.runs(other) || !p.inScope(other.Ref) {
+			continue
+		}
+		order, ok := startOrder(other, p.have.Guests[other.VMID])
+		if !ok || order >= mine || !p.startable(other) {
+			continue
+		}
+		return other
+	}
+	return nil
+}
+
+func startOrder(g *spec.Guest, state *GuestState) (int, bool) {
+	if n, ok := g.Config.Startup.Order(); ok {
+		return n, true
+	}
+	if state != nil && state.Config != nil {
+		if s, err := proxmox.ParseStartup(state.Config.Raw["startup"]); err == nil {
+			return s.Order()
+		}
+	}
+	return 0, false
+}
+
+// startable reports whether a guest is expected to run soon: it is here and ours, or
+// planned, and nothing that was found so far holds it.
+func (p *planner) startable(g *spec.Guest) bool {
+	if why, unmet := p.unmet[g.Ref.Name]; unmet && why != "" && !p.creating[g.Ref.Name] {
+		return false
+	}
+	for _, id := range []string{"/start", "/create"} {
+		if _, cooling := p.have.Memory.Cooling[g.Ref.String()+id]; cooling {
+			return false
+		}
+	}
+	return !g.Paused
+}
+
+func (p *planner) inScope(ref spec.Ref) bool { return p.have.Scope == nil || p.have.Scope[ref] }
+
+// birthNotes remarks what differs and is fixed at birth, and what hurts one day.
+func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
+	config := state.Config
+	if root, ok := config.RootFS(); ok && g.Storage != "" {
+		if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil && id.Storage != g.Storage {
+			p.note(&g.Object, "its root lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d rootfs %s", id.Storage, g.Storage, g.VMID, g.Storage)
+		}
+	}
+	if !config.Unprivileged() {
+		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
+	}
+	var outside, binds []string
+	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
+		mp := config.MountPoints()[i]
+		size, _ := mp.Size()
+		switch {
+		case mp.Kind() != proxmox.VolumeMount:
+			binds = append(binds, fmt.Sprintf("mp%d %s", i, mp.Path()))
+		case !mp.Backup():
+			outside = append(outside, fmt.Sprintf("mp%d %s (%s)", i, mp.Path(), size))
+		}
+	}
+	if len(outside) > 0 {
+		p.note(&g.Object, "in no backup: %s", strings.Join(outside, ", "))
+	}
+	if len(binds) > 0 {
+		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots", strings.Join(binds, ", "))
+	}
+}

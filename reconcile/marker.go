@@ -1,0 +1,118 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// A Marker is the one line by which a guest, a snapshot or an archive says whose
+// it is. It stands in a guest's description inside an HTML comment (PVE renders
+// notes as Markdown, so nobody sees it), in a snapshot's description, and in the
+// first line of an archive's notes, the only line that PVE's listings show:
+//
+//	felhom-agent/1 web vmid=201 owner=pve1 born=2026-11-22T17:02:09Z
+//	felhom-agent/1 backups/nightly vmid=201 owner=pve1 born=… guest=web size=40802189312
+//
+// It is read anywhere in the text and written at its end.
+type Marker struct {
+	Object string       // "web" for golden, restores and guests, else "snapshots/x" or "backups/x"
+	VMID   proxmox.VMID // the guest's
+	Owner  string       // the agent's key owner: by default the node's name
+	Born   time.Time    // the node's time at which this data began; to the second, UTC
+	Facts  map[string]string
+}
+
+// markerPattern is generous in what may stand around the marker and strict in the
+// marker itself: an edited note must not turn a stranger's text into a marker.
+var markerPattern = regexp.MustCompile(`felhom-agent/1 ([A-Za-z0-9][A-Za-z0-9._/-]*)((?: [a-z]+=[^\s<>]+)*)`)
+
+// String prints the marker in its one canonical form.
+func (m Marker) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "felhom-agent/1 %s vmid=%d owner=%s", m.Object, m.VMID, m.Owner)
+	if !m.Born.IsZero() {
+		fmt.Fprintf(&b, " born=%s", m.Born.UTC().Format(time.RFC3339))
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.Facts)) {
+		fmt.Fprintf(&b, " %s=%s", key, m.Facts[key])
+	}
+	return b.String()
+}
+
+// with returns the marker with one more fact; an empty value drops the fact.
+func (m Marker) with(key, value string) Marker {
+	facts := maps.Clone(m.Facts)
+	if facts == nil {
+		facts = map[string]string{}
+	}
+	if value == "" {
+		delete(facts, key)
+	} else {
+		facts[key] = value
+	}
+	m.Facts = facts
+	return m
+}
+
+// findMarkers returns every marker in text, in order.
+func findMarkers(text string) []Marker {
+	if !strings.Contains(text, "felhom-agent/1 ") {
+		return nil // most texts: spare the regular expression
+	}
+	var found []Marker
+	for _, match := range markerPattern.FindAllStringSubmatch(text, -1) {
+		m := Marker{Object: match[1], Facts: map[string]string{}}
+		for pair := range strings.FieldsSeq(match[2]) {
+			key, value, _ := strings.Cut(pair, "=")
+			switch key {
+			case "vmid":
+				if n, err := strconv.Atoi(value); err == nil {
+					m.VMID = proxmox.VMID(n)
+				}
+			case "owner":
+				m.Owner = value
+			case "born":
+				m.Born, _ = time.Parse(time.RFC3339, value)
+			default:
+				m.Facts[key] = value
+			}
+		}
+		found = append(found, m)
+	}
+	return found
+}
+
+// oneMarker returns the marker of a text that holds exactly one; two markers are
+// as foreign as none, for nobody can say which of them is true.
+func oneMarker(text string) (Marker, bool) {
+	found := findMarkers(text)
+	if len(found) != 1 {
+		return Marker{}, false
+	}
+	return found[0], true
+}
+
+// markerComment is a whole marker comment with the line it stands on.
+var markerComment = regexp.MustCompile(`(?m)^[ \t]*(?:<!--[ \t]*)?felhom-agent/1 [^\n]*?(?:-->)?[ \t]*$\n?`)
+
+// withoutMarker returns what people wrote in a description: the text without the
+// marker's line and without trailing newlines, which PVE adds or loses.
+func withoutMarker(text string) string {
+	return strings.TrimRight(markerComment.ReplaceAllString(text, ""), "\n")
+}
+
+// describe joins what people wrote and the marker into a description for PVE.
+func describe(text string, m Marker) string {
+	comment := "<!-- " + m.String() + " -->"
+	if text = strings.TrimRight(text, "\n"); text == "" {
+		return comment
+	}
+	return text + "\n" + comment
+}

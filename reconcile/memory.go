@@ -1,0 +1,100 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// Memory is what the agent remembers of its own acts, as far as planning needs it:
+// a part of the planner's input, so that the planner needs no memory of its own.
+type Memory struct {
+	Cooling   map[string]Failure       // action ID -> its last failure, until it is tried again
+	Making    map[proxmox.VMID]string  // guests that an act of ours is making now
+	Stale     map[proxmox.VMID]bool    // locks that were there before and that nothing explains
+	Made      map[string]time.Time     // object -> when we made its guest
+	Done      map[string]bool          // action IDs that ended well
+	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
+	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
+	Reading   map[string]bool          // archives that a restore of ours reads now
+	// Restarting are the objects whose guest we shut down to start it again.
+	Restarting map[string]bool
+}
+
+// Failure is why an act failed, for people, and what to do.
+type Failure struct {
+	ID    string    `json:"id"`
+	Text  string    `json:"text"`
+	Cure  []string  `json:"cure,omitempty"`
+	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
+	times int
+}
+
+// RollbackState is what became of one request to roll back.
+type RollbackState struct {
+	Marked bool   // we wrote its time into the guest's marker
+	Begun  bool   // we sent it, or were about to
+	Result string // "" while it runs
+}
+
+// ArchiveState is what is known of an archive whose task was ours.
+type ArchiveState struct {
+	Whole  bool   // its task ended well and it has been written out to its disk
+	Marker string // what its notes were to be
+}
+
+// unsyncedAge is how long an archive must have lain on a declared disk to count as
+// written out where no fence can do it.
+const unsyncedAge = 10 * time.Minute
+
+// memory reads the journal as the planner needs it.
+func (j *Journal) memory(now time.Time) Memory {
+	m := Memory{
+		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
+		Done: map[string]bool{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
+		Restarting: map[string]bool{},
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, a := range j.order {
+		if vmid, err := proxmox.ParseVMID(a.Facts["makes"]); err == nil {
+			switch {
+			case a.open():
+				m.Making[vmid] = fmt.Sprintf("%s since %s", a.Verb, a.Time.In(now.Location()).Format("15:04"))
+			case a.result == resultOK:
+				m.Made[a.Object] = a.ended
+			}
+		}
+		if a.open() && a.Facts["reads"] != "" {
+			m.Reading[a.Facts["reads"]] = true
+		}
+		m.Done[a.ID] = a.result == resultOK
+		if key := a.Facts["rollback-mark"]; key != "" {
+			state := m.Rollbacks[key]
+			state.Marked = state.Marked || a.result == resultOK || a.open()
+			m.Rollbacks[key] = state
+		}
+		if key := a.Facts["rollback"]; key != "" && a.result != resultUnsent {
+			state := m.Rollbacks[key]
+			state.Begun, state.Result = true, a.result
+			m.Rollbacks[key] = state
+		}
+		if volid := a.outcomeFacts["archive"]; volid != "" && a.result == resultOK {
+			written := a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > unsyncedAge
+			marker := ""
+			if a.Call != nil {
+				marker = a.Call.Params["notes-template"]
+			}
+			m.Archives[volid] = ArchiveState{Whole: written, Marker: marker}
+		}
+		switch {
+		case a.Facts["restart"] != "" && a.result == resultOK:
+			m.Restarting[a.Object] = true
+		case strings.HasSuffix(a.ID, "/start") && a.result == resultOK:
+			delete(m.Restarting, a.Object)
+		}
+	}
+	return m
+}

@@ -1,0 +1,154 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// planMount plans one USB disk, or several that take turns, at its path.
+func (p *planner) planMount(m *spec.Mount) {
+	o := &m.Object
+	if p.have.Host == nil {
+		if _, mounted := p.have.mountOf(p.want, m.Storage); m.Storage == "" || !mounted || m.Absent {
+			ob := p.needsHost()
+			p.hold(o, "uuid", ob.reason, ob.cure...)
+		}
+		return
+	}
+	for _, op := range p.have.Host.Running {
+		if op.Lane == "mount/"+m.Ref.Name {
+			p.await(o, fmt.Sprintf("%s runs since %s", op.Name, p.have.clock(op.Since)), "wait for it")
+			return
+		}
+	}
+	at := slices.IndexFunc(p.have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path })
+	var have privileged.Mount
+	if at >= 0 {
+		have = p.have.Host.Mounts[at]
+	}
+	if m.Absent {
+		p.planUnmount(m, have)
+		return
+	}
+	if have.Mounted && !have.Gone {
+		disk, ours := p.have.mountedDisk(m)
+		if !ours {
+			label := ""
+			if have.Label != "" {
+				label = fmt.Sprintf(" (label %s)", have.Label)
+			}
+			p.hold(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared. I leave it alone", m.Path, orElse(have.UUID, "unknown"), label),
+				fmt.Sprintf("unmount it yourself: umount %s, or declare its uuid", m.Path))
+			return
+		}
+		for _, other := range m.UUIDs {
+			if other.UUID != disk.UUID && len(p.disksOf(other.UUID)) > 0 {
+				p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", name(disk), name(other))
+			}
+		}
+		if p.fstabWanted(m) && (have.Fstab == nil || !isOurLine(have.Fstab, m)) {
+			p.mount(m, disk, "write its line into /etc/fstab")
+		}
+		return
+	}
+	if have.Fstab != nil && have.Fstab.Name == "" {
+		p.hold(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", m.Path, have.Fstab.Text), "remove that line, or choose another path")
+		return
+	}
+	for _, disk := range m.UUIDs {
+		switch found := p.disksOf(disk.UUID); len(found) {
+		case 0:
+			continue
+		case 1:
+			p.mounting[m.Ref.Name] = true
+			p.mount(m, disk, fmt.Sprintf("mount %s (%s) at %s", name(disk), found[0].Device, m.Path))
+		default:
+			var devices []string
+			for _, d := range found {
+				devices = append(devices, d.Device)
+			}
+			p.hold(o, "uuid", fmt.Sprintf("%s have the same UUID %s: one is a copy of the other", list(devices), disk.UUID), "unplug one, or give it another UUID (tune2fs -U random)")
+		}
+		return
+	}
+	p.hold(o, "uuid", notPlugged(m), "plug it in; the agent carries on by itself")
+}
+
+func notPlugged(m *spec.Mount) string {
+	if len(m.UUIDs) == 1 {
+		return fmt.Sprintf("%s is not plugged in", name(m.UUIDs[0]))
+	}
+	var names []string
+	for _, d := range m.UUIDs {
+		names = append(names, name(d))
+	}
+	return fmt.Sprintf("neither %s is plugged in", strings.Join(names, " nor "))
+}
+
+func name(d spec.Disk) string { return orElse(d.Label, "the disk "+d.UUID) }
+
+// fstabWanted reports whether the mount has a line of its own: two lines with one
+// path break systemd's fstab generator, so disks that take turns have none.
+func (p *planner) fstabWanted(m *spec.Mount) bool { return len(m.UUIDs) == 1 }
+
+func isOurLine(line *privileged.FstabLine, m *spec.Mount) bool {
+	return line.Name == m.Ref.Name && strings.EqualFold(line.Spec, "UUID="+m.UUIDs[0].UUID)
+}
+
+func (p *planner) disksOf(uuid string) []privileged.Disk {
+	var found []privileged.Disk
+	for _, d := range p.have.Host.Disks {
+		if strings.EqualFold(d.UUID, uuid) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+func (p *planner) mount(m *spec.Mount, disk spec.Disk, text string) {
+	op := privileged.MountUSBByUUID(p.have.Node, privileged.MountSpec{
+		Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: p.fstabWanted(m)})
+	p.act(Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: Create, Text: text,
+		Lane: "mount/" + m.Ref.Name, Timeout: timeout(&m.Object, shortTask), Op: &op})
+}
+
+// planUnmount carries out `ensure: absent`: nothing else but an eject unmounts.
+func (p *planner) planUnmount(m *spec.Mount, have privileged.Mount) {
+	disk, ours := p.have.mountedDisk(m)
+	line := have.Fstab != nil && have.Fstab.Name == m.Ref.Name
+	if !ours && !line {
+		return
+	}
+	if users := p.users(m); len(users) > 0 {
+		p.hold(&m.Object, "ensure", fmt.Sprintf("%s still uses %s", list(users), m.Path), "stop it first, or take its mount point away")
+		return
+	}
+	op := privileged.UnmountUSB(p.have.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, DropFstab: line})
+	p.act(Action{ID: m.Ref.String() + "/unmount", Object: m.Ref, Verb: "unmount", Symbol: Delete, Text: fmt.Sprintf("unmount %s (ensure: absent)", m.Path),
+		Effect: Disruptive, Lane: "mount/" + m.Ref.Name, Timeout: timeout(&m.Object, shortTask), Op: &op})
+}
+
+// users names the running guests that bind a folder of a mount.
+func (p *planner) users(m *spec.Mount) []string {
+	var users []string
+	for _, vmid := range slices.Sorted(maps.Keys(p.have.Guests)) {
+		state := p.have.Guests[vmid]
+		if state.Status != "running" || state.Config == nil {
+			continue
+		}
+		for _, mp := range state.Config.MountPoints() {
+			if mp.Kind() == proxmox.BindMount && within(m.Path, path.Clean(mp.Volume())) {
+				users = append(users, fmt.Sprintf("%d (%s)", vmid, state.Config.Hostname()))
+				break
+			}
+		}
+	}
+	return users
+}

@@ -1,0 +1,372 @@
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Symbol is the mark at the begin of a plan's line.
+type Symbol string
+
+// The symbols, with what they stand for.
+const (
+	Create    Symbol = "+"
+	Change    Symbol = "~"
+	Restart   Symbol = "^"
+	Power     Symbol = ">" // start, stop, roll back
+	Delete    Symbol = "-"
+	Blocked   Symbol = "!"
+	Remark    Symbol = "."
+	AsWritten Symbol = "="
+)
+
+// Effect says what an act can do to somebody who uses the guest.
+type Effect string
+
+// The effects.
+const (
+	Safe       Effect = "safe"       // nothing that runs or is stored is hurt
+	Disruptive Effect = "disruptive" // a running guest stops, or loses state
+	Deleting   Effect = "deleting"   // a snapshot or an archive goes away
+)
+
+// A Field is one value that an action changes, as people read it.
+type Field struct {
+	Name string `json:"field"`
+	Old  string `json:"old,omitempty"`
+	New  string `json:"new,omitempty"`
+	When string `json:"when"` // "now", "needs a restart", "at next start"
+}
+
+// An Action is one act that has not been sent yet: exactly one of Call and Op is
+// set, and both are plain data, so an Action can be printed, kept and compared.
+type Action struct {
+	ID     string   `json:"id"` // stable: "backups/nightly/web/create"
+	Object spec.Ref `json:"object"`
+	Verb   string   `json:"verb"`
+	Symbol Symbol   `json:"symbol"`
+	Text   string   `json:"text"`             // what the plan's line says
+	Detail []string `json:"detail,omitempty"` // the lines below it
+	Fields []Field  `json:"fields,omitempty"`
+	Then   []string `json:"then,omitempty"` // what follows in later passes
+	When   string   `json:"when,omitempty"`
+
+	Effect   Effect        `json:"effect"`
+	Lane     string        `json:"lane"`               // actions of one lane never overlap: "lxc/201"
+	Budget   string        `json:"budget,omitempty"`   // what else it shares: "create local-lvm", "vzdump"
+	Destroys string        `json:"destroys,omitempty"` // for the plan's last sentence
+	Timeout  time.Duration `json:"timeout,omitempty"`  // how long its task is waited for
+
+	Call *proxmox.Call  `json:"call,omitempty"`
+	Op   *privileged.Op `json:"op,omitempty"`
+
+	facts map[string]string // what the journal keeps for the judge: guest, storage, …
+}
+
+// A Later is what cannot be a request yet: its archive is still to be published,
+// its disk to be mounted, its guest to be made.
+type Later struct {
+	Object spec.Ref `json:"object"`
+	Verb   string   `json:"verb"`
+	Symbol Symbol   `json:"symbol"`
+	Text   string   `json:"text"`
+	Detail []string `json:"detail,omitempty"`
+	Waits  string   `json:"waits"` // "when the golden is published"
+}
+
+// A Held is an object, or a part of one, with which nothing can be done now.
+type Held struct {
+	Object spec.Ref `json:"object"`
+	Reason string   `json:"reason"`
+	Cure   []string `json:"cure"`
+	Pos    spec.Pos `json:"pos"`
+	// Passing is set where the world is expected to change by itself: a lock, a
+	// task of somebody else. A run waits for these before it gives up.
+	Passing bool `json:"passing,omitempty"`
+}
+
+// A Note is a remark on an object that is otherwise as declared.
+type Note struct {
+	Object spec.Ref `json:"object"`
+	Text   string   `json:"text"`
+	Drift  bool     `json:"drift,omitempty"` // a difference that is only reported
+}
+
+// A Plan is a list of requests that have not been sent yet, and what stands in the
+// way of others. It is made by a pure function and is the same, byte for byte, for
+// the same inputs.
+type Plan struct {
+	Format  int        `json:"format"` // of this document: 1
+	Actions []Action   `json:"actions"`
+	Laters  []Later    `json:"laters"`
+	Held    []Held     `json:"held"`
+	Notes   []Note     `json:"notes"`
+	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
+	Header  PlanHeader `json:"header"`
+	// Due is when the next periodic snapshot or backup is due, by the node's clock.
+	Due time.Time `json:"due,omitzero"`
+}
+
+// due notes when something will have to be done.
+func (p *Plan) due(at time.Time) {
+	if p.Due.IsZero() || at.Before(p.Due) {
+		p.Due = at
+	}
+}
+
+// PlanHeader says of what and when a plan was made.
+type PlanHeader struct {
+	Node       string    `json:"node"`
+	Version    string    `json:"version"` // PVE's
+	Looked     time.Time `json:"looked"`  // by the node's clock, in its zone
+	Requests   int       `json:"requests"`
+	Elapsed    string    `json:"-"`
+	Desired    string    `json:"desired"` // the path
+	Files      int       `json:"files"`
+	Hash       string    `json:"hash"`
+	Undeclared [2]int    `json:"undeclared"` // containers and VMs here that nobody declared
+	Elsewhere  []string  `json:"elsewhere,omitempty"`
+}
+
+// Changes reports whether anything is to be done, now or later.
+func (p *Plan) Changes() bool { return len(p.Actions) > 0 || len(p.Laters) > 0 }
+
+// AsDeclared returns the objects with nothing to do, nothing held and no note of drift.
+func (p *Plan) AsDeclared() []spec.Ref {
+	busy := map[spec.Ref]bool{}
+	for _, a := range p.Actions {
+		busy[a.Object] = true
+	}
+	for _, l := range p.Laters {
+		busy[l.Object] = true
+	}
+	for _, h := range p.Held {
+		busy[h.Object] = true
+	}
+	var fine []spec.Ref
+	for _, ref := range p.Objects {
+		if !busy[ref] {
+			fine = append(fine, ref)
+		}
+	}
+	return fine
+}
+
+// planner holds the two inputs of planning and what it has found so far. Its
+// methods are pure: they read the inputs and add to the plan.
+type planner struct {
+	want *spec.Desired
+	have *Observed
+	plan *Plan
+	// creating are the guests that this plan makes or still has to make, and
+	// mounting the mounts that it is about to mount: what others wait for.
+	creating map[string]bool
+	mounting map[string]bool
+	unmet    map[string]string // names of guests that will not run soon, with why
+}
+
+// NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
+// and the same inputs give the same bytes.
+func NewPlan(want *spec.Desired, have *Observed) *Plan {
+	p := &planner{
+		want: want, have: have,
+		plan:     &Plan{Format: 1},
+		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{},
+	}
+	p.plan.Header = PlanHeader{
+		Node: have.Node, Version: have.Version, Looked: have.Now, Requests: have.Requests,
+		Files: len(want.Files), Hash: want.Hash, Undeclared: have.undeclared(want),
+	}
+	for _, ref := range want.Refs() {
+		if have.Scope != nil && !have.Scope[ref] {
+			continue
+		}
+		if node := p.elsewhere(ref); node != "" {
+			p.plan.Header.Elsewhere = append(p.plan.Header.Elsewhere, ref.String()+" on "+node)
+			continue
+		}
+		p.plan.Objects = append(p.plan.Objects, ref)
+		if p.frozen(ref) {
+			continue
+		}
+		switch ref.Kind {
+		case spec.KindMount:
+			p.planMount(want.Mounts[ref.Name])
+		case spec.KindGolden:
+			p.planGolden(want.Golden[ref.Name])
+		case spec.KindRestore:
+			p.planGuest(want.Restores[ref.Name])
+		case spec.KindGuest:
+			p.planGuest(want.Guests[ref.Name])
+		case spec.KindSnapshot:
+			p.planSnapshot(want.Snapshots[ref.Name])
+		case spec.KindBackup:
+			p.planBackup(want.Backups[ref.Name])
+		}
+	}
+	p.limitDeletions()
+	return p.plan
+}
+
+// elsewhere names the other node that an object belongs to, or "". A guest that
+// exists belongs to the node on which it lives; all else to the node it declares.
+func (p *planner) elsewhere(ref spec.Ref) string {
+	if vmid, ok := p.vmid(ref); ok {
+		if _, here := p.have.Guests[vmid]; here {
+			return ""
+		}
+		if r, ok := p.have.Others[vmid]; ok && r.Type == "lxc" && r.Node != p.have.Node {
+			return r.Node
+		}
+	}
+	node := p.want.Object(ref).Node
+	if ref.Kind == spec.KindSnapshot {
+		if g := p.want.Guest(p.want.Snapshots[ref.Name].Guest); g != nil {
+			return p.elsewhere(g.Ref)
+		}
+	}
+	if node == "" {
+		node = p.want.Node
+	}
+	if node != "" && node != p.have.Node {
+		return node
+	}
+	return ""
+}
+
+// vmid returns the VMID that an object declares, if it is of a kind that has one.
+func (p *planner) vmid(ref spec.Ref) (proxmox.VMID, bool) {
+	switch ref.Kind {
+	case spec.KindGolden:
+		return p.want.Golden[ref.Name].VMID, true
+	case spec.KindRestore:
+		return p.want.Restores[ref.Name].VMID, true
+	case spec.KindGuest:
+		return p.want.Guests[ref.Name].VMID, true
+	}
+	return 0, false
+}
+
+// frozen holds what people have said is to be left alone.
+func (p *planner) frozen(ref spec.Ref) bool {
+	o := p.want.Object(ref)
+	if o.Paused {
+		p.hold(o, "paused: true", "paused by the YAML", "remove `paused: true` when it may go on")
+		return true
+	}
+	if field, what := notBuilt(p.want, ref); field != "" {
+		p.hold(o, field, fmt.Sprintf("`%s` is not built yet", what), "remove the line, or wait for a version that knows it")
+		return true
+	}
+	return false
+}
+
+// act adds an action.
+func (p *planner) act(a Action) {
+	if a.Effect == "" {
+		a.Effect = Safe
+	}
+	if a.When == "" {
+		a.When = "now"
+	}
+	if failure, ok := p.have.Memory.Cooling[a.ID]; ok {
+		p.plan.Held = append(p.plan.Held, Held{
+			Object: a.Object, Pos: p.want.Object(a.Object).Pos,
+			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure,
+		})
+		return
+	}
+	p.plan.Actions = append(p.plan.Actions, a)
+}
+
+func (p *planner) later(l Later) { p.plan.Laters = append(p.plan.Laters, l) }
+
+// hold adds a reason why nothing is done, with its cure and the YAML's line.
+func (p *planner) hold(o *spec.Object, field, reason string, cure ...string) {
+	p.plan.Held = append(p.plan.Held, Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.At(field)})
+}
+
+// await holds for something that is expected to pass by itself.
+func (p *planner) await(o *spec.Object, reason string, cure ...string) {
+	p.plan.Held = append(p.plan.Held, Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.Pos, Passing: true})
+}
+
+func (p *planner) note(o *spec.Object, format string, args ...any) {
+	p.plan.Notes = append(p.plan.Notes, Note{Object: o.Ref, Text: fmt.Sprintf(format, args...)})
+}
+
+// timeout is how long the task of an object's act is waited for.
+func timeout(o *spec.Object, byDefault time.Duration) time.Duration {
+	return cmp.Or(o.Timeout, byDefault)
+}
+
+// The defaults of how long a task is waited for.
+const (
+	longTask  = 24 * time.Hour // backups and restores
+	shortTask = 10 * time.Minute
+)
+
+// limitDeletions holds every deletion of a pass that wants too many of them: that
+// is the sign of a wrong clock or a wrong keep, not of work to do.
+func (p *planner) limitDeletions() {
+	most := p.have.MaxDeletions
+	if most <= 0 {
+		return
+	}
+	perTarget := map[string]int{}
+	beyond := 0
+	for _, a := range p.plan.Actions {
+		if a.Effect != Deleting {
+			continue
+		}
+		if perTarget[a.Object.String()+" "+a.Lane]++; perTarget[a.Object.String()+" "+a.Lane] > 1 {
+			beyond++
+		}
+	}
+	if beyond <= most {
+		return
+	}
+	objects := map[spec.Ref]int{}
+	p.plan.Actions = slices.DeleteFunc(p.plan.Actions, func(a Action) bool {
+		if a.Effect == Deleting {
+			objects[a.Object]++
+		}
+		return a.Effect == Deleting
+	})
+	for _, ref := range p.plan.Objects {
+		if n := objects[ref]; n > 0 {
+			o := p.want.Object(ref)
+			p.hold(o, "keep", fmt.Sprintf("wants to delete %s at once, %d beyond the usual in this pass (max_destructive: %d)", count(n, "snapshot or archive", "snapshots and archives"), beyond, most),
+				"look whether the node's clock and `keep` are right; if they are, raise max_destructive for one run")
+		}
+	}
+}
+
+// lane is the lane of a guest's acts.
+func lane(vmid proxmox.VMID) string { return fmt.Sprintf("lxc/%d", vmid) }
+
+// count prints "1 snapshot" or "3 snapshots".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// list prints "a", "a and b", "a, b and c".
+func list(items []string) string {
+	switch len(items) {
+	case 0:
+		return ""
+	case 1:
+		return items[0]
+	}
+	return strings.Join(items[:len(items)-1], ", ") + " and " + items[len(items)-1]
+}

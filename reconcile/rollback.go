@@ -1,0 +1,149 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// planRollback plans the rollback that a guest's YAML asks for. It happens at most
+// once, and the guest itself remembers: the request's time is first written into
+// its marker, and only when that is read back is the rollback sent, by the agent
+// whose journal shows the writing and no attempt. It reports whether anything else
+// on the guest has to wait.
+func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) bool {
+	r := g.Rollback
+	if r == nil {
+		return false
+	}
+	o := &g.Object
+	key := rollbackKey(g.Ref, r.Requested)
+	remembered := p.have.Memory.Rollbacks[key]
+	marked := false
+	if text := marker.Facts["rollback"]; text != "" {
+		at, err := time.Parse(time.RFC3339, text)
+		marked = err != nil || !at.Before(r.Requested)
+	}
+	if marked && (remembered.Begun || !remembered.Marked) {
+		switch {
+		case remembered.Begun && remembered.Result == resultOK:
+		case remembered.Begun && remembered.Result == "":
+			p.await(o, fmt.Sprintf("the rollback to %s is under way", r.To), "wait for it")
+			return true
+		case remembered.Begun:
+			p.hold(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
+				"look at the guest; to ask again: requested: "+p.stamp(), "or remove rollback")
+			return false
+		default:
+			p.note(o, "the rollback to %s requested %s was done or begun; nothing is sent again", r.To, r.RequestedText)
+		}
+		return false
+	}
+	snapshot, why, cure := p.rollbackTarget(g, state)
+	if why != "" {
+		if marked {
+			return false // it was carried out, and its snapshot went away later
+		}
+		p.hold(o, "rollback", why, cure)
+		return false
+	}
+	goes, lost := p.rollbackLoses(g, state)
+	if missing := slices.DeleteFunc(slices.Clone(goes), func(mp string) bool { return slices.Contains(r.Loses, mp) }); len(missing) > 0 {
+		p.hold(o, "rollback.loses", fmt.Sprintf("the rollback takes back %s too", list(missing)), fmt.Sprintf("if that is meant: loses: [%s]", strings.Join(goes, ", ")))
+		return false
+	}
+	since := p.have.date(snapshot.Time)
+	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
+	var detail []string
+	if state.Rollback != nil {
+		for _, key := range []string{"memory", "tags", "onboot"} {
+			if then, now := state.Rollback.Raw[key], state.Config.Raw[key]; then != now {
+				detail = append(detail, fmt.Sprintf("%s %s -> %s comes back too, and is then as the YAML says", key, orElse(now, "(unset)"), orElse(then, "(unset)")))
+			}
+		}
+	}
+	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
+	if !marked {
+		m := marker.with("rollback", r.Requested.UTC().Format(time.RFC3339)).with("want", "")
+		call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
+			Set:    map[string]string{"description": describe(withoutMarker(state.Config.Description()), m)},
+			Digest: state.Config.Digest,
+		})
+		p.act(Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: Power, Text: text, Detail: detail, Then: []string{"roll back"},
+			Effect: Disruptive, Destroys: destroys, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call, facts: map[string]string{"rollback-mark": key}})
+		return true
+	}
+	call := proxmox.On(p.have.Node).Rollback(g.VMID, r.To)
+	p.act(Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: Power, Text: text, Detail: detail, Effect: Disruptive, Destroys: destroys,
+		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call, facts: map[string]string{"rollback": key, "restart": "1"}})
+	return true
+}
+
+// rollbackKey names one request: the object and its time.
+func rollbackKey(ref spec.Ref, requested time.Time) string {
+	return ref.String() + "@" + requested.UTC().Format(time.RFC3339)
+}
+
+// rollbackTarget finds the snapshot, or says why the request is held.
+func (p *planner) rollbackTarget(g *spec.Guest, state *GuestState) (snapshot proxmox.Snapshot, why, cure string) {
+	r := g.Rollback
+	now := "requested: " + p.stamp()
+	switch {
+	case !r.Zoned:
+		return snapshot, fmt.Sprintf("requested %s has no zone, so nobody can tell when that is", r.RequestedText), "write it with a zone: " + now
+	case p.have.future(r.Requested):
+		return snapshot, fmt.Sprintf("requested %s is in the future by the node's clock (%s)", r.RequestedText, p.have.date(p.have.Now)), "write when it is asked for: " + now
+	case p.have.Now.Sub(r.Requested) > 24*time.Hour:
+		return snapshot, fmt.Sprintf("requested %s is older than a day: too late to be sure that it is still meant", r.RequestedText), "ask again: " + now + ", or remove rollback"
+	}
+	if state.Snapshots == nil {
+		return snapshot, "its snapshots cannot be read", "look: pct listsnapshot " + g.VMID.String()
+	}
+	i := slices.IndexFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == r.To })
+	if i < 0 {
+		return snapshot, fmt.Sprintf("%d has no snapshot %s", g.VMID, r.To), "look: pct listsnapshot " + g.VMID.String()
+	}
+	snapshot = state.Snapshots.Snapshots[i]
+	switch {
+	case snapshot.State != "":
+		return snapshot, fmt.Sprintf("the snapshot %s is not complete (%s)", r.To, snapshot.State), "choose another"
+	case !snapshot.Time.Before(r.Requested):
+		return snapshot, fmt.Sprintf("the snapshot %s of %s is not older than the request of %s", r.To, p.have.date(snapshot.Time), r.RequestedText), "ask again if it is meant: " + now
+	}
+	if root, ok := state.Config.RootFS(); ok {
+		id, _ := proxmox.ParseVolumeID(root.Volume())
+		if s := p.have.Storages[id.Storage]; s != nil && s.Conf.Type == "zfspool" {
+			for _, other := range state.Snapshots.Snapshots {
+				if other.Time.After(snapshot.Time) && other.Name != "vzdump" {
+					return snapshot, fmt.Sprintf("%s lies on ZFS, which rolls back to the newest snapshot only, and %s is newer", g.Ref.Name, other.Name), "newer ones are never deleted to make way: delete them yourself, or restore a backup"
+				}
+			}
+		}
+	}
+	return snapshot, "", ""
+}
+
+// rollbackLoses lists the volumes besides rootfs that go back (for `loses`), and
+// all that loses its writes, in people's words.
+func (p *planner) rollbackLoses(g *spec.Guest, state *GuestState) (goes, lost []string) {
+	lost = []string{"rootfs"}
+	if state.Rollback == nil {
+		return nil, lost
+	}
+	then := state.Rollback.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(then)) {
+		mp := then[i]
+		if mp.Kind() != proxmox.VolumeMount {
+			continue
+		}
+		size, _ := mp.Size()
+		goes = append(goes, fmt.Sprintf("mp%d", i))
+		lost = append(lost, fmt.Sprintf("mp%d %s %s", i, mp.Path(), size))
+	}
+	return goes, lost
+}

@@ -1,0 +1,186 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Report is what a run ended with.
+type Report struct {
+	Plan    *Plan    `json:"plan"`    // of the last pass
+	First   *Plan    `json:"-"`       // of the first pass
+	Failed  []Event  `json:"failed"`  // acts that failed in this run
+	Overdue []string `json:"overdue"` // tasks that still run and are not waited for any more
+	Waits   []string `json:"waits"`   // what other people's work kept from being sent
+	Sent    int      `json:"sent"`    // acts
+	Passes  int      `json:"passes"`  //
+}
+
+// Converged counts the objects that are as declared.
+func (r *Report) Converged() int { return len(r.Plan.AsDeclared()) }
+
+// An ActionError is an act that failed in a run.
+type ActionError struct{ Event Event }
+
+func (e *ActionError) Error() string {
+	return fmt.Sprintf("%s: %s: %s", e.Event.Object, e.Event.Verb, e.Event.Text)
+}
+
+// Err collects what failed, or is nil.
+func (r *Report) Err() error {
+	var errs *multierror.Error
+	for _, event := range r.Failed {
+		errs = multierror.Append(errs, &ActionError{event})
+	}
+	return errs.ErrorOrNil()
+}
+
+// waitedFor is how often what is waited for is looked at.
+const waitedFor = 15 * time.Second
+
+// Once converges a node: it makes passes until nothing is ready to be sent and
+// nothing that it sent still runs.
+func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
+	report := &Report{}
+	a.failures = nil
+	var waitingSince time.Time
+	broken := 0
+	for {
+		p, err := a.pass(ctx, want)
+		if err != nil {
+			if ctx.Err() != nil {
+				return report, ctx.Err()
+			}
+			if broken++; broken > 5 || report.Passes == 0 || !temporary(err) {
+				return report, err
+			}
+			a.log.Warn("the node cannot be looked at; trying again", zap.Error(err))
+			if err := a.pause(ctx, time.Duration(broken)*2*time.Second); err != nil {
+				return report, err
+			}
+			continue
+		}
+		broken = 0
+		report.Passes++
+		report.Plan = p.plan
+		if report.First == nil {
+			report.First = p.plan
+		}
+		report.Sent += p.sent
+		report.Failed, report.Waits = a.failures, p.busy
+		if p.atOnce > 0 {
+			continue // the next look reads it back
+		}
+		tick := waitedFor
+		switch {
+		case a.running() || p.sent > 0:
+			waitingSince = time.Time{}
+			if len(p.plan.Actions) == 0 {
+				tick = time.Minute
+			}
+		case !a.passing(p):
+			a.mu.Lock()
+			for _, act := range a.overdue {
+				report.Overdue = append(report.Overdue, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.upid))
+			}
+			a.mu.Unlock()
+			return report, nil
+		default: // other people's work
+			if waitingSince.IsZero() {
+				waitingSince = time.Now()
+			}
+			left := a.o.Patience - time.Since(waitingSince)
+			if left <= 0 {
+				return report, nil
+			}
+			tick = min(tick, left)
+		}
+		if !p.soon.IsZero() {
+			tick = min(tick, max(p.soon.Sub(a.clock()), time.Second))
+		}
+		if err := a.pause(ctx, tick); err != nil {
+			return report, err
+		}
+	}
+}
+
+// temporary reports whether an error of a look may pass by itself.
+func temporary(err error) bool {
+	return proxmox.IsTransient(err) || proxmox.IsNotDelivered(err) || proxmox.IsOutcomeUnknown(err)
+}
+
+// pause waits for a nudge, at most d.
+func (a *Agent) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.nudge:
+	case <-timer.C:
+	}
+	return ctx.Err()
+}
+
+// running reports whether an act is in flight that this process waits for, or whose
+// fate it still has to find out.
+func (a *Agent) running() bool {
+	open := a.o.Journal.open()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.ended) > 0 || slices.ContainsFunc(open, func(act *act) bool { return !slices.Contains(a.overdue, act) })
+}
+
+// passing reports whether anything is left that may be ready later without anybody
+// doing anything here.
+func (a *Agent) passing(p *passed) bool {
+	return len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, func(h Held) bool { return h.Passing })
+}
+
+// Watch keeps a node as the desired state says, until the context ends: a pass at
+// every nudge (an edit, the end of a task), every interval against drift, and every
+// 15 s while something is waited for. load returns the desired state in force, which
+// after a broken edit is the last good one.
+func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(*Plan, error)) error {
+	for {
+		p, err := a.pass(ctx, load())
+		if ctx.Err() != nil {
+			return nil
+		}
+		tick := interval
+		switch {
+		case err != nil:
+			tick = min(interval, waitedFor)
+			if proxmox.IsUnauthorized(err) {
+				tick = 5 * time.Minute
+			}
+			passed(nil, err)
+		case p.atOnce > 0:
+			continue
+		default:
+			passed(p.plan, nil)
+			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, func(h Held) bool { return !h.Pos.IsZero() }) || len(a.cooling) > 0 {
+				tick = min(interval, waitedFor)
+			}
+			if due := p.plan.Due; !due.IsZero() {
+				tick = min(tick, max(due.Sub(a.clock()), time.Second))
+			}
+		}
+		if err := a.pause(ctx, tick); err != nil {
+			var locked *LockedError
+			if errors.As(err, &locked) {
+				return err
+			}
+			return nil
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// prunedAtMost is how many things one object deletes in one pass.
+const prunedAtMost = 2
+
+// planSnapshot plans a named snapshot, or the series of a periodic one.
+func (p *planner) planSnapshot(s *spec.Snapshot) {
+	o := &s.Object
+	g := p.want.Guest(s.Guest)
+	state, marker, ok := p.ready(o, g, "snapshot", fmt.Sprintf("snapshot of %s", s.Guest))
+	if !ok {
+		return
+	}
+	if state.Snapshots == nil {
+		p.hold(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "look: pct listsnapshot "+g.VMID.String())
+		return
+	}
+	if s.Every > 0 {
+		p.planSeries(s, g, state, marker)
+		return
+	}
+	name := s.Ref.Name
+	i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
+	switch {
+	case i < 0 && s.Absent:
+	case i < 0:
+		p.takeSnapshot(s, g, state, marker, name)
+	default:
+		have := state.Snapshots.Snapshots[i]
+		m, marked := oneMarker(have.Description)
+		ours := marked && p.ownsSeries(m, o, g)
+		switch {
+		case !ours:
+			p.hold(o, "guest", fmt.Sprintf("%s has a snapshot %s of %s that is not ours", g.Ref.Name, name, p.have.date(have.Time)), "choose another name; ours are never mixed with others'")
+		case have.State != "":
+			p.hold(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
+		case s.Absent:
+			p.deleteSnapshot(s, g, have, "ensure: absent")
+		case have.Time.Before(s.Taken.In(p.have.Now.Location())):
+			p.hold(o, "taken", fmt.Sprintf("%s is of %s, older than taken: %s; a snapshot is never replaced", name, p.have.date(have.Time), s.Taken), "choose another name, or delete it yourself")
+		}
+	}
+}
+
+// ownsSeries reports whether a marker of a snapshot or an archive is of this object,
+// this guest and this owner.
+func (p *planner) ownsSeries(m Marker, o *spec.Object, g *spec.Guest) bool {
+	kind := o.Ref.Kind.String() + "/"
+	return (m.Object == kind+o.Ref.Name || o.Was != "" && m.Object == kind+o.Was) &&
+		m.VMID == g.VMID && m.Owner == p.have.Owner && (m.Facts["guest"] == g.Ref.Name || g.Was != "" && m.Facts["guest"] == g.Was)
+}
+
+// ready returns a guest that is here and ours, or says for what the object waits.
+func (p *planner) ready(o *spec.Object, g *spec.Guest, verb, text string) (*GuestState, Marker, bool) {
+	state := p.have.Guests[g.VMID]
+	name := g.Ref.Name
+	wait := func(waits string) (*GuestState, Marker, bool) {
+		p.later(Later{Object: o.Ref, Verb: verb, Symbol: Create, Text: text, Waits: waits})
+		return nil, Marker{}, false
+	}
+	if state == nil || state.Config == nil {
+		if p.creating[name] {
+			return wait(fmt.Sprintf("when %s exists", g.Ref))
+		}
+		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, orElse(p.unmet[name], "it is not here")), "see "+g.Ref.String())
+		return nil, Marker{}, false
+	}
+	marker, ok := oneMarker(state.Config.Description())
+	if !ok || !p.have.owns(marker, &g.Object, g.VMID) {
+		if p.creating[name] {
+			return wait(fmt.Sprintf("when %s is taken over", g.Ref))
+		}
+		if p.unmet[name] == "its marker was lost" { // backups and snapshots go on
+			return state, Marker{Object: name, VMID: g.VMID, Owner: p.have.Owner}, true
+		}
+		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, orElse(p.unmet[name], "it is not ours")), "see "+g.Ref.String())
+		return nil, Marker{}, false
+	}
+	if p.unmet[name] == "it is locked" {
+		p.hold(o, "guest", fmt.Sprintf("%s is locked (%s)", g.Ref, state.Lock), "see "+g.Ref.String())
+		return nil, Marker{}, false
+	}
+	if t := p.have.task(g.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate"); t != nil {
+		return wait(fmt.Sprintf("when %s has ended", t.Type))
+	}
+	return state, marker, true
+}
+
+// slotName is the name of the snapshot of the running period. It comes from the
+// period, not from the moment, so that a request that arrives twice fails in PVE.
+func slotName(s *spec.Snapshot, now time.Time) (name string, begin time.Time) {
+	begin = now.UTC().Truncate(s.Every)
+	return s.Ref.Name + "_" + begin.Format("20060102_150405"), begin
+}
+
+// series returns the object's own snapshots of a guest, oldest first, without those
+// whose date is in the future or that are not complete.
+func (p *planner) series(s *spec.Snapshot, g *spec.Guest, state *GuestState) []proxmox.Snapshot {
+	var own []proxmox.Snapshot
+	for _, have := range state.Snapshots.Snapshots {
+		if m, ok := oneMarker(have.Description); ok && p.ownsSeries(m, &s.Object, g) && have.State == "" && !p.have.future(have.Time) {
+			own = append(own, have)
+		}
+	}
+	return own
+}
+
+// planSeries takes the snapshot of the running period and prunes the own ones.
+func (p *planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *GuestState, marker Marker) {
+	name, begin := slotName(s, p.have.Now)
+	own := p.series(s, g, state)
+	p.plan.due(begin.Add(s.Every))
+	taken := slices.ContainsFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name || !have.Time.Before(begin) })
+	if !taken {
+		if i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name }); i >= 0 {
+			p.hold(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is not a whole one of ours", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
+		} else {
+			p.takeSnapshot(s, g, state, marker, name)
+		}
+	}
+	for _, have := range state.Snapshots.Snapshots {
+		if m, ok := oneMarker(have.Description); ok && p.ownsSeries(m, &s.Object, g) && p.have.future(have.Time) {
+			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.have.date(have.Time))
+		}
+	}
+	if p.unmet[g.Ref.Name] == "its marker was lost" {
+		return
+	}
+	var items []keptItem
+	for _, have := range own {
+		items = append(items, keptItem{ID: have.Name, Time: have.Time})
+	}
+	drop := retain(s.Keep, items, p.have.Now.Location())
+	drop = slices.DeleteFunc(drop, func(name string) bool { return g.Rollback != nil && g.Rollback.To == name })
+	for _, name := range drop[:min(len(drop), prunedAtMost)] {
+		i := slices.IndexFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name })
+		p.deleteSnapshot(s, g, own[i], "beyond "+s.Keep.String())
+	}
+}
+
+// snapshotDue reports whether planSnapshot is going to take a snapshot: only then is
+// PVE asked whether the guest's mount points can be snapshotted.
+func snapshotDue(s *spec.Snapshot, state *GuestState, have *Observed) bool {
+	name, begin := s.Ref.Name, time.Time{}
+	if s.Every > 0 {
+		name, begin = slotName(s, have.Now)
+	}
+	return !s.Absent && !slices.ContainsFunc(state.Snapshots.Snapshots, func(snap proxmox.Snapshot) bool {
+		return snap.Name == name || s.Every > 0 && strings.HasPrefix(snap.Name, s.Ref.Name+"_") && !snap.Time.Before(begin)
+	})
+}
+
+func (p *planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *GuestState, marker Marker, name string) {
+	if state.CanSnapshot != nil && !*state.CanSnapshot {
+		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: one of its mount points is a folder of the host, or lies on a storage without snapshots", g.Ref),
+			"use backups for it, or take the mount point away")
+		return
+	}
+	if ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
+		p.hold(&s.Object, "guest", ob.reason, ob.cure...)
+		return
+	}
+	m := Marker{Object: s.Ref.String(), VMID: g.VMID, Owner: p.have.Owner, Born: marker.Born, Facts: map[string]string{"guest": g.Ref.Name}}
+	description := m.String()
+	if s.Description != "" {
+		description = s.Description + "\n" + description
+	}
+	root, _ := state.Config.RootFS()
+	id, _ := proxmox.ParseVolumeID(root.Volume())
+	call := proxmox.On(p.have.Node).Snapshot(g.VMID, name, description)
+	p.act(Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
+		Lane: lane(g.VMID), Budget: "snapshot " + id.Storage, Timeout: timeout(&s.Object, shortTask), Call: &call})
+}
+
+func (p *planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, why string) {
+	call := proxmox.On(p.have.Node).DeleteSnapshot(g.VMID, have.Name)
+	p.act(Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Verb: "delete snapshot", Symbol: Delete,
+		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.have.date(have.Time), why),
+		Effect: Deleting, Lane: lane(g.VMID), Timeout: timeout(&s.Object, shortTask), Call: &call})
+}

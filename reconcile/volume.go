@@ -1,0 +1,354 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// effectiveMounts are the mount points that a guest has after its next start.
+func effectiveMounts(config *proxmox.GuestConfig) map[int]proxmox.MountPoint {
+	mounts := map[int]proxmox.MountPoint{}
+	for key, value := range effective(config) {
+		var i int
+		if n, _ := fmt.Sscanf(key, "mp%d", &i); n != 1 || key != fmt.Sprintf("mp%d", i) {
+			continue
+		}
+		if mp, err := proxmox.ParseMountPoint(value); err == nil {
+			mounts[i] = mp
+		}
+	}
+	return mounts
+}
+
+// planVolumes plans what is to be done to rootfs and the volume mount points, one
+// act at a time: growth by resize (a PUT of a larger size is a 200 that changes
+// nothing), a missing volume, changed options.
+func (p *planner) planVolumes(g *spec.Guest, state *GuestState) {
+	o := &g.Object
+	if root, ok := state.Config.RootFS(); ok && g.RootFS.Size > 0 {
+		if p.planResize(o, g.VMID, "rootfs", "rootfs.size", root, g.RootFS.Size) {
+			return
+		}
+	}
+	live := effectiveMounts(state.Config)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		declared := g.Config.Mounts[i]
+		if declared.Bind() {
+			continue
+		}
+		key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
+		mp, there := live[i]
+		switch {
+		case !there && declared.Volume != "":
+			if p.attach(g, state, i, declared) {
+				return
+			}
+		case !there:
+			if p.allocate(g, state, i, declared) {
+				return
+			}
+		case mp.Kind() != proxmox.VolumeMount:
+			p.hold(o, field, fmt.Sprintf("%s is %s on the host now, and a volume is declared", key, mp.Volume()), "remove the one that is not wanted: pct set "+g.VMID.String()+" -delete "+key)
+		default:
+			if declared.Size > 0 && p.planResize(o, g.VMID, key, field+".size", mp, declared.Size) {
+				return
+			}
+			if p.setOptions(g, state, key, mp, declared) {
+				return
+			}
+		}
+	}
+}
+
+// planResize grows a volume, and refuses to shrink one.
+func (p *planner) planResize(o *spec.Object, vmid proxmox.VMID, disk, field string, live proxmox.MountPoint, want proxmox.Size) bool {
+	have, known := live.Size()
+	if !known || want == have {
+		return false
+	}
+	if want < have {
+		p.hold(o, field, fmt.Sprintf("%s has %s, and a volume never shrinks (%s is declared)", disk, have, want), fmt.Sprintf("write size: %s", have))
+		return false
+	}
+	call := proxmox.On(p.have.Node).Resize(vmid, disk, want)
+	p.act(Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: Change,
+		Fields: []Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Lane: lane(vmid), Timeout: timeout(o, shortTask), Call: &call})
+	return true
+}
+
+// loose lists the volumes of a guest that are attached nowhere: unusedN, and those
+// that neither its current nor its pending config names. Volumes that a snapshot
+// names are attached in that snapshot.
+func (p *planner) loose(state *GuestState) []string {
+	attached := map[string]bool{}
+	note := func(value string) {
+		if mp, err := proxmox.ParseMountPoint(value); err == nil {
+			attached[mp.Volume()] = true
+		}
+	}
+	for _, values := range []map[string]string{state.Config.Raw, state.Config.Pending} {
+		for key, value := range values {
+			if key == "rootfs" || strings.HasPrefix(key, "mp") {
+				note(value)
+			}
+		}
+	}
+	var loose []string
+	unused := state.Config.Unused()
+	for _, i := range slices.Sorted(maps.Keys(unused)) {
+		loose = append(loose, unused[i])
+	}
+	for _, id := range p.storages() {
+		for _, v := range p.have.Storages[id].Content {
+			if (v.Content == "rootdir" || v.Content == "images") && v.VMID == state.VMID && !attached[v.VolID] && !slices.Contains(loose, v.VolID) {
+				loose = append(loose, v.VolID)
+			}
+		}
+	}
+	return loose
+}
+
+// allocate adds a declared volume that the guest lacks: never while another volume
+// of it lies about, for that is the one with the data.
+func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spec.MountPoint) bool {
+	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
+	if loose := p.loose(state); len(loose) > 0 && !p.released(g) {
+		size := ""
+		if v := p.have.volume(loose[0]); v != nil {
+			size = ", " + v.Size.String()
+		}
+		p.hold(&g.Object, field, fmt.Sprintf("%s is not attached, but %s%s of %d is there and attached nowhere. I make no empty one", key, loose[0], size, g.VMID),
+			fmt.Sprintf("attach it: %s: {volume: %s, mp: %s, backup: %t}", key, loose[0], declared.Path, declared.Backup))
+		return false
+	}
+	if ob := p.allSeenFor(declared.Storage); ob != nil && !p.released(g) {
+		p.hold(&g.Object, field, ob.reason, ob.cure...)
+		return false
+	}
+	if p.protected(g, state, key, field) {
+		return false
+	}
+	if ob := p.takesVolumes(declared.Storage); ob != nil {
+		p.hold(&g.Object, field, ob.reason, ob.cure...)
+		return false
+	}
+	p.putMount(g, state, key, newVolume(declared), fmt.Sprintf("new empty volume %s on %s for %s", declared.Size, declared.Storage, declared.Path), "create "+declared.Storage)
+	return true
+}
+
+// allSeenFor says why loose volumes could be hidden: the storage itself, or any that
+// holds volumes, is not to be seen.
+func (p *planner) allSeenFor(string) *obstacle {
+	for _, id := range p.storages() {
+		conf := p.have.Storages[id].Conf
+		if conf.Disabled || !slices.Contains(conf.Content, "rootdir") && !slices.Contains(conf.Content, "images") {
+			continue
+		}
+		if ob := p.seen(id); ob != nil {
+			ob.reason += ": it may hold a volume of this guest, so no new one is made"
+			return ob
+		}
+	}
+	return nil
+}
+
+// attach brings a volume of the guest's own back.
+func (p *planner) attach(g *spec.Guest, state *GuestState, i int, declared spec.MountPoint) bool {
+	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
+	id, err := proxmox.ParseVolumeID(declared.Volume)
+	if err != nil {
+		p.hold(&g.Object, field, err.Error(), "name a volume of this guest")
+		return false
+	}
+	if owner, ok := id.Owner(); !ok || owner != g.VMID {
+		p.hold(&g.Object, field, fmt.Sprintf("%s is not a volume of %d: PVE would attach it, and destroy it with either guest", declared.Volume, g.VMID), "name a volume of its own")
+		return false
+	}
+	if !slices.Contains(p.loose(state), declared.Volume) {
+		p.hold(&g.Object, field, fmt.Sprintf("there is no loose volume %s", declared.Volume), fmt.Sprintf("look: pvesm list %s --vmid %d", id.Storage, g.VMID))
+		return false
+	}
+	if p.protected(g, state, key, field) {
+		return false
+	}
+	mp := mountOptions(declared)
+	mp["volume"] = declared.Volume
+	p.putMount(g, state, key, mp, fmt.Sprintf("attach %s at %s again", declared.Volume, declared.Path), "")
+	return true
+}
+
+// setOptions brings the declared sub-keys of an existing volume mount point, keeping
+// the volume and all that is not declared.
+func (p *planner) setOptions(g *spec.Guest, state *GuestState, key string, live proxmox.MountPoint, declared spec.MountPoint) bool {
+	want := mountOptions(declared)
+	for _, flag := range []string{"backup", "ro"} {
+		if want[flag] == "" {
+			want[flag] = "0"
+		}
+	}
+	mp := maps.Clone(live)
+	old, new := overlay(mp, want)
+	if old == "" && new == "" {
+		return false
+	}
+	if p.protected(g, state, key, "config."+key) {
+		return false
+	}
+	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
+	when := "now"
+	if state.Status == "running" {
+		when = "needs a restart"
+	}
+	p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "set", Symbol: Change,
+		Fields: []Field{{Name: key, Old: old, New: new, When: when}}, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call})
+	return true
+}
+
+// protected holds a change of mount points of a guest that PVE protects from it.
+func (p *planner) protected(g *spec.Guest, state *GuestState, key, field string) bool {
+	if !state.Config.Protection() {
+		return false
+	}
+	p.hold(&g.Object, field, fmt.Sprintf("%d is protected, so PVE refuses to change its %s", g.VMID, key), fmt.Sprintf("pct set %d --protection 0, and set it again afterwards", g.VMID))
+	return true
+}
+
+func (p *planner) putMount(g *spec.Guest, state *GuestState, key string, mp proxmox.MountPoint, text, budget string) {
+	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
+	p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: Change, Text: key + ": " + text,
+		Lane: lane(g.VMID), Budget: budget, Timeout: timeout(&g.Object, shortTask), Call: &call})
+}
+
+// bindSource is the path on the host that a declared bind means.
+func (p *planner) bindSource(declared spec.MountPoint) string {
+	if declared.Host != "" {
+		return declared.Host
+	}
+	return strings.TrimSuffix(p.want.Mounts[declared.Mount].Path, "/") + "/" + strings.Trim(declared.Folder, "/")
+}
+
+// bindReady says why a bind of a declared disk cannot be used now, or nil. PVE mounts
+// whatever stands at the path, so a guest that is started while the disk is away
+// writes to the root disk.
+func (p *planner) bindReady(declared spec.MountPoint) *obstacle {
+	if declared.Mount == "" {
+		return nil
+	}
+	m := p.want.Mounts[declared.Mount]
+	if p.mounting[declared.Mount] {
+		return &obstacle{reason: fmt.Sprintf("mounts/%s is not mounted yet", declared.Mount), mount: declared.Mount}
+	}
+	if p.have.Host == nil {
+		if state := p.have.Storages[m.Storage]; m.Storage != "" && state != nil && state.Status != nil && state.Status.Active && state.Conf.IsMountpoint != "" {
+			return nil
+		}
+		return p.needsHost()
+	}
+	if _, mounted := p.have.mountedDisk(m); !mounted {
+		return &obstacle{reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted: started now, it would write to the root disk", declared.Path, declared.Mount),
+			cure: []string{"plug in " + disks(m)}}
+	}
+	if there, looked := p.have.Host.Folders[declared.Mount+"/"+declared.Folder]; looked && !there {
+		path := p.bindSource(declared)
+		return &obstacle{reason: fmt.Sprintf("there is no folder %s on mounts/%s", declared.Folder, declared.Mount),
+			cure: []string{fmt.Sprintf("as root: mkdir -p %s && chown 100000:100000 %s", path, path)}}
+	}
+	return nil
+}
+
+// needsHost is why an act of the fence cannot be sent from here.
+func (p *planner) needsHost() *obstacle {
+	reason := fmt.Sprintf("needs the host %s", p.have.Node)
+	if p.have.HostReason != "" {
+		reason += ": " + p.have.HostReason
+	}
+	return &obstacle{reason: reason, cure: []string{"run the agent on " + p.have.Node + " with a runner (sudo, socket or direct)"}}
+}
+
+// planBinds plans binds and devices, which PVE allows only to root, through the fence.
+func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
+	o := &g.Object
+	live := effectiveMounts(state.Config)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		declared := g.Config.Mounts[i]
+		if !declared.Bind() {
+			continue
+		}
+		key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
+		source := p.bindSource(declared)
+		mp, there := live[i]
+		if there && mp.Kind() == proxmox.VolumeMount {
+			p.hold(o, field, fmt.Sprintf("%s is the volume %s now, and a folder of the host is declared", key, mp.Volume()), fmt.Sprintf("detach the volume as a person: pct set %d --delete %s", g.VMID, key))
+			continue
+		}
+		if there && mp.Volume() == source && mp.Path() == declared.Path && sameSubkey("ro", mp["ro"], flag(declared.ReadOnly)) {
+			continue
+		}
+		if ob := p.bindReady(declared); ob != nil {
+			p.holdFor(o, field, ob, Later{Verb: "bind", Symbol: Change, Text: fmt.Sprintf("bind %s at %s", source, declared.Path)})
+			p.unmet[g.Ref.Name] = ob.reason
+			continue
+		}
+		if p.have.Host == nil {
+			ob := p.needsHost()
+			p.hold(o, field, ob.reason, ob.cure...)
+			continue
+		}
+		if p.protected(g, state, key, field) {
+			continue
+		}
+		b := privileged.BindSpec{VMID: int(g.VMID), Object: g.Ref.Name, Owner: p.have.Owner, Index: i, Source: source, Target: declared.Path,
+			ReadOnly: declared.ReadOnly, Options: declared.Options}
+		if declared.Mount != "" {
+			b.Mount = p.want.Mounts[declared.Mount].Path
+		}
+		op := privileged.BindMount(p.have.Node, b)
+		when := "now"
+		if there && state.Status == "running" {
+			when = "needs a restart"
+		}
+		p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "bind", Symbol: Change, Text: fmt.Sprintf("%s: %s at %s", key, source, declared.Path),
+			When: when, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Op: &op})
+		return
+	}
+	p.planDevices(g, state)
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+// planDevices passes the declared host devices through.
+func (p *planner) planDevices(g *spec.Guest, state *GuestState) {
+	values := effective(state.Config)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Devices)) {
+		declared := g.Config.Devices[i]
+		key := fmt.Sprintf("dev%d", i)
+		live, _ := proxmox.ParseDevice(values[key])
+		if live != nil && maps.Equal(orEmpty(live), orEmpty(declared)) {
+			continue
+		}
+		if p.have.Host == nil {
+			ob := p.needsHost()
+			p.hold(&g.Object, "config."+key, ob.reason, ob.cure...)
+			continue
+		}
+		d := privileged.DeviceSpec{VMID: int(g.VMID), Object: g.Ref.Name, Owner: p.have.Owner, Index: i, Path: declared["path"], Mode: declared["mode"],
+			DenyWrite: declared["deny-write"] == "1"}
+		fmt.Sscan(declared["uid"], &d.UID)
+		fmt.Sscan(declared["gid"], &d.GID)
+		op := privileged.PassDevice(p.have.Node, d)
+		p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: Change, Text: fmt.Sprintf("%s: %s", key, declared["path"]),
+			Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Op: &op})
+		return
+	}
+}

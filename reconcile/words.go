@@ -1,0 +1,55 @@
+package reconcile
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// notBuilt names a field whose behaviour does not exist yet; such an object is held
+// and never half done. The table is empty when the language is whole.
+func notBuilt(want *spec.Desired, ref spec.Ref) (field, what string) {
+	o := want.Object(ref)
+	for _, field := range unbuilt[ref.Kind] {
+		if o.Has(field) {
+			return field, field
+		}
+	}
+	return "", ""
+}
+
+var unbuilt = map[spec.Kind][]string{}
+
+func indexByte(s string, c byte) int { return strings.IndexByte(s, c) }
+
+// proxmoxStorage is the storage part of a volume id.
+func proxmoxStorage(volid string) string {
+	storage, _, _ := strings.Cut(volid, ":")
+	return storage
+}
+
+// templateName is a template's name as people know it.
+func templateName(volid string) string {
+	base := path.Base(volid)
+	base, _, _ = strings.Cut(base, "_amd64")
+	base, _, _ = strings.Cut(base, "_arm64")
+	return strings.NewReplacer("_", "-").Replace(base)
+}
+
+// sortedFlags prints the features that are set: "keyctl", "nesting", "mount=nfs".
+func sortedFlags(features map[string]string) []string {
+	var flags []string
+	for _, key := range slices.Sorted(maps.Keys(features)) {
+		switch features[key] {
+		case "0", "":
+		case "1":
+			flags = append(flags, key)
+		default:
+			flags = append(flags, key+"="+features[key])
+		}
+	}
+	return flags
+}
