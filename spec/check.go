@@ -15,30 +15,26 @@ import (
 // named checks the name of an object by its kind. Names of guests are
 // hostnames unless is: says otherwise, names of snapshots are snapshot names
 // in PVE (a periodic one's is checked with its suffix, later).
-func (a at) named() bool {
+func (a at) named() {
 	n := a.obj.Ref.Name
 	if n == "all" {
 		a.fail("Choose another name.", `"all" stands for every object on the command line`)
-		return false
+		return
 	}
 	switch a.obj.Ref.Kind {
 	case KindGolden, KindRestore, KindGuest:
 		if err := proxmox.CheckHostname(n); err != nil {
 			a.refuse(fmt.Errorf("the name of a guest is its hostname, but %w", err))
-			return false
 		}
 	case KindSnapshot:
 		if err := proxmox.CheckSnapshotName(n); err != nil {
 			a.refuse(err)
-			return false
 		}
 	default:
 		if !plainName.MatchString(n) {
 			a.fail("Write letters, digits, - and _, at most 40.", "%q cannot be the name of an object", n)
-			return false
 		}
 	}
-	return true
 }
 
 // checker looks at all objects together.
@@ -195,7 +191,7 @@ func (c *checker) rooted(o *Object, field, p string) {
 			return
 		}
 	}
-	c.fail(o, field, "Move it there, or let root add its folder to the roots in /etc/felhom-agent/fence.json.", "%s lies outside of %s, where alone the fence mounts and binds", p, orList(c.roots))
+	c.fail(o, field, "Move it there, or let root add its folder to the roots in /etc/felhom-agent/fence.json.", "%s is not below %s, where alone the fence mounts and binds", p, orList(c.roots))
 }
 
 func (c *checker) mounts() {
@@ -330,7 +326,7 @@ func (c *checker) config(h host) {
 	inside := map[string]string{}
 	for _, i := range slices.Sorted(maps.Keys(h.config.Mounts)) {
 		m, field := h.config.Mounts[i], "config.mp"+strconv.Itoa(i)
-		if other, twice := inside[m.Path]; twice {
+		if other, twice := inside[m.Path]; twice && m.Path != "" {
 			c.fail(h.Object, field, "Give each its own path.", "is mounted at %s, like %s", m.Path, other)
 		}
 		inside[m.Path] = "mp" + strconv.Itoa(i)
@@ -445,7 +441,7 @@ func (c *checker) snapshots() {
 			c.fail(o, "taken", "Remove the line.", "a snapshot that shall be absent is not taken")
 		case taken && (s.Every > 0 || o.Has("every")):
 			c.fail(o, "every", "Keep taken: for one named snapshot, or every: for periodic ones.", "a snapshot is either named or periodic")
-		case !s.Absent && !taken && !o.Has("every"):
+		case !o.Has("ensure") && !taken && !o.Has("every"):
 			c.fail(o, "", "Say taken: 2026-11-22 for one named snapshot, or every: 1h for periodic ones.", "does not say when")
 		case o.Has("keep") && !o.Has("every"):
 			c.fail(o, "keep", "Leave it out; it is for every:.", "a named snapshot is kept until ensure: absent")

@@ -71,10 +71,10 @@ func configFields(more ...field[Config]) []field[Config] {
 		fixed("swap", Live, mebibytes(0), "Swap."),
 		plain("nameserver", NeedsRestart, addresses, "DNS servers."),
 		plain("searchdomain", NeedsRestart, domains, "DNS search domains."),
-		plain("onboot", Live, flag, "Whether it starts with the node."),
-		plain("protection", Live, flag, "Whether PVE refuses to delete it or its disks."),
-		plain("console", NeedsRestart, flag, "Whether it has a console."),
-		plain("debug", NeedsRestart, flag, "Whether its start is logged in detail."),
+		plain("onboot", Live, zeroOne, "Whether it starts with the node."),
+		plain("protection", Live, zeroOne, "Whether PVE refuses to delete it or its disks."),
+		plain("console", NeedsRestart, zeroOne, "Whether it has a console."),
+		plain("debug", NeedsRestart, zeroOne, "Whether its start is logged in detail."),
 		plain("timezone", NeedsRestart, matching("time zone", `^(host|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*)$`, "write host, UTC or a name such as Europe/Budapest"), "Its time zone: host, UTC, or a name."),
 		plain("tty", NeedsRestart, digits(0, 6), "Number of terminals."),
 		plain("cmode", NeedsRestart, oneOf("tty", "console", "shell"), "What the console shows."),
@@ -111,7 +111,7 @@ var configElsewhere = map[string]string{
 	"node":         "Write it beside config.",
 	"unprivileged": "Leave it out: a golden is always unprivileged, a restore is what its archive says.",
 	"lock":         "Leave it out: only PVE sets locks, and a token cannot remove one.",
-	"template":     "Leave it out: it would only set a flag.",
+	"template":     "Leave it out: it would only set a zeroOne.",
 	"hookscript":   "Leave it out: only root may set it; an archive brings it along.",
 	"env":          "Leave it out: it may hold passwords; set it inside the guest.",
 	"password":     "There are no passwords in this language; set it inside the guest.",
@@ -259,6 +259,13 @@ func property[T ~map[string]string](name string, parse func(string) (T, error), 
 	}
 }
 
+func checkDevice(s string) error {
+	if !strings.HasPrefix(s, "/dev/") || checkPath(s) != nil || strings.ContainsAny(s, " ,;") {
+		return fmt.Errorf("%q is no device: write its path in its shortest form, for example /dev/dri/renderD128", s)
+	}
+	return nil
+}
+
 // sub is a sub-key of a property string.
 func sub(key string, class Class, v value[string], doc string) field[map[string]string] {
 	return of(key, class, v, func(m *map[string]string, got string) { (*m)[key] = got }, doc)
@@ -271,13 +278,13 @@ var (
 		sub("down", Live, digits(0, math.MaxInt32), "Seconds to wait for its shutdown."),
 	), true)
 
-	nesting  = sub("nesting", NeedsRestart, flag, "Containers inside the container.")
+	nesting  = sub("nesting", NeedsRestart, zeroOne, "Containers inside the container.")
 	features = property("features", proxmox.ParseFeatures, shaped(nil,
 		nesting,
-		sub("keyctl", BirthOnly, flag, "The keyctl call, which Docker wants."),
-		sub("fuse", BirthOnly, flag, "File systems in user space."),
-		sub("mknod", BirthOnly, flag, "Making device nodes."),
-		sub("force_rw_sys", BirthOnly, flag, "A writable /sys."),
+		sub("keyctl", BirthOnly, zeroOne, "The keyctl call, which Docker wants."),
+		sub("fuse", BirthOnly, zeroOne, "File systems in user space."),
+		sub("mknod", BirthOnly, zeroOne, "Making device nodes."),
+		sub("force_rw_sys", BirthOnly, zeroOne, "A writable /sys."),
 		sub("mount", BirthOnly, matching("list of file systems", `^[a-zA-Z0-9_]+(;[a-zA-Z0-9_]+)*$`, "write for example nfs;cifs"), "File systems that it may mount."),
 	), false)
 
@@ -290,11 +297,11 @@ var (
 	}(), nesting), false)
 
 	device = property("device", proxmox.ParseDevice, shaped(nil,
-		sub("path", RootOnly, matching("device", `^/dev/[A-Za-z0-9_./-]+$`, "write for example /dev/dri/renderD128"), "The device on the host.").
+		sub("path", RootOnly, name("device", checkDevice), "The device on the host.").
 			must("Say which: path: /dev/dri/renderD128."),
 		sub("mode", RootOnly, matching("mode", `^0[0-7]{3}$`, `write it in quotes, such as "0660"`), `Its mode inside the guest, in quotes: "0660".`),
 		sub("uid", RootOnly, digits(0, math.MaxInt32), "Its owner inside the guest."),
 		sub("gid", RootOnly, digits(0, math.MaxInt32), "Its group inside the guest."),
-		sub("deny-write", RootOnly, flag, "Whether writing is refused."),
+		sub("deny-write", RootOnly, zeroOne, "Whether writing is refused."),
 	), false)
 )

@@ -65,9 +65,14 @@ func (f *faults) err() error {
 }
 
 // apart splits the errors of package proxmox, which read "what is wrong: what
-// to do", into message and cure.
+// to do" or "what is wrong, write such and such", into message and cure.
 func apart(err error) (message, cure string) {
 	text := err.Error()
+	for _, verb := range []string{", write ", ", keep "} {
+		if i := strings.LastIndex(text, verb); i >= 0 {
+			return text[:i], sentence(text[i+2:])
+		}
+	}
 	i := strings.LastIndex(text, ": ")
 	if i < 0 {
 		return text, ""

@@ -147,6 +147,7 @@ var sources = value[[]Source]{
 	read: func(a at, n *yaml.Node) ([]Source, bool) {
 		one := func(a at, n *yaml.Node) (s Source, ok bool) {
 			s.Pos = a.pos()
+			known := len(a.src.faults.list)
 			if !sourceShape.fill(a, n, &s) {
 				return s, false
 			}
@@ -157,6 +158,7 @@ var sources = value[[]Source]{
 				}
 			}
 			switch {
+			case said == 0 && len(a.src.faults.list) > known: // a mistake that is named already
 			case said != 1:
 				a.fail("Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}; several as a list: [{newest: usb-backup}, {golden: debian}].", "names %d sources in one entry, not one", said)
 			case s.VMID != 0 && s.Newest == "":

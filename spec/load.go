@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -173,7 +174,19 @@ func unreadable(name string, err error) *Error {
 	return e
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
+var (
+	yamlLine   = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
+	yamlAnchor = regexp.MustCompile(`unknown anchor '([^']+)'`)
+)
+
+// lineOf is the line of the first text of a form, 0 where there is none.
+func (f file) lineOf(form string) int {
+	at := regexp.MustCompile(form).FindIndex(f.text)
+	if at == nil {
+		return 0
+	}
+	return 1 + bytes.Count(f.text[:at[1]], []byte("\n"))
+}
 
 // parse reads the node tree of the one document of a file; nil where there is
 // none. yaml.v3's decoder is not used any further: it stops checking keys
@@ -199,12 +212,15 @@ func (f file) parse(faults *faults) (doc *yaml.Node) {
 			m = []string{"", ""}
 		}
 		line, _ := strconv.Atoi(m[1])
-		cure := "Compare the indentation, the colons and the quotes of this line and the one above with a line that works."
-		switch {
+		cure := "Compare indentation, colons, quotes and brackets around this line with a part that works."
+		// yaml.v3 tells the line of what it was in when it stopped, or none.
+		switch anchor := yamlAnchor.FindStringSubmatch(err.Error()); {
 		case strings.Contains(err.Error(), "tab"), strings.Contains(err.Error(), "cannot start any token"):
 			cure = "Indent with blanks, not with tabs, and put texts with special characters in quotes."
-		case strings.Contains(err.Error(), "unknown anchor"):
-			cure = "Define it above with &, in the same file."
+			line = cmp.Or(f.lineOf(`(?m)^ *\t`), line)
+		case anchor != nil:
+			cure = "Define it above with &" + anchor[1] + ", in the same file."
+			line = f.lineOf(`\*` + regexp.QuoteMeta(anchor[1]) + `\b`)
 		}
 		fail(line, cure, "is not YAML: "+strings.TrimPrefix(err.Error(), m[0]))
 		return nil, false
@@ -261,9 +277,7 @@ func (d *Desired) readSection(a at, k Kind, node string, n *yaml.Node) {
 	for _, p := range a.pairs(n) {
 		o := Object{Ref: Ref{k, p.key}, Pos: Pos{a.src.name, p.line}, lines: map[string]int{}}
 		here := at{src: a.src, obj: &o, line: p.line}
-		if !here.named() {
-			continue
-		}
+		here.named()
 		if first := d.Object(o.Ref); first != nil {
 			here.fail("Keep one of the two.", "is declared twice (first in %s)", first.Pos)
 			continue

@@ -36,7 +36,7 @@ var mountShape = shaped(map[string]string{
 		of("options", RootOnly, names("list of mount options", matching("mount option", `^[A-Za-z0-9_.-]+(=[A-Za-z0-9_.:/-]+)?$`, "write one option, such as noatime")), func(m *Mount, v []string) { m.Options = v }, "Mount options; nofail and a device timeout are always added."),
 		of("fstype", RootOnly, matching("file system type", `^[a-z][a-z0-9._-]*$`, "write for example ext4, or leave it out"), func(m *Mount, v string) { m.FSType = v }, "File system type; default: found out."),
 		of("storage", Agent, storage, func(m *Mount, v string) { m.Storage = v }, "The PVE storage on this path; looked at before every use."),
-		of("ensure", RootOnly, oneOf("absent", "present"), func(m *Mount, v string) { m.Absent = v == "absent" }, "absent: unmount it and remove our fstab line."),
+		of("ensure", RootOnly, oneOf("absent"), func(m *Mount, v string) { m.Absent = v == "absent" }, "absent: unmount it and remove our fstab line."),
 	}, objectFields(func(m *Mount) *Object { return &m.Object })...)...,
 )
 

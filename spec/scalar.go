@@ -18,6 +18,17 @@ import (
 // The errors of the parsers here read "what is wrong: what to do", like those
 // of package proxmox; see apart.
 
+// article puts one before the name of a type.
+func article(name string) string {
+	switch {
+	case strings.HasPrefix(name, "true"), strings.Contains(name, "|"):
+		return name
+	case strings.ContainsRune("aeio", rune(name[0])):
+		return "an " + name
+	}
+	return "a " + name
+}
+
 // scalar makes a type of one word. The YAML must be of one of the tags; a
 // property string has no types, so there parse alone decides.
 func scalar[V any](name string, schema *jsonschema.Schema, tags []string, cure string, parse func(string) (V, error)) value[V] {
@@ -26,11 +37,13 @@ func scalar[V any](name string, schema *jsonschema.Schema, tags []string, cure s
 		read: func(a at, n *yaml.Node) (v V, ok bool) {
 			n = resolve(n)
 			if n.Kind != yaml.ScalarNode || !slices.Contains(tags, n.ShortTag()) {
-				// A plain number with a leading zero is a float or an octal to YAML.
-				if n.Kind == yaml.ScalarNode && slices.Contains(tags, "!!str") && cure == "" {
-					a.fail(fmt.Sprintf("Write it in quotes: %q.", n.Value), "needs a text, %s is %s", show(n), what(n))
-				} else {
-					a.fail(cure, "needs %s, this is %s", name, show(n))
+				switch {
+				case cure != "":
+					a.fail(cure, "needs %s, this is %s", article(name), show(n))
+				case n.Kind == yaml.ScalarNode:
+					a.fail(fmt.Sprintf("Write it in quotes: %q.", n.Value), "needs %s, %s is %s", article(name), show(n), what(n))
+				default:
+					a.fail("Write one, without brackets.", "needs %s, this is %s", article(name), what(n))
 				}
 				return v, false
 			}
@@ -67,8 +80,8 @@ var boolean = scalar("true or false", typed("boolean"), []string{"!!bool"}, "Wri
 	return false, fmt.Errorf("%q is neither true nor false: write one of them", s)
 })
 
-// flag is a boolean of PVE, which is 1 or 0 there.
-var flag = convert(boolean, func(b bool) string {
+// zeroOne is a boolean of PVE, which is 1 or 0 there.
+var zeroOne = convert(boolean, func(b bool) string {
 	if b {
 		return "1"
 	}
