@@ -36,7 +36,11 @@ func Load(path string) (*Desired, error) { return Loader{}.Load(path) }
 // Load is the function [Load] with what the loader knows.
 func (l Loader) Load(path string) (*Desired, error) {
 	var f faults
-	files := readFiles(path, &f)
+	return l.join(path, readFiles(path, &f), &f)
+}
+
+// join makes one Desired of the files; path is for messages.
+func (l Loader) join(path string, files []file, f *faults) (*Desired, error) {
 	d := &Desired{
 		Mounts: map[string]*Mount{}, Golden: map[string]*Golden{},
 		Restores: map[string]*Guest{}, Guests: map[string]*Guest{},
@@ -46,8 +50,8 @@ func (l Loader) Load(path string) (*Desired, error) {
 	nodes := map[string]bool{}
 	for _, file := range files {
 		d.Files = append(d.Files, file.name)
-		if doc := file.parse(&f); doc != nil {
-			if node := d.read(&source{name: file.name, faults: &f}, doc); node != "" {
+		if doc := file.parse(f); doc != nil {
+			if node := d.read(&source{name: file.name, faults: f}, doc); node != "" {
 				nodes[node] = true
 			}
 		}
@@ -60,7 +64,7 @@ func (l Loader) Load(path string) (*Desired, error) {
 	if d.Len() == 0 && len(f.list) == 0 {
 		f.add(&Error{File: path, Message: "declares nothing", Cure: "Nothing is never what is wanted; declare at least one object, or stop the agent."})
 	}
-	l.check(d, &f)
+	l.check(d, f)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
@@ -117,9 +121,6 @@ func readFiles(path string, f *faults) []file {
 				names = append(names, e.Name())
 			}
 		}
-		if len(names) == 0 {
-			f.add(&Error{File: path, Message: "holds no .yaml file", Cure: "Declare what you want in files whose names end in .yaml; hidden files and folders are not read."})
-		}
 	}
 	var files []file
 	for _, name := range names {
@@ -132,6 +133,9 @@ func readFiles(path string, f *faults) []file {
 			continue
 		}
 		files = append(files, file{name, text})
+	}
+	if len(files) == 0 && len(f.list) == 0 {
+		f.add(&Error{File: path, Message: "holds no .yaml file", Cure: "Declare what you want in files whose names end in .yaml; hidden files and folders are not read."})
 	}
 	return files
 }
