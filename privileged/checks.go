@@ -155,14 +155,15 @@ func mac(v string) string {
 	return ""
 }
 
-// hostPath is an absolute path in its shortest form. Whether it lies under an allowed root is looked at when the act is carried out.
+// hostPath is an absolute path in its shortest form, of which PVE can keep every part in a property string. Whether it lies under an allowed root is
+// looked at when the act is carried out.
 func hostPath(v string) string {
 	if !strings.HasPrefix(v, "/") || path.Clean(v) != v || len(v) > 1000 {
 		return "it must be an absolute path without //, . and .. and without a slash at its end"
 	}
 	for _, r := range v {
-		if r < ' ' || r == 0x7f || r == '\\' || r == '"' || r == '\'' {
-			return "it holds a control character, a quote or a backslash"
+		if r < ' ' || r == 0x7f || strings.ContainsRune("\\\"',=;", r) {
+			return "it holds a control character, a quote, a backslash, a comma, a semicolon or an equals sign"
 		}
 	}
 	for _, part := range strings.Split(v[1:], "/") {
@@ -176,22 +177,11 @@ func hostPath(v string) string {
 	return ""
 }
 
-// propertyPath is a path that goes into a property string of PVE, whose parts are divided by commas and equals signs.
-func propertyPath(v string) string {
-	if reason := hostPath(v); reason != "" {
-		return reason
-	}
-	if strings.ContainsAny(v, ",=;") {
-		return "PVE cannot keep a path with a comma, a semicolon or an equals sign"
-	}
-	return ""
-}
-
 func guestPath(v string) string {
 	if v == "/" {
 		return "it is the root of the guest"
 	}
-	return propertyPath(v)
+	return hostPath(v)
 }
 
 func relativePath(v string) string {
@@ -202,7 +192,7 @@ func relativePath(v string) string {
 }
 
 func devicePath(v string) string {
-	if reason := propertyPath(v); reason != "" {
+	if reason := hostPath(v); reason != "" {
 		return reason
 	}
 	if !strings.HasPrefix(v, "/dev/") || strings.Contains(v, " ") {

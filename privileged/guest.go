@@ -252,6 +252,9 @@ func (s *scene) bindMount() error {
 		return s.refuse("source", "it is no directory", "")
 	}
 	if at := a["mount"]; at != "" {
+		if err := s.allowedPath("mount"); err != nil {
+			return err
+		}
 		if !within(a["source"], at) || a["source"] == at {
 			return s.refuse("source", "it does not lie below "+at, "")
 		}

@@ -66,7 +66,7 @@ var rules = map[string]rule{
 		why:  "PVE lets only root@pam itself set a mount point of type bind",
 		need: []string{"vmid", "object", "owner", "index", "source", "mp"},
 		may: join(guest, map[string]check{
-			"index": number(0, 255), "source": propertyPath, "mount": hostPath, "mp": guestPath, "ro": boolean,
+			"index": number(0, 255), "source": hostPath, "mount": hostPath, "mp": guestPath, "ro": boolean,
 			"option.acl": boolean, "option.backup": boolean, "option.quota": boolean, "option.replicate": boolean, "option.shared": boolean,
 			"option.mountoptions": volumeOptions,
 		}),
@@ -75,7 +75,7 @@ var rules = map[string]rule{
 	"Unbind": {
 		why:  "the fence takes away what the fence set; PVE would let the token delete it, but not put it back",
 		need: []string{"vmid", "object", "owner", "index", "source"},
-		may:  join(guest, map[string]check{"index": number(0, 255), "source": propertyPath}),
+		may:  join(guest, map[string]check{"index": number(0, 255), "source": hostPath}),
 		do:   (*scene).unbind, // pct set --delete mpN
 	},
 	"PassDevice": {
