@@ -78,8 +78,8 @@ func parseBlkid(out []byte) probed {
 			blockSize = n
 		}
 	}
-	p.size = parts
-	if p.size <= 0 && blocks > 0 && blockSize > 0 && blocks < 1<<50/blockSize {
+	p.size = max(parts, 0)
+	if p.size == 0 && blocks > 0 && blockSize > 0 && blocks < 1<<50/blockSize {
 		p.size = blocks * blockSize
 	}
 	return p

@@ -17,8 +17,8 @@ func parseMountInfo(data []byte) []mountLine {
 	var lines []mountLine
 	for _, text := range strings.Split(string(data), "\n") {
 		front, back, ok := strings.Cut(text, " - ")
-		f, b := strings.Fields(front), strings.Fields(back)
-		if !ok || len(f) < 6 || len(b) < 2 {
+		f, b := strings.Fields(front), strings.Split(back, " ") // a source may be empty
+		if !ok || len(f) < 6 || len(b) < 2 || b[0] == "" {
 			continue
 		}
 		major, minor, ok := strings.Cut(f[2], ":")
