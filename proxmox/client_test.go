@@ -1,0 +1,444 @@
+package proxmox
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const startPath = "/api2/json/nodes/pve1/lxc/100/status/start"
+
+var startedUPID = "UPID:pve1:00000767:00012584:6B03308F:vzstart:100:felhom@pve!agent:"
+
+// server is a TLS server with a certificate of its own; the client trusts it by
+// its fingerprint.
+func server(t *testing.T, h http.HandlerFunc, change ...func(*Options)) (*Client, *httptest.Server) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return testClient(t, nil, append([]func(*Options){func(o *Options) {
+		o.Transport, o.URL, o.Fingerprint = nil, s.URL, fingerprint(s)
+	}}, change...)...), s
+}
+
+func fingerprint(s *httptest.Server) string {
+	sum := sha256.Sum256(s.Certificate().Raw)
+	return formatFingerprint(sum[:])
+}
+
+func TestRequestsOnTheWire(t *testing.T) {
+	type seen struct{ method, uri, auth, kind, body, length, te, proto string }
+	var got atomic.Value
+	client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got.Store(seen{
+			r.Method, r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Content-Type"), string(body),
+			r.Header.Get("Content-Length"), fmt.Sprint(r.TransferEncoding), r.Proto,
+		})
+		if r.ContentLength != int64(len(body)) {
+			t.Errorf("%s: content length %d of %d", r.Method, r.ContentLength, len(body))
+		}
+		fmt.Fprint(w, `{"data":null}`)
+	})
+	const auth = "PVEAPIToken=felhom@pve!agent=" + testSecret
+	const form = "application/x-www-form-urlencoded"
+	for _, c := range []struct {
+		call Call
+		want seen
+	}{
+		{On("pve1").Start(100), seen{"POST", startPath, auth, form, "", "0", "[]", "HTTP/1.1"}},
+		{
+			On("pve1").SetConfig(100, ConfigChange{Set: map[string]string{"net0": "name=eth0,bridge=vmbr0", "description": "a;b & 1+1=2 %"}}),
+			seen{"PUT", "/api2/json/nodes/pve1/lxc/100/config", auth, form, "description=a%3Bb+%26+1%2B1%3D2+%25&net0=name%3Deth0%2Cbridge%3Dvmbr0", "69", "[]", "HTTP/1.1"},
+		},
+		{
+			// PVE refuses a DELETE with a body: parameters go into the query.
+			Call{"DELETE", "/nodes/pve1/storage/local/content/local:backup/a b%.tar", Params{"delay": "5"}},
+			seen{"DELETE", "/api2/json/nodes/pve1/storage/local/content/local:backup/a%20b%25.tar?delay=5", auth, "", "", "", "[]", "HTTP/1.1"},
+		},
+	} {
+		if _, err := client.Do(t.Context(), c.call); err != nil {
+			t.Fatal(err)
+		}
+		if s := got.Load().(seen); s != c.want {
+			t.Errorf("%s:\n got %+v\nwant %+v", c.call, s, c.want)
+		}
+	}
+	upid, _ := ParseUPID(startedUPID)
+	client.TaskStatusOnce(t.Context(), upid) // data null: an error, but sent
+	if s := got.Load().(seen); s.uri != "/api2/json/nodes/pve1/tasks/"+startedUPID+"/status" || s.length != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestDo(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"data":"` + startedUPID + `"}`: startedUPID,
+		`{"data":null}`:                  "", // done at once
+		`{"data":"OK"}`:                  "", // vzdump: none of the guests is here
+		`{"data":"UPID:broken"}`:         "error",
+		`{"data":7}`:                     "error",
+		`{"data":["x"]}`:                 "error",
+		`{}`:                             "error",
+		`null`:                           "error",
+		`[]`:                             "error",
+		``:                               "error",
+		`{"data":"UPID:pve1:000007`:      "error",
+		`<html>hello</html>`:             "error",
+	} {
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", answer), nil }))
+		upid, err := client.Start(t.Context(), "pve1", 100)
+		switch {
+		case want == "error":
+			if _, ok := errors.AsType[*AnswerError](err); !ok || !IsOutcomeUnknown(err) || !upid.IsZero() {
+				t.Errorf("%s: %v, %T %v; want an AnswerError with unknown outcome", answer, upid, err, err)
+			}
+		case err != nil || upid.String() != want:
+			t.Errorf("%s: %v, %v", answer, upid, err)
+		}
+	}
+}
+
+// TestWritesAreSentOnce holds it against everything that can go wrong with an
+// answer, on real connections.
+func TestWritesAreSentOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer  http.HandlerFunc
+		unknown bool
+	}{
+		"connection closed": {func(w http.ResponseWriter, r *http.Request) { hangUp(w, "") }, true},
+		"half an answer": {func(w http.ResponseWriter, r *http.Request) {
+			hangUp(w, "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{\"data\":")
+		}, true},
+		"596": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(596) }, true},
+		"595": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(595) }, false},
+		"500": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) }, false},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusPermanentRedirect)
+		}, false},
+		"no answer": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent atomic.Int32
+			client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == "GET" {
+					fmt.Fprint(w, `{"data":{"version":"9.2.11"}}`)
+					return
+				}
+				io.Copy(io.Discard, r.Body) // else the server does not see us leave
+				sent.Add(1)
+				c.answer(w, r)
+			}, func(o *Options) { o.Timeout = 300 * time.Millisecond })
+			// There is an idle connection that a write could be sent on, and
+			// again on another when it breaks.
+			if _, err := client.Version(t.Context()); err != nil {
+				t.Skip(err) // slower than the timeout
+			}
+			for i, call := range []Call{On("pve1").Start(100), On("pve1").SetConfig(100, ConfigChange{Delete: []string{"tags"}}), On("pve1").DeleteVolume("local:backup/x.tar")} {
+				_, err := client.Do(t.Context(), call)
+				if err == nil || IsOutcomeUnknown(err) != c.unknown && sent.Load() > 0 {
+					t.Errorf("%s: outcome unknown is %v: %v", call, IsOutcomeUnknown(err), err)
+				}
+				if n := int(sent.Load()); n > i+1 {
+					t.Fatalf("%s: sent %d times for %d calls", call, n, i+1)
+				}
+			}
+		})
+	}
+}
+
+// hangUp writes raw bytes and closes the connection.
+func hangUp(w http.ResponseWriter, raw string) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err == nil {
+		io.WriteString(conn, raw)
+		conn.Close()
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	l.Close()
+	client := testClient(t, nil, func(o *Options) {
+		o.Transport, o.URL, o.Fingerprint, o.Retries = nil, "https://"+l.Addr().String(), strings.Repeat("00", 32), -1
+	})
+	_, err = client.Start(t.Context(), "pve1", 100)
+	if !IsNotDelivered(err) || IsOutcomeUnknown(err) || !IsTransient(err) {
+		t.Errorf("%v: %s", err, verdicts(err))
+	}
+}
+
+func TestBadAnswersToReads(t *testing.T) {
+	for name, answer := range map[string]string{
+		"web page":        "<html><title>Router</title></html>",
+		"truncated":       `{"data":[{"vmid":100,"status":"run`,
+		"null":            `{"data":null}`,
+		"no data":         `{"message":"hm"}`,
+		"object for list": `{"data":{"vmid":100}}`,
+		"string for list": `{"data":"x"}`,
+		"no vmid":         `{"data":[{"status":"running"}]}`,
+		"vmid a list":     `{"data":[{"vmid":[1],"status":"running"}]}`,
+		"vmid a word":     `{"data":[{"vmid":"web","status":"running"}]}`,
+		"mem too large":   `{"data":[{"vmid":100,"status":"running","mem":1e40}]}`,
+		"element null":    `{"data":[null]}`,
+		"empty":           "",
+		"two documents":   `{"data":[]}{"data":[]}`,
+		"deep":            strings.Repeat(`{"data":`, 20000),
+	} {
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", answer), nil }))
+		guests, err := client.ListLXC(t.Context(), "pve1")
+		if _, ok := errors.AsType[*AnswerError](err); !ok || guests != nil {
+			t.Errorf("%s: %v, %T %v", name, guests, err, err)
+		} else if len(err.Error()) > 500 || !strings.Contains(err.Error(), "/nodes/pve1/lxc") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// endless is a body that never ends.
+type endless struct{ read atomic.Int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	e.read.Add(int64(len(p)))
+	return len(p), nil
+}
+func (e *endless) Close() error { return nil }
+
+func TestBodyOf2GiB(t *testing.T) {
+	for _, line := range []string{"200 OK", "500 oh"} {
+		body := &endless{}
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) {
+			r := response(line, "")
+			r.Body, r.ContentLength = body, 2<<30
+			return r, nil
+		}))
+		if _, err := client.ListLXC(t.Context(), "pve1"); err == nil {
+			t.Errorf("%s: a list out of blanks", line)
+		}
+		if n := body.read.Load(); n > bodyLimit+1<<20 {
+			t.Errorf("%s: read %s of it", line, Size(n).Human())
+		}
+	}
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	var asked atomic.Int32
+	client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusMovedPermanently)
+	})
+	_, err := client.Version(t.Context())
+	if answer, ok := errors.AsType[*AnswerError](err); !ok || answer.Status != 301 || asked.Load() != 1 {
+		t.Errorf("%v, after %d requests", err, asked.Load())
+	}
+}
+
+func TestGzip(t *testing.T) {
+	client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			t.Error("gzip is not asked for")
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		fmt.Fprint(z, `{"data":{"version":"9.2.11","release":"9.2","repoid":"14a22df3"}}`)
+		z.Close()
+	})
+	if v, err := client.Version(t.Context()); err != nil || v.Version != "9.2.11" {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	handler := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"data":{"version":"9.2.11"}}`) }
+	_, s := server(t, handler)
+	pin := fingerprint(s)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	try := func(change func(*Options)) error {
+		o := Options{URL: s.URL, Token: testToken(t)}
+		change(&o)
+		c, err := New(o)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Version(t.Context())
+		return err
+	}
+	for name, change := range map[string]func(*Options){
+		"as printed":       func(o *Options) { o.Fingerprint = pin },
+		"lower case":       func(o *Options) { o.Fingerprint = strings.ToLower(pin) },
+		"without colons":   func(o *Options) { o.Fingerprint = strings.ReplaceAll(pin, ":", "") },
+		"an authority":     func(o *Options) { o.CA = ca },
+		"blanks around it": func(o *Options) { o.Fingerprint = " " + pin + "\n" },
+	} {
+		if err := try(change); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	other := hex.EncodeToString(make([]byte, 32))
+	err := try(func(o *Options) { o.Fingerprint = other })
+	cert, ok := errors.AsType[*CertificateError](err)
+	if !ok || cert.Seen != pin || !IsPermanent(err) || IsTransient(err) || !strings.Contains(err.Error(), pin) {
+		t.Errorf("changed certificate: %T %v", err, err)
+	}
+	if err := try(func(o *Options) {}); err == nil || !IsPermanent(err) {
+		t.Errorf("an unknown authority: %v, %s", err, verdicts(err))
+	}
+	for name, change := range map[string]func(*Options){
+		"short fingerprint": func(o *Options) { o.Fingerprint = "AA:BB" },
+		"no hex":            func(o *Options) { o.Fingerprint = strings.Repeat("zz", 32) },
+		"both":              func(o *Options) { o.Fingerprint, o.CA = pin, ca },
+		"no PEM":            func(o *Options) { o.CA = []byte("hello") },
+		"no such file":      func(o *Options) { o.CAFile = t.TempDir() + "/ca.pem" },
+		"http":              func(o *Options) { o.URL = strings.Replace(o.URL, "https", "http", 1) },
+		"no URL":            func(o *Options) { o.URL = "" },
+		"no scheme":         func(o *Options) { o.URL = "pve1:8006" },
+		"a path":            func(o *Options) { o.URL += "/api2/json" },
+		"a password":        func(o *Options) { o.URL = "https://root:x@pve1:8006" },
+		"no token":          func(o *Options) { o.Token = Token{} },
+	} {
+		if err := try(change); err == nil || IsTransient(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if u, err := parseURL("https://pve1"); err != nil || u.Host != "pve1:8006" {
+		t.Errorf("default port: %v, %v", u, err)
+	}
+}
+
+// TestReadsAreRetried: after a 595 and a broken connection, not after a 596 or
+// a refusal.
+func TestReadsAreRetried(t *testing.T) {
+	for _, c := range []struct {
+		answers []string // status lines; "" is a broken connection
+		want    int      // requests
+		err     bool
+	}{
+		{[]string{"595 Connection refused", "595 Connection refused", "200 OK"}, 3, false},
+		{[]string{"", "200 OK"}, 2, false},
+		{[]string{"595 Connection refused"}, 4, true},
+		{[]string{""}, 4, true},
+		{[]string{"596 Connection timed out"}, 1, true},
+		{[]string{"401 Authentication failed!"}, 1, true},
+		{[]string{"500 storage 'x' does not exist"}, 1, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			client := testClient(t, fake(func(*http.Request) (*http.Response, error) {
+				answer := c.answers[min(asked, len(c.answers)-1)]
+				asked++
+				if answer == "" {
+					return nil, io.ErrUnexpectedEOF
+				}
+				return response(answer, `{"data":{"version":"9.2.11"}}`), nil
+			}))
+			start := time.Now()
+			_, err := client.Version(t.Context())
+			if (err != nil) != c.err || asked != c.want || client.Requests() != c.want {
+				t.Errorf("%q: %d requests, %v", c.answers, asked, err)
+			}
+			if c.want > 1 && time.Since(start) == 0 {
+				t.Errorf("%q: repeated without a pause", c.answers)
+			}
+			if c.want == 1 && time.Since(start) > 0 {
+				t.Errorf("%q: paused %v", c.answers, time.Since(start))
+			}
+		})
+	}
+}
+
+func TestServerThatNeverAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		client := testClient(t, fake(func(req *http.Request) (*http.Response, error) {
+			asked++
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}))
+		start := time.Now()
+		_, err := client.Version(t.Context())
+		if e, ok := errors.AsType[*TransportError](err); !ok || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(e.Error(), "40s") {
+			t.Errorf("read: %v", err)
+		}
+		_, err = client.Start(t.Context(), "pve1", 100)
+		if !IsOutcomeUnknown(err) || !strings.Contains(err.Error(), "look before") {
+			t.Errorf("write: %v", err)
+		}
+		if took := time.Since(start); took != 80*time.Second || asked != 2 {
+			t.Errorf("%d requests in %v", asked, took)
+		}
+		// A body that never ends is no different.
+		slow := testClient(t, fake(func(req *http.Request) (*http.Response, error) {
+			r := response("200 OK", "")
+			r.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { <-req.Context().Done(); return 0, req.Context().Err() }))
+			return r, nil
+		}))
+		if _, err := slow.Start(t.Context(), "pve1", 100); !IsOutcomeUnknown(err) {
+			t.Errorf("body: %v", err)
+		}
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestTwoWritesPerNode: a third waits, and giving up then means not sent.
+func TestTwoWritesPerNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int32
+		client := testClient(t, fake(func(req *http.Request) (*http.Response, error) {
+			if n := now.Add(1); n > most.Load() && strings.Contains(req.URL.Path, "pve1") {
+				most.Store(n)
+			}
+			time.Sleep(10 * time.Second)
+			now.Add(-1)
+			return response("200 OK", `{"data":null}`), nil
+		}))
+		start := time.Now()
+		done := make(chan error, 6)
+		for range 6 {
+			go func() {
+				_, err := client.Do(t.Context(), On("pve1").SetConfig(100, ConfigChange{Delete: []string{"tags"}}))
+				done <- err
+			}()
+		}
+		time.Sleep(time.Second)
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.Do(impatient, On("pve1").Start(101))
+		if !IsNotDelivered(err) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the impatient one: %v", err)
+		}
+		for range 6 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(start); most.Load() != 2 || took != 30*time.Second {
+			t.Errorf("%d at once, in %v", most.Load(), took)
+		}
+	})
+}
