@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -61,3 +62,59 @@ var covered = func() value[[]string] {
 		},
 	}
 }()
+
+func (c *checker) backups() {
+	for _, b := range sorted(c.Backups) {
+		o := &b.Object
+		switch {
+		case o.Has("guests") && o.Has("guest"):
+			c.fail(o, "guest", "Keep one: guests: [a, b], or guest: a.", "says guest and guests")
+		case !o.Has("guests") && !o.Has("guest"):
+			c.fail(o, "guests", "Say guests: all, a list, or guest: NAME.", "is missing")
+		case o.Has("except") && !o.Has("guests"), o.Has("except") && !b.All && len(b.Guests) > 0:
+			c.fail(o, "except", "Leave those out of the list.", "except is for guests: all")
+		case b.All && c.whole && len(c.BackupGuests(b)) == 0:
+			c.fail(o, "guests", "Declare guests, or remove the object.", "covers no guest")
+		}
+		field := "guests"
+		if o.Has("guest") {
+			field = "guest"
+		}
+		for _, name := range b.Guests {
+			c.refers(o, field, name, "those are published, not backed up")
+		}
+		for _, name := range b.Except {
+			c.refers(o, "except", name, "those are left out anyway")
+		}
+		c.timing(b)
+	}
+}
+
+// timing checks when a backup is due.
+func (c *checker) timing(b *Backup) {
+	o := &b.Object
+	at, every := o.Has("at"), o.Has("every")
+	switch {
+	case at && every:
+		c.fail(o, "every", "Keep one: a time of day, or so long after the last one.", "says at and every")
+		return
+	case !at && !every:
+		c.fail(o, "at", `Say at: "02:30", or every: 24h.`, "is missing")
+		return
+	case o.Has("late") && every:
+		c.fail(o, "late", "Leave it out.", "late is for at; every: has no time of day that could be missed")
+	}
+	shortest, longest := b.Every, b.Every
+	if b.At != nil {
+		shortest, longest = b.At.gaps()
+	}
+	if shortest == 0 {
+		return
+	}
+	if b.At != nil && b.Late >= shortest {
+		c.fail(o, "late", fmt.Sprintf("Write less than %s.", printDuration(shortest)), "would last until the next slot, %s later", printDuration(shortest))
+	}
+	if b.WarnAfter > 0 && b.WarnAfter < longest {
+		c.fail(o, "warn-after", fmt.Sprintf("Write more than %s.", printDuration(longest)), "would warn between two backups, which are up to %s apart", printDuration(longest))
+	}
+}

@@ -3,6 +3,7 @@ package spec
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -38,7 +39,25 @@ func (e *Error) Error() string {
 // faults gathers mistakes.
 type faults struct{ list []*Error }
 
-func (f *faults) add(e *Error) { f.list = append(f.list, e) }
+// add notes a mistake. What a file says is quoted in it, so it is made fit for
+// one line of a terminal first.
+func (f *faults) add(e *Error) {
+	e.Field, e.Message, e.Cure = visible(e.Field, "…"), visible(e.Message, "…"), visible(e.Cure, "….")
+	f.list = append(f.list, e)
+}
+
+const longestText = 600
+
+func visible(s, cut string) string {
+	if len(s) > longestText {
+		s = strings.ToValidUTF8(s[:longestText], "") + cut
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		quoted := strconv.Quote(s)
+		s = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	}
+	return s
+}
 
 // err is nil or all mistakes, by file, then by line, each said once: what an
 // anchor carries to ten objects at one line is ten mistakes only where the

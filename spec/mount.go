@@ -93,3 +93,46 @@ func checkPath(s string) error {
 	}
 	return nil
 }
+
+func (c *checker) mounts() {
+	all := sorted(c.Mounts)
+	uuids, storages := map[string]*Mount{}, map[string]*Mount{}
+	paths, order := map[string][]*Mount{}, map[*Mount]int{}
+	for i, m := range all {
+		paths[m.Path], order[m] = append(paths[m.Path], m), i
+	}
+	for i, m := range all {
+		if m.Path != "" {
+			c.rooted(&m.Object, "path", m.Path)
+		}
+		for dir := m.Path; len(dir) > 1; dir = path.Dir(dir) {
+			for _, other := range paths[dir] {
+				switch {
+				case other == m || elsewhere(m.Node, other.Node):
+				case dir != m.Path:
+					c.fail(&m.Object, "path", "Give each disk a folder of its own, side by side.", "one disk would be mounted inside another: %s has %s (%s)", other.Ref, other.Path, other.At("path"))
+				case order[other] < i:
+					c.fail(&m.Object, "path", "Several disks that take turns are one mount: uuid: {blue: UUID, red: UUID}.", "is also the path of %s (%s)", other.Ref, other.At("path"))
+				}
+			}
+		}
+		for _, d := range m.UUIDs {
+			key, field := strings.ToLower(d.UUID), "uuid"
+			if d.Label != "" {
+				field += "." + d.Label
+			}
+			if first := uuids[key]; first == m {
+				c.fail(&m.Object, field, "Keep one of the two.", "names the disk %s twice", d.UUID)
+			} else if first != nil {
+				c.fail(&m.Object, field, "A disk is mounted at one path.", "is also a disk of %s (%s)", first.Ref, first.At("uuid"))
+			}
+			uuids[key] = m
+		}
+		if m.Storage != "" {
+			if first := storages[m.Storage]; first != nil && !elsewhere(m.Node, first.Node) {
+				c.fail(&m.Object, "storage", "A storage lies on one disk.", "is also the storage of %s (%s)", first.Ref, first.At("storage"))
+			}
+			storages[m.Storage] = m
+		}
+	}
+}

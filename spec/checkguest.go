@@ -1,0 +1,151 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+func (c *checker) sources() {
+	for _, g := range sorted(c.Restores, c.Guests) {
+		for _, s := range g.From {
+			golden := c.Golden[s.Golden]
+			fail := func(cure, format string, args ...any) {
+				c.add(&Error{File: s.Pos.File, Line: s.Pos.Line, Field: string(g.Ref.Kind) + "." + g.Ref.Name + ".from", Message: fmt.Sprintf(format, args...), Cure: cure})
+			}
+			switch {
+			case s.Golden == "":
+			case golden != nil && golden.Publish == nil && !golden.Has("publish"):
+				fail(fmt.Sprintf("Add publish: {storage: local, revision: 1} to it (%s).", golden.Pos), "%s is not published, so there is no archive to restore", golden.Ref)
+			case golden == nil && c.Guest(s.Golden) != nil:
+				fail("Say {newest: STORAGE, vmid: …} to copy a guest from its backup.", "%s is a guest, not a golden", s.Golden)
+			case golden == nil && c.whole:
+				fail(reference(s.Golden, slices.Sorted(maps.Keys(c.Golden)), "golden"), "names the golden %q, which is not declared", s.Golden)
+			}
+		}
+	}
+}
+
+func (c *checker) guests() {
+	for _, h := range c.hosts() {
+		c.config(h)
+	}
+	for _, g := range sorted(c.Restores, c.Guests) {
+		if g.Restart == RestartAuto && g.State != Running {
+			c.fail(&g.Object, "restart", "Add state: running, or leave restart out.", "restart: auto ends with a start, so it needs state: running")
+		}
+		for _, name := range g.Needs {
+			if need := c.refers(&g.Object, "needs", name, "those do not run"); need != nil && need.State == Stopped && g.State == Running {
+				c.fail(&g.Object, "needs", "Let that one run, or remove it here.", "would never be started: %s is declared state: stopped (%s)", need.Ref, need.At("state"))
+			}
+		}
+		if r := g.Rollback; r != nil {
+			for _, key := range r.Loses {
+				if n, err := strconv.Atoi(strings.TrimPrefix(key, "mp")); err == nil && g.Config.Mounts[n].Bind() {
+					c.fail(&g.Object, "rollback.loses", "Leave it out.", "%s is a folder of the host, which no snapshot contains", key)
+				}
+			}
+		}
+	}
+}
+
+// config looks at what only the whole household can tell about a configuration.
+func (c *checker) config(h host) {
+	inside := map[string]string{}
+	for _, i := range slices.Sorted(maps.Keys(h.config.Mounts)) {
+		m, field := h.config.Mounts[i], "config.mp"+strconv.Itoa(i)
+		if other, twice := inside[m.Path]; twice && m.Path != "" {
+			c.fail(h.Object, field, "Give each its own path.", "is mounted at %s, like %s", m.Path, other)
+		}
+		inside[m.Path] = "mp" + strconv.Itoa(i)
+		if m.Volume != "" {
+			id, _ := proxmox.ParseVolumeID(m.Volume)
+			if owner, ok := id.Owner(); ok && h.vmid != 0 && owner != h.vmid {
+				c.fail(h.Object, field, fmt.Sprintf("Attach volumes of %d alone; move one from guest to guest with pct move-volume.", h.vmid), "%s belongs to guest %d: whoever deletes that guest deletes the data", m.Volume, owner)
+			} else if strings.HasPrefix(id.Name, "backup/") || strings.HasPrefix(id.Name, "vztmpl/") || strings.HasPrefix(id.Name, "iso/") {
+				c.fail(h.Object, field, "Write a disk, such as local-lvm:vm-111-disk-1.", "%s is no disk", m.Volume)
+			}
+		}
+		if m.Mount != "" {
+			disk := c.Mounts[m.Mount]
+			switch {
+			case disk == nil && c.whole:
+				c.fail(h.Object, field, reference(m.Mount, slices.Sorted(maps.Keys(c.Mounts)), "mounts"), "names the disk %q, which is not declared", m.Mount)
+			case disk == nil:
+			case disk.Absent:
+				c.fail(h.Object, field, "Remove the one or the other.", "binds a folder of %s, which is declared ensure: absent (%s)", disk.Ref, disk.At("ensure"))
+			case elsewhere(disk.Node, h.Node):
+				c.fail(h.Object, field, "Declare a disk of that node.", "%s is a disk of %s, this is created on %s", disk.Ref, disk.Node, h.Node)
+			}
+		}
+		if m.Host != "" {
+			c.bindsHost(h, field, m)
+		}
+	}
+	names := map[string]int{}
+	for _, i := range slices.Sorted(maps.Keys(h.config.Nets)) {
+		name := h.config.Nets[i]["name"]
+		if other, twice := names[name]; twice && name != "" {
+			c.fail(h.Object, "config.net"+strconv.Itoa(i), "Give each its own name: eth0, eth1.", "is called %s, like net%d", name, other)
+		}
+		names[name] = i
+	}
+}
+
+func (c *checker) bindsHost(h host, field string, m MountPoint) {
+	for _, disk := range sorted(c.Mounts) {
+		if disk.Path == "" || elsewhere(disk.Node, h.Node) {
+			continue
+		}
+		if under(m.Host, disk.Path) {
+			folder := strings.TrimPrefix(strings.TrimPrefix(m.Host, disk.Path), "/")
+			c.fail(h.Object, field, fmt.Sprintf("Say it so: {mount: %s, folder: %s, mp: %s}; then order, absence and re-plugging follow.", disk.Ref.Name, cmp.Or(folder, "NAME"), m.Path),
+				"%s lies on the disk %s (%s)", m.Host, disk.Ref, disk.Pos)
+			return
+		}
+		if under(disk.Path, m.Host) {
+			c.fail(h.Object, field, fmt.Sprintf("Bind a folder of it: {mount: %s, folder: NAME, mp: %s}.", disk.Ref.Name, m.Path), "%s holds the path of the disk %s (%s)", m.Host, disk.Ref, disk.Pos)
+			return
+		}
+	}
+	c.rooted(h.Object, field, m.Host)
+}
+
+// cycles finds guests that wait for each other.
+func (c *checker) cycles() {
+	const (
+		fresh = iota
+		open
+		done
+	)
+	state := map[string]int{}
+	var way []string
+	var visit func(g *Guest)
+	visit = func(g *Guest) {
+		name := g.Ref.Name
+		state[name] = open
+		way = append(way, name)
+		for _, need := range g.Needs {
+			switch next := c.Guest(need); {
+			case next == nil || state[need] == done:
+			case state[need] == open:
+				ring := append(slices.Clone(way[slices.Index(way, need):]), need)
+				c.fail(&g.Object, "needs", "Remove one of them.", "goes round in a circle: %s", strings.Join(ring, " needs "))
+			default:
+				visit(next)
+			}
+		}
+		state[name] = done
+		way = way[:len(way)-1]
+	}
+	for _, g := range sorted(c.Restores, c.Guests) {
+		if state[g.Ref.Name] == fresh {
+			visit(g)
+		}
+	}
+}
