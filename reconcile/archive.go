@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,32 +47,41 @@ func (o *Observed) wholeness(v proxmox.Volume) wholeness {
 	return whole
 }
 
-// volume returns a listed volume by its id.
-func (o *Observed) volume(volid string) *proxmox.Volume {
-	storage, _, _ := strings.Cut(volid, ":")
-	state := o.Storages[storage]
-	if state == nil {
-		return nil
+// index arranges what the storages hold by volume and by guest. It is made once,
+// when all that a look reads has been read.
+func (o *Observed) index() {
+	if o.byID != nil {
+		return
 	}
-	for i := range state.Content {
-		if state.Content[i].VolID == volid {
-			return &state.Content[i]
+	o.byID = map[string]*proxmox.Volume{}
+	o.byGuest = map[proxmox.VMID][]*proxmox.Volume{}
+	o.byObject = map[string][]*proxmox.Volume{} // whose marker their notes bear
+	for _, id := range slices.Sorted(maps.Keys(o.Storages)) {
+		content := o.Storages[id].Content
+		for i := range content {
+			v := &content[i]
+			o.byID[v.VolID] = v
+			if v.VMID != 0 {
+				o.byGuest[v.VMID] = append(o.byGuest[v.VMID], v)
+			}
+			if m, ok := oneMarker(v.Notes); ok && m.Owner == o.Owner {
+				name := orElse(m.Facts["guest"], m.Object)
+				o.byObject[name] = append(o.byObject[name], v)
+			}
 		}
 	}
-	return nil
 }
+
+// volume returns a listed volume by its id.
+func (o *Observed) volume(volid string) *proxmox.Volume { return o.byID[volid] }
 
 // archivesOf returns the archives of a container on a storage, newest first.
 // Archives dated in the future are left out: nobody knows how old they are.
 func (o *Observed) archivesOf(storage string, vmid proxmox.VMID) []proxmox.Volume {
-	state := o.Storages[storage]
-	if state == nil {
-		return nil
-	}
 	var all []proxmox.Volume
-	for _, v := range state.Content {
-		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && !o.future(v.CTime) {
-			all = append(all, v)
+	for _, v := range o.byGuest[vmid] {
+		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && strings.HasPrefix(v.VolID, storage+":") && !o.future(v.CTime) {
+			all = append(all, *v)
 		}
 	}
 	newestFirst(all)

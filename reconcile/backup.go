@@ -32,7 +32,7 @@ func (p *planner) planBackup(b *spec.Backup) {
 	}
 }
 
-// An ownArchive is an archive of one backup object and one guest.
+// An ownBackup is an archive of one backup object and one guest.
 type ownBackup struct {
 	volume proxmox.Volume
 	marker Marker
@@ -116,9 +116,9 @@ func (p *planner) newestOwn(own []ownBackup, born time.Time) time.Time {
 
 // noteLate says once per object that a slot was missed.
 func (p *planner) noteLate(b *spec.Backup, slot time.Time) {
-	text := fmt.Sprintf("the backup of %s was not made within %s; it waits for %s", p.have.date(slot), b.Late, p.have.date(b.At.Next(p.have.Now)))
-	if !slices.ContainsFunc(p.plan.Notes, func(n Note) bool { return n.Object == b.Ref && n.Text == text }) {
-		p.note(&b.Object, "%s", text)
+	if !p.late[b.Ref] {
+		p.late[b.Ref] = true
+		p.note(&b.Object, "the backup of %s was not made within %s; it waits for %s", p.have.date(slot), b.Late, p.have.date(b.At.Next(p.have.Now)))
 	}
 }
 

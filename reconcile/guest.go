@@ -14,6 +14,11 @@ import (
 // planGuest plans one object under restores or guests: made where it is missing,
 // taken over where it is to be, and otherwise brought to what the YAML says.
 func (p *planner) planGuest(g *spec.Guest) {
+	defer func() {
+		if state := p.have.Guests[g.VMID]; state == nil || state.Status != "running" {
+			p.startsSoon(g, state)
+		}
+	}()
 	if p.inFlux(&g.Object, g.VMID) {
 		p.unmet[g.Ref.Name] = "it is being worked on"
 		p.creating[g.Ref.Name] = true
@@ -182,11 +187,9 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 			see(s.Description, "snapshot "+s.Name)
 		}
 	}
-	for _, id := range p.storages() {
-		for _, v := range p.have.Storages[id].Content {
-			if v.Content == "backup" && v.VMID == g.VMID {
-				see(v.Notes, v.VolID)
-			}
+	for _, v := range p.have.byGuest[g.VMID] {
+		if v.Content == "backup" {
+			see(v.Notes, v.VolID)
 		}
 	}
 	if witness == "" {
@@ -202,9 +205,6 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 // planPresent plans everything for a guest that is here and ours: config, volumes,
 // binds, rollback, run state, in this order and one act at a time.
 func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
-	if state.HA != "" {
-		p.note(&g.Object, "%d is managed by HA (%s): its run state is HA's", g.VMID, state.HA)
-	}
 	marker.Object = g.Ref.Name // an old name is rewritten
 	if p.onlyReports(g) {
 		if marker.Facts["want"] == wishHash(g) && !p.have.Named[g.Ref] {
@@ -247,10 +247,14 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 // planRunState starts and stops.
 func (p *planner) planRunState(g *spec.Guest, state *GuestState) {
 	running := state.Status == "running"
-	if g.State == "" || state.HA != "" {
+	o := &g.Object
+	if g.State == "" || string(g.State) == state.Status {
 		return
 	}
-	o := &g.Object
+	if state.HA != "" {
+		p.hold(o, "state", fmt.Sprintf("%d is %s, and its run state is HA's (%s)", g.VMID, state.Status, state.HA), fmt.Sprintf("ask HA: ha-manager set ct:%d --state STATE; or remove state", g.VMID))
+		return
+	}
 	switch {
 	case g.State == spec.Stopped && running:
 		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
@@ -296,13 +300,17 @@ func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
 		return
 	}
-	if first := p.startsBefore(g, state); first != nil {
+	if mine, ok := startOrder(g, state); ok && p.starting != nil && p.startingAt < mine {
 		p.creating[g.Ref.Name] = true
-		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", first.Ref)})
+		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", p.starting.Ref)})
 		return
 	}
 	call := proxmox.On(p.have.Node).Start(g.VMID)
-	p.creating[g.Ref.Name] = true
+	_, cooling := p.have.Memory.Cooling[g.Ref.String()+"/start"]
+	p.creating[g.Ref.Name] = !cooling
+	if cooling {
+		p.unmet[g.Ref.Name] = "its start failed"
+	}
 	p.act(Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID),
 		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
 }
@@ -313,31 +321,11 @@ func (p *planner) runs(g *spec.Guest) bool {
 	return state != nil && state.Status == "running"
 }
 
-// startsBefore returns a guest that this agent is about to start and whose startup
-// order comes first.
-func (p *planner) startsBefore(g *spec.Guest, state *GuestState) *spec.Guest {
-	mine, ok := startOrder(g, state)
-	if !ok {
-		return nil
-	}
-	for _, other := range guestsOf(p.want) {
-		if other == g || other.State != spec.Running || p.runs(other) || !p.inScope(other.Ref) {
-			continue
-		}
-		order, ok := startOrder(other, p.have.Guests[other.VMID])
-		if !ok || order >= mine || !p.startable(other) {
-			continue
-		}
-		return other
-	}
-	return nil
-}
-
 func startOrder(g *spec.Guest, state *GuestState) (int, bool) {
 	if n, ok := g.Config.Startup.Order(); ok {
 		return n, true
 	}
-	if state != nil && state.Config != nil {
+	if state != nil && state.Config != nil && state.Config.Raw["startup"] != "" {
 		if s, err := proxmox.ParseStartup(state.Config.Raw["startup"]); err == nil {
 			return s.Order()
 		}
@@ -345,21 +333,13 @@ func startOrder(g *spec.Guest, state *GuestState) (int, bool) {
 	return 0, false
 }
 
-// startable reports whether a guest is expected to run soon: it is here and ours, or
-// planned, and nothing that was found so far holds it.
-func (p *planner) startable(g *spec.Guest) bool {
-	if why, unmet := p.unmet[g.Ref.Name]; unmet && why != "" && !p.creating[g.Ref.Name] {
-		return false
+// startsSoon notes a guest that this plan starts, or makes and then starts: those
+// with a higher startup order wait for it.
+func (p *planner) startsSoon(g *spec.Guest, state *GuestState) {
+	if order, ok := startOrder(g, state); ok && g.State == spec.Running && p.creating[g.Ref.Name] && (p.starting == nil || order < p.startingAt) {
+		p.starting, p.startingAt = g, order
 	}
-	for _, id := range []string{"/start", "/create"} {
-		if _, cooling := p.have.Memory.Cooling[g.Ref.String()+id]; cooling {
-			return false
-		}
-	}
-	return !g.Paused
 }
-
-func (p *planner) inScope(ref spec.Ref) bool { return p.have.Scope == nil || p.have.Scope[ref] }
 
 // birthNotes remarks what differs and is fixed at birth, and what hurts one day.
 func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {

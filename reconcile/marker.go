@@ -29,9 +29,8 @@ type Marker struct {
 	Facts  map[string]string
 }
 
-// markerPattern is generous in what may stand around the marker and strict in the
-// marker itself: an edited note must not turn a stranger's text into a marker.
-var markerPattern = regexp.MustCompile(`felhom-agent/1 ([A-Za-z0-9][A-Za-z0-9._/-]*)((?: [a-z]+=[^\s<>]+)*)`)
+// markerHead begins every marker; the number is the format's.
+const markerHead = "felhom-agent/1 "
 
 // String prints the marker in its one canonical form.
 func (m Marker) String() string {
@@ -61,16 +60,29 @@ func (m Marker) with(key, value string) Marker {
 	return m
 }
 
-// findMarkers returns every marker in text, in order.
+// findMarkers returns every marker in text, in order. It is generous in what may
+// stand around a marker and strict in the marker itself: an edited note must not turn
+// a stranger's text into one.
 func findMarkers(text string) []Marker {
-	if !strings.Contains(text, "felhom-agent/1 ") {
-		return nil // most texts: spare the regular expression
-	}
 	var found []Marker
-	for _, match := range markerPattern.FindAllStringSubmatch(text, -1) {
-		m := Marker{Object: match[1], Facts: map[string]string{}}
-		for pair := range strings.FieldsSeq(match[2]) {
-			key, value, _ := strings.Cut(pair, "=")
+	for {
+		_, rest, ok := strings.Cut(text, markerHead)
+		if !ok {
+			return found
+		}
+		text = rest
+		object, rest := word(rest)
+		if !objectName(object) {
+			continue
+		}
+		m := Marker{Object: object, Facts: map[string]string{}}
+		for strings.HasPrefix(rest, " ") {
+			pair, after := word(rest[1:])
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok || value == "" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz") != "" || key == "" {
+				break
+			}
+			rest = after
 			switch key {
 			case "vmid":
 				if n, err := strconv.Atoi(value); err == nil {
@@ -84,9 +96,24 @@ func findMarkers(text string) []Marker {
 				m.Facts[key] = value
 			}
 		}
+		text = rest
 		found = append(found, m)
 	}
-	return found
+}
+
+// word cuts text before the first blank, line end or angle bracket.
+func word(text string) (first, rest string) {
+	if i := strings.IndexAny(text, " \t\r\n<>"); i >= 0 {
+		return text[:i], text[i:]
+	}
+	return text, ""
+}
+
+// objectName reports whether a word can name an object: "web", "backups/nightly".
+func objectName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._/-", r)
+	}) && !strings.ContainsRune("._/-", rune(s[0]))
 }
 
 // oneMarker returns the marker of a text that holds exactly one; two markers are

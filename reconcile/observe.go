@@ -47,6 +47,10 @@ type Observed struct {
 	Watching     bool       // nobody is looking: some acts wait for a person
 	Drift        spec.Drift // the default of agent.yaml
 	MaxDeletions int
+
+	byID     map[string]*proxmox.Volume
+	byGuest  map[proxmox.VMID][]*proxmox.Volume
+	byObject map[string][]*proxmox.Volume
 }
 
 // GuestState is one container of the node.
@@ -440,6 +444,7 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	l.have.index()
 	return l.lookInside(ctx, missing)
 }
 

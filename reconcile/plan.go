@@ -3,6 +3,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -170,6 +171,11 @@ type planner struct {
 	creating map[string]bool
 	mounting map[string]bool
 	unmet    map[string]string // names of guests that will not run soon, with why
+	// starting is the guest of the lowest startup order that this agent is about to
+	// start, and startingAt that order.
+	starting   *spec.Guest
+	startingAt int
+	late       map[spec.Ref]bool // backups of which a missed slot has been noted
 }
 
 // NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
@@ -178,8 +184,9 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 	p := &planner{
 		want: want, have: have,
 		plan:     &Plan{Format: 1},
-		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{},
+		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{},
 	}
+	have.index()
 	p.plan.Header = PlanHeader{
 		Node: have.Node, Version: have.Version, Looked: have.Now, Requests: have.Requests,
 		Files: len(want.Files), Hash: want.Hash, Undeclared: have.undeclared(want),
@@ -193,6 +200,8 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 			continue
 		}
 		p.plan.Objects = append(p.plan.Objects, ref)
+	}
+	for _, ref := range p.planningOrder() {
 		if p.frozen(ref) {
 			continue
 		}
@@ -201,10 +210,8 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 			p.planMount(want.Mounts[ref.Name])
 		case spec.KindGolden:
 			p.planGolden(want.Golden[ref.Name])
-		case spec.KindRestore:
-			p.planGuest(want.Restores[ref.Name])
-		case spec.KindGuest:
-			p.planGuest(want.Guests[ref.Name])
+		case spec.KindRestore, spec.KindGuest:
+			p.planGuest(want.Guest(ref.Name))
 		case spec.KindSnapshot:
 			p.planSnapshot(want.Snapshots[ref.Name])
 		case spec.KindBackup:
@@ -213,6 +220,54 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 	}
 	p.limitDeletions()
 	return p.plan
+}
+
+// planningOrder is the order in which objects are planned: as they are listed, but
+// guests as they start (what one needs and what starts before it come first), so that
+// what is found out of one is known when those that wait for it are planned.
+func (p *planner) planningOrder() []spec.Ref {
+	var before, guests, after []spec.Ref
+	for _, ref := range p.plan.Objects {
+		switch ref.Kind {
+		case spec.KindMount, spec.KindGolden:
+			before = append(before, ref)
+		case spec.KindRestore, spec.KindGuest:
+			guests = append(guests, ref)
+		default:
+			after = append(after, ref)
+		}
+	}
+	order := map[spec.Ref]int{}
+	for _, ref := range guests {
+		order[ref] = math.MaxInt
+		g := p.want.Guest(ref.Name)
+		if n, ok := startOrder(g, p.have.Guests[g.VMID]); ok {
+			order[ref] = n
+		}
+	}
+	slices.SortStableFunc(guests, func(a, b spec.Ref) int { return cmp.Compare(order[a], order[b]) })
+	var sorted []spec.Ref
+	todo := map[spec.Ref]bool{}
+	for _, ref := range guests {
+		todo[ref] = true
+	}
+	var visit func(ref spec.Ref)
+	visit = func(ref spec.Ref) {
+		if !todo[ref] {
+			return
+		}
+		delete(todo, ref)
+		for _, name := range p.want.Guest(ref.Name).Needs {
+			if other := p.want.Guest(name); other != nil {
+				visit(other.Ref)
+			}
+		}
+		sorted = append(sorted, ref)
+	}
+	for _, ref := range guests {
+		visit(ref)
+	}
+	return slices.Concat(before, sorted, after)
 }
 
 // elsewhere names the other node that an object belongs to, or "". A guest that

@@ -37,7 +37,11 @@ func (p *planner) planMissing(g *spec.Guest) {
 				p.holdCreation(g, source, ob)
 				return
 			}
-			if missing := p.missing(fmt.Sprintf("/vms/%d", sourceVMID(g, source)), "VM.Backup"); missing != nil {
+			missing := p.missing(fmt.Sprintf("/vms/%d", sourceVMID(g, source)), "VM.Backup")
+			if missing == nil && p.have.Storages[source.Newest] != nil {
+				missing = p.visible(source.Newest)
+			}
+			if missing != nil && !p.released(g) {
 				p.hold(&g.Object, "from", missing.reason+": its backups cannot be seen", missing.cure...)
 				return
 			}
@@ -202,11 +206,15 @@ func (p *planner) mayBeBlank(g *spec.Guest) bool {
 	if p.released(g) {
 		return true
 	}
-	if ob := p.allSeen(); ob != nil {
+	ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup", "VM.Config.Disk")
+	if ob == nil {
+		ob = p.allSeen()
+	}
+	if ob != nil {
 		if ob.mount != "" {
 			p.creating[g.Ref.Name] = true
 			p.later(Later{Object: g.Ref, Verb: "restore", Symbol: Create, Waits: fmt.Sprintf("when mounts/%s is mounted", ob.mount),
-				Text: fmt.Sprintf("create %d from %s", g.VMID, sources(g))})
+				Text: fmt.Sprintf("create %d from %s", g.VMID, orElse(sources(g), "its template"))})
 			return false
 		}
 		p.hold(&g.Object, "from", ob.reason+fmt.Sprintf(": it may hold data of %d, so no blank is made", g.VMID),
@@ -245,23 +253,20 @@ func (p *planner) bringBack(g *spec.Guest, volumes, archives []proxmox.Volume) s
 // traces lists what exists of a guest's data: its volumes, and its archives, newest
 // first. What `despite` releases is left out.
 func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volumes, archives []proxmox.Volume) {
-	for _, id := range p.storages() {
-		for _, v := range p.have.Storages[id].Content {
-			if !o.Despite.IsZero() && !p.have.future(o.Despite) && !v.CTime.IsZero() && v.CTime.Before(o.Despite) {
-				continue
-			}
-			switch v.Content {
-			case "backup":
-				m, marked := oneMarker(v.Notes)
-				mine := marked && m.Owner == p.have.Owner && (m.Facts["guest"] == o.Ref.Name || m.Object == o.Ref.Name)
-				if v.VMID == vmid || mine {
-					archives = append(archives, v)
-				}
-			case "images", "rootdir":
-				if v.VMID == vmid {
-					volumes = append(volumes, v)
-				}
-			}
+	for _, v := range p.have.byGuest[vmid] {
+		if !o.Despite.IsZero() && !p.have.future(o.Despite) && !v.CTime.IsZero() && v.CTime.Before(o.Despite) {
+			continue
+		}
+		switch v.Content {
+		case "backup":
+			archives = append(archives, *v)
+		case "images", "rootdir":
+			volumes = append(volumes, *v)
+		}
+	}
+	for _, v := range p.have.byObject[o.Ref.Name] { // archives of it under another number
+		if v.VMID != vmid && !(!o.Despite.IsZero() && !p.have.future(o.Despite) && v.CTime.Before(o.Despite)) {
+			archives = append(archives, *v)
 		}
 	}
 	newestFirst(archives)

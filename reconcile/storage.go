@@ -59,6 +59,24 @@ func (p *planner) allSeen() *obstacle {
 		if o := p.seen(id); o != nil {
 			return o
 		}
+		if o := p.visible(id); o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// visible says which right is missing to see what a storage holds: PVE filters its
+// lists in silence, so an empty one proves nothing.
+func (p *planner) visible(storage string) *obstacle {
+	content := p.have.Storages[storage].Conf.Content
+	if slices.Contains(content, "backup") {
+		if o := p.missing("/storage/"+storage, "Datastore.AllocateSpace"); o != nil {
+			return o
+		}
+	}
+	if slices.Contains(content, "rootdir") || slices.Contains(content, "images") {
+		return p.missing("/storage/"+storage, "Datastore.Audit")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -15,8 +16,9 @@ import (
 func effectiveMounts(config *proxmox.GuestConfig) map[int]proxmox.MountPoint {
 	mounts := map[int]proxmox.MountPoint{}
 	for key, value := range effective(config) {
-		var i int
-		if n, _ := fmt.Sscanf(key, "mp%d", &i); n != 1 || key != fmt.Sprintf("mp%d", i) {
+		digits, ok := strings.CutPrefix(key, "mp")
+		i, err := strconv.Atoi(digits)
+		if !ok || err != nil {
 			continue
 		}
 		if mp, err := proxmox.ParseMountPoint(value); err == nil {
@@ -104,11 +106,9 @@ func (p *planner) loose(state *GuestState) []string {
 	for _, i := range slices.Sorted(maps.Keys(unused)) {
 		loose = append(loose, unused[i])
 	}
-	for _, id := range p.storages() {
-		for _, v := range p.have.Storages[id].Content {
-			if (v.Content == "rootdir" || v.Content == "images") && v.VMID == state.VMID && !attached[v.VolID] && !slices.Contains(loose, v.VolID) {
-				loose = append(loose, v.VolID)
-			}
+	for _, v := range p.have.byGuest[state.VMID] {
+		if (v.Content == "rootdir" || v.Content == "images") && v.VMID == state.VMID && !attached[v.VolID] && !slices.Contains(loose, v.VolID) {
+			loose = append(loose, v.VolID)
 		}
 	}
 	return loose

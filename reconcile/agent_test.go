@@ -1,0 +1,145 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A bench is a simulated node with an agent beside it.
+type bench struct {
+	t       testing.TB
+	sim     *pvesim.Sim
+	client  *proxmox.Client
+	journal *Journal
+	events  *bytes.Buffer
+	agent   *Agent
+}
+
+func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
+	t.Helper()
+	token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := proxmox.New(proxmox.Options{Transport: sim, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, sim: sim, client: client, journal: MemoryJournal(), events: &bytes.Buffer{}}
+	o := Options{
+		Sight:   Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: sim.TokenID()},
+		Client:  client,
+		Runner:  &privileged.Local{Host: sim.Host(sim.Node())},
+		Journal: b.journal,
+	}
+	progress := NewProgress(b.events, TextOptions{})
+	o.Events = progress.Event
+	for _, option := range options {
+		option(&o)
+	}
+	b.agent = New(o)
+	return b
+}
+
+// plan makes a plan and returns it with its text.
+func (b *bench) plan(want *spec.Desired) (*Plan, string) {
+	b.t.Helper()
+	sight := b.agent.o.Sight
+	sight.View = b.client.Look()
+	plan, err := Preview(context.Background(), sight, want, b.journal)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var text strings.Builder
+	plan.WriteText(&text, TextOptions{Desired: "desired"})
+	return plan, text.String()
+}
+
+// once converges and returns the report.
+func (b *bench) once(want *spec.Desired) *Report {
+	b.t.Helper()
+	report, err := b.agent.Once(context.Background(), want)
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, b.events)
+	}
+	return report
+}
+
+func (b *bench) closing(r *Report) string {
+	var text strings.Builder
+	r.WriteText(&text, TextOptions{})
+	return text.String()
+}
+
+func examples(t testing.TB) *spec.Desired {
+	t.Helper()
+	want, err := spec.Load(filepath.Join("..", "examples", "desired"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+func TestExamplesConverge(t *testing.T) {
+	want := examples(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		_, first := b.plan(want)
+		t.Log("\n" + first)
+		begin := time.Now()
+		report := b.once(want)
+		t.Logf("\n%s\n%s\n%d acts in %d passes, %s", b.events, b.closing(report), report.Sent, report.Passes, time.Since(begin))
+		if code := report.ExitCode(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		plan, text := b.plan(want)
+		if plan.ExitCode() != 0 {
+			t.Errorf("the next plan is not empty:\n%s", text)
+		}
+		t.Log("\n" + b.sim.String())
+	})
+}
+
+func text(p *Plan) string {
+	var b strings.Builder
+	p.WriteText(&b, TextOptions{Desired: "desired", Verbose: true})
+	return b.String()
+}
+
+// The story that makes people switch: the host burns down, Proxmox VE is set up
+// again, the disk is plugged in, and every guest is back with its data.
+func TestEverythingComesBackAfterAFire(t *testing.T) {
+	want := examples(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Fatalf("it does not converge at first:\n%s\n%s", b.events, b.closing(report))
+		}
+		before := b.sim.Data()
+		b.sim.Reinstall()
+		after := newBench(t, b.sim) // another machine: no journal
+		_, plan := after.plan(want)
+		t.Log("\n" + plan)
+		report := after.once(want)
+		t.Logf("\n%s\n%s", after.events, after.closing(report))
+		if code := report.ExitCode(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if data := b.sim.Data(); data != before {
+			t.Errorf("the data is not the same:\nbefore:\n%s\nafter:\n%s", before, data)
+		}
+		if !strings.Contains(after.events.String(), "restores/nextcloud   restore      ok") {
+			t.Error("nextcloud was not restored")
+		}
+	})
+}

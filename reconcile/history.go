@@ -1,0 +1,93 @@
+package reconcile
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// HistoryEntry is one act of the journal, for people and programs.
+type HistoryEntry struct {
+	Time    time.Time     `json:"time"`
+	Object  string        `json:"object"`
+	Verb    string        `json:"verb"`
+	Text    string        `json:"text,omitempty"`
+	Result  string        `json:"result"` // "" while it is open
+	Why     string        `json:"why,omitempty"`
+	UPID    string        `json:"upid,omitempty"`
+	Elapsed time.Duration `json:"elapsed,omitempty"`
+	Log     []string      `json:"log,omitempty"`
+}
+
+// History lists the acts of the journal, oldest first; of one object where only is
+// not empty.
+func (j *Journal) History(only string) []HistoryEntry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := []HistoryEntry{}
+	for _, a := range j.order {
+		if only != "" && a.Object != only {
+			continue
+		}
+		e := HistoryEntry{Time: a.Time, Object: a.Object, Verb: a.Verb, Text: a.Text, Result: a.result, Why: a.text, UPID: a.upid.String(), Log: a.log}
+		if !a.open() {
+			e.Elapsed = a.ended.Sub(a.Time)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// WriteText prints the journal for people; of one object, where only is not empty,
+// with the logs of its failed tasks.
+func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
+	b := bufio.NewWriter(w)
+	day := ""
+	for _, e := range j.History(only) {
+		if d := e.Time.Format("Mon 2 Jan 2006"); d != day {
+			fmt.Fprintf(b, "%s\n", d)
+			day = d
+		}
+		result := e.Result
+		switch e.Result {
+		case "":
+			result = "open"
+		case resultFailed, resultRefused:
+			result = strings.ToUpper(e.Result)
+		}
+		text := e.Why
+		if text == "" {
+			text = e.Text
+		}
+		took := ""
+		if e.Elapsed >= time.Second {
+			took = elapsed(e.Elapsed)
+		}
+		fmt.Fprintf(b, "  %s  %-20s %-15s %-8s %7s  %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, result, took, text)
+		if (only != "" || verbose) && e.UPID != "" {
+			fmt.Fprintf(b, "            %s\n", e.UPID)
+		}
+		if only != "" {
+			for _, line := range e.Log {
+				fmt.Fprintf(b, "            | %s\n", line)
+			}
+		}
+	}
+	if day == "" {
+		fmt.Fprintln(b, "The journal is empty: nothing was done here yet.")
+	}
+	return b.Flush()
+}
+
+// WriteJSON prints the journal as one JSON document.
+func (j *Journal) WriteJSON(w io.Writer, only string) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(struct {
+		Format int            `json:"format"`
+		Acts   []HistoryEntry `json:"acts"`
+	}{1, j.History(only)})
+}

@@ -1,0 +1,502 @@
+package reconcile
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/muesli/termenv"
+
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// TextOptions say how a plan or a run is printed for people.
+type TextOptions struct {
+	Verbose bool       // also list what is as declared, and the route of each act
+	Colour  bool       //
+	Live    bool       // a terminal: running lines are written over each other
+	Width   int        // of the terminal; 0: do not wrap
+	Desired string     // the path, as it was typed
+	Only    []spec.Ref // what was named with --only
+}
+
+const dateLayout = "Mon 2 Jan 15:04:05 MST"
+
+// ExitCode is that of --plan: 0 nothing to do, 2 changes, 3 blocked, 6 both.
+func (p *Plan) ExitCode() int {
+	switch changes, held := p.Changes(), len(p.Held) > 0; {
+	case changes && held:
+		return 6
+	case held:
+		return 3
+	case changes:
+		return 2
+	}
+	return 0
+}
+
+// ExitCode is that of --once: 0 converged, 1 a step failed, 5 gave up waiting, 3
+// something stayed.
+func (r *Report) ExitCode() int {
+	switch {
+	case len(r.Failed) > 0 && !r.mended():
+		return 1
+	case len(r.Overdue) > 0:
+		return 5
+	case len(r.Plan.Held) > 0 || r.Plan.Changes():
+		return 3
+	}
+	return 0
+}
+
+// mended reports whether all that failed in this run was done by a later act of it.
+func (r *Report) mended() bool { return len(r.Plan.Held) == 0 && !r.Plan.Changes() }
+
+// A line is one entry of a plan's text.
+type line struct {
+	symbol Symbol
+	object spec.Ref
+	text   string
+	when   string
+	below  []string
+}
+
+// lines arranges a plan by object, in the order of the objects.
+func (p *Plan) lines(o TextOptions) []line {
+	byObject := map[spec.Ref][]line{}
+	add := func(l line) { byObject[l.object] = append(byObject[l.object], l) }
+	for _, a := range p.Actions {
+		when := a.When
+		if when == "now" {
+			when = ""
+		}
+		below := slices.Clone(a.Detail)
+		if o.Verbose {
+			below = append(below, a.route())
+		}
+		text := a.Text
+		if len(a.Then) > 0 && text != "" {
+			text += ", then " + list(a.Then)
+		}
+		if len(a.Fields) == 0 || text != "" {
+			add(line{a.Symbol, a.Object, text, when, below})
+			below = nil
+		}
+		for i, f := range a.Fields {
+			if a.Symbol == Restart && text != "" {
+				break // the text says it
+			}
+			symbol := a.Symbol
+			if strings.HasPrefix(f.When, "needs a restart (restart: auto)") {
+				symbol = Restart
+			}
+			if i > 0 {
+				below = nil
+			}
+			add(line{symbol, a.Object, fieldText(f), f.When, below})
+		}
+	}
+	for _, l := range p.Laters {
+		add(line{l.Symbol, l.Object, l.Text, l.Waits, l.Detail})
+	}
+	for _, h := range p.Held {
+		cure := strings.Join(h.Cure, "; ")
+		if cure != "" {
+			cure = upper(cure)
+		}
+		if !h.Pos.IsZero() {
+			cure += fmt.Sprintf(" (%s)", h.Pos)
+		}
+		add(line{Blocked, h.Object, strings.TrimRight(h.Reason, ".") + ".", "", []string{strings.TrimSpace(cure)}})
+	}
+	for _, n := range p.Notes {
+		text := n.Text
+		if !n.Drift {
+			text = "note: " + text
+		}
+		add(line{Remark, n.Object, text, "", nil})
+	}
+	fine := p.AsDeclared()
+	var all []line
+	for _, ref := range p.Objects {
+		if (o.Verbose || slices.Contains(o.Only, ref)) && slices.Contains(fine, ref) {
+			all = append(all, line{AsWritten, ref, "as declared", "", nil})
+		}
+		all = append(all, byObject[ref]...)
+	}
+	return all
+}
+
+func upper(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return strings.ToUpper(string(r)) + s[n:]
+}
+
+// fieldText is "memory      2048 -> 4096 MiB".
+func fieldText(f Field) string {
+	old, new := f.Old, f.New
+	for _, unit := range []string{" MiB"} {
+		if strings.HasSuffix(old, unit) && strings.HasSuffix(new, unit) {
+			old = strings.TrimSuffix(old, unit)
+		}
+	}
+	return fmt.Sprintf("%-11s %s -> %s", f.Name, orElse(old, "(unset)"), orElse(new, "(unset)"))
+}
+
+// route says by which way an act goes.
+func (a *Action) route() string {
+	if a.Op != nil {
+		return "route: root, through the fence: " + a.Op.String()
+	}
+	return "route: the token, through the API: " + a.Call.String()
+}
+
+// WriteText prints the plan as in the manual: what is looked at, one line per change
+// with its symbol, what is blocked and the cure, and what is destroyed, also when
+// that is nothing.
+func (p *Plan) WriteText(w io.Writer, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	h := p.Header
+	fmt.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", h.Node, h.Version, h.Looked.Format(dateLayout),
+		count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), count(h.Files, "file", "files"), short(h.Hash, 6))
+	lines := p.lines(o)
+	p.writeLines(b, lines, o)
+	if len(lines) > 0 {
+		fmt.Fprintln(b)
+	}
+	fmt.Fprintf(b, "  %s as declared%s.%s\n", count(len(p.AsDeclared()), "object is", "objects are"), verboseHint(o, len(p.AsDeclared())), undeclaredText(h.Undeclared))
+	if len(h.Elsewhere) > 0 {
+		fmt.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
+	}
+	if len(lines) == 0 || !p.Changes() && len(p.Held) == 0 {
+		fmt.Fprintf(b, "\nPlan: nothing to do. Destroys nothing.\n")
+		return b.Flush()
+	}
+	fmt.Fprintf(b, "\nPlan: %s. %s\n", orElse(p.summary(true), "nothing to do"), p.destroys())
+	if p.Changes() {
+		fmt.Fprintf(b, "Next: felhom-agent --once")
+		if ref, ok := p.first(); ok {
+			fmt.Fprintf(b, "         only one: felhom-agent --once --only %s", ref)
+		}
+		fmt.Fprintln(b)
+	}
+	return b.Flush()
+}
+
+func verboseHint(o TextOptions, n int) string {
+	if o.Verbose || n == 0 {
+		return ""
+	}
+	return " (-v lists them)"
+}
+
+func undeclaredText(n [2]int) string {
+	var parts []string
+	if n[0] > 0 {
+		parts = append(parts, count(n[0], "container", "containers"))
+	}
+	if n[1] > 0 {
+		parts = append(parts, count(n[1], "VM", "VMs"))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	verb := "are"
+	if n[0]+n[1] == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf(" %s here %s not declared.", list(parts), verb)
+}
+
+func short(s string, n int) string { return s[:min(n, len(s))] }
+
+// first is an object with an act that is ready.
+func (p *Plan) first() (spec.Ref, bool) {
+	for _, a := range p.Actions {
+		if a.Object.Kind != spec.KindMount {
+			return a.Object, true
+		}
+	}
+	return spec.Ref{}, false
+}
+
+func (p *Plan) writeLines(w io.Writer, lines []line, o TextOptions) {
+	colours := termenv.NewOutput(w, termenv.WithProfile(termenv.Ascii))
+	if o.Colour {
+		colours = termenv.NewOutput(w, termenv.WithProfile(termenv.ANSI))
+	}
+	width := 20
+	for _, l := range lines {
+		width = max(width, min(len(l.object.String()), 34))
+	}
+	indent := strings.Repeat(" ", width+6)
+	for _, l := range lines {
+		text := l.text
+		if l.when != "" {
+			text = fmt.Sprintf("%-50s  %s", text, l.when)
+		}
+		symbol := colours.String(string(l.symbol)).Foreground(colours.Color(colourOf[l.symbol])).String()
+		fmt.Fprintf(w, "  %s %-*s  %s\n", symbol, width, l.object, strings.TrimRight(wrap(text, indent, o.Width), " "))
+		for _, below := range l.below {
+			if below != "" {
+				fmt.Fprintf(w, "%s%s\n", indent, wrap(below, indent, o.Width))
+			}
+		}
+	}
+}
+
+var colourOf = map[Symbol]string{Create: "2", Change: "3", Restart: "5", Power: "6", Delete: "1", Blocked: "1", Remark: "8", AsWritten: "8"}
+
+// wrap breaks a long text into lines that begin at the indent.
+func wrap(text, indent string, width int) string {
+	room := width - len(indent)
+	if width == 0 || room < 30 || utf8.RuneCountInString(text) <= room {
+		return text
+	}
+	var b strings.Builder
+	n := 0
+	for i, word := range strings.Split(text, " ") {
+		size := utf8.RuneCountInString(word)
+		if i > 0 && n+1+size > room {
+			b.WriteString("\n" + indent)
+			n = 0
+		} else if i > 0 {
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(word)
+		n += size
+	}
+	return b.String()
+}
+
+// summary counts in a fixed order: create, change, restart, start or stop, delete,
+// blocked.
+func (p *Plan) summary(blocked bool) string {
+	objects := map[Symbol][]string{}
+	add := func(s Symbol, name string) {
+		if !slices.Contains(objects[s], name) {
+			objects[s] = append(objects[s], name)
+		}
+	}
+	snapshots, archives, unmounts := 0, 0, 0
+	for _, a := range p.Actions {
+		switch {
+		case a.Verb == "delete snapshot":
+			snapshots++
+		case a.Verb == "delete archive":
+			archives++
+		case a.Symbol == Delete:
+			unmounts++
+		case a.Symbol == Change && slices.ContainsFunc(a.Fields, func(f Field) bool { return strings.HasPrefix(f.When, "needs a restart (restart: auto)") }):
+			add(Change, a.Object.String())
+			add(Restart, a.Object.Name)
+		case a.Symbol == Restart:
+			add(Restart, a.Object.Name)
+		default:
+			add(a.Symbol, a.Object.String())
+		}
+	}
+	for _, l := range p.Laters {
+		if l.Symbol == Restart {
+			add(l.Symbol, l.Object.Name)
+		} else if !slices.Contains(objects[Create], l.Object.String()) {
+			add(l.Symbol, l.Object.String())
+		}
+	}
+	var parts []string
+	say := func(n int, text string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, text))
+		}
+	}
+	say(len(objects[Create]), "to create")
+	say(len(objects[Change]), "to change")
+	if names := objects[Restart]; len(names) > 0 {
+		say(len(names), fmt.Sprintf("to restart (%s)", strings.Join(names, ", ")))
+	}
+	say(len(objects[Power]), "to start or stop")
+	say(unmounts, "to unmount")
+	say(snapshots, plural(snapshots == 1, "snapshot to delete")+plural(snapshots != 1, "snapshots to delete"))
+	say(archives, plural(archives == 1, "archive to delete")+plural(archives != 1, "archives to delete"))
+	if blocked {
+		var held []string
+		for _, h := range p.Held {
+			if !slices.Contains(held, h.Object.String()) {
+				held = append(held, h.Object.String())
+			}
+		}
+		say(len(held), "blocked")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// destroys is the plan's last sentence.
+func (p *Plan) destroys() string {
+	var what []string
+	for _, a := range p.Actions {
+		if a.Destroys != "" {
+			what = append(what, a.Destroys)
+		}
+	}
+	if len(what) == 0 {
+		return "Destroys nothing."
+	}
+	return "Destroys: " + strings.Join(what, "; ") + "."
+}
+
+// WriteRunHeader prints the first line of a run; nothing where there is nothing to do.
+func (p *Plan) WriteRunHeader(w io.Writer, o TextOptions) {
+	if !p.Changes() {
+		return
+	}
+	fmt.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Looked.Format(dateLayout), p.summary(false), p.destroys())
+}
+
+// WriteText prints the last lines of a run: how many objects are as declared, and
+// each that is not, with what to do. A run that had nothing to do prints one line.
+func (r *Report) WriteText(w io.Writer, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	defer b.Flush()
+	fine, all := r.Converged(), len(r.Plan.Objects)
+	if r.Sent == 0 && fine == all && len(r.Failed) == 0 {
+		fmt.Fprintf(b, "%s: converged %d of %d objects.\n", r.Plan.Header.Node, fine, all)
+		return nil
+	}
+	if r.Sent > 0 {
+		fmt.Fprintln(b)
+	}
+	fmt.Fprintf(b, "Converged %d of %d objects.\n", fine, all)
+	var lines []line
+	failed := map[spec.Ref]bool{}
+	for i := len(r.Failed) - 1; i >= 0; i-- {
+		if e := r.Failed[i]; !failed[e.Object] && !slices.Contains(r.Plan.AsDeclared(), e.Object) {
+			failed[e.Object] = true
+			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: fmt.Sprintf("%s: %s", e.Verb, e.Text)})
+		}
+	}
+	for _, h := range r.Plan.Held {
+		if failed[h.Object] {
+			continue
+		}
+		text := h.Reason
+		if len(h.Cure) > 0 {
+			text += ": " + strings.Join(h.Cure, "; ")
+		}
+		if !h.Pos.IsZero() {
+			text += fmt.Sprintf(" (%s)", h.Pos)
+		}
+		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text})
+	}
+	for _, l := range r.Plan.Laters {
+		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Text + ", " + l.Waits})
+	}
+	for _, text := range r.Waits {
+		object, why, _ := strings.Cut(text, ": ")
+		ref, _ := spec.ParseRef(object)
+		lines = append(lines, line{object: ref, symbol: "waits", text: why})
+	}
+	for _, text := range r.Overdue {
+		object, why, _ := strings.Cut(text, " ")
+		ref, _ := spec.ParseRef(object)
+		lines = append(lines, line{object: ref, symbol: "overdue", text: "gave up waiting; it still runs and will be adopted: " + why})
+	}
+	width := 16
+	for _, l := range lines {
+		width = max(width, min(len(l.object.String()), 34))
+	}
+	for _, l := range lines {
+		fmt.Fprintf(b, "  %-8s %-*s  %s\n", l.symbol, width, l.object, wrap(l.text, strings.Repeat(" ", width+13), o.Width))
+	}
+	return nil
+}
+
+// Progress prints the lines of a run as they happen: one per change of state, and on
+// a terminal the running ones below, written over each other.
+type Progress struct {
+	mu      sync.Mutex
+	w       io.Writer
+	o       TextOptions
+	running map[string]Event
+	order   []string
+	shown   int
+}
+
+// NewProgress prints to w.
+func NewProgress(w io.Writer, o TextOptions) *Progress {
+	return &Progress{w: w, o: o, running: map[string]Event{}}
+}
+
+// Event prints one event. It is safe for concurrent use.
+func (p *Progress) Event(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := e.Object.String() + " " + e.Verb + " " + e.UPID
+	p.clear()
+	switch e.State {
+	case "running":
+		if _, known := p.running[key]; !known {
+			p.order = append(p.order, key)
+		}
+		p.running[key] = e
+	default:
+		delete(p.running, key)
+		p.order = slices.DeleteFunc(p.order, func(k string) bool { return k == key })
+		p.print(e)
+	}
+	p.draw()
+}
+
+func (p *Progress) print(e Event) {
+	text := e.Text
+	switch {
+	case e.State == "started" && text == "":
+		text = e.UPID
+	case e.State == "ok" && text == "" && e.Elapsed >= time.Second:
+		text = elapsed(e.Elapsed)
+	case e.State == "FAILED" && e.Elapsed >= time.Second:
+		text = "after " + elapsed(e.Elapsed) + ": " + text
+	}
+	fmt.Fprintf(p.w, "%s  %-20s %-12s %-8s %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, strings.TrimSpace(text))
+	for _, l := range e.Lines {
+		fmt.Fprintf(p.w, "          %-20s %s\n", l.Label, l.Text)
+	}
+}
+
+func elapsed(d time.Duration) string {
+	if d < 2*time.Minute {
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	}
+	return fmt.Sprintf("%d min", int(d.Minutes()))
+}
+
+// clear takes the live lines away, and draw puts them below again.
+func (p *Progress) clear() {
+	if p.o.Live && p.shown > 0 {
+		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.shown)
+		p.shown = 0
+	}
+}
+
+var spinner = []string{"|", "/", "-", "\\"}
+
+func (p *Progress) draw() {
+	if !p.o.Live {
+		return
+	}
+	for _, key := range p.order {
+		e := p.running[key]
+		text := fmt.Sprintf("      %s   %-20s %-12s %-8s %s", spinner[int(e.Elapsed.Seconds())%len(spinner)], e.Object, e.Verb, elapsed(e.Elapsed), e.Text)
+		if p.o.Width > 0 && len(text) > p.o.Width-1 {
+			text = text[:p.o.Width-1]
+		}
+		fmt.Fprintln(p.w, text)
+		p.shown++
+	}
+}
