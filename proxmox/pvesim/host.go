@@ -1,22 +1,507 @@
 package pvesim
 
-import "context"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+)
 
 // Host is the machine of a simulated node.
 type Host struct {
-	sim  *Sim
+	s    *Sim
 	node string
 }
 
-func (h *Host) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
-	return nil, 0, errSkeleton
+// locked runs f with the node of the host, the clock settled.
+func (h *Host) locked(f func(n *node) error) error {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	h.s.settle()
+	n := h.s.node(h.node)
+	if n == nil {
+		return fmt.Errorf("pvesim: there is no node %q", h.node)
+	}
+	return f(n)
 }
-func (h *Host) NodeName() (string, error)                         { return h.node, nil }
-func (h *Host) BlockDevices() ([]string, error)                   { return nil, errSkeleton }
-func (h *Host) MountInfo(pid int) ([]byte, error)                 { return nil, errSkeleton }
-func (h *Host) ReadFile(path string) ([]byte, error)              { return nil, errSkeleton }
-func (h *Host) ReplaceFile(path string, old, new []byte) error    { return errSkeleton }
-func (h *Host) MakeMountPoint(path string) (bool, error)          { return false, errSkeleton }
-func (h *Host) SyncFS(path string) error                          { return errSkeleton }
-func (h *Host) Exclusive(device string) error                     { return errSkeleton }
-func (h *Host) SealRootfs(path string) (done []string, err error) { return nil, errSkeleton }
+
+// NodeName is where /etc/pve/local points.
+func (h *Host) NodeName() (name string, err error) {
+	err = h.locked(func(n *node) error {
+		name = n.Name
+		if n.Local != "" {
+			name = n.Local
+		}
+		return nil
+	})
+	return name, err
+}
+
+// BlockDevices lists the devices with a file system that are plugged in.
+func (h *Host) BlockDevices() (devices []string, err error) {
+	err = h.locked(func(n *node) error {
+		for _, d := range n.Disks {
+			if !d.Absent && d.Device != "" {
+				devices = append(devices, d.Device)
+			}
+		}
+		return nil
+	})
+	return devices, err
+}
+
+// MountInfo is the mount table that a process sees: 1 is the host, else a guest's first process.
+func (h *Host) MountInfo(pid int) (text []byte, err error) {
+	err = h.locked(func(n *node) error {
+		var b bytes.Buffer
+		if pid == 1 {
+			for i, m := range n.Mounts {
+				parent := 24
+				if m.Target != "/" {
+					parent = 25
+				}
+				options, _, _ := strings.Cut(m.Options, ",errors=")
+				fmt.Fprintf(&b, "%d %d %s / %s %s shared:%d - %s %s rw\n", 25+i, parent, deviceNumber(m.Device), octal(m.Target), options, i+1, m.FS, octal(m.Device))
+			}
+			text = b.Bytes()
+			return nil
+		}
+		for _, g := range h.s.w.Guests {
+			if !g.Running || g.PID != pid || g.Node != n.Name {
+				continue
+			}
+			for i, hold := range g.Holds {
+				fmt.Fprintf(&b, "%d %d %s %s %s %s master:%d - %s %s rw\n", 300+i, 299, deviceNumber(hold.Source), octal(hold.Root), octal(hold.Path), hold.Options, i+1, hold.FS, octal(hold.Source))
+			}
+			text = b.Bytes()
+			return nil
+		}
+		return fmt.Errorf("open /proc/%d/mountinfo: %w", pid, fs.ErrNotExist)
+	})
+	return text, err
+}
+
+// octal escapes as the kernel does in mount tables.
+func octal(s string) string {
+	return strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(s)
+}
+
+// deviceNumber is a device's major:minor, by its name.
+func deviceNumber(device string) string {
+	name := strings.TrimPrefix(device, "/dev/")
+	if rest, ok := strings.CutPrefix(name, "sd"); ok && rest != "" {
+		return fmt.Sprintf("8:%d", int(rest[0]-'a')*16+atoi(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz")))
+	}
+	sum := 0
+	for _, c := range name {
+		sum = sum*31 + int(c)
+	}
+	return fmt.Sprintf("252:%d", sum&0xfffff)
+}
+
+// ReadFile reads one of the host's files; fs.ErrNotExist when the simulator knows none there.
+func (h *Host) ReadFile(name string) (text []byte, err error) {
+	err = h.locked(func(n *node) error {
+		text, err = h.s.readFile(n, name)
+		return err
+	})
+	return text, err
+}
+
+func (s *Sim) readFile(n *node, name string) ([]byte, error) {
+	switch name {
+	case "/etc/fstab":
+		return []byte(n.Fstab), nil
+	case "/etc/pve/.vmlist":
+		type entry struct {
+			Node    string `json:"node"`
+			Type    string `json:"type"`
+			Version int    `json:"version"`
+		}
+		ids := make(map[string]entry)
+		for _, g := range s.w.Guests {
+			kind := "lxc"
+			if g.Qemu {
+				kind = "qemu"
+			}
+			ids[itoa(g.VMID)] = entry{g.Node, kind, 1}
+		}
+		return json.Marshal(map[string]any{"version": 1, "ids": ids})
+	}
+	if text, ok := n.Files[name]; ok {
+		return []byte(text), nil
+	}
+	if dir, file := path.Split(name); strings.HasPrefix(dir, "/etc/pve/") && strings.HasSuffix(dir, "/lxc/") {
+		node := strings.TrimSuffix(strings.TrimPrefix(dir, "/etc/pve/"), "lxc/")
+		node = strings.Trim(strings.TrimPrefix(node, "nodes/"), "/")
+		if node == "" || node == "local" {
+			node = n.Name
+		}
+		if g := s.guests[atoi(strings.TrimSuffix(file, ".conf"))]; g != nil && !g.Qemu && g.Node == node {
+			return []byte(g.conf.text()), nil
+		}
+	}
+	for _, d := range n.Disks {
+		if d.Absent || !strings.HasPrefix(name, "/sys/class/block/"+path.Base(d.Device)+"/") {
+			if !d.Absent && name == "/run/udev/data/b"+deviceNumber(d.Device) && d.Transport == "usb" {
+				return []byte("E:ID_BUS=usb\n"), nil
+			}
+			continue
+		}
+		switch path.Base(name) {
+		case "size":
+			return []byte(fmt.Sprintf("%d\n", d.Size/512)), nil
+		case "dev":
+			return []byte(deviceNumber(d.Device) + "\n"), nil
+		}
+	}
+	return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+}
+
+// ReplaceFile replaces a file whose content is still old.
+func (h *Host) ReplaceFile(name string, old, new []byte) error {
+	return h.locked(func(n *node) error {
+		now, err := h.s.readFile(n, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if !bytes.Equal(now, old) {
+			return fmt.Errorf("%s was changed by somebody else meanwhile", name)
+		}
+		if name == "/etc/fstab" {
+			n.Fstab = string(new)
+			return nil
+		}
+		if strings.HasPrefix(name, "/etc/pve/") {
+			return fmt.Errorf("%s: not by this way", name)
+		}
+		if n.Files == nil {
+			n.Files = make(map[string]string)
+		}
+		n.Files[name] = string(new)
+		return nil
+	})
+}
+
+// inside is the disk that a path lies on and the path in its file system.
+func (n *node) inside(p string) (*disk, string) {
+	m := n.mountAt(p)
+	return n.diskOf(m), "/" + strings.Trim(strings.TrimPrefix(p, m.Target), "/")
+}
+
+// exists reports whether there is a directory.
+func (n *node) exists(p string) bool {
+	p = path.Clean(p)
+	for _, m := range n.Mounts {
+		if m.Target == p {
+			return true
+		}
+	}
+	if m := n.mountAt(p); m.Ghost != nil {
+		return false
+	}
+	d, rel := n.inside(p)
+	if d == nil {
+		return false
+	}
+	if rel == "/" {
+		return true
+	}
+	if d == n.rootDisk() {
+		for _, sys := range []string{"/etc", "/usr", "/usr/bin", "/var", "/var/lib", "/run", "/run/systemd/system", "/tmp", "/dev", "/proc", "/sys", "/boot", "/home", "/mnt", "/media", "/srv", "/opt"} {
+			if rel == sys {
+				return true
+			}
+		}
+	}
+	for _, f := range d.Folders {
+		if under(f, rel) {
+			return true
+		}
+	}
+	for dir := range d.Dirs {
+		if dir != "/" && under(dir, rel) {
+			return true
+		}
+		if base := strings.TrimSuffix(dir, "/"); len(d.Dirs[dir]) > 0 && (rel == base+"/dump" || rel == base+"/images") {
+			return true
+		}
+	}
+	return false
+}
+
+// hasDevice reports whether there is a device file.
+func (n *node) hasDevice(p string) bool {
+	switch p {
+	case "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fuse", "/dev/net/tun", "/dev/kvm":
+		return true
+	}
+	for _, d := range n.Disks {
+		if !d.Absent && (d.Device == p || wholeDisk(d.Device) == p) {
+			return true
+		}
+	}
+	return contains(n.Devices, p)
+}
+
+// Stat is lstat.
+func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
+	err = h.locked(func(n *node) error {
+		p = path.Clean(p)
+		switch {
+		case n.hasDevice(p):
+			mode = fs.ModeDevice | 0o660
+			for _, d := range n.Disks {
+				if d.Device == p || wholeDisk(d.Device) == p {
+					return nil
+				}
+			}
+			mode |= fs.ModeCharDevice
+		case n.exists(p):
+			mode = fs.ModeDir | 0o755
+		default:
+			if _, err := h.s.readFile(n, p); err == nil {
+				mode = 0o644
+				return nil
+			}
+			return fmt.Errorf("lstat %s: %w", p, fs.ErrNotExist)
+		}
+		return nil
+	})
+	return mode, err
+}
+
+// mkdir makes a directory and its parents.
+func (n *node) mkdir(p string) {
+	d, rel := n.inside(p)
+	if d != nil && rel != "/" && !contains(d.Folders, rel) && !n.exists(p) {
+		d.Folders = append(d.Folders, rel)
+	}
+}
+
+// MakeMountPoint makes sure of an empty directory, immutable where the file system knows that.
+func (h *Host) MakeMountPoint(p string) (immutable bool, err error) {
+	err = h.locked(func(n *node) error {
+		p = path.Clean(p)
+		for _, m := range n.Mounts {
+			if m.Target == p {
+				return fmt.Errorf("%s: something is mounted there", p)
+			}
+		}
+		d, rel := n.inside(p)
+		if d == nil || n.mountAt(p).Ghost != nil {
+			return fmt.Errorf("%s: Input/output error", p)
+		}
+		for _, f := range d.Folders {
+			if f != rel && under(f, rel) {
+				return fmt.Errorf("%s is not empty", p)
+			}
+		}
+		for dir, items := range d.Dirs {
+			if under(dir, rel) && len(items) > 0 {
+				return fmt.Errorf("%s is not empty", p)
+			}
+		}
+		n.mkdir(p)
+		switch d.FS {
+		case "ext4", "ext3", "xfs", "btrfs":
+			if !contains(d.Locked, rel) {
+				d.Locked = append(d.Locked, rel)
+			}
+			immutable = true
+		}
+		return nil
+	})
+	return immutable, err
+}
+
+// SyncFS writes out the file system that a path lies on.
+func (h *Host) SyncFS(p string) error {
+	return h.locked(func(n *node) error {
+		if n.mountAt(p).Ghost != nil {
+			return fmt.Errorf("syncfs %s: Input/output error", p)
+		}
+		if d, _ := n.inside(p); d != nil {
+			d.sync()
+		}
+		return nil
+	})
+}
+
+// sync has everything on the disk.
+func (d *disk) sync() {
+	for _, items := range d.Dirs {
+		for _, v := range items {
+			v.Written = nil
+		}
+	}
+}
+
+// Exclusive fails while a mount of the host or of a guest holds the device.
+func (h *Host) Exclusive(device string) error {
+	return h.locked(func(n *node) error {
+		if !n.hasDevice(device) {
+			return fmt.Errorf("open %s: %w", device, fs.ErrNotExist)
+		}
+		for _, m := range n.Mounts {
+			if m.Device == device {
+				return fmt.Errorf("open %s: device or resource busy", device)
+			}
+		}
+		for _, g := range h.s.w.Guests {
+			for _, hold := range g.Holds {
+				if g.Node == n.Name && g.Running && hold.Source == device {
+					return fmt.Errorf("open %s: device or resource busy", device)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// SealRootfs takes the machine's identity out of a container that `pct mount` mounted.
+// What is left depends on nothing but what was there; sealing twice is sealing once.
+func (h *Host) SealRootfs(p string) (done []string, err error) {
+	err = h.locked(func(n *node) error {
+		id := strings.TrimSuffix(strings.TrimPrefix(path.Clean(p), "/var/lib/lxc/"), "/rootfs")
+		g := h.s.guests[atoi(id)]
+		if g == nil || g.Node != n.Name || !g.Mounted || path.Clean(p) != "/var/lib/lxc/"+id+"/rootfs" {
+			return fmt.Errorf("%s: there is no root file system of a container", p)
+		}
+		m, err := parseMountPoint("rootfs", g.conf.vals["rootfs"])
+		if err != nil {
+			return err
+		}
+		v, _, err := h.s.volume(n, m.volid())
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			return fmt.Errorf("volume '%s' does not exist", m.volid())
+		}
+		if !strings.HasSuffix(v.Data, sealed) {
+			v.Data = strings.TrimSuffix(v.Data, "*") + sealed
+			done = append(done, "machine-id is empty", "6 SSH host key files are gone", "new SSH host keys are made at the first boot")
+		}
+		return nil
+	})
+	return done, err
+}
+
+// sealed ends the fingerprint of what was sealed: the next start is a first one.
+const sealed = "^*"
+
+// Plug plugs the disk with a file system's UUID in. Where its old device name is still
+// in use it gets the next free one.
+func (s *Sim) Plug(uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, n := range s.w.Nodes {
+		for _, d := range n.Disks {
+			if d.UUID != uuid || !d.Absent {
+				continue
+			}
+			d.Absent = false
+			d.Instance++
+			if d.Device == "" || s.inUse(n, d.Device) {
+				d.Device = s.freeDevice(n)
+			}
+		}
+	}
+}
+
+func (s *Sim) inUse(n *node, device string) bool {
+	for _, m := range n.Mounts {
+		if m.Device == device {
+			return true
+		}
+	}
+	for _, d := range n.Disks {
+		if !d.Absent && d.Device == device {
+			return true
+		}
+	}
+	for _, g := range s.w.Guests {
+		for _, h := range g.Holds {
+			if g.Running && h.Source == device {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *Sim) freeDevice(n *node) string {
+	for c := 'b'; c <= 'z'; c++ {
+		if dev := "/dev/sd" + string(c) + "1"; !s.inUse(n, dev) {
+			return dev
+		}
+	}
+	return "/dev/sdaa1"
+}
+
+// flushAge is how long a written archive waits in memory for the kernel to write it out.
+const flushAge = 30 * time.Second
+
+// Unplug pulls the disk with a file system's UUID out. What was mounted stays mounted
+// and goes on showing what the page cache has; an archive that was written within the
+// last seconds and not synced is gone from the disk, one that was written within half a
+// minute is cut off.
+func (s *Sim) Unplug(uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, n := range s.w.Nodes {
+		for _, d := range n.Disks {
+			if d.UUID != uuid || d.Absent {
+				continue
+			}
+			for _, m := range n.Mounts {
+				if m.UUID == uuid && m.Ghost == nil {
+					m.Ghost = d.copy()
+				}
+			}
+			d.lose(s.now)
+			d.Absent = true
+		}
+	}
+}
+
+// copy is the disk as it is now.
+func (d *disk) copy() *disk {
+	c := *d
+	c.Dirs = make(map[string]store, len(d.Dirs))
+	for dir, items := range d.Dirs {
+		c.Dirs[dir] = make(store, len(items))
+		for name, v := range items {
+			w := *v
+			c.Dirs[dir][name] = &w
+		}
+	}
+	c.Folders = append([]string(nil), d.Folders...)
+	return &c
+}
+
+// lose is what a pulled disk does not have of what was written last.
+func (d *disk) lose(now time.Time) {
+	for _, items := range d.Dirs {
+		for name, v := range items {
+			if v.Written == nil {
+				continue
+			}
+			switch age := now.Sub(*v.Written); {
+			case age < 5*time.Second:
+				delete(items, name)
+			case age < flushAge:
+				v.Whole = v.Size
+				v.Size = v.Size * 13 / 35
+			}
+			v.Written = nil
+		}
+	}
+}

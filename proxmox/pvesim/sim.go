@@ -1,9 +1,8 @@
-// Package pvesim is a Proxmox VE node in memory.
 package pvesim
 
 import (
-	"errors"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -12,86 +11,144 @@ import (
 // All methods are safe for concurrent use.
 type Sim struct {
 	mu sync.Mutex
+	w  *world
+
+	now       time.Time // the simulated clock as of the last settling
+	real      time.Time // the real one at the same moment
+	speed     float64
+	duration  func(TaskInfo) time.Duration
+	authDelay time.Duration
+	settling  bool // effects happen right now
+	hosts     int  // host commands that take their time right now
+
+	guests   map[int]*guest
+	storages map[string]*storage
+	running  []*task
+	locks    map[string]string // who has which lock
+	acl      acl
+	auths    map[string]*subject // by Authorization header
+	tickets  map[string]string
+	requests int
+	writes   int
 }
 
-var errSkeleton = errors.New("pvesim: not there yet")
+var _ http.RoundTripper = (*Sim)(nil)
 
-// TaskInfo names a task whose duration is asked for.
-type TaskInfo struct {
-	Node string
-	Type string // vzrestore, vzdump, imgdel …
-	ID   string // VMID, VMID@STORAGE, or empty
-	User string
-	Size int64 // bytes that the task moves (0 when it moves none)
+func newSim(w *world) *Sim {
+	s := &Sim{w: w, speed: 1, real: time.Now(), duration: defaultDuration, authDelay: 3 * time.Second}
+	s.reset()
+	return s
 }
 
-// New returns the documented fresh node.
-func New() *Sim { return &Sim{} }
-
-// Load reads a world file.
-func Load(world []byte) (*Sim, error) { return nil, errSkeleton }
-
-// Save writes the world file.
-func (s *Sim) Save() ([]byte, error) { return nil, errSkeleton }
-
-// String prints what matters for comparing outcomes.
-func (s *Sim) String() string { return "" }
-
-// RoundTrip answers an API request in process.
-func (s *Sim) RoundTrip(req *http.Request) (*http.Response, error) { return nil, errSkeleton }
-
-// ServeHTTP answers an API request as a handler.
-func (s *Sim) ServeHTTP(w http.ResponseWriter, req *http.Request) {}
+// reset empties what index fills.
+func (s *Sim) reset() {
+	s.guests = make(map[int]*guest)
+	s.storages = make(map[string]*storage)
+	s.running = nil
+	s.locks = make(map[string]string)
+	s.auths = make(map[string]*subject)
+	s.tickets = make(map[string]string)
+	s.acl = acl{s: s}
+}
 
 // Now is the simulated clock.
-func (s *Sim) Now() time.Time { return time.Now() }
-
-// Advance moves the simulated clock forward.
-func (s *Sim) Advance(d time.Duration) {}
-
-// SetSpeed sets how much faster than real time the clock runs while a task runs.
-func (s *Sim) SetSpeed(factor float64) {}
-
-// SetDuration sets the rule for how long a task takes; nil restores the default.
-func (s *Sim) SetDuration(rule func(TaskInfo) time.Duration) {}
-
-// Node is the first node's name.
-func (s *Sim) Node() string { return "pve1" }
-
-// TokenID is the agent's token, "felhom@pve!agent" in the fresh world.
-func (s *Sim) TokenID() string { return "felhom@pve!agent" }
-
-// TokenSecret is that token's secret.
-func (s *Sim) TokenSecret() string { return "" }
-
-// Host is the machine of a node.
-func (s *Sim) Host(node string) *Host { return &Host{sim: s, node: node} }
-
-// Plug plugs the disk with this file system UUID in.
-func (s *Sim) Plug(uuid string) {}
-
-// Unplug pulls it out.
-func (s *Sim) Unplug(uuid string) {}
-
-// Shell runs a command line as root on a node's host.
-func (s *Sim) Shell(node, cmdline string) (string, error) { return "", errSkeleton }
-
-// Do makes an API call in a person's name.
-func (s *Sim) Do(as, method, path string, params map[string]string) (status int, body string) {
-	return 501, ""
+func (s *Sim) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return s.now.In(s.w.Nodes[0].zone)
 }
 
-// Requests counts the API requests that were served.
-func (s *Sim) Requests() int { return 0 }
+// Advance moves the simulated clock forward; what is due until then happens.
+func (s *Sim) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	s.advance(d)
+}
+
+// SetSpeed sets how much faster than real time the clock runs while a task runs (1 is real).
+func (s *Sim) SetSpeed(factor float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if factor > 0 {
+		s.speed = factor
+	}
+}
+
+// SetDuration sets the rule for how long a task takes; nil restores the default.
+func (s *Sim) SetDuration(rule func(TaskInfo) time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rule == nil {
+		rule = defaultDuration
+	}
+	s.duration = rule
+}
+
+// SetAuthDelay sets how long a 401 takes: three seconds as in PVE, unless set.
+func (s *Sim) SetAuthDelay(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.authDelay = d
+}
+
+// Node is the first node's name.
+func (s *Sim) Node() string { return s.w.Nodes[0].Name }
+
+// TokenID is the agent's token, "felhom@pve!agent" in the fresh world.
+func (s *Sim) TokenID() string {
+	if s.w.Agent != "" {
+		return s.w.Agent
+	}
+	return "felhom@pve!agent"
+}
+
+// TokenSecret is that token's secret; empty when the world has no such token.
+func (s *Sim) TokenSecret() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if who := s.acl.subject(s.TokenID()); who != nil && who.token != nil {
+		return who.token.Secret
+	}
+	return ""
+}
+
+// Tokens are all tokens of the world with their secrets, by full ID.
+func (s *Sim) Tokens() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]string)
+	for _, u := range s.w.Access.Users {
+		for _, t := range u.Tokens {
+			all[u.ID+"!"+t.ID] = t.Secret
+		}
+	}
+	return all
+}
+
+// Requests counts the API requests that came over RoundTrip or ServeHTTP.
+func (s *Sim) Requests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests
+}
 
 // Writes counts those of them that were not GETs.
-func (s *Sim) Writes() int { return 0 }
+func (s *Sim) Writes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.writes
+}
 
-// WriteData makes a guest write text into the volume mp ("rootfs", "mp0").
-func (s *Sim) WriteData(vmid int, mp, text string) {}
+// Host is the machine of a node; it satisfies what privileged calls a host.
+func (s *Sim) Host(node string) *Host { return &Host{s: s, node: node} }
 
-// Reinstall is the node after a fire.
-func (s *Sim) Reinstall() {}
+// serial is the next number of the world, for what PVE draws at random.
+func (s *Sim) serial() int {
+	s.w.Serial++
+	return s.w.Serial
+}
 
-// Data prints "VMID MP FINGERPRINT" of every guest's volumes, sorted.
-func (s *Sim) Data() string { return "" }
+func itoa(n int) string { return strconv.Itoa(n) }

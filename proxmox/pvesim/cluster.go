@@ -1,0 +1,388 @@
+package pvesim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const repoID = "14a22df35955d97d"
+
+func version(c *call) error {
+	v := c.s.w.Version
+	release := v
+	if parts := strings.Split(v, "."); len(parts) > 2 {
+		release = parts[0] + "." + parts[1]
+	}
+	c.data().open().str("version", v).str("repoid", repoID).str("release", release).close()
+	return nil
+}
+
+// fingerprint is the node's certificate's, made up from its name.
+func fingerprint(node string) string {
+	sum := sha256.Sum256([]byte("pve-ssl " + node))
+	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
+}
+
+func (s *Sim) uptime(n *node) int64 { return max(0, s.now.Unix()-n.Boot) }
+
+// memoryUsed is the host's: itself and its guests.
+func (s *Sim) memoryUsed(n *node) int64 {
+	used := int64(1 << 30)
+	for _, g := range s.w.Guests {
+		if g.Running && g.Node == n.Name {
+			used += s.memoryUse(g)
+		}
+	}
+	return min(used, n.Memory)
+}
+
+func (n *node) rootDisk() *disk { return n.diskOf(n.mountAt("/")) }
+
+func nodes(c *call) error {
+	s := c.s
+	d := c.data().list()
+	for _, n := range s.w.Nodes {
+		d.open().str("node", n.Name).str("id", "node/"+n.Name).str("type", "node").str("level", "")
+		if n.Down {
+			d.str("status", "offline")
+		} else {
+			d.str("status", "online")
+		}
+		d.str("ssl_fingerprint", fingerprint(n.Name))
+		if s.can(c.who, "/nodes/"+n.Name, "Sys.Audit") && !n.Down {
+			s.nodeStats(d, n)
+		}
+		d.close()
+	}
+	d.end()
+	return nil
+}
+
+func (s *Sim) nodeStats(d *doc, n *node) {
+	disk := n.rootDisk()
+	d.num("uptime", s.uptime(n)).num("maxcpu", int64(n.CPUs)).float("cpu", 0.05)
+	d.num("maxmem", n.Memory).num("mem", s.memoryUsed(n)).num("maxdisk", disk.Size).num("disk", s.usedOn(disk))
+}
+
+func nodeStatus(c *call) error {
+	s, n := c.s, c.node
+	disk, used := n.rootDisk(), s.memoryUsed(n)
+	const kernel = "6.17.13-2-pve"
+	const build = "#1 SMP PREEMPT_DYNAMIC PMX 6.17.13-2"
+	d := c.data().open().num("uptime", s.uptime(n)).str("pveversion", "pve-manager/"+s.w.Version+"/"+repoID)
+	d.str("kversion", "Linux "+kernel+" "+build).float("cpu", 0.05).num("wait", 0).num("idle", 0)
+	d.key("current-kernel").open().str("sysname", "Linux").str("release", kernel).str("version", build).str("machine", "x86_64").close()
+	d.key("loadavg").list().text("0.21").text("0.18").text("0.12").end()
+	d.key("memory").open().num("total", n.Memory).num("used", used).num("free", n.Memory-used).num("available", n.Memory-used).close()
+	d.key("swap").open().num("total", 0).num("used", 0).num("free", 0).close()
+	d.key("rootfs").open().num("total", disk.Size).num("used", s.usedOn(disk)).num("free", s.freeOn(disk)).num("avail", s.freeOn(disk)).close()
+	d.key("ksm").open().num("shared", 0).close()
+	d.key("boot-info").open().str("mode", "efi").close()
+	d.key("cpuinfo").open().num("cpus", int64(n.CPUs)).num("cores", int64(n.CPUs)).num("sockets", 1).num("user_hz", 100)
+	d.str("model", "Simulated CPU").str("vendor", "AuthenticAMD").str("family", "23").str("mhz", "2600.000").str("hvm", "1").str("flags", "fpu vme de pse").close()
+	d.close()
+	return nil
+}
+
+func nodeTime(c *call) error {
+	t := c.s.now.In(c.node.zone)
+	_, offset := t.Zone()
+	c.data().open().num("time", t.Unix()).num("localtime", t.Unix()+int64(offset)).str("timezone", c.node.Zone).close()
+	return nil
+}
+
+func nodeNetwork(c *call) error {
+	d := c.data().list()
+	for i, b := range c.node.Bridges {
+		if c.s.needAny(c.who, "/sdn/zones/localnetwork/"+b, "SDN.Audit", "SDN.Use") != nil && !c.s.can(c.who, "/nodes/"+c.node.Name, "Sys.Audit") {
+			continue
+		}
+		d.open().str("iface", b).str("type", "bridge").str("method", "manual").str("method6", "manual")
+		d.num("active", 1).num("autostart", 1).num("priority", int64(i+4)).key("families").list().text("inet").end().close()
+	}
+	d.end()
+	return nil
+}
+
+// nodeCommand reboots or shuts down: running guests stop, those with onboot start again.
+func nodeCommand(c *call) error {
+	c.s.reboot(c.node, c.param("command") == "reboot")
+	return nil
+}
+
+func clusterStatus(c *call) error {
+	s := c.s
+	d := c.data().list()
+	if len(s.w.Nodes) > 1 {
+		d.open().str("id", "cluster").str("type", "cluster").str("name", "sim").num("version", int64(len(s.w.Nodes)))
+		d.num("nodes", int64(len(s.w.Nodes))).flag("quorate", !s.w.NoQuorum).close()
+	}
+	for i, n := range s.w.Nodes {
+		ip := n.IP
+		if ip == "" {
+			ip = "192.0.2." + itoa(11+i)
+		}
+		id := int64(i + 1)
+		if len(s.w.Nodes) == 1 {
+			id = 0
+		}
+		d.open().str("id", "node/"+n.Name).str("type", "node").str("name", n.Name).str("ip", ip)
+		d.num("nodeid", id).flag("online", !n.Down).flag("local", i == 0).str("level", "").close()
+	}
+	d.end()
+	return nil
+}
+
+// statAge is how often pvestatd looks.
+const statAge = 10
+
+// seen reports whether pvestatd has looked since a time.
+func (s *Sim) seen(since int64) bool {
+	return since <= 0 || s.now.Unix()/statAge*statAge >= since
+}
+
+func clusterResources(c *call) error {
+	s := c.s
+	kind := c.param("type")
+	d := c.data().list()
+	if kind == "" || kind == "vm" {
+		for _, g := range s.w.Guests {
+			if s.can(c.who, onVM(g.VMID), "VM.Audit") {
+				s.resource(d, c.who, g)
+			}
+		}
+	}
+	if kind == "" || kind == "node" {
+		for _, n := range s.w.Nodes {
+			d.open().str("id", "node/"+n.Name).str("type", "node").str("node", n.Name).str("level", "").num("cgroup-mode", 2)
+			if n.Down {
+				d.str("status", "offline")
+			} else {
+				d.str("status", "online")
+				if s.can(c.who, "/nodes/"+n.Name, "Sys.Audit") {
+					s.nodeStats(d, n)
+				}
+			}
+			d.close()
+		}
+	}
+	if kind == "" || kind == "storage" {
+		for _, n := range s.w.Nodes {
+			for _, st := range s.w.Storages {
+				if st.Disable || !st.on(n.Name) || s.needAny(c.who, onStorage(st.ID), "Datastore.Audit", "Datastore.AllocateSpace") != nil {
+					continue
+				}
+				d.open().str("id", "storage/"+n.Name+"/"+st.ID).str("type", "storage").str("node", n.Name).str("storage", st.ID)
+				d.str("plugintype", st.Type).str("content", strings.Join(st.Content, ",")).flag("shared", st.Shared)
+				if p, err := s.place(n, st); err == nil && !n.Down {
+					d.str("status", "available").num("maxdisk", p.total).num("disk", p.used)
+				} else {
+					d.str("status", "unknown")
+				}
+				d.close()
+			}
+		}
+	}
+	d.end()
+	return nil
+}
+
+// resource writes a guest as pvestatd saw it last; its existence, node, tags, lock
+// and pool are live.
+func (s *Sim) resource(d *doc, who *subject, g *guest) {
+	kind := "lxc"
+	if g.Qemu {
+		kind = "qemu"
+	}
+	d.open().str("id", kind+"/"+itoa(g.VMID)).str("type", kind).num("vmid", int64(g.VMID)).str("node", g.Node)
+	if v := g.conf.vals["tags"]; v != "" {
+		d.str("tags", v)
+	}
+	if v := g.conf.vals["lock"]; v != "" {
+		d.str("lock", v)
+	}
+	if g.HA != "" {
+		d.str("hastate", g.HA)
+	}
+	for _, p := range s.w.Pools {
+		if contains(p.VMs, g.VMID) && s.can(who, "/pool/"+p.ID, "Pool.Audit") {
+			d.str("pool", p.ID)
+		}
+	}
+	n := s.node(g.Node)
+	if !s.seen(g.Born) || n.Down {
+		d.str("status", "unknown").close()
+		return
+	}
+	running := g.Running
+	if !s.seen(g.Since) {
+		running = !running
+	}
+	if running {
+		d.str("status", "running").num("uptime", max(0, s.now.Unix()/statAge*statAge-g.Since)).num("mem", s.memoryUse(g))
+	} else {
+		d.str("status", "stopped").num("uptime", 0).num("mem", 0)
+	}
+	d.str("name", g.name()).num("maxcpu", int64(s.cpus(g))).num("cpu", 0).num("maxmem", g.memoryLimit()).num("disk", 0)
+	d.num("maxdisk", g.rootSize()).num("netin", 0).num("netout", 0).num("diskread", 0).num("diskwrite", 0)
+	d.flag("template", g.conf.vals["template"] == "1").num("memhost", 0).close()
+}
+
+func nextID(c *call) error {
+	if v := c.param("vmid"); v != "" {
+		if c.s.guests[atoi(v)] != nil {
+			return badParam("vmid", "VM "+v+" already exists")
+		}
+		c.data().text(strconv.Itoa(atoi(v)))
+		return nil
+	}
+	for id := 100; id < 1000000; id++ {
+		if c.s.guests[id] == nil {
+			c.data().text(itoa(id))
+			return nil
+		}
+	}
+	return fail("unable to get any free VMID in range [100, 1000000]")
+}
+
+func clusterOptions(c *call) error {
+	d := c.data().open().str("mac_prefix", "BC:24:11").str("description", "").key("allowed-tags").list()
+	for _, t := range c.s.w.Tags {
+		d.text(t)
+	}
+	d.end().close()
+	return nil
+}
+
+func backupJobs(c *call) error {
+	d := c.data().list()
+	for _, j := range c.s.w.Jobs {
+		d.open()
+		for _, k := range sortedKeys(j) {
+			switch v := j[k].(type) {
+			case int:
+				d.num(k, int64(v))
+			case bool:
+				d.flag(k, v)
+			default:
+				d.str(k, fmt.Sprint(v))
+			}
+		}
+		d.close()
+	}
+	d.end()
+	return nil
+}
+
+func disksPerm(c *call) error {
+	if c.s.can(c.who, "/", "Sys.Audit") || c.s.can(c.who, "/nodes/"+c.param("node"), "Sys.Audit") {
+		return nil
+	}
+	return forbid("")
+}
+
+// wholeDisk is the device without its partition number.
+func wholeDisk(device string) string {
+	if strings.HasPrefix(device, "/dev/nvme") || strings.HasPrefix(device, "/dev/mmcblk") {
+		if i := strings.LastIndexByte(device, 'p'); i > 10 {
+			return device[:i]
+		}
+		return device
+	}
+	return strings.TrimRight(device, "0123456789")
+}
+
+func disksList(c *call) error {
+	d := c.data().list()
+	parts := c.flag("include-partitions")
+	for _, k := range c.node.Disks {
+		if k.Absent || k.Device == "" {
+			continue
+		}
+		mounted := false
+		for _, m := range c.node.Mounts {
+			mounted = mounted || m.UUID == k.UUID && m.Ghost == nil
+		}
+		whole := wholeDisk(k.Device)
+		d.open().str("devpath", whole).str("model", k.Model).str("serial", k.Serial).num("size", k.Size).flag("gpt", whole != k.Device)
+		d.str("vendor", "unknown").str("wwn", "unknown").str("wearout", "N/A").num("rpm", 0).num("osdid", -1).null("osdid-list")
+		kind := k.Transport
+		if kind == "" {
+			kind = "unknown"
+		}
+		d.str("type", kind)
+		health := "PASSED"
+		if k.Failing {
+			health = "FAILED"
+		}
+		d.str("health", health)
+		if parts && whole != k.Device {
+			d.str("used", "partitions")
+		} else {
+			d.str("used", k.FS)
+			if mounted {
+				d.num("mounted", 1)
+			}
+		}
+		d.close()
+		if parts && whole != k.Device {
+			d.open().str("devpath", k.Device).str("parent", whole).str("type", "partition").str("used", k.FS).num("size", k.Size-1<<20)
+			d.num("gpt", 1).num("osdid", -1).null("osdid-list")
+			if mounted {
+				d.num("mounted", 1)
+			}
+			d.close()
+		}
+	}
+	d.end()
+	return nil
+}
+
+func disksSmart(c *call) error {
+	for _, k := range c.node.Disks {
+		if k.Absent || wholeDisk(k.Device) != c.param("disk") && k.Device != c.param("disk") {
+			continue
+		}
+		health := "PASSED"
+		if k.Failing {
+			health = "FAILED!"
+		}
+		d := c.data().open().str("health", health).str("type", "ata")
+		if !c.flag("healthonly") {
+			d.key("attributes").list()
+			for _, a := range smartAttributes(k) {
+				d.open().str("id", fmt.Sprintf("%3d", a.id)).str("name", a.name).num("value", 100).num("normalized", 100).num("worst", 100)
+				d.num("threshold", int64(a.threshold)).str("flags", "PO----").str("fail", "-").str("raw", itoa(a.raw)).close()
+			}
+			d.end()
+		}
+		d.close()
+		return nil
+	}
+	return fail("not a valid block device")
+}
+
+func hardwareUSB(c *call) error {
+	d := c.data().list()
+	for i, k := range c.node.Disks {
+		if k.Transport == "usb" && !k.Absent {
+			d.open().num("busnum", 2).num("devnum", int64(i+1)).num("class", 0).num("level", 1).num("port", int64(i)).str("speed", "5000")
+			d.str("vendid", "46f4").str("prodid", "0001").str("product", k.Model).str("usbpath", itoa(i+1)).close()
+		}
+	}
+	d.end()
+	return nil
+}
+
+// bulk starts or stops all guests of a node in one worker.
+func bulk(kind string) func(*call) error {
+	return func(c *call) error {
+		args := map[string]string{}
+		if v := c.param("vms"); v != "" {
+			args["vms"] = v
+		}
+		return c.upid(c.s.start(c.node, kind, "", c.who.id, 0, args))
+	}
+}

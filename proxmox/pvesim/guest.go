@@ -1,0 +1,430 @@
+package pvesim
+
+import (
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// name is what lists call a guest.
+func (g *guest) name() string {
+	if h := g.conf.vals["hostname"]; h != "" {
+		return strings.ReplaceAll(h, " ", "")
+	}
+	return "CT" + itoa(g.VMID)
+}
+
+// memoryLimit is memory in bytes.
+func (g *guest) memoryLimit() int64 {
+	if m := g.conf.num("memory"); m > 0 {
+		return int64(m) << 20
+	}
+	return 512 << 20
+}
+
+// swapLimit is swap in bytes; 512 MiB when unset.
+func (g *guest) swapLimit() int64 {
+	if _, ok := g.conf.vals["swap"]; ok {
+		return int64(g.conf.num("swap")) << 20
+	}
+	return 512 << 20
+}
+
+// appetite is what a system takes after its start, in MiB.
+func (g *guest) appetite() int {
+	switch {
+	case g.Uses > 0:
+		return g.Uses
+	case g.conf.vals["ostype"] == "alpine":
+		return min(24, int(g.memoryLimit()>>20)*8/10)
+	}
+	return min(152, int(g.memoryLimit()>>20)*8/10)
+}
+
+// memoryUse is what a running guest takes, in bytes.
+func (s *Sim) memoryUse(g *guest) int64 {
+	if !g.Running {
+		return 0
+	}
+	if g.Using == 0 {
+		g.Using = g.appetite()
+	}
+	return int64(g.Using) << 20
+}
+
+func (s *Sim) cpus(g *guest) int {
+	if n := g.conf.num("cores"); n > 0 {
+		return n
+	}
+	if f, err := strconv.ParseFloat(g.conf.vals["cpulimit"], 64); err == nil && f > 0 {
+		return int(f + 0.999)
+	}
+	return s.node(g.Node).CPUs
+}
+
+func (g *guest) rootSize() int64 {
+	p, err := rootfsSchema.parse(g.conf.vals["rootfs"], "")
+	if err != nil {
+		return 0
+	}
+	return parseSize(p["size"])
+}
+
+// vmstatus writes a guest as the lists do. PVE: LXC vmstatus.
+func (s *Sim) vmstatus(d *doc, g *guest) {
+	c := g.conf
+	d.open().num("vmid", int64(g.VMID)).str("type", "lxc").str("name", g.name())
+	d.num("cpus", int64(s.cpus(g))).num("maxmem", g.memoryLimit())
+	if _, ok := c.vals["swap"]; ok {
+		d.num("maxswap", g.swapLimit())
+	} else {
+		d.num("maxswap", 0)
+	}
+	if v := c.vals["tags"]; v != "" {
+		d.str("tags", v)
+	}
+	if v := c.vals["lock"]; v != "" {
+		d.str("lock", v)
+	}
+	if c.vals["template"] == "1" {
+		d.num("template", 1)
+	}
+	d.num("swap", 0).num("netin", 0).num("netout", 0).num("cpu", 0)
+	size := g.rootSize()
+	if !g.Running {
+		d.str("status", "stopped").num("mem", 0).num("disk", 0).num("maxdisk", size).num("uptime", 0)
+		d.num("diskread", 0).num("diskwrite", 0).close()
+		return
+	}
+	used := int64(0)
+	if p, err := rootfsSchema.parse(c.vals["rootfs"], ""); err == nil {
+		if v, _, _ := s.volume(s.node(g.Node), p["volume"]); v != nil {
+			used = v.Used
+		}
+	}
+	d.str("status", "running").num("mem", min(s.memoryUse(g), g.memoryLimit())).num("disk", used).num("maxdisk", size-size/20)
+	d.num("uptime", max(0, s.now.Unix()-g.Since)).num("pid", int64(g.PID)).num("diskread", 7979008).num("diskwrite", 6668288)
+	d.str("pressurecpusome", "0.14").str("pressurecpufull", "0.09").str("pressureiosome", "0.00").str("pressureiofull", "0.00")
+	d.str("pressurememorysome", "0.00").str("pressurememoryfull", "0.00").close()
+}
+
+// lxcList lists the guests of a node in no order, those that the caller may see.
+func lxcList(c *call) error {
+	s := c.s
+	all := s.allGuests(c.who)
+	d := c.data()
+	if n := len(s.w.Guests) * 400; cap(d.b) < n {
+		d.b = make([]byte, 0, n)
+	}
+	d.list()
+	s.shuffled(len(s.w.Guests), func(i int) {
+		g := s.w.Guests[i]
+		if g.Node == c.node.Name && !g.Qemu && (all || s.can(c.who, onVM(g.VMID), "VM.Audit")) {
+			s.vmstatus(d, g)
+		}
+	})
+	d.end()
+	return nil
+}
+
+// allGuests reports whether a subject sees every guest, so that nobody has to ask
+// for each: VM.Audit on / propagates and nothing deeper replaces it.
+func (s *Sim) allGuests(w *subject) bool {
+	if w.root() {
+		return true
+	}
+	for _, e := range s.w.Access.ACL {
+		if e.Path != "/" {
+			return false
+		}
+	}
+	return s.acl.may(w, "/")["VM.Audit"]
+}
+
+// shuffled visits 0..n-1 in another order each time, the same in each run: PVE's
+// lists come in the order of a Perl hash.
+func (s *Sim) shuffled(n int, visit func(int)) {
+	if n == 0 {
+		return
+	}
+	step := 1
+	for _, p := range []int{7, 5, 3} {
+		if n%p != 0 {
+			step = p
+			break
+		}
+	}
+	at := s.requests % n
+	for i := 0; i < n; i++ {
+		visit(at)
+		at = (at + step) % n
+	}
+}
+
+func guestStatus(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	if c.s.recovering(g) {
+		if err := c.s.sleepUntil(c.ctx, c.s.now.Add(hungFor), nil); err != nil {
+			return err
+		}
+		return &refusal{code: 596, text: "Connection timed out"}
+	}
+	d := c.data()
+	c.s.vmstatus(d, g)
+	d.b = d.b[:len(d.b)-1]
+	d.key("ha").open().flag("managed", g.HA != "")
+	if g.HA != "" {
+		d.str("state", g.HA)
+	}
+	d.close().close()
+	return nil
+}
+
+// numeric are the keys that the API answers as numbers.
+var numeric = map[string]bool{"cores": true, "cpuunits": true, "memory": true, "swap": true, "onboot": true,
+	"protection": true, "unprivileged": true, "template": true, "tty": true, "console": true, "debug": true, "snaptime": true}
+
+// value writes one config value as the API does.
+func (d *doc) value(k, key, v string) {
+	if numeric[key] && isInteger(v) {
+		d.key(k)
+		d.b = append(d.b, v...)
+		return
+	}
+	if key == "description" {
+		v += "\n"
+	}
+	d.str(k, v)
+}
+
+// guestConfig is GET config. PVE: vm_config, load_current_config.
+func guestConfig(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	conf := g.conf
+	seesEnv := c.s.can(c.who, onVM(g.VMID), "VM.Config.Options")
+	name := c.param("snapshot")
+	if name != "" && c.flag("current") {
+		const text = "cannot use 'snapshot' parameter with 'current'"
+		return badParam("snapshot", text, "current", text)
+	}
+	plainView := name == "" && !c.flag("current") && len(conf.env) == 0
+	if plainView && conf.json != nil {
+		c.body.b = append(c.body.b, conf.json...)
+		return nil
+	}
+	sec := conf.section.clone()
+	if name != "" {
+		snap := conf.snaps[name]
+		if snap == nil {
+			return fail("snapshot '%s' does not exist", name)
+		}
+		sec = snap.clone()
+	} else if !c.flag("current") && !conf.pending.empty() {
+		for _, k := range conf.pending.keys() {
+			v, _ := conf.pending.get(k)
+			sec.set(k, v)
+		}
+		for _, k := range conf.pending.del {
+			sec.unset(k)
+		}
+	}
+	d := c.data().open()
+	for _, k := range sec.keys() {
+		if k == "env" && !seesEnv {
+			continue
+		}
+		v, _ := sec.get(k)
+		d.value(k, k, v)
+	}
+	if len(sec.raw) > 0 {
+		d.key("lxc").list()
+		for _, kv := range sec.raw {
+			d.list().text(kv[0]).text(kv[1]).end()
+		}
+		d.end()
+	}
+	d.str("digest", conf.sum()).close()
+	if plainView {
+		conf.json = append([]byte(nil), d.b...)
+	}
+	return nil
+}
+
+// guestPending is GET pending: each key with its value, and what waits for it.
+func guestPending(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	conf := g.conf
+	d := c.data().list()
+	for _, k := range conf.section.keys() {
+		if k == "env" && !c.s.can(c.who, onVM(g.VMID), "VM.Config.Options") {
+			continue
+		}
+		v, _ := conf.section.get(k)
+		d.open().str("key", k).value("value", k, v)
+		if p, ok := conf.pending.get(k); ok {
+			d.value("pending", k, p)
+		}
+		if contains(conf.pending.del, k) {
+			d.num("delete", 1)
+		}
+		d.close()
+	}
+	for _, k := range conf.pending.keys() {
+		if !conf.section.has(k) {
+			v, _ := conf.pending.get(k)
+			d.open().str("key", k).value("pending", k, v)
+			d.close()
+		}
+	}
+	d.open().str("key", "digest").str("value", conf.sum()).close()
+	d.end()
+	return nil
+}
+
+func guestInterfaces(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	if !g.Running {
+		return nil
+	}
+	d := c.data().list()
+	iface := func(name, mac, inet string) {
+		d.open().str("name", name).str("hwaddr", mac).str("hardware-address", mac)
+		d.key("ip-addresses").list()
+		if addr, prefix, ok := strings.Cut(inet, "/"); ok {
+			d.open().str("ip-address", addr).str("prefix", prefix).str("ip-address-type", "inet").close()
+		}
+		d.end()
+		if inet != "" {
+			d.str("inet", inet)
+		}
+		d.close()
+	}
+	iface("lo", "00:00:00:00:00:00", "127.0.0.1/8")
+	for _, k := range g.conf.numbered("net") {
+		p, err := netSchema.parse(g.conf.vals[k], k)
+		if err != nil {
+			continue
+		}
+		ip := p["ip"]
+		if !strings.Contains(ip, "/") {
+			ip = ""
+		}
+		iface(p["name"], strings.ToLower(p["hwaddr"]), ip)
+	}
+	d.end()
+	return nil
+}
+
+// numbered are the keys of a kind that are set, by number.
+func (sec *section) numbered(kind string) []string {
+	var keys []string
+	for k := range sec.vals {
+		if strings.HasPrefix(k, kind) && len(k) > len(kind) && isInteger(k[len(kind):]) {
+			keys = append(keys, k)
+		}
+	}
+	sort.Slice(keys, func(i, j int) bool { return atoi(keys[i][len(kind):]) < atoi(keys[j][len(kind):]) })
+	return keys
+}
+
+// A mountPoint is rootfs or an mpN, parsed.
+type mountPoint struct {
+	key  string
+	path string // in the guest
+	props
+}
+
+func (m mountPoint) volid() string { return m.props["volume"] }
+
+func (m mountPoint) kind() string { return volumeKind(m.volid()) }
+
+// volumeKind is volume, bind or device. PVE: classify_mountpoint.
+func volumeKind(volid string) string {
+	switch {
+	case strings.HasPrefix(volid, "/dev/"):
+		return "device"
+	case strings.HasPrefix(volid, "/"):
+		return "bind"
+	}
+	return "volume"
+}
+
+func (m mountPoint) print() string {
+	if m.key == "rootfs" {
+		return rootfsSchema.print(m.props)
+	}
+	return mpSchema.print(m.props)
+}
+
+func parseMountPoint(key, text string) (mountPoint, error) {
+	sc := mpSchema
+	if key == "rootfs" {
+		sc = rootfsSchema
+	}
+	p, err := sc.parse(text, "")
+	m := mountPoint{key: key, path: "/", props: p}
+	if key != "rootfs" {
+		m.path = p["mp"]
+	}
+	return m, err
+}
+
+// mountPoints are rootfs and the mpN, in that order; broken ones are left out.
+func (sec *section) mountPoints() []mountPoint {
+	var all []mountPoint
+	for _, k := range append([]string{"rootfs"}, sec.numbered("mp")...) {
+		if v := sec.vals[k]; v != "" {
+			if m, err := parseMountPoint(k, v); err == nil {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+// guestFeature says whether a guest can be snapshot, cloned or copied.
+func guestFeature(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	sec := &g.conf.section
+	if name := c.param("snapname"); name != "" {
+		if sec = g.conf.snaps[name]; sec == nil {
+			return fail("snapshot '%s' does not exist", name)
+		}
+	}
+	c.data().open().flag("hasFeature", c.s.hasFeature(sec, c.param("feature"))).close()
+	return nil
+}
+
+// hasFeature: every mount point must be able to. PVE: has_feature.
+func (s *Sim) hasFeature(sec *section, feature string) bool {
+	for _, m := range sec.mountPoints() {
+		id, _, _ := strings.Cut(m.volid(), ":")
+		st := s.storages[id]
+		switch {
+		case m.kind() != "volume":
+			if feature != "copy" || m.kind() != "volume" {
+				return false
+			}
+		case st == nil:
+			return false
+		case feature == "snapshot" && !st.snapshots():
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,403 @@
+package pvesim
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func rootOnly(c *call) error {
+	if c.flag("skiplock") && !c.who.root() {
+		return badParam("skiplock", "Only root may use this option.")
+	}
+	return nil
+}
+
+// onNode is a guest that lives on the node of the call; nil when none does.
+func (c *call) onNode() *guest {
+	g, _ := c.guest()
+	return g
+}
+
+func (s *Sim) quorum() error {
+	if s.w.NoQuorum && len(s.w.Nodes) > 1 {
+		return fail("cluster not ready - no quorum?")
+	}
+	return nil
+}
+
+func (c *call) worker(kind string, args map[string]string) error {
+	return c.upid(c.s.start(c.node, kind, c.param("vmid"), c.who.id, 0, args))
+}
+
+// startGuest: a missing guest is a task that fails. PVE: LXC/Status vm_start.
+func startGuest(c *call) error {
+	if err := rootOnly(c); err != nil {
+		return err
+	}
+	g := c.onNode()
+	if g != nil && g.Running {
+		return fail("CT %d already running", c.vmid())
+	}
+	if err := c.s.quorum(); err != nil {
+		return err
+	}
+	if g != nil && g.HA != "" {
+		return c.worker("hastart", nil)
+	}
+	args := map[string]string{}
+	if c.flag("skiplock") {
+		args["skiplock"] = "1"
+	}
+	return c.worker("vzstart", args)
+}
+
+func stopGuest(c *call) error {
+	if err := rootOnly(c); err != nil {
+		return err
+	}
+	g := c.onNode()
+	if g == nil || !g.Running {
+		return fail("CT %d not running", c.vmid())
+	}
+	if g.HA != "" {
+		return c.worker("hastop", nil)
+	}
+	args := map[string]string{}
+	if c.flag("skiplock") {
+		args["skiplock"] = "1"
+	}
+	if c.flag("overrule-shutdown") {
+		for _, t := range append([]*task(nil), c.s.running...) {
+			if t.Type == "vzshutdown" && t.ID == itoa(g.VMID) && t.node == c.node && (c.owns(t.User) || c.s.can(c.who, "/nodes/"+c.node.Name, "Sys.Modify")) {
+				c.s.kill(t)
+			}
+		}
+	}
+	return c.worker("vzstop", args)
+}
+
+func shutdownGuest(c *call) error {
+	g := c.onNode()
+	if g == nil || !g.Running {
+		return fail("CT %d not running", c.vmid())
+	}
+	if g.HA != "" {
+		return c.worker("hastop", nil)
+	}
+	args := map[string]string{"timeout": "60", "force": c.param("forceStop")}
+	if v := c.param("timeout"); v != "" {
+		args["timeout"] = v
+	}
+	return c.worker("vzshutdown", args)
+}
+
+func rebootGuest(c *call) error {
+	g := c.onNode()
+	if g == nil || !g.Running {
+		return fail("VM %d not running", c.vmid())
+	}
+	return c.worker("vzreboot", map[string]string{"timeout": c.param("timeout")})
+}
+
+func freezeGuest(kind string) func(*call) error {
+	return func(c *call) error {
+		if g := c.onNode(); g == nil || !g.Running {
+			return fail("CT %d not running", c.vmid())
+		}
+		return c.worker(kind, nil)
+	}
+}
+
+// taskGuest is the guest that a task works on; it may be gone by now.
+func (s *Sim) taskGuest(t *task) (*guest, error) {
+	g := s.guests[t.vmid()]
+	if g == nil || g.Node != t.node.Name || g.Qemu {
+		return nil, noConfig(t.node.Name, t.vmid())
+	}
+	return g, nil
+}
+
+// recovering: a start that replays the journal of a rolled back file system takes
+// about 42 s (multi-mount protection), and the guest's status hangs meanwhile.
+func (s *Sim) recovering(g *guest) bool {
+	for _, t := range s.running {
+		if t.Type == "vzstart" && t.Args["journal"] == "1" && t.ID == itoa(g.VMID) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sim) runStart(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	if t.Phase == 0 {
+		if err := s.lockConfig(t, g.VMID); err != nil {
+			return err
+		}
+		if g.conf.vals["template"] == "1" {
+			return errors.New("you can't start a CT if it's a template")
+		}
+		if l := g.conf.vals["lock"]; l != "" && l != "mounted" && t.Args["skiplock"] != "1" {
+			return checkLock(g.conf)
+		}
+		if g.Running {
+			return fmt.Errorf("CT %d already running", g.VMID)
+		}
+		s.applyPending(t.node, g, func(string, bool) bool { return true })
+		if err := s.startable(t, g); err != nil {
+			return err
+		}
+		if g.Journal {
+			t.Args["journal"] = "1"
+			s.locks["migrate/"+t.ID] = t.upid()
+			t.Holds = append(t.Holds, "migrate/"+t.ID)
+			return s.after(t, 42*time.Second)
+		}
+		return s.then(t, 1)
+	}
+	if err := s.startable(t, g); err != nil { // a disk may have gone meanwhile
+		return err
+	}
+	g.Journal = false
+	s.boot(t.node, g)
+	return errDone
+}
+
+// startable: the volumes, binds, devices and bridges that a start needs.
+func (s *Sim) startable(t *task, g *guest) error {
+	n := t.node
+	for _, m := range g.conf.mountPoints() {
+		if m.kind() == "volume" {
+			v, p, err := s.volume(n, m.volid())
+			if err != nil {
+				return err
+			}
+			if v == nil {
+				_, name, _ := strings.Cut(m.volid(), ":")
+				if p.st.isDir() {
+					return fmt.Errorf("volume '%s' does not exist", m.volid())
+				}
+				return fmt.Errorf("no such logical volume %s/%s", p.st.vg(), name)
+			}
+			continue
+		}
+		if m.kind() == "bind" && !n.exists(m.volid()) {
+			t.log("directory '%s' does not exist", m.volid())
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+		if m.kind() == "device" && !n.hasDevice(m.volid()) {
+			t.log("unable to open '%s': No such file or directory", m.volid())
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+	}
+	for _, k := range g.conf.numbered("dev") {
+		if p, err := devSchema.parse(g.conf.vals[k], ""); err == nil && !n.hasDevice(p["path"]) {
+			return fmt.Errorf("Device %s does not exist", p["path"])
+		}
+	}
+	return s.writeRuntime(n, g)
+}
+
+// boot lets a guest run: it keeps the mounts that are there now, and the first start of
+// a fresh volume writes what makes it this guest's.
+func (s *Sim) boot(n *node, g *guest) {
+	g.Running, g.Frozen = true, false
+	g.Since = s.now.Unix()
+	n.PID++
+	g.PID = n.PID
+	g.Using = g.appetite()
+	g.Holds = nil
+	for _, m := range g.conf.mountPoints() {
+		if h, err := s.holdOf(n, g, m); err == nil {
+			g.Holds = append(g.Holds, h)
+		}
+		if m.kind() != "volume" {
+			continue
+		}
+		v, _, _ := s.volume(n, m.volid())
+		if v == nil || !strings.HasSuffix(v.Data, "*") {
+			continue
+		}
+		place := itoa(g.VMID) + "/" + m.key
+		s.w.Boots[place]++
+		v.Data = imprint(v.Data, "first start", place, itoa(s.w.Boots[place]))
+		if v.Used < v.Size/100 {
+			v.Used = v.Size / 100
+		}
+	}
+	if s.memoryUse(g) > g.memoryLimit()+g.swapLimit() {
+		s.w.Events = append(s.w.Events, &event{At: s.now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
+	}
+}
+
+// halt is a guest that stopped, however it came.
+func (s *Sim) halt(g *guest) {
+	if !g.Running {
+		return
+	}
+	g.Running, g.Frozen = false, false
+	g.PID, g.Using = 0, 0
+	g.Holds = nil
+	g.Since = s.now.Unix()
+	// pending deletions of mount points come into force when the guest stops
+	n := s.node(g.Node)
+	s.applyPending(n, g, func(key string, deleted bool) bool {
+		return deleted && strings.HasPrefix(key, "mp")
+	})
+}
+
+func (s *Sim) runStop(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	if t.Phase == 0 {
+		if err := s.lockConfig(t, g.VMID); err != nil {
+			return err
+		}
+		if !g.Running {
+			return fmt.Errorf("CT %d not running", g.VMID)
+		}
+		if l := g.conf.vals["lock"]; l != "" && l != "mounted" && t.Args["skiplock"] != "1" {
+			return checkLock(g.conf)
+		}
+		if t.Type == "vzshutdown" {
+			sec, _ := strconv.Atoi(t.Args["timeout"])
+			timeout := time.Duration(sec) * time.Second
+			if g.Stubborn || timeout < t.Length {
+				t.Args["expires"] = "1"
+				return s.after(t, timeout)
+			}
+		}
+		return s.then(t, 1)
+	}
+	if t.Args["expires"] == "1" && t.Args["force"] != "1" {
+		return errors.New("container did not stop")
+	}
+	s.halt(g)
+	return errDone
+}
+
+// runReboot stops without looking at the lock; the start hook does look at it.
+func (s *Sim) runReboot(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	switch t.Phase {
+	case 0:
+		if err := s.lockConfig(t, g.VMID); err != nil {
+			return err
+		}
+		return s.then(t, 0.6)
+	case 1:
+		s.halt(g)
+		if g.conf.vals["lock"] != "" {
+			t.log("CT is locked (%s)", g.conf.vals["lock"])
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+		s.applyPending(t.node, g, func(string, bool) bool { return true })
+		if err := s.startable(t, g); err != nil {
+			return err
+		}
+		return s.then(t, 0.4)
+	}
+	s.boot(t.node, g)
+	return errDone
+}
+
+func (s *Sim) runFreeze(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	if t.Phase == 0 {
+		if err := checkLock(g.conf); err != nil {
+			return err
+		}
+		return s.then(t, 0.5)
+	}
+	g.Frozen = t.Type == "vzsuspend"
+	return errDone
+}
+
+// runHA only sets the wish; HA carries it out afterwards.
+func (s *Sim) runHA(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	kind := "vzstop"
+	g.HA = "stopped"
+	if t.Type == "hastart" {
+		kind, g.HA = "vzstart", "started"
+	} else if g.Running {
+		kind = "vzshutdown"
+	}
+	s.start(t.node, kind, t.ID, "root@pam", 0, map[string]string{"timeout": "60", "force": "1"})
+	return errDone
+}
+
+// runAll is startall and stopall: one worker per guest, in order.
+func (s *Sim) runAll(t *task) error {
+	if t.Phase > 0 {
+		return errDone
+	}
+	var all []*guest
+	for _, g := range s.w.Guests {
+		if g.Node != t.node.Name || g.Qemu || g.Running == (t.Type == "startall") {
+			continue
+		}
+		if v := t.Args["vms"]; v != "" && !contains(splitList(v), itoa(g.VMID)) {
+			continue
+		}
+		if t.Type == "startall" && t.Args["vms"] == "" && g.conf.vals["onboot"] != "1" {
+			continue
+		}
+		all = append(all, g)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].VMID < all[j].VMID })
+	longest := time.Duration(0)
+	for _, g := range all {
+		kind := "vzshutdown"
+		if t.Type == "startall" {
+			kind = "vzstart"
+			t.log("Starting CT %d", g.VMID)
+		} else {
+			t.log("Stopping CT %d (timeout = 60 seconds)", g.VMID)
+		}
+		inner := s.start(t.node, kind, itoa(g.VMID), t.User, 0, map[string]string{"timeout": "60", "force": "1"})
+		longest = max(longest, inner.Length)
+	}
+	return s.after(t, longest+time.Second)
+}
+
+// reboot is the host going down and coming back: tasks die, guests stop, those with
+// onboot start again.
+func (s *Sim) reboot(n *node, comesBack bool) {
+	for _, t := range append([]*task(nil), s.running...) {
+		if t.node == n {
+			s.end(t, "")
+		}
+	}
+	for _, g := range s.w.Guests {
+		if g.Node == n.Name {
+			s.halt(g)
+			g.Mounted = false
+		}
+	}
+	s.unmountAll(n)
+	if !comesBack {
+		return
+	}
+	n.Boot = s.now.Unix()
+	s.mountFstab(n)
+	s.start(n, "startall", "", "root@pam", 0, nil)
+}

@@ -1,0 +1,310 @@
+package pvesim
+
+import "strings"
+
+// A route is one method of the API.
+type route struct {
+	schema    *schema
+	perm      func(*call) error
+	run       func(*call) error
+	node      bool // goes to the node of the path
+	protected bool // runs in pvedaemon
+	world     bool // needs no credentials
+}
+
+// A branch is one component of the paths.
+type branch struct {
+	fixed   map[string]*branch
+	name    string // of the variable component
+	vary    *branch
+	rest    bool // the variable takes all that is left
+	methods map[string]*route
+}
+
+var root *branch
+
+// findRoute is the route of a method and path, and the variables of the path as
+// names and values by turns.
+func findRoute(method, path string) (*route, []string, bool) {
+	var vars []string
+	b := root
+	path = strings.TrimPrefix(path, "/")
+	for path != "" {
+		part, rest, _ := strings.Cut(path, "/")
+		if next := b.fixed[part]; next != nil {
+			b, path = next, rest
+			continue
+		}
+		if b.vary == nil {
+			return nil, nil, false
+		}
+		if b.rest {
+			part, rest = path, ""
+		}
+		if vars == nil {
+			vars = make([]string, 0, 8)
+		}
+		vars = append(vars, b.name, part)
+		b, path = b.vary, rest
+	}
+	rt := b.methods[method]
+	return rt, vars, rt != nil
+}
+
+// index answers with the names of a path's children, as PVE's directory methods do.
+func index(names ...string) func(*call) error {
+	return func(c *call) error {
+		d := c.data().list()
+		for _, n := range names {
+			d.open().str("name", n).str("subdir", n).close()
+		}
+		d.end()
+		return nil
+	}
+}
+
+func vmNeeds(privs ...string) func(*call) error {
+	return func(c *call) error { return c.s.need(c.who, "/vms/"+c.param("vmid"), privs...) }
+}
+
+func vmNeedsAny(privs ...string) func(*call) error {
+	return func(c *call) error { return c.s.needAny(c.who, "/vms/"+c.param("vmid"), privs...) }
+}
+
+func storageNeedsAny(privs ...string) func(*call) error {
+	return func(c *call) error { return c.s.needAny(c.who, "/storage/"+c.param("storage"), privs...) }
+}
+
+func nodeNeeds(privs ...string) func(*call) error {
+	return func(c *call) error { return c.s.need(c.who, "/nodes/"+c.param("node"), privs...) }
+}
+
+func needsAt(path string, privs ...string) func(*call) error {
+	return func(c *call) error { return c.s.need(c.who, path, privs...) }
+}
+
+// refused is a method that this simulator knows only to refuse it to tokens.
+func refused(c *call) error {
+	return &refusal{code: 501, text: "Method '" + c.method + " " + c.path + "' not implemented"}
+}
+
+func buildRoutes() {
+	root = &branch{}
+	const nodeKey = "node! format=node\n"
+	const vmKeys = nodeKey + "vmid! integer 100..999999999 format=vmid\n"
+	const snapKeys = vmKeys + "snapname! format=configid len=0..40\n"
+	const storeKeys = nodeKey + "storage! format=storage\n"
+	const volumeKeys = nodeKey + "storage format=storage\nvolume!\n"
+	add := func(method, path string, rt route) {
+		b := root
+		for _, part := range strings.Split(strings.Trim(path, "/"), "/") {
+			if part == "" {
+				continue
+			}
+			if name, ok := strings.CutPrefix(part, "{"); ok {
+				b.name = strings.TrimRight(name, "}+")
+				b.rest = strings.HasSuffix(part, "+}")
+				if b.vary == nil {
+					b.vary = &branch{}
+				}
+				b = b.vary
+				continue
+			}
+			if b.fixed == nil {
+				b.fixed = make(map[string]*branch)
+			}
+			if b.fixed[part] == nil {
+				b.fixed[part] = &branch{}
+			}
+			b = b.fixed[part]
+		}
+		if b.methods == nil {
+			b.methods = make(map[string]*route)
+		}
+		rt.node = strings.HasPrefix(path, "/nodes/{node}")
+		b.methods[method] = &rt
+	}
+	get := func(path, params string, perm, run func(*call) error) {
+		add("GET", path, route{schema: newSchema(params), perm: perm, run: run, protected: strings.HasPrefix(path, "/nodes/{node}/")})
+	}
+	fast := func(path, params string, perm, run func(*call) error) { // runs in pveproxy itself
+		add("GET", path, route{schema: newSchema(params), perm: perm, run: run})
+	}
+	do := func(method, path, params string, perm, run func(*call) error) {
+		add(method, path, route{schema: newSchema(params), perm: perm, run: run, protected: true})
+	}
+
+	fast("/", "", nil, index("version", "cluster", "nodes", "storage", "access", "pools"))
+	fast("/version", "", nil, version)
+	fast("/cluster", "", nil, index("status", "resources", "tasks", "nextid", "options", "backup", "backup-info"))
+	fast("/cluster/status", "", needsAt("/", "Sys.Audit"), clusterStatus)
+	fast("/cluster/resources", "type enum=vm,storage,node,sdn", nil, clusterResources)
+	fast("/cluster/tasks", "", nil, clusterTasks)
+	fast("/cluster/nextid", "vmid integer 100..999999999 format=vmid", nil, nextID)
+	fast("/cluster/options", "", nil, clusterOptions)
+	fast("/cluster/backup", "", needsAt("/", "Sys.Audit"), backupJobs)
+	do("POST", "/cluster/backup", "", needsAt("/", "Sys.Modify"), refused)
+	fast("/nodes", "", nil, nodes)
+	fast("/nodes/{node}", nodeKey, nil, index("lxc", "storage", "tasks", "vzdump", "disks", "status", "version", "time"))
+	fast("/nodes/{node}/version", nodeKey, nil, version)
+	get("/nodes/{node}/status", nodeKey, nodeNeeds("Sys.Audit"), nodeStatus)
+	do("POST", "/nodes/{node}/status", nodeKey+"command! enum=reboot,shutdown", nodeNeeds("Sys.PowerMgmt"), nodeCommand)
+	get("/nodes/{node}/time", nodeKey, nodeNeeds("Sys.Audit"), nodeTime)
+	get("/nodes/{node}/network", nodeKey+"type", nil, nodeNetwork)
+	get("/nodes/{node}/rrddata", nodeKey+"timeframe! enum=hour,day,week,month,year,decade\ncf enum=AVERAGE,MAX", nodeNeeds("Sys.Audit"), rrdData)
+	get("/nodes/{node}/disks/list", nodeKey+"include-partitions boolean\nskipsmart boolean\ntype enum=unused,journal_disks", disksPerm, disksList)
+	get("/nodes/{node}/disks/smart", nodeKey+"disk! re=^/dev/[a-zA-Z0-9\\/]+$\nhealthonly boolean", needsAt("/", "Sys.Audit"), disksSmart)
+	get("/nodes/{node}/hardware/usb", nodeKey, needsAt("/", "Sys.Modify"), hardwareUSB)
+	do("POST", "/nodes/{node}/startall", nodeKey+"vms format=vmid-list\nforce boolean", needsAt("/", "VM.PowerMgmt"), bulk("startall"))
+	do("POST", "/nodes/{node}/stopall", nodeKey+"vms format=vmid-list\nforce-stop boolean\ntimeout integer 0..7200", needsAt("/", "VM.PowerMgmt"), bulk("stopall"))
+
+	fast("/nodes/{node}/tasks", nodeKey+`
+errors boolean
+limit integer 0..
+since integer
+source enum=archive,active,all
+start integer 0..
+statusfilter list
+typefilter
+until integer
+userfilter
+vmid integer 100..999999999 format=vmid`, nil, nodeTasks)
+	fast("/nodes/{node}/tasks/{upid}", nodeKey+"upid!", nil, index("log", "status"))
+	get("/nodes/{node}/tasks/{upid}/status", nodeKey+"upid!", nil, taskStatus)
+	get("/nodes/{node}/tasks/{upid}/log", nodeKey+"upid!\nstart integer 0..\nlimit integer 0..\ndownload boolean", nil, taskLog)
+	do("DELETE", "/nodes/{node}/tasks/{upid}", nodeKey+"upid!", nil, taskStop)
+
+	get("/nodes/{node}/lxc", nodeKey, nil, lxcList)
+	createSchema := newSchema(vmKeys+`
+bwlimit number 0..
+force boolean
+ha-managed boolean
+ignore-unpack-errors boolean
+ostemplate! len=0..255
+password len=5..0
+pool format=poolid
+restore boolean
+ssh-public-keys
+start boolean
+storage format=storage
+unique boolean requires=restore`, configSchema)
+	add("POST", "/nodes/{node}/lxc", route{schema: createSchema, run: create, protected: true})
+	fast("/nodes/{node}/lxc/{vmid}", vmKeys, nil, index("clone", "config", "feature", "firewall", "interfaces", "migrate", "move_volume", "pending", "resize", "rrddata", "snapshot", "status", "template"))
+	do("DELETE", "/nodes/{node}/lxc/{vmid}", vmKeys+"destroy-unreferenced-disks boolean\nforce boolean\npurge boolean", vmNeeds("VM.Allocate"), destroy)
+	fast("/nodes/{node}/lxc/{vmid}/config", vmKeys+"current boolean\nsnapshot format=configid len=0..40", vmNeeds("VM.Audit"), guestConfig)
+	putSchema := newSchema(vmKeys+`
+delete format=configid-list list
+digest len=0..40
+revert format=configid-list list`, configSchema)
+	add("PUT", "/nodes/{node}/lxc/{vmid}/config", route{schema: putSchema, run: update, protected: true,
+		perm: vmNeedsAny("VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options")})
+	fast("/nodes/{node}/lxc/{vmid}/pending", vmKeys, vmNeeds("VM.Audit"), guestPending)
+	fast("/nodes/{node}/lxc/{vmid}/status", vmKeys, nil, index("current", "start", "stop", "shutdown", "resume", "suspend", "reboot"))
+	get("/nodes/{node}/lxc/{vmid}/status/current", vmKeys, vmNeeds("VM.Audit"), guestStatus)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/start", vmKeys+"debug boolean\nskiplock boolean", vmNeeds("VM.PowerMgmt"), startGuest)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/stop", vmKeys+"overrule-shutdown boolean\nskiplock boolean", vmNeeds("VM.PowerMgmt"), stopGuest)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/shutdown", vmKeys+"forceStop boolean\ntimeout integer 0..", vmNeeds("VM.PowerMgmt"), shutdownGuest)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/reboot", vmKeys+"timeout integer 0..", vmNeeds("VM.PowerMgmt"), rebootGuest)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/suspend", vmKeys, vmNeeds("VM.PowerMgmt"), freezeGuest("vzsuspend"))
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/resume", vmKeys, vmNeeds("VM.PowerMgmt"), freezeGuest("vzresume"))
+	get("/nodes/{node}/lxc/{vmid}/interfaces", vmKeys, vmNeeds("VM.Audit"), guestInterfaces)
+	get("/nodes/{node}/lxc/{vmid}/rrddata", vmKeys+"timeframe! enum=hour,day,week,month,year,decade\ncf enum=AVERAGE,MAX", vmNeeds("VM.Audit"), rrdData)
+	get("/nodes/{node}/lxc/{vmid}/feature", vmKeys+"feature! enum=snapshot,clone,copy\nsnapname format=configid len=0..40", vmNeeds("VM.Audit"), guestFeature)
+	do("PUT", "/nodes/{node}/lxc/{vmid}/resize", vmKeys+"digest len=0..40\ndisk! re=rootfs|mp([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])\nsize! re=\\+?\\d+(\\.\\d+)?[KMGT]?", vmNeedsAny("VM.Config.Disk"), resize)
+	do("POST", "/nodes/{node}/lxc/{vmid}/clone", vmKeys+`
+bwlimit number 0..
+description
+full boolean
+hostname format=dns-name
+newid! integer 100..999999999 format=vmid
+pool format=poolid
+snapname format=configid len=0..40
+storage format=storage
+target format=node`, clonePerm, clone)
+	do("POST", "/nodes/{node}/lxc/{vmid}/template", vmKeys, vmNeeds("VM.Allocate"), makeTemplate)
+	do("POST", "/nodes/{node}/lxc/{vmid}/move_volume", vmKeys+`
+bwlimit number 0..
+delete boolean
+digest len=0..40
+storage format=storage
+target-digest len=0..40
+target-vmid integer 100..999999999 format=vmid
+target-volume
+volume!`, vmNeeds("VM.Config.Disk"), moveVolume)
+	do("POST", "/nodes/{node}/lxc/{vmid}/migrate", vmKeys+"bwlimit number 0..\nonline boolean\nrestart boolean\ntarget! format=node\ntarget-storage\ntimeout integer", vmNeeds("VM.Migrate"), refused)
+	get("/nodes/{node}/lxc/{vmid}/snapshot", vmKeys, vmNeeds("VM.Audit"), snapshotList)
+	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot", snapKeys+"description", vmNeeds("VM.Snapshot"), snapshotCreate)
+	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys, nil, index("rollback", "config"))
+	do("DELETE", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys+"force boolean", vmNeeds("VM.Snapshot"), snapshotDelete)
+	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys, vmNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), snapshotConfig)
+	do("PUT", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys+"description", vmNeeds("VM.Snapshot"), snapshotDescribe)
+	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback", snapKeys+"start boolean", vmNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback"), snapshotRollback)
+
+	audit := storageNeedsAny("Datastore.Audit", "Datastore.AllocateSpace")
+	fast("/storage", "type", nil, storageList)
+	do("POST", "/storage", "", needsAt("/storage", "Datastore.Allocate"), refused)
+	fast("/storage/{storage}", "storage! format=storage", storageNeedsAny("Datastore.Allocate"), storageGet)
+	do("PUT", "/storage/{storage}", "", needsAt("/storage", "Datastore.Allocate"), refused)
+	do("DELETE", "/storage/{storage}", "", needsAt("/storage", "Datastore.Allocate"), refused)
+	get("/nodes/{node}/storage", nodeKey+"content list\nenabled boolean\nformat boolean\nstorage format=storage\ntarget format=node", nil, nodeStorages)
+	fast("/nodes/{node}/storage/{storage}", storeKeys, audit, index("content", "status", "prunebackups", "rrddata"))
+	get("/nodes/{node}/storage/{storage}/status", storeKeys, audit, storageStatus)
+	get("/nodes/{node}/storage/{storage}/content", storeKeys+"content\nvmid integer 100..999999999 format=vmid", audit, contentList)
+	get("/nodes/{node}/storage/{storage}/content/{volume+}", volumeKeys, nil, contentGet)
+	do("PUT", "/nodes/{node}/storage/{storage}/content/{volume+}", volumeKeys+"notes\nprotected boolean", nil, contentPut)
+	do("DELETE", "/nodes/{node}/storage/{storage}/content/{volume+}", volumeKeys+"delay integer 1..30", nil, contentDelete)
+	do("POST", "/nodes/{node}/storage/{storage}/download-url", "", storageNeedsAny("Datastore.AllocateTemplate"), refused)
+	prune := storeKeys + "prune-backups format=prune\ntype enum=qemu,lxc\nvmid integer 100..999999999 format=vmid"
+	get("/nodes/{node}/storage/{storage}/prunebackups", prune, audit, pruneDry)
+	do("DELETE", "/nodes/{node}/storage/{storage}/prunebackups", prune, nil, pruneBackups)
+
+	do("POST", "/nodes/{node}/vzdump", nodeKey+`
+all boolean
+bwlimit integer 0..
+compress enum=0,1,gzip,lzo,zstd
+dumpdir
+exclude format=vmid-list list
+exclude-path array
+fleecing
+ionice integer 0..8
+job-id re=\S+ len=0..50
+lockwait integer 0..
+mailnotification enum=always,failure
+mailto
+mode enum=snapshot,suspend,stop
+notes-template len=0..1024 requires=storage
+notification-mode enum=auto,legacy-sendmail,notification-system
+pbs-change-detection-mode enum=legacy,data,metadata
+performance
+pigz integer
+pool
+protected boolean requires=storage
+prune-backups format=prune
+quiet boolean
+remove boolean
+script
+stdexcludes boolean
+stdout boolean
+stop boolean
+stopwait integer 0..
+storage format=storage
+tmpdir
+vmid format=vmid-list list
+zstd integer`, nil, vzdump)
+	fast("/nodes/{node}/vzdump/defaults", nodeKey+"storage format=storage", nil, vzdumpDefaults)
+	get("/nodes/{node}/vzdump/extractconfig", nodeKey+"volume!", nil, extractConfig)
+
+	fast("/access", "", nil, index("users", "groups", "roles", "acl", "domains", "permissions", "ticket"))
+	fast("/access/permissions", "path\nuserid", nil, permissions)
+	fast("/access/users", "enabled boolean\nfull boolean", nil, accessUsers)
+	fast("/access/users/{userid}", "userid! len=0..64", nil, accessUser)
+	fast("/access/users/{userid}/token", "userid! len=0..64", nil, accessTokens)
+	fast("/access/roles", "", nil, accessRoles)
+	fast("/access/groups", "", nil, accessGroups)
+	fast("/access/acl", "", nil, accessACL)
+	do("PUT", "/access/acl", "", aclPerm, refused)
+	add("GET", "/access/domains", route{schema: newSchema(""), run: accessDomains, world: true})
+	add("POST", "/access/ticket", route{schema: newSchema("new-format boolean\notp\npassword!\npath\nprivs\nrealm\ntfa-challenge\nusername! len=0..64"), run: accessTicket, world: true, protected: true})
+	fast("/pools", "poolid format=poolid\ntype enum=qemu,lxc,storage", nil, pools)
+	fast("/pools/{poolid}", "poolid! format=poolid\ntype enum=qemu,lxc,storage", nil, poolGet)
+}

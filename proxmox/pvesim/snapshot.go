@@ -1,0 +1,411 @@
+package pvesim
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// snapshotList lists snapshots in no order, and what is now as "current".
+func snapshotList(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	names := append(sortedKeys(g.conf.snaps), "current")
+	d := c.data().list()
+	c.s.shuffled(len(names), func(i int) {
+		if names[i] == "current" {
+			d.open().str("name", "current").str("digest", g.conf.sum()).flag("running", g.Running).str("description", "You are here!")
+			if p := g.conf.vals["parent"]; p != "" {
+				d.str("parent", p)
+			}
+			d.close()
+			return
+		}
+		sec := g.conf.snaps[names[i]]
+		d.open().str("name", names[i])
+		d.num("snaptime", int64(sec.num("snaptime")))
+		desc := sec.desc
+		if desc != "" {
+			desc += "\n"
+		}
+		d.str("description", desc)
+		for _, k := range []string{"parent", "snapstate"} {
+			if v := sec.vals[k]; v != "" {
+				d.str(k, v)
+			}
+		}
+		d.close()
+	})
+	d.end()
+	return nil
+}
+
+func snapshotConfig(c *call) error {
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	sec := g.conf.snaps[c.param("snapname")]
+	if sec == nil {
+		return fail("snapshot '%s' does not exist", c.param("snapname"))
+	}
+	d := c.data().open()
+	for _, k := range sec.keys() {
+		v, _ := sec.get(k)
+		d.value(k, k, v)
+	}
+	d.close()
+	return nil
+}
+
+func snapshotDescribe(c *call) error {
+	return c.withConfig(c.vmid(), func() error {
+		g, err := c.guest()
+		if err != nil {
+			return err
+		}
+		if err := checkLock(g.conf); err != nil {
+			return err
+		}
+		sec := g.conf.snaps[c.param("snapname")]
+		if sec == nil {
+			return fail("snapshot '%s' does not exist", c.param("snapname"))
+		}
+		if v, ok := c.params["description"]; ok {
+			sec.set("description", v)
+			g.conf.touch()
+		}
+		return nil
+	})
+}
+
+func snapshotCreate(c *call) error {
+	name := c.param("snapname")
+	if name == "current" || name == "vzdump" {
+		return fail("unable to use snapshot name '%s' (reserved name)", name)
+	}
+	return c.worker("vzsnapshot", map[string]string{"snap": name, "description": c.param("description")})
+}
+
+func snapshotDelete(c *call) error {
+	return c.worker("vzdelsnapshot", map[string]string{"snap": c.param("snapname"), "force": c.param("force")})
+}
+
+func snapshotRollback(c *call) error {
+	return c.worker("vzrollback", map[string]string{"snap": c.param("snapname"), "start": c.param("start")})
+}
+
+func (s *Sim) runSnapshot(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	name := t.Args["snap"]
+	if t.Phase == 0 {
+		if err := s.lockConfig(t, g.VMID); err != nil {
+			return err
+		}
+		if g.conf.vals["template"] == "1" {
+			return errors.New("you can't take a snapshot if it's a template")
+		}
+		if err := checkLock(g.conf); err != nil {
+			return err
+		}
+		if g.conf.snaps[name] != nil {
+			return fmt.Errorf("snapshot name '%s' already used", name)
+		}
+		if !s.hasFeature(&g.conf.section, "snapshot") {
+			return errors.New("snapshot feature is not available")
+		}
+		s.prepareSnapshot(g, name, t.Args["description"])
+		s.unlock(t, flockKey(g.VMID))
+		return s.then(t, 1)
+	}
+	lines, err := s.snapVolumes(t.node, g, name)
+	t.Log = append(t.Log, lines...)
+	if err != nil {
+		return err
+	}
+	s.commitSnapshot(g, name)
+	return errDone
+}
+
+// prepareSnapshot writes the section and locks the guest. PVE: __snapshot_prepare.
+func (s *Sim) prepareSnapshot(g *guest, name, description string) {
+	sec := g.conf.section.clone()
+	for _, k := range append(sec.numbered("unused"), "lock", "digest", "snapstate", "snaptime") {
+		sec.unset(k)
+	}
+	sec.desc = ""
+	sec.set("snapstate", "prepare")
+	sec.set("snaptime", strconv.FormatInt(s.now.Unix(), 10))
+	if description != "" {
+		sec.set("description", description)
+	}
+	g.conf.snaps[name] = sec
+	g.conf.section.set("lock", "snapshot")
+	g.conf.touch()
+}
+
+// commitSnapshot makes it the current one's parent. PVE: __snapshot_commit.
+func (s *Sim) commitSnapshot(g *guest, name string) {
+	if sec := g.conf.snaps[name]; sec != nil {
+		sec.unset("snapstate")
+	}
+	g.conf.section.set("parent", name)
+	g.conf.section.unset("lock")
+	g.conf.touch()
+}
+
+// snapVolumes snapshots every volume of a guest.
+func (s *Sim) snapVolumes(n *node, g *guest, name string) ([]string, error) {
+	var lines []string
+	for _, m := range g.conf.mountPoints() {
+		if m.kind() != "volume" {
+			continue
+		}
+		v, p, err := s.volume(n, m.volid())
+		if err != nil {
+			return lines, err
+		}
+		_, vol, _ := strings.Cut(m.volid(), ":")
+		if v == nil {
+			return lines, fmt.Errorf("no such logical volume %s/%s", p.st.vg(), vol)
+		}
+		if v.Snapshots == nil {
+			v.Snapshots = make(map[string]string)
+		}
+		data := v.Data
+		if g.Running {
+			data += "~" // its journal is open
+		}
+		v.Snapshots[name] = data
+		v.Order = append(v.Order, name)
+		if p.st.Type == "lvmthin" {
+			lines = append(lines, `  Logical volume "snap_`+vol+"_"+name+`" created.`)
+		}
+	}
+	return lines, nil
+}
+
+// unsnapVolumes removes a snapshot from every volume that has it.
+func (s *Sim) unsnapVolumes(n *node, sec *section, name string) []string {
+	var lines []string
+	for _, m := range sec.mountPoints() {
+		if m.kind() != "volume" {
+			continue
+		}
+		v, p, err := s.volume(n, m.volid())
+		if err != nil || v == nil {
+			continue
+		}
+		if _, ok := v.Snapshots[name]; !ok {
+			continue
+		}
+		delete(v.Snapshots, name)
+		v.Order = without(v.Order, name)
+		if p.st.Type == "lvmthin" {
+			_, vol, _ := strings.Cut(m.volid(), ":")
+			lines = append(lines, `  Logical volume "snap_`+vol+"_"+name+`" successfully removed.`)
+		}
+	}
+	return lines
+}
+
+// undoSnapshot: a failed one cleans itself up.
+func (s *Sim) undoSnapshot(t *task) {
+	g, err := s.taskGuest(t)
+	if err != nil || t.Phase == 0 {
+		return
+	}
+	if sec := g.conf.snaps[t.Args["snap"]]; sec != nil {
+		t.Log = append(t.Log, s.unsnapVolumes(t.node, sec, t.Args["snap"])...)
+		delete(g.conf.snaps, t.Args["snap"])
+	}
+	g.conf.section.unset("lock")
+	g.conf.touch()
+}
+
+// undoLock takes the lock line away that a task set.
+func (s *Sim) undoLock(t *task) {
+	if g, err := s.taskGuest(t); err == nil && t.Phase > 0 {
+		g.conf.section.unset("lock")
+		g.conf.touch()
+	}
+}
+
+func (s *Sim) runDeleteSnapshot(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	name := t.Args["snap"]
+	if t.Phase == 0 {
+		if err := s.lockMigration(t, g.VMID); err != nil {
+			return err
+		}
+		if err := s.lockConfig(t, g.VMID); err != nil {
+			return err
+		}
+		if err := checkLock(g.conf); err != nil {
+			return err
+		}
+		sec := g.conf.snaps[name]
+		if sec == nil {
+			return fmt.Errorf("snapshot '%s' does not exist", name)
+		}
+		sec.set("snapstate", "delete")
+		g.conf.section.set("lock", "snapshot-delete")
+		g.conf.touch()
+		s.unlock(t, flockKey(g.VMID))
+		return s.then(t, 1)
+	}
+	sec := g.conf.snaps[name]
+	if sec == nil {
+		return fmt.Errorf("snapshot '%s' does not exist", name)
+	}
+	t.Log = append(t.Log, s.unsnapVolumes(t.node, sec, name)...)
+	s.forgetSnapshot(g, name)
+	g.conf.section.unset("lock")
+	g.conf.touch()
+	return errDone
+}
+
+// forgetSnapshot takes a section away and links its children to its parent.
+func (s *Sim) forgetSnapshot(g *guest, name string) {
+	parent := g.conf.snaps[name].vals["parent"]
+	delete(g.conf.snaps, name)
+	relink := func(sec *section) {
+		if sec.vals["parent"] != name {
+			return
+		}
+		if parent == "" {
+			sec.unset("parent")
+		} else {
+			sec.set("parent", parent)
+		}
+	}
+	relink(&g.conf.section)
+	for _, sec := range g.conf.snaps {
+		relink(sec)
+	}
+	g.conf.touch()
+}
+
+func (s *Sim) runRollback(t *task) error {
+	g, err := s.taskGuest(t)
+	if err != nil {
+		return err
+	}
+	name := t.Args["snap"]
+	sec := g.conf.snaps[name]
+	switch t.Phase {
+	case 0:
+		if err := s.lockMigration(t, g.VMID); err != nil {
+			return err
+		}
+		if err := s.lockConfig(t, g.VMID); err != nil {
+			return err
+		}
+		if g.conf.vals["template"] == "1" {
+			return errors.New("you can't rollback if it's a template")
+		}
+		if sec == nil {
+			return fmt.Errorf("snapshot '%s' does not exist", name)
+		}
+		if st := sec.vals["snapstate"]; st != "" {
+			return fmt.Errorf("unable to rollback to incomplete snapshot (snapstate = %s)", st)
+		}
+		if err := s.rollbackPossible(t.node, sec, name); err != nil {
+			return err
+		}
+		if err := checkLock(g.conf); err != nil {
+			return err
+		}
+		s.halt(g)
+		g.conf.section.set("lock", "rollback")
+		g.conf.touch()
+		s.unlock(t, flockKey(g.VMID))
+		return s.then(t, 1)
+	}
+	if sec == nil {
+		return fmt.Errorf("snapshot '%s' does not exist", name)
+	}
+	g.Journal = false
+	for _, m := range sec.mountPoints() {
+		v, p, err := s.volume(t.node, m.volid())
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			continue
+		}
+		data, open := strings.CutSuffix(v.Snapshots[name], "~")
+		g.Journal = g.Journal || open
+		v.Data = data
+		if p.st.Type == "lvmthin" {
+			_, vol, _ := strings.Cut(m.volid(), ":")
+			t.log(`  Logical volume "%s" successfully removed.`, vol)
+			t.log(`  Logical volume "%s" created.`, vol)
+			t.log("  Logical volume %s/%s changed.", p.st.vg(), vol)
+		}
+	}
+	s.rollbackConfig(t.node, g, name)
+	if t.Args["start"] == "1" {
+		s.start(t.node, "vzstart", t.ID, t.User, 0, nil)
+	}
+	return errDone
+}
+
+// rollbackPossible: every volume must have the snapshot; on ZFS it must be the newest.
+func (s *Sim) rollbackPossible(n *node, sec *section, name string) error {
+	for _, m := range sec.mountPoints() {
+		if m.kind() != "volume" {
+			continue
+		}
+		v, p, err := s.volume(n, m.volid())
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			return fmt.Errorf("volume '%s' does not exist", m.volid())
+		}
+		if p.st.Type == "zfspool" && len(v.Order) > 0 && v.Order[len(v.Order)-1] != name {
+			return fmt.Errorf("can't rollback, '%s' is not most recent snapshot on '%s'", name, m.volid())
+		}
+	}
+	return nil
+}
+
+// rollbackConfig puts the snapshot's section in force; description and unused volumes
+// stay, and volumes that only the old config has become unused.
+func (s *Sim) rollbackConfig(n *node, g *guest, name string) {
+	old := g.conf.section
+	now := g.conf.snaps[name].clone()
+	for _, k := range []string{"snaptime", "snapstate", "lock"} {
+		now.unset(k)
+	}
+	now.desc = old.desc
+	now.set("parent", name)
+	for _, k := range old.numbered("unused") {
+		now.set(k, old.vals[k])
+	}
+	g.conf.section = *now
+	g.conf.pending = newSection()
+	for _, m := range old.mountPoints() {
+		s.parkVolume(n, g, m.volid())
+	}
+	used := make(map[string]bool)
+	for _, m := range now.mountPoints() {
+		used[m.volid()] = true
+	}
+	for _, k := range g.conf.section.numbered("unused") {
+		if used[g.conf.section.vals[k]] {
+			g.conf.section.unset(k)
+		}
+	}
+	g.conf.touch()
+}

@@ -1,0 +1,408 @@
+package pvesim
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+)
+
+// storageDigest is storage.cfg's.
+func (s *Sim) storageDigest() string {
+	var b strings.Builder
+	for _, st := range s.w.Storages {
+		fmt.Fprintln(&b, *st)
+	}
+	sum := sha1.Sum([]byte(b.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+func (d *doc) storageConfig(st *storage, digest string) {
+	d.open().str("storage", st.ID).str("type", st.Type).str("content", strings.Join(st.Content, ",")).str("digest", digest)
+	if st.Path != "" {
+		d.str("path", st.Path)
+	}
+	if st.Type == "lvmthin" || st.Type == "lvm" {
+		d.str("vgname", st.vg())
+	}
+	if st.Type == "lvmthin" {
+		thin := st.Pool
+		if thin == "" {
+			thin = "data"
+		}
+		d.str("thinpool", thin)
+	} else if st.Pool != "" {
+		d.str("pool", st.Pool)
+	}
+	if st.Mountpoint != "" {
+		d.str("is_mountpoint", st.Mountpoint)
+	}
+	if st.Prune != "" {
+		d.str("prune-backups", st.Prune)
+	}
+	if st.MaxProtected != nil {
+		d.num("max-protected-backups", int64(*st.MaxProtected))
+	}
+	if len(st.Nodes) > 0 {
+		d.str("nodes", strings.Join(st.Nodes, ","))
+	}
+	if st.Shared {
+		d.num("shared", 1)
+	}
+	if st.Disable {
+		d.num("disable", 1)
+	}
+	d.close()
+}
+
+func storageList(c *call) error {
+	digest := c.s.storageDigest()
+	d := c.data().list()
+	for _, st := range c.s.w.Storages {
+		if t := c.param("type"); t != "" && t != st.Type || c.s.needAny(c.who, onStorage(st.ID), "Datastore.Audit", "Datastore.AllocateSpace") != nil {
+			continue
+		}
+		d.storageConfig(st, digest)
+	}
+	d.end()
+	return nil
+}
+
+func storageGet(c *call) error {
+	st := c.s.storages[c.param("storage")]
+	if st == nil {
+		return fail("storage '%s' does not exist", c.param("storage"))
+	}
+	c.data().storageConfig(st, c.s.storageDigest())
+	return nil
+}
+
+// state writes what a storage's status is on a node, without opening or closing.
+func (s *Sim) state(d *doc, n *node, st *storage) {
+	d.str("type", st.Type).str("content", strings.Join(st.Content, ",")).flag("enabled", !st.Disable).flag("shared", st.Shared)
+	var p *place
+	if !st.Disable {
+		p, _ = s.place(n, st)
+	}
+	if p == nil {
+		d.num("active", 0).num("total", 0).num("used", 0).num("avail", 0)
+		return
+	}
+	d.num("active", 1).num("total", p.total).num("used", p.used).num("avail", p.avail())
+}
+
+func nodeStorages(c *call) error {
+	s := c.s
+	d := c.data().list()
+	want := splitList(c.param("content"))
+	for _, st := range s.w.Storages {
+		if !st.on(c.node.Name) || s.needAny(c.who, onStorage(st.ID), "Datastore.Audit", "Datastore.AllocateSpace") != nil {
+			continue
+		}
+		if id := c.param("storage"); id != "" && id != st.ID || c.flag("enabled") && st.Disable {
+			continue
+		}
+		if len(want) > 0 {
+			any := false
+			for _, w := range want {
+				any = any || st.holds(w)
+			}
+			if !any {
+				continue
+			}
+		}
+		d.open().str("storage", st.ID)
+		s.state(d, c.node, st)
+		if p, err := s.place(c.node, st); err == nil && !st.Disable && p.total > 0 {
+			d.float("used_fraction", float64(p.used)/float64(p.total))
+		}
+		d.close()
+	}
+	d.end()
+	return nil
+}
+
+func storageStatus(c *call) error {
+	st := c.s.storages[c.param("storage")]
+	if st == nil {
+		return fail("storage '%s' does not exist", c.param("storage"))
+	}
+	if !st.on(c.node.Name) {
+		return fail("storage '%s' is not available on node '%s'", st.ID, c.node.Name)
+	}
+	d := c.data().open()
+	c.s.state(d, c.node, st)
+	d.close()
+	return nil
+}
+
+// archiveTime is when an archive was made: by its name in the node's zone, else by its file.
+func (s *Sim) archiveTime(n *node, name string, v *volume) int64 {
+	if m := dumpRE.FindStringSubmatch(name); m != nil && stampRE.MatchString(m[3]) {
+		if t, err := time.ParseInLocation("2006_01_02-15_04_05", m[3], n.zone); err == nil {
+			return t.Unix()
+		}
+	}
+	return v.Created
+}
+
+// standard reports whether an archive bears a name that vzdump gives.
+func standard(name string) bool {
+	m := dumpRE.FindStringSubmatch(name)
+	return m != nil && stampRE.MatchString(m[3])
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// contentList lists what a storage holds; what the caller may not see is left out in silence.
+func contentList(c *call) error {
+	s := c.s
+	st, err := s.storageOn(c.node, c.param("storage"))
+	if err != nil {
+		return err
+	}
+	p, err := s.place(c.node, st)
+	if err != nil {
+		return err
+	}
+	path := onStorage(st.ID)
+	allocate, audit, space := s.can(c.who, path, "Datastore.Allocate"), s.can(c.who, path, "Datastore.Audit"), s.can(c.who, path, "Datastore.AllocateSpace")
+	only, want := 0, c.param("content")
+	if v := c.param("vmid"); v != "" {
+		only = atoi(v)
+	}
+	names := make([]string, 0, len(p.items))
+	for name := range p.items {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	d := c.data().list()
+	for _, name := range names {
+		v := p.items[name]
+		kind, owner, err := st.kindOf(name)
+		if err != nil {
+			continue
+		}
+		shown := kind
+		if kind == "images" {
+			if g := s.guests[owner]; g != nil && !g.Qemu {
+				shown = "rootdir"
+			}
+			if v.Format == "subvol" {
+				shown = "rootdir"
+			}
+		}
+		if want != "" && want != shown || want == "" && !st.holds(kind) && !st.holds(shown) || only != 0 && only != owner {
+			continue
+		}
+		switch {
+		case allocate:
+		case kind == "backup" && !(space && owner != 0 && s.can(c.who, onVM(owner), "VM.Backup")),
+			kind == "images" && !(audit && s.can(c.who, onVM(owner), "VM.Config.Disk")),
+			(kind == "vztmpl" || kind == "iso" || kind == "snippets") && !space && !audit:
+			continue
+		}
+		d.open().str("volid", st.ID+":"+name).str("content", shown).num("size", v.Size)
+		switch kind {
+		case "backup":
+			m := archiveRE.FindStringSubmatch(name)
+			d.num("ctime", s.archiveTime(c.node, name, v)).str("format", m[2])
+			subtype := "unknown"
+			if dm := dumpRE.FindStringSubmatch(name); dm != nil {
+				subtype = dm[1]
+				d.num("vmid", int64(owner))
+			}
+			d.str("subtype", subtype)
+			if v.Notes != "" {
+				d.str("notes", firstLine(v.Notes))
+			}
+			if v.Protected {
+				d.num("protected", 1)
+			}
+		case "images":
+			d.num("ctime", v.Created).str("format", v.Format).num("used", v.Used).num("vmid", int64(owner)).null("parent")
+		default:
+			format := name[strings.LastIndexByte(name, '.')+1:]
+			if short, ok := map[string]string{"gz": "tgz", "xz": "txz", "zst": "tzst"}[format]; ok && kind == "vztmpl" {
+				format = short
+			}
+			d.num("ctime", v.Created).str("format", format)
+		}
+		d.close()
+	}
+	d.end()
+	return nil
+}
+
+// volumeOf is the volume of the path, as full ID or the part after the colon.
+func (c *call) volumeOf() (volid, name string, st *storage, err error) {
+	volid = c.param("volume")
+	id := c.param("storage")
+	if !strings.HasPrefix(volid, id+":") {
+		if head, _, ok := strings.Cut(volid, ":"); ok && storageRE.MatchString(head) && !strings.Contains(head, "/") {
+			return "", "", nil, badParam("storage", "value '"+id+"' does not match the volume's storage '"+head+"'")
+		}
+		volid = id + ":" + volid
+	}
+	name = volid[len(id)+1:]
+	if st = c.s.storages[id]; st == nil {
+		return "", "", nil, fail("storage '%s' does not exist", id)
+	}
+	return volid, name, st, nil
+}
+
+func contentGet(c *call) error {
+	s := c.s
+	volid, name, st, err := c.volumeOf()
+	if err != nil {
+		return err
+	}
+	v, err := c.accessible(volid, name, st)
+	if err != nil {
+		return err
+	}
+	kind, _, _ := st.kindOf(name)
+	used := (v.Size + 4095) / 4096 * 4096
+	d := c.data().open().str("path", st.path(name))
+	if kind == "images" {
+		d.num("size", v.Size).num("used", v.Used).str("format", v.Format).close()
+		return nil
+	}
+	size := v.Size
+	if !strings.HasSuffix(name, ".tar") {
+		size = used
+	}
+	d.num("size", size).num("used", used).str("format", "raw")
+	if kind == "backup" {
+		d.str("notes", v.Notes).flag("protected", v.Protected)
+	}
+	d.close()
+	_ = s
+	return nil
+}
+
+// accessible is a volume that exists and that the caller may use.
+func (c *call) accessible(volid, name string, st *storage) (*volume, error) {
+	kind, _, err := st.kindOf(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.s.volumeAccess(c.who, c.node, 0, volid, kind); err != nil {
+		return nil, err
+	}
+	v, _, err := c.s.volume(c.node, volid)
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, fail("volume '%s' does not exist", volid)
+	}
+	return v, nil
+}
+
+// contentPut sets the notes and the protection of an archive.
+func contentPut(c *call) error {
+	volid, name, st, err := c.volumeOf()
+	if err != nil {
+		return err
+	}
+	v, err := c.accessible(volid, name, st)
+	if err != nil {
+		return err
+	}
+	if kind, owner, _ := st.kindOf(name); kind == "backup" && c.flag("protected") && !v.Protected && !c.s.can(c.who, onStorage(st.ID), "Datastore.Allocate") {
+		limit := 5
+		if st.MaxProtected != nil {
+			limit = *st.MaxProtected
+		}
+		p, err := c.s.place(c.node, st)
+		if err != nil {
+			return err
+		}
+		count := 0
+		for other, o := range p.items {
+			if _, id, _ := st.kindOf(other); id == owner && o.Protected {
+				count++
+			}
+		}
+		if limit >= 0 && count >= limit {
+			return fail("The number of protected backups per guest is limited to %d on storage '%s'", limit, st.ID)
+		}
+	}
+	if notes, ok := c.params["notes"]; ok {
+		v.Notes = notes
+	}
+	if c.has("protected") {
+		v.Protected = c.flag("protected")
+	}
+	return nil
+}
+
+func contentDelete(c *call) error {
+	s := c.s
+	volid, name, st, err := c.volumeOf()
+	if err != nil {
+		return err
+	}
+	kind, owner, err := st.kindOf(name)
+	if err != nil {
+		return err
+	}
+	if kind == "backup" && owner != 0 {
+		if err := s.need(c.who, onStorage(st.ID), "Datastore.AllocateSpace"); err != nil {
+			return err
+		}
+		if err := s.need(c.who, onVM(owner), "VM.Backup"); err != nil {
+			return err
+		}
+	} else if err := s.need(c.who, onStorage(st.ID), "Datastore.Allocate"); err != nil {
+		return err
+	}
+	if _, err := s.storageOn(c.node, st.ID); err != nil {
+		return err
+	}
+	id := st.ID
+	if owner != 0 {
+		id = itoa(owner) + "@" + st.ID
+	}
+	t := s.start(c.node, "imgdel", id, c.who.id, 0, map[string]string{"volid": volid})
+	if v := c.param("delay"); v != "" {
+		if err := s.sleepUntil(c.ctx, s.now.Add(time.Duration(atoi(v))*time.Second), func() bool { return t.End != 0 }); err != nil {
+			return err
+		}
+		if t.End != 0 {
+			if t.Status != "OK" {
+				return fail("%s", t.Status)
+			}
+			return nil
+		}
+	}
+	return c.upid(t)
+}
+
+func (s *Sim) runDelete(t *task) error {
+	if t.Phase == 0 {
+		volid := t.Args["volid"]
+		v, p, err := s.volume(t.node, volid)
+		if err != nil {
+			return err
+		}
+		if v != nil && v.Protected {
+			_, name, _ := strings.Cut(volid, ":")
+			return fmt.Errorf("cannot remove protected volume '%s' on '%s'", name, p.st.ID)
+		}
+		return s.then(t, 1)
+	}
+	lines, err := s.free(t.node, t.Args["volid"])
+	if err != nil {
+		return err
+	}
+	t.Log = append(t.Log, lines...)
+	t.log("Removed volume '%s'", t.Args["volid"])
+	return errDone
+}

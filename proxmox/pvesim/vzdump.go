@@ -1,0 +1,666 @@
+package pvesim
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+	"time"
+)
+
+var notesVarRE = regexp.MustCompile(`\{\{([^}]*)\}\}|\\(.)`)
+
+func vzdumpLock(n *node) string { return "vzdump/" + n.Name }
+
+// vzdump starts a backup. PVE: API2/VZDump.
+func vzdump(c *call) error {
+	s := c.s
+	if !c.who.root() {
+		for _, k := range []string{"job-id", "tmpdir", "dumpdir", "script"} {
+			if c.has(k) {
+				return badParam(k, "Only root may set this option.")
+			}
+		}
+	}
+	if !c.has("vmid") && !c.flag("all") && !c.has("pool") {
+		return badParam("vmid", "property is missing")
+	}
+	if err := checkNotes(c.param("notes-template")); err != nil {
+		return err
+	}
+	id := c.param("storage")
+	if id == "" {
+		id = "local"
+	}
+	if c.has("prune-backups") {
+		if err := s.need(c.who, onStorage(id), "Datastore.Allocate"); err != nil {
+			return err
+		}
+	}
+	for _, k := range []string{"bwlimit", "ionice", "performance"} {
+		if c.has(k) {
+			if err := s.need(c.who, "/", "Sys.Modify"); err != nil {
+				return err
+			}
+		}
+	}
+	if c.flag("stop") {
+		if err := s.need(c.who, "/nodes/"+c.node.Name, "Sys.Modify"); err != nil {
+			return err
+		}
+	}
+	if err := s.need(c.who, onStorage(id), "Datastore.AllocateSpace"); err != nil {
+		return err
+	}
+	local, size := s.toDump(c)
+	if len(local) == 0 && c.has("vmid") {
+		c.data().text("OK")
+		return nil
+	}
+	taskID := ""
+	if len(local) == 1 {
+		taskID = local[0]
+	}
+	args := map[string]string{"storage": id, "vmids": strings.Join(local, " "), "job": jobLine(c, local)}
+	for _, k := range []string{"mode", "compress", "remove", "prune-backups", "notes-template", "protected", "lockwait", "all"} {
+		if v, ok := c.params[k]; ok {
+			args[k] = v
+		}
+	}
+	return c.upid(s.start(c.node, "vzdump", taskID, c.who.id, size, args))
+}
+
+// toDump are the guests of this node (and those of no node: the task fails for them).
+func (s *Sim) toDump(c *call) (vmids []string, size int64) {
+	var ids []int
+	exclude := splitList(c.param("exclude"))
+	switch {
+	case c.has("vmid"):
+		for _, v := range splitList(c.param("vmid")) {
+			if g := s.guests[atoi(v)]; g == nil || g.Node == c.node.Name {
+				ids = append(ids, atoi(v))
+			}
+		}
+	default:
+		for _, g := range s.w.Guests {
+			in := c.flag("all")
+			if p := s.pool(c.param("pool")); p != nil {
+				in = contains(p.VMs, g.VMID)
+			}
+			if in && g.Node == c.node.Name && !contains(exclude, itoa(g.VMID)) {
+				ids = append(ids, g.VMID)
+			}
+		}
+		sort.Ints(ids)
+	}
+	for _, id := range ids {
+		vmids = append(vmids, itoa(id))
+		if g := s.guests[id]; g != nil {
+			for _, m := range g.conf.mountPoints() {
+				if v, _, _ := s.volume(c.node, m.volid()); v != nil {
+					size += v.Used
+				}
+			}
+		}
+	}
+	return vmids, size
+}
+
+// jobLine is the command that the log names.
+func jobLine(c *call, vmids []string) string {
+	b := "vzdump"
+	if c.has("vmid") {
+		b += " " + strings.Join(vmids, " ")
+	}
+	for _, k := range sortedKeys(c.params) {
+		if k == "vmid" {
+			continue
+		}
+		v := c.params[k]
+		if strings.ContainsAny(v, " {}'\\\"$;&|<>") || v == "" {
+			v = "'" + strings.ReplaceAll(v, "'", `'"'"'`) + "'"
+		}
+		b += " --" + k + " " + v
+	}
+	return b
+}
+
+// checkNotes refuses variables and escapes that nobody knows.
+func checkNotes(text string) error {
+	for _, m := range notesVarRE.FindAllStringSubmatchIndex(text, -1) {
+		if m[2] >= 0 {
+			switch text[m[2]:m[3]] {
+			case "cluster", "guestname", "node", "vmid":
+			default:
+				return badParam("notes-template", fmt.Sprintf("found unknown: variable '%s' at char %d\n", text[m[2]:m[3]], m[2]+2))
+			}
+			continue
+		}
+		if e := text[m[4]:m[5]]; e != "n" && e != `\` {
+			return badParam("notes-template", fmt.Sprintf("found unknown: escape sequence '\\%s' at char %d\n", e, m[0]+2))
+		}
+	}
+	return nil
+}
+
+func expandNotes(text string, n *node, g *guest) string {
+	return notesVarRE.ReplaceAllStringFunc(text, func(m string) string {
+		switch m {
+		case `\n`:
+			return "\n"
+		case `\\`:
+			return `\`
+		case "{{guestname}}":
+			return g.name()
+		case "{{node}}":
+			return n.Name
+		case "{{vmid}}":
+			return itoa(g.VMID)
+		case "{{cluster}}":
+			return n.Name
+		}
+		return m
+	})
+}
+
+func (s *Sim) stamp(n *node) string { return s.now.In(n.zone).Format("2006-01-02 15:04:05") }
+
+// runVzdump: phase 0 is the job's beginning, then each guest has a phase 1 and a phase 2.
+func (s *Sim) runVzdump(t *task) error {
+	switch t.Phase {
+	case 0:
+		return s.beginJob(t)
+	case 1:
+		return s.beginGuest(t)
+	}
+	if err := s.endGuest(t); err != nil {
+		s.vzdumpFailed(t, err)
+	}
+	return s.nextGuest(t)
+}
+
+func (s *Sim) beginJob(t *task) error {
+	id := t.Args["storage"]
+	st, err := s.storageOn(t.node, id)
+	if err != nil {
+		return fmt.Errorf("could not activate storage '%s': %s could not get storage information for '%s': %s", id, err, id, err)
+	}
+	if _, err := s.place(t.node, st); err != nil {
+		return fmt.Errorf("could not activate storage '%s': %s", id, err)
+	}
+	if !st.holds("backup") {
+		return fmt.Errorf("could not get storage information for '%s': can't use storage '%s' for backups - wrong content type", id, id)
+	}
+	minutes := 180
+	if v, ok := t.Args["lockwait"]; ok {
+		minutes = atoi(v)
+	}
+	key := vzdumpLock(t.node)
+	if s.locks[key] != "" && minutes == 0 && !contains(t.Holds, key) {
+		t.log("ERROR: can't acquire lock '/var/run/vzdump.lock' (wait = 0)")
+		return errVanish
+	}
+	waited := t.Wait == key
+	const waiting = "INFO: trying to get global lock - waiting..."
+	if err := s.acquire(t, key, time.Duration(minutes)*time.Minute, waiting, "got timeout"); err != nil {
+		if errors.Is(err, errWait) {
+			return err
+		}
+		t.log("ERROR: can't acquire lock '/var/run/vzdump.lock' - got timeout")
+		return errVanish
+	}
+	if waited {
+		t.log("INFO: got global lock")
+	}
+	t.log("INFO: starting new backup job: %s", t.Args["job"])
+	who := s.acl.subject(t.User)
+	var ids []string
+	for _, v := range strings.Fields(t.Args["vmids"]) {
+		if who == nil || !s.can(who, "/vms/"+v, "VM.Backup") {
+			if t.Args["all"] == "1" {
+				continue
+			}
+			return forbid("/vms/" + v + ", VM.Backup")
+		}
+		ids = append(ids, v)
+	}
+	t.Args["todo"] = strings.Join(ids, " ")
+	t.Args["each"] = itoa(max(1, len(ids)))
+	t.Phase = 1
+	return s.runVzdump(t)
+}
+
+// failed logs a guest's failure before its backup began.
+func (s *Sim) guestFailed(t *task, vmid string, err error) error {
+	t.log("ERROR: Backup of VM %s failed - %s", vmid, strings.TrimRight(err.Error(), "\n"))
+	t.log("INFO: Failed at %s", s.stamp(t.node))
+	t.Args["errors"] = "1"
+	return s.nextGuest(t)
+}
+
+// nextGuest goes on with the next guest, or ends the job.
+func (s *Sim) nextGuest(t *task) error {
+	delete(t.Args, "vmid")
+	if t.Args["todo"] != "" {
+		t.Phase = 1
+		return s.runVzdump(t)
+	}
+	return s.endJob(t)
+}
+
+func (s *Sim) endJob(t *task) error {
+	if t.Args["errors"] == "1" {
+		t.log("INFO: Backup job finished with errors")
+		t.Phase = 1 // nothing is left to clean up
+		return errors.New("job errors")
+	}
+	t.log("INFO: Backup job finished successfully")
+	return errDone
+}
+
+func (s *Sim) beginGuest(t *task) error {
+	if t.Args["todo"] == "" {
+		return s.endJob(t)
+	}
+	vmid, rest, _ := strings.Cut(t.Args["todo"], " ")
+	t.Args["todo"] = rest
+	n := t.node
+	g := s.guests[atoi(vmid)]
+	if g == nil || g.Node != n.Name {
+		return s.guestFailed(t, vmid, fmt.Errorf("unable to find VM '%s'", vmid))
+	}
+	st := s.storages[t.Args["storage"]]
+	p, err := s.place(n, st)
+	if err != nil {
+		return s.guestFailed(t, vmid, err)
+	}
+	base := "vzdump-lxc-" + vmid + "-" + s.now.In(n.zone).Format("2006_01_02-15_04_05")
+	if k, limit := s.dumpKeep(t, st), 0; t.Args["remove"] == "0" && !k.all() {
+		for _, kind := range keepKinds {
+			limit += k[kind]
+		}
+		if s.countBackups(p, vmid) >= limit {
+			return s.guestFailed(t, vmid, fmt.Errorf("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit))
+		}
+	}
+	if p.ghost || p.avail() < 4096 {
+		return s.guestFailed(t, vmid, fmt.Errorf("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base))
+	}
+	t.log("INFO: Starting Backup of VM %s (lxc)", vmid)
+	t.log("INFO: Backup started at %s", s.stamp(n))
+	state := "stopped"
+	if g.Running {
+		state = "running"
+	}
+	t.log("INFO: status = %s", state)
+	if s.locks[flockKey(g.VMID)] != "" { // the real one would wait ten seconds here
+		return s.guestFailed(t, vmid, errors.New(flockTimeout(g.VMID)))
+	}
+	if err := checkLock(g.conf); err != nil {
+		return s.guestFailed(t, vmid, err)
+	}
+	t.Args["vmid"], t.Args["base"], t.Args["began"] = vmid, base, itoa(int(s.now.Unix()))
+	for k := range t.Args {
+		if strings.HasPrefix(k, "data:") {
+			delete(t.Args, k)
+		}
+	}
+	in := s.chooseMode(t, g)
+	t.Args["config"] = archiveConfig(g.conf)
+	g.conf.section.set("lock", "backup")
+	g.conf.touch()
+	for _, m := range in {
+		v, _, err := s.volume(n, m.volid())
+		if err == nil && v == nil {
+			err = fmt.Errorf("volume '%s' does not exist", m.volid())
+		}
+		if err != nil {
+			t.Phase = 2
+			s.vzdumpFailed(t, err)
+			return s.nextGuest(t)
+		}
+		t.Args["data:"+m.key] = v.Data
+	}
+	switch t.Args["now"] {
+	case "snapshot":
+		t.log("INFO: create storage snapshot 'vzdump'")
+		s.prepareSnapshot(g, "vzdump", "vzdump backup snapshot")
+		lines, err := s.snapVolumes(n, g, "vzdump")
+		t.Log = append(t.Log, lines...)
+		s.commitSnapshot(g, "vzdump")
+		g.conf.section.set("lock", "backup")
+		if err != nil {
+			t.Phase = 2
+			s.vzdumpFailed(t, err)
+			return s.nextGuest(t)
+		}
+	case "suspend":
+		t.log("INFO: starting first sync /proc/%d/root/ to /var/tmp/vzdumptmp%d_%s", g.PID, t.PID, vmid)
+		t.log("INFO: first sync finished - transferred %d bytes in 1s", s.dumpBytes(n, g, t))
+		t.log("INFO: suspending guest")
+		t.log("INFO: starting final sync /proc/%d/root/ to /var/tmp/vzdumptmp%d_%s", g.PID, t.PID, vmid)
+		t.log("INFO: final sync finished - transferred 0 bytes in 1s")
+		t.log("INFO: resuming guest")
+		t.log("INFO: guest is online again after 1 seconds")
+	case "stop":
+		if g.Running {
+			t.log("INFO: stopping virtual guest")
+			s.halt(g)
+			t.Args["restart"] = "1"
+		}
+	}
+	t.log("INFO: creating vzdump archive '%s/dump/%s%s'", st.Path, base, extension(t.Args["compress"]))
+	t.Phase = 2
+	t.Due = s.now.Add(t.Length / time.Duration(max(1, atoi(t.Args["each"]))))
+	return nil
+}
+
+// chooseMode logs the mode and what is in the backup. A stopped guest is always in mode
+// stop; snapshot falls back to suspend when a volume cannot.
+func (s *Sim) chooseMode(t *task, g *guest) []mountPoint {
+	mode := t.Args["mode"]
+	if mode == "" {
+		mode = "snapshot"
+	}
+	var in, out []mountPoint
+	able := true
+	for _, m := range g.conf.mountPoints() {
+		if m.kind() != "volume" || m.key != "rootfs" && m.props["backup"] != "1" {
+			out = append(out, m)
+			continue
+		}
+		in = append(in, m)
+		id, _, _ := strings.Cut(m.volid(), ":")
+		if st := s.storages[id]; st == nil || !st.snapshots() {
+			able = false
+		}
+	}
+	name := func() {
+		t.log("INFO: CT Name: %s", g.name())
+		for _, m := range in {
+			t.log("INFO: including mount point %s ('%s') in backup", m.key, m.path)
+		}
+		for _, m := range out {
+			why := "disabled"
+			if m.kind() != "volume" {
+				why = "not a volume"
+			}
+			t.log("INFO: excluding %s mount point %s ('%s') from backup (%s)", m.kind(), m.key, m.path, why)
+		}
+	}
+	if !g.Running {
+		mode = "stop"
+	}
+	if mode == "snapshot" {
+		name()
+		if !able {
+			t.log("INFO: mode failure - some volumes do not support snapshots")
+			t.log("INFO: trying 'suspend' mode instead")
+			mode = "suspend"
+			t.log("INFO: backup mode: suspend")
+			t.log("INFO: ionice priority: 7")
+			name()
+		} else {
+			t.log("INFO: backup mode: snapshot")
+			t.log("INFO: ionice priority: 7")
+		}
+	} else {
+		t.log("INFO: backup mode: %s", mode)
+		t.log("INFO: ionice priority: 7")
+		name()
+	}
+	t.Args["now"] = mode
+	return in
+}
+
+func extension(compress string) string {
+	switch compress {
+	case "zstd":
+		return ".tar.zst"
+	case "gzip":
+		return ".tar.gz"
+	case "lzo", "1":
+		return ".tar.lzo"
+	}
+	return ".tar"
+}
+
+// archiveConfig is the pct.conf that an archive holds.
+func archiveConfig(conf *config) string {
+	sec := conf.section.clone()
+	for _, k := range []string{"lock", "parent", "digest"} {
+		sec.unset(k)
+	}
+	var b strings.Builder
+	sec.render(&b)
+	return b.String()
+}
+
+// dumpBytes is what the backup reads.
+func (s *Sim) dumpBytes(n *node, g *guest, t *task) int64 {
+	total := int64(10240)
+	for _, m := range g.conf.mountPoints() {
+		if _, in := t.Args["data:"+m.key]; in {
+			if v, _, _ := s.volume(n, m.volid()); v != nil {
+				total += v.Used
+			}
+		}
+	}
+	return total
+}
+
+func (s *Sim) endGuest(t *task) error {
+	n, g := t.node, s.guests[atoi(t.Args["vmid"])]
+	if g == nil {
+		return errors.New("the guest is gone")
+	}
+	st := s.storages[t.Args["storage"]]
+	p, err := s.place(n, st)
+	if err != nil {
+		return err
+	}
+	total := s.dumpBytes(n, g, t)
+	ext := extension(t.Args["compress"])
+	size := total
+	if ext != ".tar" {
+		size = total*44/100 + int64(len(t.Args["config"])) + int64(atoi(t.Args["vmid"])%97)
+	}
+	if p.ghost {
+		return errors.New("command 'tar cpf -' failed: Input/output error")
+	}
+	if size > p.avail() {
+		t.log("INFO: zstd: error 70 : Write error : cannot write block : No space left on device")
+		return fmt.Errorf("command 'set -o pipefail && tar cpf - --totals --one-file-system | zstd --threads=1 >%s/dump/%s%s.dat' failed: exit code 70 - No space left on device", st.Path, t.Args["base"], ext)
+	}
+	t.log("INFO: Total bytes written: %d (%s, 25MiB/s)", total, binary(total))
+	name := "backup/" + t.Args["base"] + ext
+	written := s.now
+	v := &volume{VMID: g.VMID, Size: size, Format: strings.TrimPrefix(ext, "."), Created: s.now.Unix(), Config: t.Args["config"], Written: &written}
+	for _, m := range g.conf.mountPoints() {
+		if data, in := t.Args["data:"+m.key]; in {
+			used := int64(0)
+			if vol, _, _ := s.volume(n, m.volid()); vol != nil {
+				used = vol.Used
+			}
+			v.Parts = append(v.Parts, part{MP: m.key, Path: m.path, Data: data, Used: used})
+		}
+	}
+	p.items[name] = v
+	t.log("INFO: archive file size: %s", humanSize(size))
+	if text := t.Args["notes-template"]; text != "" {
+		t.log("INFO: adding notes to backup")
+		v.Notes = expandNotes(text, n, g)
+	}
+	if t.Args["protected"] == "1" {
+		t.log("INFO: marking backup as protected")
+		v.Protected = true
+	}
+	if t.Args["remove"] != "0" {
+		s.pruneAfter(t, p, g)
+	}
+	s.dumpCleanup(t, g)
+	took := s.now.Unix() - int64(atoi(t.Args["began"]))
+	t.log("INFO: Finished Backup of VM %d (%02d:%02d:%02d)", g.VMID, took/3600, took/60%60, took%60)
+	t.log("INFO: Backup finished at %s", s.stamp(n))
+	return nil
+}
+
+// dumpKeep is the retention that a job prunes by.
+func (s *Sim) dumpKeep(t *task, st *storage) keeping {
+	text := t.Args["prune-backups"]
+	if text == "" {
+		text = st.Prune
+	}
+	k, err := parseKeep(text)
+	if err != nil {
+		return keeping{}
+	}
+	return k
+}
+
+func (s *Sim) countBackups(p *place, vmid string) int {
+	count := 0
+	for name, v := range p.items {
+		if m := dumpRE.FindStringSubmatch(name); m != nil && m[2] == vmid && standard(name) && !v.Protected {
+			count++
+		}
+	}
+	return count
+}
+
+// pruneAfter removes older archives of the guest, whoever made them.
+func (s *Sim) pruneAfter(t *task, p *place, g *guest) {
+	k := s.dumpKeep(t, p.st)
+	if k.all() {
+		return
+	}
+	t.log("INFO: prune older backups with retention: %s", k)
+	count := 0
+	for _, c := range s.candidates(t.node, p, k, g.VMID, "lxc") {
+		if c.mark == "remove" {
+			t.log("INFO: removing backup '%s:%s'", p.st.ID, c.name)
+			delete(p.items, c.name)
+			count++
+		}
+	}
+	t.log("INFO: pruned %d backup(s) not covered by keep-retention policy", count)
+}
+
+// dumpCleanup takes the snapshot and the lock away and starts what was stopped.
+func (s *Sim) dumpCleanup(t *task, g *guest) {
+	if t.Args["now"] == "snapshot" {
+		t.log("INFO: cleanup temporary 'vzdump' snapshot")
+		if sec := g.conf.snaps["vzdump"]; sec != nil {
+			t.Log = append(t.Log, s.unsnapVolumes(t.node, sec, "vzdump")...)
+			s.forgetSnapshot(g, "vzdump")
+		}
+	}
+	g.conf.section.unset("lock")
+	g.conf.touch()
+	if t.Args["restart"] == "1" {
+		delete(t.Args, "restart")
+		t.log("INFO: restarting vm")
+		s.applyPending(t.node, g, func(string, bool) bool { return true })
+		s.boot(t.node, g)
+		t.log("INFO: guest is online again after %d seconds", s.now.Unix()-int64(atoi(t.Args["began"])))
+	}
+}
+
+// vzdumpFailed is the failure of the guest whose backup runs.
+func (s *Sim) vzdumpFailed(t *task, err error) {
+	vmid := t.Args["vmid"]
+	if vmid == "" {
+		return
+	}
+	delete(t.Args, "vmid")
+	t.Args["errors"] = "1"
+	if g := s.guests[atoi(vmid)]; g != nil {
+		s.dumpCleanup(t, g)
+	}
+	t.log("ERROR: Backup of VM %s failed - %s", vmid, strings.TrimRight(err.Error(), "\n"))
+	t.log("INFO: Failed at %s", s.stamp(t.node))
+}
+
+// humanSize prints an archive's size as vzdump logs it. PVE: VZDump format_size.
+func humanSize(n int64) string {
+	switch kb := n / 1024; {
+	case kb < 1024:
+		return fmt.Sprintf("%dKB", kb)
+	case kb < 1024*1024:
+		return fmt.Sprintf("%dMB", kb/1024)
+	}
+	return fmt.Sprintf("%.2fGB", float64(n)/(1<<30))
+}
+
+// extractConfig is the pct.conf of an archive.
+func extractConfig(c *call) error {
+	s, volid := c.s, c.param("volume")
+	id, name, ok := strings.Cut(volid, ":")
+	if !ok {
+		return fail("unable to parse volume ID '%s'", volid)
+	}
+	st := s.storages[id]
+	if st == nil {
+		return fail("storage '%s' does not exist", id)
+	}
+	kind, owner, err := st.kindOf(name)
+	if err != nil {
+		return err
+	}
+	if kind != "backup" {
+		return fail("not a backup volume '%s'", volid)
+	}
+	if err := s.volumeAccess(c.who, c.node, 0, volid, "backup"); err != nil {
+		return err
+	}
+	if owner != 0 {
+		if err := s.need(c.who, onVM(owner), "VM.Backup"); err != nil {
+			return err
+		}
+	}
+	v, _, err := s.volume(c.node, volid)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return fail("volume '%s' does not exist", volid)
+	}
+	if v.Garbage {
+		return fail("ERROR: archive contains no configuration file")
+	}
+	c.data().text(v.Config)
+	return nil
+}
+
+func vzdumpDefaults(c *call) error {
+	s, id := c.s, c.param("storage")
+	if id == "" {
+		id = "local"
+	}
+	if err := s.needAny(c.who, onStorage(id), "Datastore.Audit", "Datastore.AllocateSpace"); err != nil {
+		return err
+	}
+	st, err := s.storageOn(c.node, id)
+	if err != nil {
+		return err
+	}
+	keep := st.Prune
+	if keep == "" {
+		keep = "keep-all=1"
+	}
+	d := c.data().open()
+	for _, k := range []string{"all", "bwlimit", "pigz", "quiet", "stop"} {
+		d.num(k, 0)
+	}
+	d.num("ionice", 7).num("lockwait", 180).num("remove", 1).num("stdexcludes", 1).num("stopwait", 10).num("zstd", 1)
+	d.str("compress", "0").str("mode", "snapshot").str("storage", id).str("prune-backups", keep)
+	d.str("mailnotification", "always").str("notification-mode", "auto")
+	d.key("fleecing").open().num("enabled", 0).close()
+	d.key("performance").open().num("max-workers", 16).num("pbs-entries-max", 1048576).close()
+	if st.isDir() {
+		d.str("dumpdir", st.Path+"/dump")
+	}
+	d.close()
+	return nil
+}

@@ -1,0 +1,357 @@
+package pvesim
+
+import (
+	"bytes"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+	_ "time/tzdata" // the node's zone must be known on every machine
+
+	"gopkg.in/yaml.v3"
+)
+
+// worldFormat is the version of the world file that this package reads and writes.
+const worldFormat = 1
+
+// A world is everything that a world file holds.
+type world struct {
+	Format   int              `yaml:"format"`
+	Clock    time.Time        `yaml:"clock"`
+	Speed    float64          `yaml:"speed,omitempty"`
+	Version  string           `yaml:"version"`
+	NoQuorum bool             `yaml:"no-quorum,omitempty"`
+	Agent    string           `yaml:"agent,omitempty"` // the token that TokenID names
+	Access   access           `yaml:"access"`
+	Storages []*storage       `yaml:"storages"`
+	Nodes    []*node          `yaml:"nodes"`
+	Shared   map[string]store `yaml:"shared,omitempty"` // what shared storages hold
+	Guests   []*guest         `yaml:"guests"`
+	Pools    []*pool          `yaml:"pools,omitempty"`
+	Jobs     []map[string]any `yaml:"backup-jobs,omitempty"`
+	Tags     []string         `yaml:"registered-tags,omitempty"`
+	Faults   []*Fault         `yaml:"faults,omitempty"`
+	Events   []*event         `yaml:"events,omitempty"`
+	Boots    map[string]int   `yaml:"boots,omitempty"` // first starts seen per VMID/volume
+	Serial   int              `yaml:"serial"`          // what MACs and file system UUIDs are made from
+}
+
+// A node is one member of the cluster and the machine under it.
+type node struct {
+	Name    string            `yaml:"name"`
+	Zone    string            `yaml:"zone"`
+	Boot    int64             `yaml:"boot"`
+	IP      string            `yaml:"ip,omitempty"`
+	Down    bool              `yaml:"down,omitempty"`
+	Local   string            `yaml:"local,omitempty"` // where /etc/pve/local points, when not to this node
+	CPUs    int               `yaml:"cpus"`
+	Memory  int64             `yaml:"memory"`
+	Bridges []string          `yaml:"bridges"`
+	Devices []string          `yaml:"devices,omitempty"` // character devices besides the usual ones
+	Disks   []*disk           `yaml:"disks"`
+	Mounts  []*mount          `yaml:"mounts"`
+	Fstab   string            `yaml:"fstab"`
+	Files   map[string]string `yaml:"files,omitempty"`
+	Pools   map[string]store  `yaml:"volumes,omitempty"` // what block storages hold, by storage
+	PID     int               `yaml:"pid"`
+	Tasks   []*task           `yaml:"tasks,omitempty"`
+	Outage  string            `yaml:"outage,omitempty"` // pvedaemon-down, pvedaemon-hung, pmxcfs-down
+
+	zone   *time.Location
+	byUPID map[string]*task
+}
+
+// A disk is one file system, plugged in or not.
+type disk struct {
+	UUID      string           `yaml:"uuid"`
+	Label     string           `yaml:"label,omitempty"`
+	FS        string           `yaml:"fs"`
+	Device    string           `yaml:"device,omitempty"`
+	Absent    bool             `yaml:"absent,omitempty"`
+	Instance  int              `yaml:"instance,omitempty"` // how often it was plugged in
+	Size      int64            `yaml:"size"`
+	Used      int64            `yaml:"used,omitempty"` // besides what storages keep on it
+	Model     string           `yaml:"model,omitempty"`
+	Serial    string           `yaml:"serial,omitempty"`
+	Transport string           `yaml:"transport,omitempty"`
+	Failing   bool             `yaml:"failing,omitempty"` // SMART says so
+	Folders   []string         `yaml:"folders,omitempty"`
+	Locked    []string         `yaml:"immutable,omitempty"` // folders with chattr +i
+	Dirs      map[string]store `yaml:"dirs,omitempty"`      // what directory storages keep, by path in this file system
+}
+
+// A mount is one line of the host's mount table.
+type mount struct {
+	Device   string `yaml:"device"`
+	UUID     string `yaml:"uuid"`
+	Instance int    `yaml:"instance,omitempty"`
+	Target   string `yaml:"target"`
+	FS       string `yaml:"fs"`
+	Options  string `yaml:"options"`
+	Ghost    *disk  `yaml:"ghost,omitempty"` // the disk was pulled: what the page cache still shows
+}
+
+// A store is what one storage holds in one place, by volume name.
+type store map[string]*volume
+
+// A volume is one image, archive, template or file of a storage.
+type volume struct {
+	VMID      int               `yaml:"vmid,omitempty"`
+	Size      int64             `yaml:"size"`
+	Used      int64             `yaml:"used,omitempty"`
+	Format    string            `yaml:"format,omitempty"`
+	Created   int64             `yaml:"created,omitempty"`
+	Data      string            `yaml:"data,omitempty"`
+	Base      bool              `yaml:"base,omitempty"`
+	Snapshots map[string]string `yaml:"snapshots,omitempty"`
+	Order     []string          `yaml:"order,omitempty"` // the snapshots, oldest first
+	// archives
+	Config    string     `yaml:"config,omitempty"`
+	Parts     []part     `yaml:"parts,omitempty"`
+	Notes     string     `yaml:"notes,omitempty"`
+	Protected bool       `yaml:"protected,omitempty"`
+	Written   *time.Time `yaml:"written,omitempty"` // not on the disk yet: written at this time
+	Whole     int64      `yaml:"whole,omitempty"`   // it was cut off: the size that it should have
+	Garbage   bool       `yaml:"garbage,omitempty"` // no archive at all
+	OS        string     `yaml:"os,omitempty"`      // of a template
+}
+
+// A part is what an archive holds of one mount point.
+type part struct {
+	MP   string `yaml:"mp"`
+	Path string `yaml:"path"`
+	Data string `yaml:"data"`
+	Used int64  `yaml:"used,omitempty"`
+}
+
+// A storage is one entry of storage.cfg.
+type storage struct {
+	ID           string   `yaml:"id"`
+	Type         string   `yaml:"type"`
+	Path         string   `yaml:"path,omitempty"`
+	VG           string   `yaml:"vg,omitempty"`
+	Pool         string   `yaml:"pool,omitempty"`
+	Content      []string `yaml:"content"`
+	Disable      bool     `yaml:"disable,omitempty"`
+	Mountpoint   string   `yaml:"is_mountpoint,omitempty"`
+	Prune        string   `yaml:"prune-backups,omitempty"`
+	MaxProtected *int     `yaml:"max-protected-backups,omitempty"`
+	Nodes        []string `yaml:"nodes,omitempty"`
+	Shared       bool     `yaml:"shared,omitempty"`
+	Size         int64    `yaml:"size,omitempty"`    // of block storages
+	Reserve      int64    `yaml:"reserve,omitempty"` // used by others
+}
+
+// A guest is one container.
+type guest struct {
+	VMID     int    `yaml:"vmid"`
+	Node     string `yaml:"node"`
+	Text     string `yaml:"config"`
+	Running  bool   `yaml:"running,omitempty"`
+	PID      int    `yaml:"pid,omitempty"`
+	Since    int64  `yaml:"since,omitempty"` // when the run state last changed
+	Born     int64  `yaml:"born,omitempty"`
+	Uses     int    `yaml:"uses,omitempty"`     // MiB of memory that it uses when it runs; 0: by its system
+	Using    int    `yaml:"using,omitempty"`    // MiB that it took when it started
+	Stubborn bool   `yaml:"stubborn,omitempty"` // ignores a shutdown
+	Frozen   bool   `yaml:"frozen,omitempty"`
+	Holds    []hold `yaml:"holds,omitempty"`
+	Mounted  bool   `yaml:"mounted,omitempty"`       // pct mount
+	Journal  bool   `yaml:"dirty-journal,omitempty"` // rolled back to a snapshot taken while running
+	HA       string `yaml:"ha,omitempty"`
+	Qemu     bool   `yaml:"qemu,omitempty"`
+
+	conf  *config
+	flock string // the UPID, or a name, of who holds the config flock
+}
+
+// A hold is a file system that a running guest keeps mounted, as it was when the guest started.
+type hold struct {
+	MP       string `yaml:"mp"`
+	Path     string `yaml:"path"`   // inside the guest
+	Source   string `yaml:"source"` // device
+	UUID     string `yaml:"uuid,omitempty"`
+	Instance int    `yaml:"instance,omitempty"`
+	Root     string `yaml:"root"` // the folder of that file system
+	FS       string `yaml:"fs"`
+	Options  string `yaml:"options"`
+}
+
+type pool struct {
+	ID       string   `yaml:"id"`
+	Comment  string   `yaml:"comment,omitempty"`
+	VMs      []int    `yaml:"vms,omitempty"`
+	Storages []string `yaml:"storages,omitempty"`
+}
+
+// Load reads a world file: YAML, `format: 1` first, as Save writes it.
+// Unknown keys are an error.
+func Load(text []byte) (*Sim, error) {
+	w := new(world)
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(w); err != nil {
+		return nil, fmt.Errorf("pvesim: world file: %w", err)
+	}
+	if w.Format != worldFormat {
+		return nil, fmt.Errorf("pvesim: world file: format %d; this version reads format %d", w.Format, worldFormat)
+	}
+	if w.Clock.IsZero() {
+		return nil, fmt.Errorf("pvesim: world file: clock is missing; write it like 2026-11-22T18:02:09+01:00")
+	}
+	if len(w.Nodes) == 0 {
+		return nil, fmt.Errorf("pvesim: world file: nodes is empty; a world has at least one node")
+	}
+	s := newSim(w)
+	if err := s.index(); err != nil {
+		return nil, fmt.Errorf("pvesim: world file: %w", err)
+	}
+	return s, nil
+}
+
+// Save writes the world file. Of equal worlds the files are equal.
+func (s *Sim) Save() ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	w := s.w
+	w.Clock = s.now.In(s.w.Nodes[0].zone)
+	w.Speed = 0
+	if s.speed != 1 {
+		w.Speed = s.speed
+	}
+	sort.Slice(w.Guests, func(i, j int) bool { return w.Guests[i].VMID < w.Guests[j].VMID })
+	for _, g := range w.Guests {
+		g.Text = g.conf.text()
+	}
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(w); err != nil {
+		return nil, fmt.Errorf("pvesim: world file: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// index fills in what a world file does not hold and checks what it does.
+func (s *Sim) index() error {
+	w := s.w
+	for _, n := range w.Nodes {
+		zone, err := time.LoadLocation(n.Zone)
+		if err != nil {
+			return fmt.Errorf("node %s: zone %q: %w", n.Name, n.Zone, err)
+		}
+		n.zone = zone
+		n.byUPID = make(map[string]*task)
+		if n.Pools == nil {
+			n.Pools = make(map[string]store)
+		}
+		if n.CPUs == 0 {
+			n.CPUs = 4
+		}
+		if n.Memory == 0 {
+			n.Memory = 16 << 30
+		}
+		if n.mountAt("/") == nil {
+			return fmt.Errorf("node %s: nothing is mounted at /", n.Name)
+		}
+		for _, t := range n.Tasks {
+			t.node = n
+			t.node = n
+			n.byUPID[t.upid()] = t
+			if t.End == 0 {
+				s.running = append(s.running, t)
+				for _, key := range t.Holds {
+					s.locks[key] = t.upid()
+				}
+			}
+		}
+	}
+	for _, d := range w.allDisks() {
+		if d.Dirs == nil {
+			d.Dirs = make(map[string]store)
+		}
+	}
+	if w.Shared == nil {
+		w.Shared = make(map[string]store)
+	}
+	if w.Boots == nil {
+		w.Boots = make(map[string]int)
+	}
+	for _, st := range w.Storages {
+		s.storages[st.ID] = st
+	}
+	for _, g := range w.Guests {
+		if s.node(g.Node) == nil {
+			return fmt.Errorf("guest %d: node %q is not in nodes", g.VMID, g.Node)
+		}
+		if s.guests[g.VMID] != nil {
+			return fmt.Errorf("guest %d: declared twice", g.VMID)
+		}
+		g.conf = parseConfig(g.Text)
+		s.guests[g.VMID] = g
+	}
+	for _, f := range w.Faults {
+		if err := f.check(); err != nil {
+			return err
+		}
+	}
+	s.acl.dirty()
+	s.now = w.Clock
+	if w.Speed > 0 {
+		s.speed = w.Speed
+	}
+	return nil
+}
+
+func (w *world) allDisks() []*disk {
+	var all []*disk
+	for _, n := range w.Nodes {
+		all = append(all, n.Disks...)
+	}
+	return all
+}
+
+func (s *Sim) node(name string) *node {
+	for _, n := range s.w.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// mountAt is the mount that a path lies on: the deepest, and of equal ones the last.
+func (n *node) mountAt(path string) *mount {
+	var best *mount
+	for _, m := range n.Mounts {
+		if !under(path, m.Target) {
+			continue
+		}
+		if best == nil || len(m.Target) >= len(best.Target) {
+			best = m
+		}
+	}
+	return best
+}
+
+// under reports whether path is dir or lies below it.
+func under(path, dir string) bool {
+	if dir == "/" {
+		return strings.HasPrefix(path, "/")
+	}
+	return path == dir || strings.HasPrefix(path, dir) && path[len(dir)] == '/'
+}
+
+// disk is the plugged or absent disk behind a mount; a ghost for one that was pulled.
+func (n *node) diskOf(m *mount) *disk {
+	if m.Ghost != nil {
+		return m.Ghost
+	}
+	for _, d := range n.Disks {
+		if d.UUID == m.UUID {
+			return d
+		}
+	}
+	return nil
+}
