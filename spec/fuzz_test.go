@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -195,4 +196,17 @@ func TestUnreadable(t *testing.T) {
 	check(dir, "a.yaml: does not exist. Create a folder there with at least one .yaml file, or give the path of yours.")
 	write(t, filepath.Join(dir, "zero"), "guests:\n  a: \x00\n")
 	check(filepath.Join(dir, "zero"), "zero:2: is no text: it holds a zero byte. Save it as UTF-8 text.")
+}
+
+// A pipe would keep the agent waiting, a socket cannot be read.
+func TestSpecialFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.yaml"), "guests: {a: {vmid: 111}}")
+	if err := syscall.Mkfifo(filepath.Join(dir, "b.yaml"), 0o644); err != nil {
+		t.Skip("no pipes here: ", err)
+	}
+	_, err := Load(dir)
+	if want := "b.yaml: is no regular file. Replace it by an ordinary text file, or remove it."; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
 }

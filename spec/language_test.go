@@ -2,6 +2,7 @@ package spec
 
 import (
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ golden:
     vmid: 9000
     template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
     rootfs: {storage: local-lvm, size: 8G}
-    features: {keyctl: true, nesting: true, mount: nfs;cifs}
+    features: {keyctl: true, nesting: true, fuse: false, mknod: false, force_rw_sys: false, mount: nfs;cifs}
     config: {cores: 2, memory: 1GiB, ostype: debian, arch: amd64, net0: {bridge: vmbr0, ip: dhcp}}
     publish: {storage: local, revision: 1}
 restores:
@@ -76,15 +77,17 @@ restores:
       entrypoint: /sbin/init --x
       description: "Files\nand photos\n\n"
       tags: [Shop, family, shop]
-      startup: {order: 3, up: 30}
+      startup: {order: 3, up: 30, down: 60}
       features: {nesting: true}
       net0: {<<: *lan, ip: 10.0.10.11/24}
-      net31: {name: eth31, bridge: vmbr1, tag: 20, rate: 12.5, firewall: true, hwaddr: "BC:24:11:00:00:01", trunks: 10;20, mtu: 1500}
+      net31: {name: eth31, bridge: vmbr1, tag: 20, rate: 12.5, firewall: true, hwaddr: "BC:24:11:00:00:01", trunks: 10;20, mtu: 1500,
+        ip6: auto, gw6: "fd00::1", link_down: false, host-managed: false, type: veth}
       mp0: {storage: local-lvm, size: 200G, mp: /data, backup: true}
       mp1: {mount: media, folder: library/films, mp: /media, ro: true}
       mp2: {host: /mnt/tank/photos, mp: /photos}
-      mp255: {volume: "local-lvm:vm-111-disk-3", mp: /old, backup: false, acl: true, mountoptions: noatime;nosuid}
-      dev0: {path: /dev/dri/renderD128, gid: 104, mode: "0660", deny-write: true}
+      mp255: {volume: "local-lvm:vm-111-disk-3", mp: /old, backup: false, acl: true, quota: false, replicate: true, shared: false,
+        keepattrs: true, idmap: passthrough, mountoptions: noatime;nosuid}
+      dev0: {path: /dev/dri/renderD128, uid: 1, gid: 104, mode: "0660", deny-write: true}
     needs: [postgres]
     state: running
     restart: auto
@@ -109,7 +112,7 @@ backups:
     storage: usb-backup
     at: "mon..fri 02:30"
     late: 5h
-    keep: {daily: 7}
+    keep: {last: 1, hourly: 2, daily: 7, weekly: 3, monthly: 4, yearly: 5}
     warn-after: 4d
   one: {guest: mail, storage: usb-backup, every: 24h, mode: stop, compress: 0}
   two: {guests: [postgres, mail], storage: usb-backup, every: 24h, mode: suspend, compress: gzip}
@@ -132,7 +135,7 @@ backups:
 		},
 		Golden: map[string]*Golden{"debian": {
 			Object: object(KindGolden, "debian"), VMID: 9000, Template: "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst",
-			RootFS: RootFS{"local-lvm", 8 * proxmox.GiB}, Features: proxmox.Features{"keyctl": "1", "nesting": "1", "mount": "nfs;cifs"},
+			RootFS: RootFS{"local-lvm", 8 * proxmox.GiB}, Features: proxmox.Features{"keyctl": "1", "nesting": "1", "fuse": "0", "mknod": "0", "force_rw_sys": "0", "mount": "nfs;cifs"},
 			Config:  Config{Values: map[string]string{"cores": "2", "memory": "1024", "ostype": "debian", "arch": "amd64"}, Nets: map[int]proxmox.Net{0: {"bridge": "vmbr0", "ip": "dhcp"}}},
 			Publish: &Publish{"local", 1},
 		}},
@@ -149,19 +152,21 @@ backups:
 						"timezone": "Europe/Budapest", "tty": "2", "cmode": "shell", "entrypoint": "/sbin/init --x",
 					},
 					Description: &description, Tags: []string{"family", "shop"},
-					Startup: proxmox.Startup{"order": "3", "up": "30"}, Features: proxmox.Features{"nesting": "1"},
+					Startup: proxmox.Startup{"order": "3", "up": "30", "down": "60"}, Features: proxmox.Features{"nesting": "1"},
 					Nets: map[int]proxmox.Net{
 						0: {"bridge": "vmbr0", "gw": "10.0.10.1", "ip": "10.0.10.11/24"},
 						31: {"name": "eth31", "bridge": "vmbr1", "tag": "20", "rate": "12.5", "firewall": "1",
-							"hwaddr": "BC:24:11:00:00:01", "trunks": "10;20", "mtu": "1500"},
+							"hwaddr": "BC:24:11:00:00:01", "trunks": "10;20", "mtu": "1500",
+							"ip6": "auto", "gw6": "fd00::1", "link_down": "0", "host-managed": "0", "type": "veth"},
 					},
 					Mounts: map[int]MountPoint{
-						0:   {Storage: "local-lvm", Size: 200 * proxmox.GiB, Path: "/data", Backup: true},
-						1:   {Mount: "media", Folder: "library/films", Path: "/media", ReadOnly: true},
-						2:   {Host: "/mnt/tank/photos", Path: "/photos"},
-						255: {Volume: "local-lvm:vm-111-disk-3", Path: "/old", Options: map[string]string{"acl": "1", "mountoptions": "noatime;nosuid"}},
+						0: {Storage: "local-lvm", Size: 200 * proxmox.GiB, Path: "/data", Backup: true},
+						1: {Mount: "media", Folder: "library/films", Path: "/media", ReadOnly: true},
+						2: {Host: "/mnt/tank/photos", Path: "/photos"},
+						255: {Volume: "local-lvm:vm-111-disk-3", Path: "/old", Options: map[string]string{"acl": "1", "quota": "0", "replicate": "1",
+							"shared": "0", "keepattrs": "1", "idmap": "passthrough", "mountoptions": "noatime;nosuid"}},
 					},
-					Devices: map[int]proxmox.Device{0: {"path": "/dev/dri/renderD128", "gid": "104", "mode": "0660", "deny-write": "1"}},
+					Devices: map[int]proxmox.Device{0: {"path": "/dev/dri/renderD128", "uid": "1", "gid": "104", "mode": "0660", "deny-write": "1"}},
 				},
 				Needs: []string{"postgres"}, State: Running, Restart: RestartAuto,
 				Rollback: &Rollback{To: "before-32", Requested: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), Zoned: true,
@@ -180,7 +185,7 @@ backups:
 		Backups: map[string]*Backup{
 			"nightly": {Object: object(KindBackup, "nightly"), All: true, Except: []string{"mail"}, Storage: "usb-backup",
 				At:   &Schedule{Days: [7]bool{false, true, true, true, true, true, false}, Hour: 2, Minute: 30},
-				Late: 5 * time.Hour, Mode: "snapshot", Compress: "zstd", Keep: Keep{Daily: 7}, WarnAfter: 4 * 24 * time.Hour},
+				Late: 5 * time.Hour, Mode: "snapshot", Compress: "zstd", Keep: Keep{1, 2, 7, 3, 4, 5}, WarnAfter: 4 * 24 * time.Hour},
 			"one": {Object: object(KindBackup, "one"), Guests: []string{"mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "stop", Compress: "0"},
 			"two": {Object: object(KindBackup, "two"), Guests: []string{"postgres", "mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "suspend", Compress: "gzip"},
 		},
@@ -189,12 +194,40 @@ backups:
 	if diff := cmp.Diff(want, d, values, noPlace); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	for _, missing := range unsaid(d) {
+		t.Errorf("%s is in the table, but not in this test", missing)
+	}
 	if got := d.BackupGuests(d.Backups["nightly"]); !cmp.Equal(got, []string{"nextcloud", "postgres"}) {
 		t.Errorf("nightly covers %v", got)
 	}
 	if g := d.Guest("mail"); g == nil || g.Hostname() != "mx" || d.Guest("postgres").Hostname() != "postgres" || d.Guest("debian") != nil {
 		t.Errorf("hostnames and guests by name are wrong")
 	}
+}
+
+// unsaid are the fields of the table that no object says. What kinds share
+// (config, paused, …) need be said by one of them only.
+func unsaid(d *Desired) (missing []string) {
+	said := map[string]bool{}
+	numbers := regexp.MustCompile(`\b(net|mp|dev)[0-9]+`)
+	shared := regexp.MustCompile(`^(config\..*|from\..*|paused|node|was|drift|timeout|despite)$`)
+	key := func(k Kind, field string) string {
+		if field = numbers.ReplaceAllString(field, "${1}N"); shared.MatchString(field) || k == KindGuest {
+			k = KindRestore
+		}
+		return k.String() + "." + field
+	}
+	for _, r := range d.Refs() {
+		for field := range d.Object(r).lines {
+			said[key(r.Kind, field)] = true
+		}
+	}
+	for _, f := range Fields() {
+		if !said[key(f.Kind, f.Path)] {
+			missing = append(missing, f.Kind.String()+"."+f.Path)
+		}
+	}
+	return missing
 }
 
 // Wherever a map stands for one of PVE's strings, the string means the same.

@@ -23,7 +23,7 @@ func article(name string) string {
 	switch {
 	case strings.HasPrefix(name, "true"), strings.Contains(name, "|"):
 		return name
-	case strings.ContainsRune("aeio", rune(name[0])):
+	case strings.ContainsRune("aeioI", rune(name[0])):
 		return "an " + name
 	}
 	return "a " + name
