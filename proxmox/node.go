@@ -256,7 +256,7 @@ func (p Permissions) Has(path, privilege string) bool {
 		return has
 	}
 	for path != "/" && path != "" {
-		path = path[:strings.LastIndex(path, "/")]
+		path = path[:max(strings.LastIndex(path, "/"), 0)]
 		if path == "" {
 			path = "/"
 		}
