@@ -53,12 +53,13 @@ func (d *Desired) fill() {
 type checker struct {
 	*Desired
 	*faults
-	roots []string
-	whole bool // no file is missing, so what is not found is not there
+	roots  []string
+	whole  bool // no file is missing, so what is not found is not there
+	looked int  // for names that are not declared
 }
 
 func (l Loader) check(d *Desired, f *faults) {
-	c := checker{d, f, l.Roots, true}
+	c := checker{Desired: d, faults: f, roots: l.Roots, whole: true}
 	if len(c.roots) == 0 {
 		c.roots = []string{"/mnt"}
 	}
@@ -209,11 +210,6 @@ func (c *checker) rooted(o *Object, field, p string) {
 // elsewhere reports whether two objects are known to be on different nodes.
 func elsewhere(a, b string) bool { return a != "" && b != "" && a != b }
 
-// guestNames are the names that others may refer to.
-func (c *checker) guestNames() []string {
-	return slices.Concat(slices.Sorted(maps.Keys(c.Restores)), slices.Sorted(maps.Keys(c.Guests)))
-}
-
 // refers checks a reference to a restore or guest; why says what goldens
 // cannot do.
 func (c *checker) refers(o *Object, field, name, why string) *Guest {
@@ -225,20 +221,26 @@ func (c *checker) refers(o *Object, field, name, why string) *Guest {
 	case c.Golden[name] != nil:
 		c.fail(o, field, "Name a restore or guest.", "%s is a golden, and %s", name, why)
 	case c.whole:
-		c.fail(o, field, reference(name, c.guestNames(), "restores or guests"), "names %q, which is not declared", name)
+		c.fail(o, field, c.reference(name, KindRestore, KindGuest), "names %q, which is not declared", name)
 	}
 	return nil
 }
 
-func reference(name string, known []string, kinds string) string {
-	if len(known) > 8 {
-		if s := suggest(name, known); strings.HasPrefix(s, "Did") {
-			return s
+// reference is the cure of a name that no object of the kinds has.
+func (c *checker) reference(name string, kinds ...Kind) string {
+	var known, sections []string
+	c.looked++
+	for _, k := range kinds {
+		sections = append(sections, k.String())
+		// Where a whole household refers to nothing, looking for what was meant
+		// each time would take minutes.
+		if c.looked <= 20 {
+			c.each(k, func(o *Object) { known = append(known, o.Ref.Name) })
 		}
-		return "Declare it under " + kinds + ", or correct the name."
 	}
-	if len(known) == 0 {
-		return "Declare it under " + kinds + ", or remove the name."
+	slices.Sort(known)
+	if s := suggest(name, known); strings.HasPrefix(s, "Did") || len(known) > 0 && len(known) <= 8 {
+		return s
 	}
-	return suggest(name, known)
+	return "Declare it under " + orList(sections) + ", or correct the name."
 }

@@ -25,7 +25,7 @@ func (c *checker) sources() {
 			case golden == nil && c.Guest(s.Golden) != nil:
 				fail("Say {newest: STORAGE, vmid: …} to copy a guest from its backup.", "%s is a guest, not a golden", s.Golden)
 			case golden == nil && c.whole:
-				fail(reference(s.Golden, slices.Sorted(maps.Keys(c.Golden)), "golden"), "names the golden %q, which is not declared", s.Golden)
+				fail(c.reference(s.Golden, KindGolden), "names the golden %q, which is not declared", s.Golden)
 			}
 		}
 	}
@@ -75,7 +75,7 @@ func (c *checker) config(h host) {
 			disk := c.Mounts[m.Mount]
 			switch {
 			case disk == nil && c.whole:
-				c.fail(h.Object, field, reference(m.Mount, slices.Sorted(maps.Keys(c.Mounts)), "mounts"), "names the disk %q, which is not declared", m.Mount)
+				c.fail(h.Object, field, c.reference(m.Mount, KindMount), "names the disk %q, which is not declared", m.Mount)
 			case disk == nil:
 			case disk.Absent:
 				c.fail(h.Object, field, "Remove the one or the other.", "binds a folder of %s, which is declared ensure: absent (%s)", disk.Ref, disk.At("ensure"))
