@@ -96,7 +96,7 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 		cmd.Wait() // its standard output has ended; now its warnings are whole
 		u := &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Sent: accepted}
 		if text := strings.TrimSpace(warnings.String()); text != "" && errors.Is(err, errLost) {
-			u.Reason = lastLine(text)
+			u.Reason = printable(lastLine(text))
 		}
 		if r.Mode != Direct && !accepted && !strings.HasPrefix(u.Reason, "felhom-fence:") {
 			u.Cure = "As root: felhom-agent --print-sudoers > /etc/sudoers.d/felhom-agent"

@@ -153,21 +153,20 @@ func TestSwappedSymlinks(t *testing.T) {
 		}
 		done <- n
 	}()
-	refused := 0
-	for i := range 3000 {
+	made, refused := 0, 0
+	for i := 0; made < 200 || refused < 200; i++ {
 		path := fmt.Sprintf("/mnt/swap/disk%d", i%7)
 		if _, err := m.MakeMountPoint(path); err != nil {
 			refused++
+		} else {
+			made++
 		}
 		if mode, err := m.Stat("/mnt/swap/etc"); err == nil {
 			t.Fatalf("looked through the link: %v", mode)
 		}
 	}
 	stop.Store(true)
-	t.Logf("%d swaps, %d of 3000 refused", <-done, refused)
-	if refused == 0 || refused == 3000 {
-		t.Errorf("%d of 3000 refused: the swaps were never or always in the way", refused)
-	}
+	t.Logf("%d swaps, %d made, %d refused", <-done, made, refused)
 	if names, _ := os.ReadDir(outside); len(names) > 0 {
 		t.Errorf("made through the link: %v", names)
 	}
