@@ -625,6 +625,7 @@ func (a *Agent) doOp(ctx context.Context, act *act) {
 		result, err := a.o.Runner.Do(ctx, *act.Op, func(line string) {
 			a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", Text: line, Elapsed: a.clock().Sub(act.Time)})
 		})
+		a.o.Client.Version(ctx) // the fence has no clock of the node's: an answer of the API brings it
 		var refused *privileged.RefusedError
 		switch {
 		case err == nil && result.StillRunning != nil, err != nil && ctx.Err() != nil:

@@ -62,6 +62,10 @@ func (p *planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 			born = m.Born
 		}
 	}
+	lost, isLost := p.lost[g.Ref.Name]
+	if isLost {
+		born = lost.Born
+	}
 	due, slot := p.backupDue(b, own, born)
 	if b.At != nil {
 		p.plan.due(b.At.Next(p.have.Now))
@@ -69,14 +73,19 @@ func (p *planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 		p.plan.due(p.newestOwn(own, born).Add(b.Every))
 	}
 	if due {
-		state, marker, ok := p.ready(o, g, "back up", fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage))
+		text := fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage)
+		state, marker, ok := p.ready(o, g, "back up", text)
 		if !ok {
+			return
+		}
+		if p.creating[g.Ref.Name] && g.State == spec.Running && state.Status != "running" {
+			p.later(Later{Object: o.Ref, Verb: "back up", Symbol: Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
 			return
 		}
 		p.backUp(b, g, state, marker, slot)
 	}
 	p.warnOverdue(b, g, own, born)
-	if p.unmet[g.Ref.Name] == "its marker was lost" || born.IsZero() {
+	if isLost || born.IsZero() {
 		return
 	}
 	p.pruneBackups(b, g, own, born, budget)

@@ -287,7 +287,7 @@ func (p *planner) memoryBelowUse(g *spec.Guest, state *GuestState, d *difference
 		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
 		p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: d.fields,
 			Text: fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change, start", people("memory", state.Config.Raw["memory"]), limit, used),
-			Then: []string{"change", "start"}, Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
+			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
 			facts: map[string]string{"restart": "1"}})
 		return true
 	}
@@ -315,7 +315,7 @@ func (p *planner) planRestart(g *spec.Guest, state *GuestState) {
 		if slices.Contains(state.Config.Deleted, key) {
 			new = ""
 		}
-		fields = append(fields, Field{Name: key, Old: people(key, state.Config.Raw[key]), New: people(key, new), When: "needs a restart"})
+		fields = append(fields, Field{Name: key, Old: people(key, state.Config.Raw[key]), New: people(key, new), When: "needs a restart (restart: auto)"})
 	}
 	if len(waiting) == 0 {
 		return

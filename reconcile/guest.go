@@ -197,6 +197,7 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 	}
 	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: born}
 	p.unmet[g.Ref.Name] = "its marker was lost"
+	p.lost[g.Ref.Name] = m
 	p.hold(&g.Object, "vmid", fmt.Sprintf("%d has lost its marker (somebody edited its Notes), but %s says that it is ours; config and run state are left alone", g.VMID, witness),
 		"paste into its Notes: <!-- "+m.String()+" -->")
 	return true

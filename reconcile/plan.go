@@ -176,6 +176,7 @@ type planner struct {
 	starting   *spec.Guest
 	startingAt int
 	late       map[spec.Ref]bool // backups of which a missed slot has been noted
+	lost       map[string]Marker // guests whose marker was lost, with what it said
 }
 
 // NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
@@ -184,7 +185,7 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 	p := &planner{
 		want: want, have: have,
 		plan:     &Plan{Format: 1},
-		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{},
+		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]Marker{},
 	}
 	have.index()
 	p.plan.Header = PlanHeader{

@@ -58,7 +58,7 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 		return false
 	}
 	since := p.have.date(snapshot.Time)
-	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
+	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
 	var detail []string
 	if state.Rollback != nil {
 		for _, key := range []string{"memory", "tags", "onboot"} {
@@ -74,7 +74,7 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 			Set:    map[string]string{"description": describe(withoutMarker(state.Config.Description()), m)},
 			Digest: state.Config.Digest,
 		})
-		p.act(Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: Power, Text: text, Detail: detail, Then: []string{"roll back"},
+		p.act(Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: Power, Text: text, Detail: detail,
 			Effect: Disruptive, Destroys: destroys, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call, facts: map[string]string{"rollback-mark": key}})
 		return true
 	}

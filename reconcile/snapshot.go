@@ -80,8 +80,8 @@ func (p *planner) ready(o *spec.Object, g *spec.Guest, verb, text string) (*Gues
 		if p.creating[name] {
 			return wait(fmt.Sprintf("when %s is taken over", g.Ref))
 		}
-		if p.unmet[name] == "its marker was lost" { // backups and snapshots go on
-			return state, Marker{Object: name, VMID: g.VMID, Owner: p.have.Owner}, true
+		if lost, ok := p.lost[name]; ok { // backups and snapshots go on
+			return state, lost, true
 		}
 		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, orElse(p.unmet[name], "it is not ours")), "see "+g.Ref.String())
 		return nil, Marker{}, false
@@ -133,8 +133,8 @@ func (p *planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *GuestState,
 			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.have.date(have.Time))
 		}
 	}
-	if p.unmet[g.Ref.Name] == "its marker was lost" {
-		return
+	if _, lost := p.lost[g.Ref.Name]; lost {
+		return // nothing is pruned meanwhile
 	}
 	var items []keptItem
 	for _, have := range own {

@@ -287,7 +287,7 @@ func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
 			p.hold(o, field, fmt.Sprintf("%s is the volume %s now, and a folder of the host is declared", key, mp.Volume()), fmt.Sprintf("detach the volume as a person: pct set %d --delete %s", g.VMID, key))
 			continue
 		}
-		if there && mp.Volume() == source && mp.Path() == declared.Path && sameSubkey("ro", mp["ro"], flag(declared.ReadOnly)) {
+		if there && mp.Volume() == source && mp.Path() == declared.Path && sameSubkey("ro", mp["ro"], bit(declared.ReadOnly)) {
 			continue
 		}
 		if ob := p.bindReady(declared); ob != nil {
@@ -320,7 +320,7 @@ func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
 	p.planDevices(g, state)
 }
 
-func flag(b bool) string {
+func bit(b bool) string {
 	if b {
 		return "1"
 	}
