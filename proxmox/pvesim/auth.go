@@ -18,6 +18,7 @@ type access struct {
 type user struct {
 	ID       string   `yaml:"id"`
 	Comment  string   `yaml:"comment,omitempty"`
+	Email    *string  `yaml:"email,omitempty"`
 	Password string   `yaml:"password,omitempty"`
 	Disabled bool     `yaml:"disabled,omitempty"`
 	Expire   int64    `yaml:"expire,omitempty"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // A call is one request on its way through the API.
@@ -27,6 +26,7 @@ type refusal struct {
 	code   int
 	text   string
 	errors map[string]string
+	bare   bool // the HTTP layer's own: no JSON
 }
 
 func (r *refusal) Error() string { return r.text }
@@ -168,7 +168,7 @@ func (s *Sim) outage(c *call) error {
 	}
 	switch n.Outage {
 	case "pmxcfs-down":
-		return fail("RPCEnvironment init request failed: Unable to load access control list: Connection refused")
+		return &refusal{code: 500, text: "RPCEnvironment init request failed: Unable to load access control list: Connection refused", bare: true}
 	case "pvedaemon-down":
 		if c.route.protected {
 			return &refusal{code: 595, text: "Connection refused"}
@@ -201,9 +201,3 @@ func (c *call) upid(t *task) error {
 	c.data().text(t.upid())
 	return nil
 }
-
-// none answers null.
-func (c *call) none() error { return nil }
-
-// stringify writes an errors map or list of names for messages.
-func joinNatural(items []string) string { return strings.Join(items, ",") }

@@ -89,6 +89,9 @@ func (s *Sim) nextDue() (time.Time, bool) {
 		}
 	}
 	for _, e := range s.w.Events {
+		if s.stuck(e) {
+			continue
+		}
 		if !found || e.At.Before(at) {
 			at, found = e.At, true
 		}
@@ -101,7 +104,7 @@ func (s *Sim) happen(at time.Time) {
 	s.settling = true
 	defer func() { s.settling = false }()
 	for i, e := range s.w.Events {
-		if !e.At.After(at) {
+		if !e.At.After(at) && !s.stuck(e) {
 			s.w.Events = append(s.w.Events[:i:i], s.w.Events[i+1:]...)
 			s.fire(e)
 			return
@@ -115,14 +118,12 @@ func (s *Sim) happen(at time.Time) {
 	}
 }
 
+// stuck is a request that waits for a daemon to run again.
+func (s *Sim) stuck(e *event) bool { return e.Kind == "request" && s.w.Nodes[0].Outage != "" }
+
 func (s *Sim) fire(e *event) {
 	switch e.Kind {
 	case "request":
-		if n := s.w.Nodes[0]; n.Outage != "" { // it runs when the daemon does again
-			e.At = s.now.Add(time.Second)
-			s.w.Events = append(s.w.Events, e)
-			return
-		}
 		who := s.acl.subject(e.As)
 		if who != nil {
 			_ = s.dispatch(context.Background(), &call{s: s, who: who, method: e.Method, path: e.Path, params: e.Params, late: true})

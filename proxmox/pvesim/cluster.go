@@ -79,7 +79,7 @@ func nodeStatus(c *call) error {
 	d.key("swap").open().num("total", 0).num("used", 0).num("free", 0).close()
 	d.key("rootfs").open().num("total", disk.Size).num("used", s.usedOn(disk)).num("free", s.freeOn(disk)).num("avail", s.freeOn(disk)).close()
 	d.key("ksm").open().num("shared", 0).close()
-	d.key("boot-info").open().str("mode", "efi").close()
+	d.key("boot-info").open().str("mode", "legacy-bios").close()
 	d.key("cpuinfo").open().num("cpus", int64(n.CPUs)).num("cores", int64(n.CPUs)).num("sockets", 1).num("user_hz", 100)
 	d.str("model", "Simulated CPU").str("vendor", "AuthenticAMD").str("family", "23").str("mhz", "2600.000").str("hvm", "1").str("flags", "fpu vme de pse").close()
 	d.close()
@@ -95,8 +95,12 @@ func nodeTime(c *call) error {
 
 func nodeNetwork(c *call) error {
 	d := c.data().list()
+	for _, nic := range c.node.NICs {
+		d.open().str("iface", nic).str("type", "eth").str("method", "manual").str("method6", "manual").num("exists", 1)
+		d.num("active", 1).num("priority", 3).key("families").list().text("inet").end().key("altnames").list().text("enp0s1").end().close()
+	}
 	for i, b := range c.node.Bridges {
-		if c.s.needAny(c.who, "/sdn/zones/localnetwork/"+b, "SDN.Audit", "SDN.Use") != nil && !c.s.can(c.who, "/nodes/"+c.node.Name, "Sys.Audit") {
+		if c.s.needAny(c.who, "/sdn/zones/localnetwork/"+b, "SDN.Audit", "SDN.Use") != nil {
 			continue
 		}
 		d.open().str("iface", b).str("type", "bridge").str("method", "manual").str("method6", "manual")
@@ -283,6 +287,13 @@ func disksPerm(c *call) error {
 	return forbid("")
 }
 
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
 // wholeDisk is the device without its partition number.
 func wholeDisk(device string) string {
 	if strings.HasPrefix(device, "/dev/nvme") || strings.HasPrefix(device, "/dev/mmcblk") {
@@ -306,21 +317,23 @@ func disksList(c *call) error {
 			mounted = mounted || m.UUID == k.UUID && m.Ghost == nil
 		}
 		whole := wholeDisk(k.Device)
-		d.open().str("devpath", whole).str("model", k.Model).str("serial", k.Serial).num("size", k.Size).flag("gpt", whole != k.Device)
-		d.str("vendor", "unknown").str("wwn", "unknown").str("wearout", "N/A").num("rpm", 0).num("osdid", -1).null("osdid-list")
-		kind := k.Transport
-		if kind == "" {
-			kind = "unknown"
+		d.open().str("devpath", whole).str("model", orUnknown(k.Model)).str("serial", orUnknown(k.Serial)).num("size", k.Size).flag("gpt", whole != k.Device)
+		d.str("vendor", "unknown").str("wwn", orUnknown(k.WWN)).str("wearout", "N/A").num("rpm", 0).num("osdid", -1).null("osdid-list")
+		if k.WWN != "" {
+			d.str("by_id_link", "/dev/disk/by-id/ata-"+k.Model+"_"+k.Serial)
 		}
-		d.str("type", kind)
+		d.str("type", orUnknown(k.Transport))
 		health := "PASSED"
+		if k.WWN == "" && k.Transport != "ssd" && k.Transport != "hdd" { // behind a bridge that does not tell
+			health = "UNKNOWN"
+		}
 		if k.Failing {
 			health = "FAILED"
 		}
 		d.str("health", health)
 		if parts && whole != k.Device {
 			d.str("used", "partitions")
-		} else {
+		} else if k.FS != "" {
 			d.str("used", k.FS)
 			if mounted {
 				d.num("mounted", 1)

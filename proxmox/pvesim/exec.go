@@ -424,7 +424,7 @@ func runBlkid(p *process) (int, error) {
 	sort.Slice(disks, func(i, j int) bool { return disks[i].Device < disks[j].Device })
 	found := false
 	for _, d := range disks {
-		if d.Absent || len(rest) > 0 && !contains(rest, d.Device) {
+		if d.Absent || d.UUID == "" || len(rest) > 0 && !contains(rest, d.Device) {
 			continue
 		}
 		if u := opts["-U"]; u != "" {

@@ -66,7 +66,7 @@ func New() *Sim {
 	}
 	n := &node{
 		Name: "pve1", Zone: "Europe/Budapest", Boot: boot, IP: "192.0.2.11", CPUs: 4, Memory: 16 << 30,
-		Bridges: []string{"vmbr0"}, Fstab: freshFstab, PID: 41200,
+		Bridges: []string{"vmbr0"}, NICs: []string{"eno1"}, Fstab: freshFstab, PID: 41200,
 		Disks: []*disk{
 			{UUID: rootUUID, FS: "ext4", Device: "/dev/sda2", Size: 100 << 30, Used: 9 << 30, Model: "Simulated SSD", Serial: "SIMSSD0001", Transport: "ssd",
 				Folders: []string{"/mnt", "/root", "/srv", "/var/lib/vz"},

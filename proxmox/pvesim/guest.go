@@ -299,29 +299,38 @@ func guestInterfaces(c *call) error {
 		return nil
 	}
 	d := c.data().list()
-	iface := func(name, mac, inet string) {
+	iface := func(name, mac, inet, inet6 string) {
 		d.open().str("name", name).str("hwaddr", mac).str("hardware-address", mac)
 		d.key("ip-addresses").list()
 		if addr, prefix, ok := strings.Cut(inet, "/"); ok {
 			d.open().str("ip-address", addr).str("prefix", prefix).str("ip-address-type", "inet").close()
 		}
+		if addr, prefix, ok := strings.Cut(inet6, "/"); ok {
+			d.open().str("ip-address", addr).str("prefix", prefix).str("ip-address-type", "inet6").close()
+		}
 		d.end()
 		if inet != "" {
 			d.str("inet", inet)
 		}
+		if inet6 != "" {
+			d.str("inet6", inet6)
+		}
 		d.close()
 	}
-	iface("lo", "00:00:00:00:00:00", "127.0.0.1/8")
+	iface("lo", "00:00:00:00:00:00", "127.0.0.1/8", "::1/128")
 	for _, k := range g.conf.numbered("net") {
 		p, err := netSchema.parse(g.conf.vals[k], k)
 		if err != nil {
 			continue
 		}
-		ip := p["ip"]
+		ip, ip6 := p["ip"], p["ip6"]
 		if !strings.Contains(ip, "/") {
 			ip = ""
 		}
-		iface(p["name"], strings.ToLower(p["hwaddr"]), ip)
+		if !strings.Contains(ip6, "/") {
+			ip6 = ""
+		}
+		iface(p["name"], strings.ToLower(p["hwaddr"]), ip, ip6)
 	}
 	d.end()
 	return nil

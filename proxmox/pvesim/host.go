@@ -45,7 +45,7 @@ func (h *Host) NodeName() (name string, err error) {
 func (h *Host) BlockDevices() (devices []string, err error) {
 	err = h.locked(func(n *node) error {
 		for _, d := range n.Disks {
-			if !d.Absent && d.Device != "" {
+			if !d.Absent && d.Device != "" && d.UUID != "" {
 				devices = append(devices, d.Device)
 			}
 		}

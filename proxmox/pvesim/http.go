@@ -378,7 +378,7 @@ func respond(c *call, err error) answer {
 		r = &refusal{code: 500, text: err.Error()}
 	}
 	first, _, _ := strings.Cut(r.text, "\n")
-	if r.code >= 595 {
+	if r.code >= 595 || r.bare {
 		return plain(r.code, first, "")
 	}
 	var d doc

@@ -158,7 +158,7 @@ func (s *Sim) runStart(t *task) error {
 			t.Args["journal"] = "1"
 			s.locks["migrate/"+t.ID] = t.upid()
 			t.Holds = append(t.Holds, "migrate/"+t.ID)
-			return s.after(t, 42*time.Second)
+			return s.after(t, 42*time.Second+t.Length)
 		}
 		return s.then(t, 1)
 	}

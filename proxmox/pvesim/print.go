@@ -49,7 +49,7 @@ func (s *Sim) String() string {
 			s.printStorage(&b, n, st, named)
 		}
 		for _, d := range n.Disks {
-			if d.UUID == n.rootDisk().UUID {
+			if d.UUID == n.rootDisk().UUID || d.UUID == "" {
 				continue
 			}
 			state := "unplugged"

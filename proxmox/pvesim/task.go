@@ -357,7 +357,7 @@ func (s *Sim) kill(t *task) {
 		t.log("ERROR: can't acquire lock '/var/run/vzdump.lock' - interrupted by signal")
 		s.end(t, "")
 	case t.Type == "vzdump" && t.Phase >= 2:
-		s.vzdumpFailed(t, errors.New("command 'tar' failed: interrupted by signal"))
+		s.vzdumpFailed(t, s.dumpCommand(t, "interrupted by signal"))
 		t.log("INFO: Backup job finished with errors")
 		s.end(t, "job errors")
 	case t.Type == "vzclone":

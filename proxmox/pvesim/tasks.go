@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -190,6 +191,22 @@ func (d *doc) task(t *task) {
 	d.close()
 }
 
+// lastWrite is the finished task whose end was the last thing that happened to the list:
+// its "saved" is still the number that was set, all others were read back as strings.
+func lastWrite(n *node) *task {
+	for i := len(n.Tasks) - 1; i >= 0; i-- {
+		if t := n.Tasks[i]; t.End != 0 {
+			for _, r := range n.Tasks {
+				if r.Start > t.End || r.End == 0 && r.Start >= t.End {
+					return nil
+				}
+			}
+			return t
+		}
+	}
+	return nil
+}
+
 func statusKind(t *task) string {
 	switch {
 	case t.End == 0 || t.Status == "unexpected status":
@@ -209,11 +226,15 @@ func clusterTasks(c *call) error {
 	all := s.can(c.who, "/", "Sys.Audit")
 	d := c.data().list()
 	for _, n := range s.w.Nodes {
+		recent := append([]*task(nil), n.Tasks...)
+		sort.SliceStable(recent, func(i, j int) bool {
+			return recent[i].Start > recent[j].Start || recent[i].Start == recent[j].Start && recent[i].PID > recent[j].PID
+		})
+		last := lastWrite(n)
 		count := 0
 		for pass := 0; pass < 2; pass++ {
-			for i := len(n.Tasks) - 1; i >= 0 && (pass == 0 || count < 25); i-- {
-				t := n.Tasks[i]
-				if (t.End == 0) != (pass == 0) {
+			for _, t := range recent {
+				if (t.End == 0) != (pass == 0) || pass == 1 && count >= 25 {
 					continue
 				}
 				count++
@@ -227,7 +248,12 @@ func clusterTasks(c *call) error {
 				if t.End == 0 {
 					d.num("pid", int64(t.PID)).str("saved", "0")
 				} else {
-					d.num("endtime", t.End).str("status", t.Status).str("saved", "1")
+					d.num("endtime", t.End).str("status", t.Status)
+					if t == last {
+						d.num("saved", 1)
+					} else {
+						d.str("saved", "1")
+					}
 				}
 				d.close()
 			}

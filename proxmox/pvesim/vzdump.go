@@ -467,11 +467,12 @@ func (s *Sim) endGuest(t *task) error {
 		size = total*44/100 + int64(len(t.Args["config"])) + int64(atoi(t.Args["vmid"])%97)
 	}
 	if p.ghost {
-		return errors.New("command 'tar cpf -' failed: Input/output error")
+		t.log("INFO: tar: -: Wrote only 4096 of 10240 bytes")
+		return s.dumpCommand(t, "exit code 2")
 	}
 	if size > p.avail() {
 		t.log("INFO: zstd: error 70 : Write error : cannot write block : No space left on device")
-		return fmt.Errorf("command 'set -o pipefail && tar cpf - --totals --one-file-system | zstd --threads=1 >%s/dump/%s%s.dat' failed: exit code 70 - No space left on device", st.Path, t.Args["base"], ext)
+		return s.dumpCommand(t, "exit code 70")
 	}
 	t.log("INFO: Total bytes written: %d (%s, 25MiB/s)", total, binary(total))
 	name := "backup/" + t.Args["base"] + ext
@@ -504,6 +505,29 @@ func (s *Sim) endGuest(t *task) error {
 	t.log("INFO: Finished Backup of VM %d (%02d:%02d:%02d)", g.VMID, took/3600, took/60%60, took%60)
 	t.log("INFO: Backup finished at %s", s.stamp(n))
 	return nil
+}
+
+// dumpCommand is the failure of the pipe that writes an archive.
+func (s *Sim) dumpCommand(t *task, how string) error {
+	st, from := s.storages[t.Args["storage"]], "/mnt/vzsnap0"
+	if t.Args["now"] != "snapshot" {
+		from = "/var/lib/lxc/" + t.Args["vmid"] + "/rootfs"
+	}
+	base := st.Path + "/dump/" + t.Args["base"]
+	pack := ""
+	switch extension(t.Args["compress"]) {
+	case ".tar.zst":
+		pack = "zstd '--threads=1' "
+	case ".tar.gz":
+		pack = "gzip --rsyncable "
+	case ".tar.lzo":
+		pack = "lzop "
+	default:
+		pack = "cat "
+	}
+	const flags = "--totals --one-file-system -p --sparse --numeric-owner --acls --xattrs '--xattrs-include=user.*' '--xattrs-include=security.capability' '--warning=no-file-ignored' '--warning=no-xattr-write' --one-file-system '--warning=no-file-ignored'"
+	return fmt.Errorf("command 'set -o pipefail && lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65536 -- tar cpf - %s '--directory=%s.tmp' ./etc/vzdump/pct.conf ./etc/vzdump/pct.fw '--directory=%s' --no-anchored '--exclude=lost+found' --anchored '--exclude=./tmp/?*' '--exclude=./var/tmp/?*' '--exclude=./var/run/?*.pid' ./ | %s>%s.tar.dat' failed: %s",
+		flags, base, from, pack, base, how)
 }
 
 // dumpKeep is the retention that a job prunes by.

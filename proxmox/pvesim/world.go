@@ -47,6 +47,8 @@ type node struct {
 	CPUs    int               `yaml:"cpus"`
 	Memory  int64             `yaml:"memory"`
 	Bridges []string          `yaml:"bridges"`
+	NICs    []string          `yaml:"nics,omitempty"`
+	Stats   int64             `yaml:"stats,omitempty"`   // since when rrddata has points; 0: since the boot
 	Devices []string          `yaml:"devices,omitempty"` // character devices besides the usual ones
 	Disks   []*disk           `yaml:"disks"`
 	Mounts  []*mount          `yaml:"mounts"`
@@ -63,9 +65,9 @@ type node struct {
 
 // A disk is one file system, plugged in or not.
 type disk struct {
-	UUID      string           `yaml:"uuid"`
+	UUID      string           `yaml:"uuid,omitempty"` // none: no file system that could be mounted
 	Label     string           `yaml:"label,omitempty"`
-	FS        string           `yaml:"fs"`
+	FS        string           `yaml:"fs,omitempty"`
 	Device    string           `yaml:"device,omitempty"`
 	Absent    bool             `yaml:"absent,omitempty"`
 	Instance  int              `yaml:"instance,omitempty"` // how often it was plugged in
@@ -73,6 +75,7 @@ type disk struct {
 	Used      int64            `yaml:"used,omitempty"` // besides what storages keep on it
 	Model     string           `yaml:"model,omitempty"`
 	Serial    string           `yaml:"serial,omitempty"`
+	WWN       string           `yaml:"wwn,omitempty"`
 	Transport string           `yaml:"transport,omitempty"`
 	Failing   bool             `yaml:"failing,omitempty"` // SMART says so
 	Folders   []string         `yaml:"folders,omitempty"`
@@ -161,8 +164,7 @@ type guest struct {
 	HA       string `yaml:"ha,omitempty"`
 	Qemu     bool   `yaml:"qemu,omitempty"`
 
-	conf  *config
-	flock string // the UPID, or a name, of who holds the config flock
+	conf *config
 }
 
 // A hold is a file system that a running guest keeps mounted, as it was when the guest started.
