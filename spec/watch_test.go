@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"go.uber.org/goleak"
 )
 
@@ -193,6 +194,29 @@ func TestWanted(t *testing.T) {
 	} {
 		if wanted(name) != want {
 			t.Errorf("wanted(%q) = %v", name, !want)
+		}
+	}
+}
+
+// What the kernel tells, and whether it is a sign of a change.
+func TestEvents(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		op   fsnotify.Op
+		want bool
+	}{
+		{"a.yaml", fsnotify.Write, true}, {"a.yaml", fsnotify.Create, true}, {"a.yaml", fsnotify.Rename, true},
+		{"a.yaml", fsnotify.Remove, true}, {"a.yaml", fsnotify.Chmod, true}, {"b.yml", fsnotify.Create, true}, {"..data", fsnotify.Create, true},
+		{".a.yaml.swp", fsnotify.Write, false}, {"a.yaml~", fsnotify.Create, false}, {"4913", fsnotify.Create, false},
+		{"#a.yaml#", fsnotify.Create, false}, {".#a.yaml", fsnotify.Create, false}, {"a.yaml.bak", fsnotify.Write, false},
+		{"a.yaml.dpkg-new", fsnotify.Write, false}, {"README", fsnotify.Write, false}, {"..data_tmp", fsnotify.Create, false},
+		{"", fsnotify.Remove, true}, {"", fsnotify.Rename, true}, {"", fsnotify.Chmod, false},
+	} {
+		poked := false
+		o := observer{path: "/d", folder: "/d", poke: func() { poked = true }}
+		o.event(fsnotify.Event{Name: filepath.Join("/d", c.name), Op: c.op})
+		if poked != c.want {
+			t.Errorf("%s of %q: poked is %v", c.op, c.name, poked)
 		}
 	}
 }
