@@ -184,7 +184,7 @@ func createArgv(a map[string]string) ([]string, error) {
 	for _, key := range sortedKeys(config) {
 		argv = append(argv, "--"+key, config[key])
 	}
-	return append(argv, "--description", a["description"]), nil
+	return append(argv, "--description="+a["description"]), nil // one word: the text may begin with a dash
 }
 
 // subkeys are the arguments whose names begin with prefix, without it.

@@ -175,7 +175,7 @@ func TestWhatIsRun(t *testing.T) {
 			" --net0 name=eth0,bridge=vmbr0,firewall=1,gw=10.0.10.1,host-managed=0,hwaddr=BE:24:11:9E:41:07,ip=10.0.10.11/24,link_down=0,mtu=1500,rate=12.5,tag=20,trunks=3;4,type=veth" +
 			" --mp0 local-lvm:200,mp=/data,acl=1,backup=1,mountoptions=noatime;discard,quota=0,replicate=0,ro=0 --net1 name=lan1,bridge=vmbr1,gw6=fe80::1,ip6=auto" +
 			" --arch amd64 --cmode tty --console 1 --cores 2 --cpulimit 1.5 --cpuunits 100 --memory 1024 --nameserver 10.0.10.1 fd00::1 --onboot 1 --ostype debian --protection 0" +
-			" --searchdomain home.example lan --startup order=3,up=30 --swap 0 --tags a;b-c --timezone Europe/Budapest --tty 2 --description " + goldenSpec().Description},
+			" --searchdomain home.example lan --startup order=3,up=30 --swap 0 --tags a;b-c --timezone Europe/Budapest --tty 2 --description=" + goldenSpec().Description},
 		{wholeOps()["BindMount"], "/usr/sbin/pct set 201 --mp2 /mnt/usb/media/library,mp=/media,acl=1,backup=0,mountoptions=nosuid;nodev,quota=0,replicate=0,ro=1,shared=1"},
 		{wholeOps()["Unbind"], "/usr/sbin/pct set 201 --delete mp1"},
 		{wholeOps()["RemoveDevice"], "/usr/sbin/pct set 201 --delete dev0"},
