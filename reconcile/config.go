@@ -286,7 +286,7 @@ func (p *planner) memoryBelowUse(g *spec.Guest, state *GuestState, d *difference
 	if g.Restart == spec.RestartAuto && g.State == spec.Running {
 		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
 		p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: d.fields,
-			Text: fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change, start", people("memory", state.Config.Raw["memory"]), limit, used),
+			Text:   fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change, start", people("memory", state.Config.Raw["memory"]), limit, used),
 			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
 			facts: map[string]string{"restart": "1"}})
 		return true
