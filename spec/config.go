@@ -155,7 +155,7 @@ var description = scalar("text", typed("string"), strTags, "", func(s string) (s
 
 // tags is a list, or a text as PVE prints it.
 var tags = func() value[[]string] {
-	one := matching("tag", `^[A-Za-z0-9_][A-Za-z0-9_+.-]*$`, "begin with a letter, a digit or _, then also - + and .")
+	one := name("tag", proxmox.CheckTag)
 	some := listOf("list of tags", one)
 	return value[[]string]{
 		name: some.name, schema: either(some.schema, typed("string")),
