@@ -1,0 +1,433 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+	"go.uber.org/zap/zapcore"
+	"gopkg.in/yaml.v3"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Where things are unless somebody says otherwise.
+const (
+	defaultConfig = "/etc/felhom-agent/agent.yaml"
+	defaultState  = "/var/lib/felhom-agent"
+)
+
+const envPrefix = "FELHOM_AGENT_"
+
+// config is the agent's configuration, checked. The file agent.yaml (YAML or JSON) gives it key by key,
+// and for every key the environment's FELHOM_AGENT_KEY comes first.
+type config struct {
+	url, node, fingerprint, ca, owner string
+	token                             proxmox.Token
+	runner                            privileged.Runner // nil: none
+	runnerMode                        string            // sudo, direct, socket or none
+	state                             string            // "": the default
+	interval, timeout                 time.Duration
+	drift                             spec.Drift // "": each kind's default
+	maxDestructive                    int
+	logLevel                          zapcore.Level
+	logFormat                         string
+	// places says where a key was given, as "agent.yaml:4" or "FELHOM_AGENT_URL".
+	places map[string]string
+	// incomplete says what is missing to reach a node; some modes reach none.
+	incomplete error
+	warning    string
+}
+
+var logFormats = []string{"console", "json"}
+
+// keys are the keys of agent.yaml. Those that tell how to reach a node and where its service keeps its
+// things are not read for a simulated node, which so can never turn out to be a real one.
+var keys = map[string]struct{ connection bool }{
+	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true}, "fingerprint": {true}, "ca": {true},
+	"node": {true}, "runner": {true}, "state": {true}, "listen": {true}, "notify": {true},
+	"owner": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "log_level": {}, "log_format": {},
+}
+
+// rivals are keys of which one is enough: the environment's takes the place of the file's others.
+var rivals = [][]string{{"token_secret", "token_file"}, {"fingerprint", "ca"}}
+
+// configError is a mistake in the configuration.
+type configError struct{ place, key, text string }
+
+func (e *configError) Error() string {
+	parts := slices.DeleteFunc([]string{e.place, e.key, e.text}, func(s string) bool { return s == "" })
+	return strings.Join(parts, ": ")
+}
+
+// entry is a key as it was given.
+type entry struct{ value, place string }
+
+// readConfig reads the configuration. A file that was not named may be missing. environ is as os.Environ
+// gives it.
+func readConfig(file string, environ []string, simulate bool) (*config, error) {
+	r := reading{given: map[string]entry{}, simulate: simulate}
+	named := file != ""
+	if file = cmp.Or(file, defaultConfig); named || !simulate {
+		text, err := os.ReadFile(file)
+		switch {
+		case err == nil:
+			r.file(file, text)
+			if info, err := os.Stat(file); err == nil && r.given["token_secret"].value != "" && info.Mode()&0o007 != 0 {
+				r.warning = fmt.Sprintf("%s holds the token's secret, and everybody on this machine may read it: chmod 640 %s", file, file)
+			}
+		case named || !errors.Is(err, os.ErrNotExist):
+			r.fail(entry{place: file}, "", "it cannot be read: %v", errors.Unwrap(err))
+		}
+	}
+	r.environment(environ)
+	c := r.settle(environ)
+	if err := r.errs.ErrorOrNil(); err != nil {
+		return nil, err
+	}
+	if !simulate {
+		c.incomplete = r.complete(file, c)
+	}
+	c.warning = r.warning
+	return c, nil
+}
+
+// reading is a configuration that is being read.
+type reading struct {
+	given    map[string]entry
+	simulate bool
+	secret   bool // there is one
+	warning  string
+	errs     *multierror.Error
+}
+
+func (r *reading) fail(e entry, key, format string, args ...any) {
+	if strings.HasPrefix(e.place, envPrefix) {
+		key = "" // its name says it
+	}
+	r.errs = multierror.Append(r.errs, &configError{e.place, key, fmt.Sprintf(format, args...)})
+	r.errs.ErrorFormat = lines
+}
+
+func lines(errs []error) string {
+	var b strings.Builder
+	for i, err := range errs {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(err.Error())
+	}
+	return b.String()
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// file reads a YAML file (JSON is YAML) strictly: one document, a map of known keys to plain values.
+func (r *reading) file(name string, text []byte) {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var doc, second yaml.Node
+	err := decoder.Decode(&doc)
+	if errors.Is(err, io.EOF) {
+		return // nothing but comments
+	}
+	if err == nil {
+		if err = decoder.Decode(&second); errors.Is(err, io.EOF) {
+			err = nil
+		} else if err == nil {
+			r.fail(entry{place: at(name, &second)}, "", "a second document begins here: the configuration is one")
+			return
+		}
+	}
+	if err != nil {
+		m := yamlLine.FindStringSubmatch(err.Error())
+		place := name
+		if m != nil && m[1] != "" {
+			place += ":" + m[1]
+		}
+		r.fail(entry{place: place}, "", "this is no YAML: %s", strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")))
+		return
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		r.fail(entry{place: at(name, root)}, "", "it shall be a map of keys such as `url: https://pve1:8006`")
+		return
+	}
+	for i := 0; i < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		e := entry{value: value.Value, place: at(name, key)}
+		switch known, ok := keys[key.Value]; {
+		case !ok:
+			r.fail(e, key.Value, "there is no such key%s", nearest(key.Value, maps.Keys(keys)))
+		case r.given[key.Value] != entry{}:
+			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].place)
+		case known.connection && r.simulate:
+		case key.Value == "listen" || key.Value == "notify":
+			r.fail(e, key.Value, "it is not in this version yet: take the line out")
+		case value.Kind != yaml.ScalarNode:
+			r.fail(e, key.Value, "it wants a single value, not a %s", map[yaml.Kind]string{yaml.MappingNode: "map", yaml.SequenceNode: "list"}[value.Kind])
+		case value.Tag == "!!null" || value.Value == "":
+			r.fail(e, key.Value, "it has no value: give one, or take the line out")
+		default:
+			r.given[key.Value] = e
+		}
+	}
+}
+
+func at(file string, n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.Line) }
+
+// environment takes what FELHOM_AGENT_* say.
+func (r *reading) environment(environ []string) {
+	for _, pair := range slices.Sorted(slices.Values(environ)) {
+		name, value, _ := strings.Cut(pair, "=")
+		key, ours := strings.CutPrefix(name, envPrefix)
+		if !ours {
+			continue
+		}
+		key = strings.ToLower(key)
+		known, ok := keys[key]
+		e := entry{value: value, place: name}
+		switch {
+		case r.simulate && (!ok || known.connection):
+		case !ok:
+			r.fail(e, "", "there is no such key%s", nearest(key, maps.Keys(keys)))
+		case key == "listen" || key == "notify":
+			r.fail(e, "", "it is not in this version yet: take it out of the environment")
+		case value == "": // as if it were not there
+		default:
+			for _, group := range rivals {
+				for _, rival := range group {
+					if slices.Contains(group, key) && rival != key && !strings.HasPrefix(r.given[rival].place, envPrefix) {
+						delete(r.given, rival)
+					}
+				}
+			}
+			r.given[key] = e
+		}
+	}
+}
+
+// settle turns what was given into values.
+func (r *reading) settle(environ []string) *config {
+	c := &config{interval: 15 * time.Minute, timeout: 10 * time.Minute, maxDestructive: 20, logLevel: zapcore.InfoLevel, logFormat: "console", places: map[string]string{}}
+	for key, e := range r.given {
+		c.places[key] = e.place
+	}
+	text := func(key string) string { return r.given[key].value }
+	check := func(key string, read func(string) error) {
+		if e, ok := r.given[key]; ok {
+			if err := read(e.value); err != nil {
+				r.fail(e, key, "%q: %v", e.value, err)
+			}
+		}
+	}
+	for _, group := range rivals {
+		if a, b := r.given[group[0]], r.given[group[1]]; a.place != "" && b.place != "" {
+			r.fail(b, group[1], "%s is given too (%s): keep one of them", group[0], a.place)
+		}
+	}
+	c.url, c.node, c.owner, c.ca, c.fingerprint, c.state = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
+	check("interval", func(s string) (err error) { c.interval, err = parseDuration(s); return err })
+	check("timeout", func(s string) (err error) { c.timeout, err = parseDuration(s); return err })
+	check("drift", func(s string) error {
+		c.drift = spec.Drift(s)
+		return oneOf(string(spec.DriftHeal), string(spec.DriftReport))(s)
+	})
+	check("max_destructive", func(s string) (err error) {
+		if c.maxDestructive, err = strconv.Atoi(s); err != nil || c.maxDestructive < 1 {
+			return errors.New("it is a number of deletions, 1 or more")
+		}
+		return nil
+	})
+	check("log_level", func(s string) error {
+		level, err := parseLevel(s)
+		if err == nil {
+			c.logLevel = *level
+		}
+		return err
+	})
+	check("log_format", func(s string) error { c.logFormat = s; return oneOf(logFormats...)(s) })
+	check("owner", func(s string) error {
+		if strings.ContainsAny(s, " \t\n=") {
+			return errors.New("it is one word, which the markers of our guests bear")
+		}
+		return nil
+	})
+	if !r.simulate {
+		c.runner, c.runnerMode = &privileged.ExecRunner{}, "sudo"
+		check("runner", func(s string) (err error) { c.runner, c.runnerMode, err = parseRunner(s); return err })
+		c.token = r.token(environ)
+	}
+	return c
+}
+
+// token puts the token together. Its secret comes from the file or the environment, from a file of its
+// own, or from systemd (LoadCredential=token:...).
+func (r *reading) token(environ []string) proxmox.Token {
+	id, secret := r.given["token_id"], r.given["token_secret"]
+	if e, ok := r.given["token_file"]; ok {
+		secret = entry{place: e.place}
+		var err error
+		if secret.value, err = readSecret(e.value, true); err != nil {
+			r.fail(e, "token_file", "%v", err)
+			return proxmox.Token{}
+		}
+	}
+	if dir := lookup(environ, "CREDENTIALS_DIRECTORY"); dir != "" && secret.place == "" {
+		path := filepath.Join(dir, "token")
+		value, err := readSecret(path, false) // systemd guards it
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.fail(entry{place: path}, "", "%v", err)
+			return proxmox.Token{}
+		}
+		secret = entry{value: value, place: path}
+	}
+	r.secret = secret.value != ""
+	if id.value == "" || !r.secret {
+		return proxmox.Token{} // complete says what is missing
+	}
+	token, err := proxmox.NewToken(id.value, secret.value)
+	if err != nil {
+		r.fail(id, "token_id", "%v", err)
+	}
+	return token
+}
+
+// readSecret reads a file with a secret in it.
+func readSecret(path string, guarded bool) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if guarded && info.Mode()&0o007 != 0 {
+		return "", fmt.Errorf("everybody on this machine may read %s: chmod 640 %s, and make a new secret if somebody may have seen it (pveum user token remove, then add)", path, path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if secret := strings.TrimSpace(string(text)); secret != "" {
+		return secret, nil
+	}
+	return "", fmt.Errorf("%s is empty: it shall hold the secret that `pveum user token add` printed", path)
+}
+
+// complete says what is missing to reach a node.
+func (r *reading) complete(file string, c *config) error {
+	var errs *multierror.Error
+	for _, want := range []struct {
+		key, example string
+		there        bool
+	}{
+		{"url", "https://HOST:8006", c.url != ""},
+		{"token_id", "felhom@pve!agent", r.given["token_id"].value != ""},
+		{"token_secret", "..., or token_file: /etc/felhom-agent/token", c.token.ID() != "" || r.secret},
+	} {
+		if !want.there {
+			errs = multierror.Append(errs, &configError{file, want.key, fmt.Sprintf("it is missing: write `%s: %s` there, or set %s%s (--print-setup prints how a token is made; --simulate needs none)",
+				want.key, want.example, envPrefix, strings.ToUpper(want.key))})
+			errs.ErrorFormat = lines
+		}
+	}
+	return errs.ErrorOrNil()
+}
+
+// parseRunner reads how the fence is reached.
+func parseRunner(s string) (privileged.Runner, string, error) {
+	mode, path, _ := strings.Cut(s, ":")
+	switch {
+	case s == "sudo":
+		return &privileged.ExecRunner{Mode: privileged.Sudo}, mode, nil
+	case s == "direct":
+		return &privileged.ExecRunner{Mode: privileged.Direct}, mode, nil
+	case mode == "socket" && (s == "socket" || filepath.IsAbs(path)):
+		return &privileged.SocketRunner{Path: path}, mode, nil
+	case s == "none":
+		return nil, mode, nil
+	}
+	return nil, "", errors.New("it is one of sudo, direct, socket, socket:/PATH, none")
+}
+
+// parseDuration reads Go's durations, and days: 90s, 15m, 1h30m, 7d.
+func parseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n int64
+		n, err = strconv.ParseInt(days, 10, 32)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d <= 0 {
+		return 0, errors.New("it is a time such as 90s, 15m, 2h or 7d")
+	}
+	return d, nil
+}
+
+func parseLevel(s string) (*zapcore.Level, error) {
+	levels := []string{"debug", "info", "warn", "error"}
+	if err := oneOf(levels...)(s); err != nil {
+		return nil, err
+	}
+	level, err := zapcore.ParseLevel(s)
+	return &level, err
+}
+
+// lookup is os.Getenv on a list.
+func lookup(environ []string, name string) string {
+	for _, pair := range environ {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// nearest suggests the word that was probably meant.
+func nearest(word string, words iter.Seq[string]) string {
+	var best string
+	least := 3
+	for _, w := range slices.Sorted(words) {
+		if d := distance(word, w); d < least {
+			best, least = w, d
+		}
+	}
+	if best == "" {
+		return "; there are " + strings.Join(slices.Sorted(words), ", ")
+	}
+	return ": did you mean " + best + "?"
+}
+
+// distance is how many letters must be changed, added or dropped to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+const help = `felhom-agent makes a Proxmox VE node be as a folder of YAML says, and keeps it so.
+
+    felhom-agent MODE [options] [PATH]     PATH: a desired-state file or folder (default ` + defaultPath + `)
+
+  --plan                  print what would change; can only read
+  --once                  converge once and exit
+  --watch                 stay: converge on every edit, against drift, and when something is due
+  --check                 check the YAML alone, with no node
+  --history               what was done here; with --only NAME one object, with its logs
+  --selftest              check connection, rights, storages and clock; changes nothing
+  --selftest=task -vmid N the same, then one real task: a snapshot of guest N, made and deleted
+  --schema                the JSON Schema of the YAML, for editors
+  --routes                what goes through the API, what through the root helper, and why
+  --print-sudoers         the sudoers line for the root helper
+  --print-setup           the pveum lines that make the user, the role and the token
+  --version               version, commit, Go version
+
+  --simulate[=FILE]       a simulated node instead of a real one, in memory or kept in FILE
+  --config FILE           configuration (default ` + defaultConfig + `); ` + envPrefix + `KEY overrides a key
+  -o text|json            with --plan, --once, --history
+  -v                      also list what is as declared, and the route of each act
+  --only NAME             only this object and what it needs: restores/web, or web
+  --state DIR             journal and lock (default $STATE_DIRECTORY, else ` + defaultState + `)
+  --interval 15m          between looks against drift
+  --timeout 10m           how long others' locks are waited for
+  --log-level LEVEL, --log-format FORMAT   debug, info, warn, error; console, json
+
+Try it, no node needed:   felhom-agent --simulate --once examples/desired
+`
+
+// runBare prints the help. It looks at nothing, so that a mistyped command can do no harm.
+func runBare(_ context.Context, _ *command, con *console) (int, error) {
+	fmt.Fprintf(con.stdout, "%s\nfelhom-agent %s: no mode was given, so nothing was looked at and nothing was changed.\n", help, version)
+	return exitOK, nil
+}
+
+func runVersion(_ context.Context, _ *command, con *console) (int, error) {
+	commit, golang := "unknown", "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		golang = info.GoVersion
+		settings := map[string]string{}
+		for _, s := range info.Settings {
+			settings[s.Key] = s.Value
+		}
+		commit = cmp.Or(settings["vcs.revision"], commit)
+		if settings["vcs.modified"] == "true" {
+			commit += " with changes"
+		}
+	}
+	fmt.Fprintf(con.stdout, "felhom-agent %s, commit %s, %s\n", version, commit, golang)
+	return exitOK, nil
+}
+
+func runSchema(_ context.Context, _ *command, con *console) (int, error) {
+	schema, err := spec.Schema()
+	if err != nil {
+		return 0, err
+	}
+	fmt.Fprintf(con.stdout, "%s\n", strings.TrimRight(string(schema), "\n"))
+	return exitOK, nil
+}
+
+// serviceUser is the user as whom the installed service runs.
+const serviceUser = "felhom-agent"
+
+func runSudoers(_ context.Context, _ *command, con *console) (int, error) {
+	fmt.Fprint(con.stdout, privileged.Sudoers(serviceUser))
+	return exitOK, nil
+}
+
+// needed are the privileges that the agent's token must have on /: these and no others. They exist in PVE
+// 8 and 9.
+var needed = []string{
+	"Datastore.AllocateSpace", "Datastore.Audit", "Pool.Audit", "SDN.Use", "Sys.Audit", "VM.Allocate", "VM.Audit", "VM.Backup",
+	"VM.Config.CPU", "VM.Config.Disk", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options", "VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback",
+}
+
+// What --print-setup makes.
+const (
+	setupUser  = "felhom@pve"
+	setupToken = "agent"
+	setupRole  = "FelhomAgent"
+)
+
+// runSetup prints the commands that give the agent its rights. The token is separate from its user and
+// has only what both are given; so the role is given to both.
+func runSetup(_ context.Context, _ *command, con *console) (int, error) {
+	fmt.Fprintf(con.stdout, `# As root on the node, once. The secret is printed by the third line, and never again.
+pveum role add %[1]s --privs '%[2]s'
+pveum user add %[3]s --comment felhom-agent
+pveum user token add %[3]s %[4]s --privsep 1
+pveum acl modify / --users %[3]s --roles %[1]s
+pveum acl modify / --tokens '%[3]s!%[4]s' --roles %[1]s
+`, setupRole, strings.Join(needed, ","), setupUser, setupToken)
+	return exitOK, nil
+}
+
+// runHistory prints the journal. It needs no node.
+func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
+	dir := cmd.state
+	if dir == "" && cmd.world != "" {
+		dir = cmd.world + ".state"
+	}
+	if dir == "" {
+		c, err := readConfig(cmd.config, os.Environ(), cmd.simulate)
+		if err != nil {
+			return 0, err
+		}
+		dir = cmp.Or(c.state, firstOf(os.Getenv("STATE_DIRECTORY")), defaultState)
+	}
+	journal, err := readJournal(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer journal.Close()
+	only := ""
+	if len(cmd.only) == 1 {
+		if only, err = inJournal(journal.History(""), cmd.only[0]); err != nil {
+			return 0, err
+		}
+	}
+	if cmd.json {
+		return exitOK, journal.WriteJSON(con.stdout, only)
+	}
+	return exitOK, journal.WriteText(con.stdout, only, cmd.verbose)
+}
+
+// inJournal finds the object of the journal that a person means by restores/web, or by web alone.
+func inJournal(acts []reconcile.HistoryEntry, name string) (string, error) {
+	var fits []string
+	for _, act := range acts {
+		_, short, _ := strings.Cut(act.Object, "/")
+		if (act.Object == name || short == name) && !slices.Contains(fits, act.Object) {
+			fits = append(fits, act.Object)
+		}
+	}
+	switch len(fits) {
+	case 1:
+		return fits[0], nil
+	case 0:
+		return "", usagef("--only %s: the journal has nothing of that name", name)
+	}
+	slices.Sort(fits)
+	return "", usagef("--only %s fits %s: say which", name, strings.Join(fits, ", "))
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// runPlan prints what would change. Neither it nor what it hands on can write.
+func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
+	want, only, err := desired(cmd)
+	if err != nil {
+		return 0, err
+	}
+	n, err := connect(ctx, cmd, con, false)
+	if err != nil {
+		return 0, err
+	}
+	defer n.Close()
+	if err := n.find(ctx); err != nil {
+		return 0, n.explain(err)
+	}
+	n.sight.Only = only
+	n.sight.View = n.client.Look()
+	plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
+	if err != nil {
+		return 0, n.explain(err)
+	}
+	plan.Header.Desired = cmd.path
+	if cmd.json {
+		return plan.ExitCode(), writeJSON(con.stdout, plan)
+	}
+	return plan.ExitCode(), plan.WriteText(con.stdout, con.text(cmd, only))
+}
+
+// runOnce converges and ends.
+func runOnce(ctx context.Context, cmd *command, con *console) (code int, err error) {
+	want, only, err := desired(cmd)
+	if err != nil {
+		return 0, err
+	}
+	n, err := connect(ctx, cmd, con, true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if err := n.find(ctx); err != nil {
+		return 0, n.explain(err)
+	}
+	n.sight.Only = only
+	told := con.teller(cmd, only)
+	if !cmd.json { // the run's first line stands above what it does
+		n.sight.View = n.client.Look()
+		plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
+		if err != nil {
+			return 0, n.explain(err)
+		}
+		plan.WriteRunHeader(con.stdout, told.text)
+	}
+	report, err := reconcile.New(n.options("--once", told.event)).Once(ctx, want)
+	if err != nil {
+		return 0, n.explain(err)
+	}
+	report.Plan.Header.Desired = cmd.path
+	return report.ExitCode(), told.end(report)
+}
+
+// desired loads what is wanted, and finds what --only names in it.
+func desired(cmd *command) (*spec.Desired, []spec.Ref, error) {
+	want, err := spec.Load(cmd.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	only, err := named(want, cmd.only)
+	return want, only, err
+}
+
+// named finds objects by what a person types: restores/web, or web where that fits exactly one.
+func named(want *spec.Desired, names []string) ([]spec.Ref, error) {
+	var only []spec.Ref
+	for _, name := range names {
+		var fits []spec.Ref
+		for _, ref := range want.Refs() {
+			if ref.String() == name || ref.Name == name {
+				fits = append(fits, ref)
+			}
+		}
+		switch len(fits) {
+		case 1:
+			only = append(only, fits[0])
+		case 0:
+			return nil, usagef("--only %s: nothing of that name is declared%s", name, nearest(name, slices.Values(labels(want.Refs()))))
+		default:
+			return nil, usagef("--only %s fits %s: say which", name, strings.Join(labels(fits), ", "))
+		}
+	}
+	return only, nil
+}
+
+func labels(refs []spec.Ref) []string {
+	var all []string
+	for _, ref := range refs {
+		all = append(all, ref.String())
+	}
+	return all
+}
+
+// options are what an agent of this node works with.
+func (n *node) options(who string, event func(reconcile.Event)) reconcile.Options {
+	o := reconcile.Options{
+		Sight: n.sight, Client: n.client, Runner: n.runner, Journal: n.journal, Log: n.log,
+		Events: event, Wait: n.wait, Patience: n.config.timeout,
+	}
+	if n.state != "" {
+		o.Lock = reconcile.NewWriteLock(n.state, "felhom-agent "+who, n.config.timeout)
+	}
+	return o
+}
+
+// text is how things are printed here.
+func (con *console) text(cmd *command, only []spec.Ref) reconcile.TextOptions {
+	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.colour, Live: con.terminal, Width: con.width, Desired: cmd.path, Only: only}
+}
+
+func writeJSON(w io.Writer, value any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// A teller tells of a run as it goes on: lines for people, or one JSON document a line.
+type teller struct {
+	mu       sync.Mutex
+	w        io.Writer
+	json     *json.Encoder // nil: text
+	text     reconcile.TextOptions
+	progress *reconcile.Progress
+}
+
+// jsonLine is one line of a run in JSON: an event, or at the end the report.
+type jsonLine struct {
+	Format int               `json:"format"` // of this document: 1
+	Event  *reconcile.Event  `json:"event,omitempty"`
+	Report *reconcile.Report `json:"report,omitempty"`
+	Exit   *int              `json:"exit,omitempty"`
+}
+
+func (con *console) teller(cmd *command, only []spec.Ref) *teller {
+	t := &teller{w: con.stdout, text: con.text(cmd, only)}
+	if cmd.json {
+		t.json = json.NewEncoder(con.stdout)
+	}
+	t.progress = reconcile.NewProgress(con.stdout, t.text)
+	return t
+}
+
+func (t *teller) event(e reconcile.Event) {
+	if t.json == nil {
+		t.progress.Event(e)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.json.Encode(jsonLine{Format: 1, Event: &e})
+}
+
+func (t *teller) end(report *reconcile.Report) error {
+	if t.json == nil {
+		return report.WriteText(t.w, t.text)
+	}
+	code := report.ExitCode()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.json.Encode(jsonLine{Format: 1, Report: report, Exit: &code})
+}
+
+// runCheck reads the YAML alone.
+func runCheck(_ context.Context, cmd *command, con *console) (int, error) {
+	want, err := spec.Load(cmd.path)
+	if err != nil {
+		writeErrors(con.stdout, err) // for this mode the mistakes are the result
+		return exitInvalid, nil
+	}
+	fmt.Fprintf(con.stdout, "%s in %s valid.\n", plural(want.Len(), "object", "objects"), plural(len(want.Files), "file is", "files are"))
+	return exitOK, nil
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// runSelftest looks whether the agent could work here, and with --selftest=task also does something.
+func runSelftest(ctx context.Context, cmd *command, con *console) (code int, err error) {
+	n, err := connect(ctx, cmd, con, cmd.task)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	t := &selftest{node: n, view: n.client.Look(), w: con.stdout}
+	t.run(ctx)
+	if cmd.task && t.failed == 0 {
+		t.task(ctx, cmd.vmid)
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if t.failed > 0 {
+		return exitFailed, nil
+	}
+	return exitOK, nil
+}
+
+// A selftest prints one line per check.
+type selftest struct {
+	node   *node
+	view   *proxmox.View
+	w      io.Writer
+	failed int
+}
+
+func (t *selftest) ok(what, format string, args ...any) {
+	fmt.Fprintf(t.w, "[ ok ] %-14s %s\n", what, fmt.Sprintf(format, args...))
+}
+
+func (t *selftest) fail(what, format string, args ...any) {
+	t.failed++
+	fmt.Fprintf(t.w, "[fail] %-14s %s\n", what, fmt.Sprintf(format, args...))
+}
+
+func (t *selftest) run(ctx context.Context) {
+	version, err := t.view.Version(ctx)
+	if err != nil {
+		t.fail("connection", "%v", t.node.explain(err)) // all else would say the same
+		return
+	}
+	t.ok("version", "PVE %s, token %s", version.Version, t.node.config.token.ID())
+	if err := t.node.find(ctx); err != nil {
+		t.fail("node", "%v", t.node.explain(err))
+		return
+	}
+	node := t.node.sight.Node
+	t.ok("node", "%s, the owner in our markers is %s", node, t.node.sight.Owner)
+	permissions, err := t.view.Permissions(ctx)
+	if err != nil {
+		t.fail("privileges", "%v", err)
+		return
+	}
+	if t.rights(permissions); !permissions.Has("/", "VM.Audit") {
+		return // what follows would look empty, not forbidden
+	}
+	if status, err := t.view.NodeStatus(ctx, node); err != nil {
+		t.fail("node status", "%v", err)
+	} else {
+		t.ok("node status", "up %s, %s of %s memory used", days(status.Uptime), status.Memory.Used.Human(), status.Memory.Total.Human())
+	}
+	if guests, err := t.view.ListLXC(ctx, node); err != nil {
+		t.fail("guests", "%v", err)
+	} else {
+		running := 0
+		for _, g := range guests {
+			if g.Running() {
+				running++
+			}
+		}
+		t.ok("guests", "%s, %d running", plural(len(guests), "container", "containers"), running)
+	}
+	t.storages(ctx)
+	t.clock(ctx)
+	t.expiry(ctx)
+	t.fence(ctx)
+}
+
+// rights compares the token's own privileges with those that it needs. What is missing is printed with
+// the command that gives it: a change of the role, since an ACL entry on a narrower path would replace
+// what the role on / gives there.
+func (t *selftest) rights(have proxmox.Permissions) {
+	lacking := false
+	for _, privilege := range needed {
+		if !have.Has("/", privilege) {
+			lacking = true
+			t.fail("privileges", "%s is missing on /: pveum role modify %s --append 1 --privs %s", privilege, setupRole, privilege)
+		}
+	}
+	var elsewhere []string // paths with an entry of their own that takes something away
+	for path := range have {
+		missing := slices.DeleteFunc(slices.Clone(needed), func(p string) bool { return !have.Has("/", p) || have.Has(path, p) || !reaches(path, p) })
+		if len(missing) > 0 {
+			elsewhere = append(elsewhere, fmt.Sprintf("%s (%s)", path, strings.Join(missing, ", ")))
+		}
+	}
+	slices.Sort(elsewhere)
+	switch {
+	case lacking:
+	case len(elsewhere) > 0:
+		t.fail("privileges", "all %d on /, but an ACL entry of its own takes some away on %s: pveum acl list", len(needed), strings.Join(elsewhere, "; "))
+	default:
+		t.ok("privileges", "all %d that are needed, on /", len(needed))
+	}
+}
+
+// reaches reports whether a privilege means anything on a path.
+func reaches(path, privilege string) bool {
+	kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	prefix, ok := map[string]string{"vms": "VM.", "storage": "Datastore.", "nodes": "Sys.", "sdn": "SDN.", "pool": "Pool."}[kind]
+	return ok && strings.HasPrefix(privilege, prefix)
+}
+
+// storages looks at those that hold backups, as a backup to them would.
+func (t *selftest) storages(ctx context.Context) {
+	confs, err := t.view.ListStorage(ctx)
+	if err != nil {
+		t.fail("storages", "%v", err)
+		return
+	}
+	states, err := t.view.NodeStorage(ctx, t.node.sight.Node)
+	if err != nil {
+		t.fail("storages", "%v", err)
+		return
+	}
+	active := map[string]bool{}
+	for _, s := range states {
+		active[s.ID] = s.Active
+	}
+	var names []string
+	for _, s := range confs {
+		name := s.ID
+		if !active[s.ID] {
+			name += " (not active)"
+		}
+		names = append(names, name)
+	}
+	if len(confs) == 0 {
+		t.fail("storages", "the token sees none: it needs Datastore.Audit")
+		return
+	}
+	t.ok("storages", "%s", strings.Join(names, ", "))
+	for _, s := range confs {
+		if !slices.Contains(s.Content, "backup") || s.Disabled {
+			continue
+		}
+		what := "is active"
+		if !active[s.ID] {
+			what = "is not active now (its disk is away, or it is another node's)"
+		}
+		mount := ""
+		if s.IsMountpoint != "" && s.IsMountpoint != "no" {
+			mount = ", only while its disk is mounted (is_mountpoint)"
+		}
+		switch prune := s.PruneBackups; {
+		case prune != "" && prune != "keep-all=1":
+			t.fail("backup storage", "%s has its own retention (%s): PVE would delete archives that are not ours. Set it off: pvesm set %s --prune-backups keep-all=1", s.ID, prune, s.ID)
+		case strings.HasPrefix(s.Path, "/mnt/") && mount == "":
+			t.ok("backup storage", "%s %s, keeps all; is %s a disk that may be away? Then PVE would fill the root disk: pvesm set %s --is_mountpoint yes", s.ID, what, s.Path, s.ID)
+		default:
+			t.ok("backup storage", "%s %s, keeps all%s", s.ID, what, mount)
+		}
+	}
+}
+
+// clockTolerance is how far the clocks may be apart. The agent lives by the node's; a large difference
+// still says that one of the two machines is wrong.
+const clockTolerance = 5 * time.Minute
+
+func (t *selftest) clock(ctx context.Context) {
+	at, err := t.view.NodeTime(ctx, t.node.sight.Node)
+	if err != nil {
+		t.fail("clock", "%v", err)
+		return
+	}
+	zone, err := time.LoadLocation(at.Zone)
+	if err != nil {
+		t.fail("clock", "the node's time zone %q is not known here: %v", at.Zone, err)
+		return
+	}
+	now := time.Unix(at.Unix, 0).In(zone)
+	if t.node.world != nil {
+		t.ok("clock", "%s, time zone %s; it is simulated", now.Format("Mon 2 Jan 2006 15:04:05"), at.Zone)
+		return
+	}
+	apart := time.Since(now).Round(time.Second)
+	if apart.Abs() > clockTolerance {
+		t.fail("clock", "the node says %s (%s), this machine is %s %s: set the wrong one right (chrony)", now.Format("Mon 2 Jan 2006 15:04:05"), at.Zone, apart.Abs(), ahead(apart))
+		return
+	}
+	t.ok("clock", "%s, time zone %s, this machine is %s %s", now.Format("Mon 2 Jan 2006 15:04:05"), at.Zone, apart.Abs(), ahead(apart))
+}
+
+func ahead(d time.Duration) string {
+	if d < 0 {
+		return "behind"
+	}
+	return "ahead"
+}
+
+func (t *selftest) expiry(ctx context.Context) {
+	info, err := t.view.TokenInfo(ctx, t.node.config.token.ID())
+	switch {
+	case err != nil:
+		t.fail("token", "%v", err)
+	case info.Expire.IsZero():
+		t.ok("token", "never expires")
+	case info.Expire.Before(t.view.Now().Add(14 * 24 * time.Hour)):
+		t.fail("token", "expires on %s; PVE will then say the same as to a wrong one", info.Expire.Format("Mon 2 Jan 2006 15:04"))
+	default:
+		t.ok("token", "expires on %s", info.Expire.Format("Mon 2 Jan 2006"))
+	}
+}
+
+// fence asks the root helper something harmless.
+func (t *selftest) fence(ctx context.Context) {
+	if t.node.runner == nil {
+		t.ok("root helper", "none (%s): goldens, USB disks and bind mounts are left alone", t.node.sight.FenceReason)
+		return
+	}
+	if err := t.node.greetFence(ctx); err != nil {
+		t.fail("root helper", "%v", err)
+		return
+	}
+	t.ok("root helper", "answers")
+}
+
+// selftestSnapshot is what the task test takes and deletes.
+const selftestSnapshot = "felhom-selftest"
+
+// task takes a real snapshot, waits for it, and deletes it.
+func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
+	client, node := t.node.client, t.node.sight.Node
+	name := fmt.Sprintf("%s-%s", selftestSnapshot, t.view.Now().UTC().Format("150405"))
+	begin := time.Now()
+	upid, err := client.Snapshot(ctx, node, vmid, name, "made and deleted by felhom-agent --selftest=task")
+	if err == nil {
+		_, err = client.WaitTask(ctx, upid, t.node.wait)
+	}
+	if err != nil {
+		t.fail("snapshot", "of %s: %v", vmid, t.node.explain(err))
+		return
+	}
+	t.ok("snapshot", "%s of guest %s made in %s (%s)", name, vmid, time.Since(begin).Round(time.Millisecond), upid)
+	// The snapshot goes away also when somebody ends us now.
+	ctx = context.WithoutCancel(ctx)
+	begin = time.Now()
+	upid, err = client.DeleteSnapshot(ctx, node, vmid, name)
+	if err == nil {
+		_, err = client.WaitTask(ctx, upid, t.node.wait)
+	}
+	if err != nil {
+		t.fail("snapshot", "%s of guest %s could not be deleted: %v. By hand: pct delsnapshot %s %s", name, vmid, err, vmid, name)
+		return
+	}
+	t.ok("snapshot", "%s deleted in %s", name, time.Since(begin).Round(time.Millisecond))
+}
+
+func days(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+	return d.Round(time.Minute).String()
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// runWatch stays, and converges on every edit, against drift, and whenever something is due.
+func runWatch(ctx context.Context, cmd *command, con *console) (code int, err error) {
+	n, err := connect(ctx, cmd, con, true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	src := &source{path: cmd.path, told: func(text string) { fmt.Fprintln(con.stdout, text) }}
+	nudge := make(chan struct{}, 1)
+	var agent *reconcile.Agent
+	var mu sync.Mutex // guards agent
+	poke := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if agent != nil {
+			agent.Nudge()
+		}
+		select {
+		case nudge <- struct{}{}:
+		default:
+		}
+	}
+	spawn(func() {
+		if err := spec.Watch(ctx, cmd.path, poke); err != nil && ctx.Err() == nil {
+			n.log.Error("edits are not seen any more, only looked for every interval", zap.Error(err))
+		}
+	})
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	spawn(func() {
+		for range reload {
+			poke()
+		}
+	})
+
+	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx) {
+		return exitOK, nil
+	}
+	want := src.load()
+	if n.sight.Only, err = named(want, cmd.only); err != nil {
+		return 0, err
+	}
+	report := &watchReport{con: con, text: con.text(cmd, n.sight.Only)}
+	report.progress = reconcile.NewProgress(con.stdout, report.text)
+	mu.Lock()
+	agent = reconcile.New(n.options("--watch", report.event))
+	mu.Unlock()
+	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
+	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) { report.passed(plan, n.explain(err)) })
+}
+
+// reach waits until the node can be asked who it is. At boot we may be there before PVE's API is.
+func (n *node) reach(ctx context.Context) bool {
+	for {
+		err := n.find(ctx)
+		if err == nil {
+			return true
+		}
+		pause := 15 * time.Second
+		if proxmox.IsUnauthorized(err) {
+			pause = 5 * time.Minute
+		}
+		if ctx.Err() == nil {
+			n.log.Error("the node cannot be reached", zap.Error(n.explain(err)), zap.Duration("next try in", pause))
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+	}
+}
+
+// A source is the desired state in force: what PATH says, or said when it was last valid.
+type source struct {
+	path string
+	told func(text string)
+
+	mu     sync.Mutex
+	good   *spec.Desired
+	seen   string // the fingerprint of what was looked at last
+	broken bool
+}
+
+// load returns the desired state in force, after a look whether the files have changed. A broken edit is
+// told of once, and changes nothing.
+func (s *source) load() *spec.Desired {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen, err := spec.Fingerprint(s.path)
+	if err != nil {
+		seen = err.Error()
+	}
+	if seen == s.seen {
+		return s.good
+	}
+	s.seen = seen
+	want, err := spec.Load(s.path)
+	switch {
+	case err != nil:
+		s.broken = true
+		var text strings.Builder
+		writeErrors(&text, err)
+		if s.good != nil {
+			fmt.Fprintf(&text, "The last valid state stays in force.")
+		} else {
+			fmt.Fprintf(&text, "Nothing is done until it is valid.")
+		}
+		s.told(text.String())
+	default:
+		if s.broken {
+			s.told(fmt.Sprintf("%s is valid again.", s.path))
+		}
+		s.good, s.broken = want, false
+	}
+	return s.good
+}
+
+// await waits for a first valid state.
+func (s *source) await(ctx context.Context, nudge <-chan struct{}, interval time.Duration) bool {
+	for s.load() == nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-nudge:
+		case <-time.After(interval):
+		}
+	}
+	return true
+}
+
+// A watchReport tells of the passes of a watching agent, without repeating itself.
+type watchReport struct {
+	con      *console
+	text     reconcile.TextOptions
+	progress *reconcile.Progress
+
+	mu      sync.Mutex
+	header  string // the last one told
+	closing string
+	failed  string
+}
+
+func (w *watchReport) event(e reconcile.Event) { w.progress.Event(e) }
+
+// passed tells how far it is, whenever that is news.
+func (w *watchReport) passed(plan *reconcile.Plan, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		if text := err.Error(); text != w.failed {
+			w.failed = text
+			writeErrors(w.con.stderr, err)
+		}
+		return
+	}
+	if w.failed != "" {
+		w.failed = ""
+		w.con.say("%s answers again", plan.Header.Node)
+	}
+	if len(plan.Actions) > 0 {
+		return // its acts are told of one by one
+	}
+	var b strings.Builder
+	report := reconcile.Report{Plan: plan}
+	report.WriteText(&b, w.text)
+	if text := b.String(); text != w.closing {
+		w.closing = text
+		fmt.Fprint(w.con.stdout, text)
+	}
+}
