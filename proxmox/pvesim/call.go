@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A call is one request on its way through the API.
@@ -141,6 +142,9 @@ func (s *Sim) dispatch(ctx context.Context, c *call) error {
 	if rt.node {
 		if c.node == nil {
 			name := c.params["node"]
+			if s.w.Nodes[0].knows(name) {
+				return &refusal{code: 595, text: "No route to host"}
+			}
 			return fail("hostname lookup '%s' failed - failed to get address info for: %s: Temporary failure in name resolution", name, name)
 		}
 		if c.node.Down {
@@ -158,6 +162,17 @@ func (s *Sim) dispatch(ctx context.Context, c *call) error {
 		}
 	}
 	return rt.run(c)
+}
+
+// knows reports whether a node's hosts file has a name; nobody answers at its address,
+// unless it is a node's.
+func (n *node) knows(name string) bool {
+	for _, line := range strings.Split(n.Files["/etc/hosts"], "\n") {
+		if f := strings.Fields(line); len(f) > 1 && contains(f[1:], name) {
+			return true
+		}
+	}
+	return false
 }
 
 // outage is what a node whose daemons are down or hang answers.
@@ -188,10 +203,16 @@ func (s *Sim) outage(c *call) error {
 	return nil
 }
 
-// data starts an answer: what handlers write follows "data":.
-func (c *call) data() *doc {
-	if cap(c.body.b) == 0 {
-		c.body.b = make([]byte, 0, 512)
+// envelope is how every answer with data begins.
+const envelope = `{"data":`
+
+// data starts an answer: what handlers write is its data. It is null until then.
+func (c *call) data() *doc { return c.dataOf(512) }
+
+// dataOf is data with room for about n bytes.
+func (c *call) dataOf(n int) *doc {
+	if c.body.b == nil {
+		c.body.b = append(make([]byte, 0, n), envelope...)
 	}
 	return &c.body
 }

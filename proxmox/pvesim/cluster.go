@@ -68,8 +68,7 @@ func (s *Sim) nodeStats(d *doc, n *node) {
 
 func nodeStatus(c *call) error {
 	s, n := c.s, c.node
-	disk, used := n.rootDisk(), s.memoryUsed(n)
-	const kernel = "6.17.13-2-pve"
+	disk, used, kernel := n.rootDisk(), s.memoryUsed(n), n.kernel()
 	const build = "#1 SMP PREEMPT_DYNAMIC PMX 6.17.13-2"
 	d := c.data().open().num("uptime", s.uptime(n)).str("pveversion", "pve-manager/"+s.w.Version+"/"+repoID)
 	d.str("kversion", "Linux "+kernel+" "+build).float("cpu", 0.05).num("wait", 0).num("idle", 0)
@@ -90,23 +89,6 @@ func nodeTime(c *call) error {
 	t := c.s.now.In(c.node.zone)
 	_, offset := t.Zone()
 	c.data().open().num("time", t.Unix()).num("localtime", t.Unix()+int64(offset)).str("timezone", c.node.Zone).close()
-	return nil
-}
-
-func nodeNetwork(c *call) error {
-	d := c.data().list()
-	for _, nic := range c.node.NICs {
-		d.open().str("iface", nic).str("type", "eth").str("method", "manual").str("method6", "manual").num("exists", 1)
-		d.num("active", 1).num("priority", 3).key("families").list().text("inet").end().key("altnames").list().text("enp0s1").end().close()
-	}
-	for i, b := range c.node.Bridges {
-		if c.s.needAny(c.who, "/sdn/zones/localnetwork/"+b, "SDN.Audit", "SDN.Use") != nil {
-			continue
-		}
-		d.open().str("iface", b).str("type", "bridge").str("method", "manual").str("method6", "manual")
-		d.num("active", 1).num("autostart", 1).num("priority", int64(i+4)).key("families").list().text("inet").end().close()
-	}
-	d.end()
 	return nil
 }
 
@@ -150,7 +132,7 @@ func (s *Sim) seen(since int64) bool {
 func clusterResources(c *call) error {
 	s := c.s
 	kind := c.param("type")
-	d := c.data().list()
+	d := c.dataOf(2048 + len(s.w.Guests)*400).list()
 	if kind == "" || kind == "vm" {
 		for _, g := range s.w.Guests {
 			if s.can(c.who, onVM(g.VMID), "VM.Audit") {
@@ -181,7 +163,7 @@ func clusterResources(c *call) error {
 				d.open().str("id", "storage/"+n.Name+"/"+st.ID).str("type", "storage").str("node", n.Name).str("storage", st.ID)
 				d.str("plugintype", st.Type).str("content", strings.Join(st.Content, ",")).flag("shared", st.Shared)
 				if p, err := s.place(n, st); err == nil && !n.Down {
-					d.str("status", "available").num("maxdisk", p.total).num("disk", p.used)
+					d.str("status", "available").num("maxdisk", p.total).num("disk", p.used())
 				} else {
 					d.str("status", "unknown")
 				}
@@ -280,113 +262,11 @@ func backupJobs(c *call) error {
 	return nil
 }
 
-func disksPerm(c *call) error {
-	if c.s.can(c.who, "/", "Sys.Audit") || c.s.can(c.who, "/nodes/"+c.param("node"), "Sys.Audit") {
-		return nil
-	}
-	return forbid("")
-}
-
 func orUnknown(s string) string {
 	if s == "" {
 		return "unknown"
 	}
 	return s
-}
-
-// wholeDisk is the device without its partition number.
-func wholeDisk(device string) string {
-	if strings.HasPrefix(device, "/dev/nvme") || strings.HasPrefix(device, "/dev/mmcblk") {
-		if i := strings.LastIndexByte(device, 'p'); i > 10 {
-			return device[:i]
-		}
-		return device
-	}
-	return strings.TrimRight(device, "0123456789")
-}
-
-func disksList(c *call) error {
-	d := c.data().list()
-	parts := c.flag("include-partitions")
-	for _, k := range c.node.Disks {
-		if k.Absent || k.Device == "" {
-			continue
-		}
-		mounted := false
-		for _, m := range c.node.Mounts {
-			mounted = mounted || m.UUID == k.UUID && m.Ghost == nil
-		}
-		whole := wholeDisk(k.Device)
-		d.open().str("devpath", whole).str("model", orUnknown(k.Model)).str("serial", orUnknown(k.Serial)).num("size", k.Size).flag("gpt", whole != k.Device)
-		d.str("vendor", "unknown").str("wwn", orUnknown(k.WWN)).str("wearout", "N/A").num("rpm", 0).num("osdid", -1).null("osdid-list")
-		if k.WWN != "" {
-			d.str("by_id_link", "/dev/disk/by-id/ata-"+k.Model+"_"+k.Serial)
-		}
-		d.str("type", orUnknown(k.Transport))
-		health := "PASSED"
-		if k.WWN == "" && k.Transport != "ssd" && k.Transport != "hdd" { // behind a bridge that does not tell
-			health = "UNKNOWN"
-		}
-		if k.Failing {
-			health = "FAILED"
-		}
-		d.str("health", health)
-		if parts && whole != k.Device {
-			d.str("used", "partitions")
-		} else if k.FS != "" {
-			d.str("used", k.FS)
-			if mounted {
-				d.num("mounted", 1)
-			}
-		}
-		d.close()
-		if parts && whole != k.Device {
-			d.open().str("devpath", k.Device).str("parent", whole).str("type", "partition").str("used", k.FS).num("size", k.Size-1<<20)
-			d.num("gpt", 1).num("osdid", -1).null("osdid-list")
-			if mounted {
-				d.num("mounted", 1)
-			}
-			d.close()
-		}
-	}
-	d.end()
-	return nil
-}
-
-func disksSmart(c *call) error {
-	for _, k := range c.node.Disks {
-		if k.Absent || wholeDisk(k.Device) != c.param("disk") && k.Device != c.param("disk") {
-			continue
-		}
-		health := "PASSED"
-		if k.Failing {
-			health = "FAILED!"
-		}
-		d := c.data().open().str("health", health).str("type", "ata")
-		if !c.flag("healthonly") {
-			d.key("attributes").list()
-			for _, a := range smartAttributes(k) {
-				d.open().str("id", fmt.Sprintf("%3d", a.id)).str("name", a.name).num("value", 100).num("normalized", 100).num("worst", 100)
-				d.num("threshold", int64(a.threshold)).str("flags", "PO----").str("fail", "-").str("raw", itoa(a.raw)).close()
-			}
-			d.end()
-		}
-		d.close()
-		return nil
-	}
-	return fail("not a valid block device")
-}
-
-func hardwareUSB(c *call) error {
-	d := c.data().list()
-	for i, k := range c.node.Disks {
-		if k.Transport == "usb" && !k.Absent {
-			d.open().num("busnum", 2).num("devnum", int64(i+1)).num("class", 0).num("level", 1).num("port", int64(i)).str("speed", "5000")
-			d.str("vendid", "46f4").str("prodid", "0001").str("product", k.Model).str("usbpath", itoa(i+1)).close()
-		}
-	}
-	d.end()
-	return nil
 }
 
 // bulk starts or stops all guests of a node in one worker.

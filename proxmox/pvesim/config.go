@@ -28,6 +28,7 @@ type config struct {
 	cached string
 	digest string
 	json   []byte // the answer of GET config
+	root   *mountPoint
 }
 
 func newSection() section { return section{vals: make(map[string]string)} }
@@ -36,7 +37,17 @@ func newConfig() *config {
 	return &config{section: newSection(), pending: newSection(), snaps: make(map[string]*section)}
 }
 
-func (c *config) touch() { c.cached, c.digest, c.json = "", "", nil }
+// touch forgets what was made of the config; whoever changes it calls it.
+func (c *config) touch() { c.cached, c.digest, c.json, c.root = "", "", nil, nil }
+
+// rootfs is the root mount point, empty where there is none.
+func (c *config) rootfs() *mountPoint {
+	if c.root == nil {
+		m, _ := parseMountPoint("rootfs", c.vals["rootfs"])
+		c.root = &m
+	}
+	return c.root
+}
 
 // text is the file, byte by byte.
 func (c *config) text() string {

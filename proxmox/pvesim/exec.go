@@ -451,24 +451,6 @@ func runBlkid(p *process) (int, error) {
 	return 0, nil
 }
 
-type smartAttribute struct {
-	id        int
-	name      string
-	threshold int
-	raw       int
-}
-
-func smartAttributes(d *disk) []smartAttribute {
-	bad := 0
-	if d.Failing {
-		bad = 1312
-	}
-	return []smartAttribute{
-		{1, "Raw_Read_Error_Rate", 6, 0}, {5, "Reallocated_Sector_Ct", 36, bad}, {9, "Power_On_Hours", 0, 8123},
-		{12, "Power_Cycle_Count", 0, 41}, {194, "Temperature_Celsius", 0, 34}, {197, "Current_Pending_Sector", 0, bad / 40}, {198, "Offline_Uncorrectable", 0, bad / 40},
-	}
-}
-
 func runSmartctl(p *process) (int, error) {
 	_, rest := p.flags("-d -n -A -H -i")
 	if len(rest) != 1 {
@@ -492,8 +474,8 @@ func runSmartctl(p *process) (int, error) {
 		j.b = append(j.b, fmt.Sprint(!d.Failing)...)
 		j.close().key("ata_smart_attributes").open().key("table").list()
 		for _, a := range smartAttributes(d) {
-			j.open().num("id", int64(a.id)).str("name", a.name).num("value", 100).num("worst", 100).num("thresh", int64(a.threshold))
-			j.key("raw").open().num("value", int64(a.raw)).str("string", itoa(a.raw)).close().close()
+			j.open().num("id", int64(a.ID)).str("name", a.Name).num("value", 100).num("worst", 100).num("thresh", int64(a.Threshold))
+			j.key("raw").open().num("value", int64(atoi(a.Raw))).str("string", orElse(a.Raw, "0")).close().close()
 		}
 		j.end().close().key("power_on_time").open().num("hours", 8123).close().key("temperature").open().num("current", 34).close().close()
 		p.print("%s", j.b)

@@ -63,11 +63,7 @@ func (s *Sim) cpus(g *guest) int {
 }
 
 func (g *guest) rootSize() int64 {
-	p, err := rootfsSchema.parse(g.conf.vals["rootfs"], "")
-	if err != nil {
-		return 0
-	}
-	return parseSize(p["size"])
+	return parseSize(g.conf.rootfs().props["size"])
 }
 
 // vmstatus writes a guest as the lists do. PVE: LXC vmstatus.
@@ -97,10 +93,8 @@ func (s *Sim) vmstatus(d *doc, g *guest) {
 		return
 	}
 	used := int64(0)
-	if p, err := rootfsSchema.parse(c.vals["rootfs"], ""); err == nil {
-		if v, _, _ := s.volume(s.node(g.Node), p["volume"]); v != nil {
-			used = v.Used
-		}
+	if v, _, _ := s.volume(s.node(g.Node), c.rootfs().volid()); v != nil {
+		used = v.Used
 	}
 	d.str("status", "running").num("mem", min(s.memoryUse(g), g.memoryLimit())).num("disk", used).num("maxdisk", size-size/20)
 	d.num("uptime", max(0, s.now.Unix()-g.Since)).num("pid", int64(g.PID)).num("diskread", 7979008).num("diskwrite", 6668288)
@@ -112,11 +106,7 @@ func (s *Sim) vmstatus(d *doc, g *guest) {
 func lxcList(c *call) error {
 	s := c.s
 	all := s.allGuests(c.who)
-	d := c.data()
-	if n := len(s.w.Guests) * 400; cap(d.b) < n {
-		d.b = make([]byte, 0, n)
-	}
-	d.list()
+	d := c.dataOf(512 + len(s.w.Guests)*500).list()
 	s.shuffled(len(s.w.Guests), func(i int) {
 		g := s.w.Guests[i]
 		if g.Node == c.node.Name && !g.Qemu && (all || s.can(c.who, onVM(g.VMID), "VM.Audit")) {
@@ -215,7 +205,8 @@ func guestConfig(c *call) error {
 	}
 	plainView := name == "" && !c.flag("current") && len(conf.env) == 0
 	if plainView && conf.json != nil {
-		c.body.b = append(c.body.b, conf.json...)
+		d := c.dataOf(len(envelope) + len(conf.json) + 32)
+		d.b = append(d.b, conf.json...)
 		return nil
 	}
 	sec := conf.section.clone()
@@ -251,7 +242,7 @@ func guestConfig(c *call) error {
 	}
 	d.str("digest", conf.sum()).close()
 	if plainView {
-		conf.json = append([]byte(nil), d.b...)
+		conf.json = append([]byte(nil), d.b[len(envelope):]...)
 	}
 	return nil
 }

@@ -361,12 +361,10 @@ func scalar(v any) string {
 // respond turns a call's outcome into an answer. PVE: Formatter::Standard prepare_response_data.
 func respond(c *call, err error) answer {
 	if err == nil {
-		b := make([]byte, 0, len(c.body.b)+32)
-		b = append(b, `{"data":`...)
-		if len(c.body.b) == 0 {
-			b = append(b, "null"...)
+		b := c.body.b
+		if len(b) == 0 {
+			b = append(b, envelope+"null"...)
 		}
-		b = append(b, c.body.b...)
 		if c.total >= 0 {
 			b = append(b, `,"total":`...)
 			b = strconv.AppendInt(b, c.total, 10)

@@ -16,8 +16,6 @@ func (p *process) rootCall(method, path string, params map[string]string) (*call
 
 // act makes a call as root and waits for its task, whose lines it prints.
 func (p *process) act(method, path string, params map[string]string) (int, error) {
-	before := len(p.n.Tasks)
-	_ = before
 	c, err := p.rootCall(method, path, params)
 	if err != nil {
 		if p.ctx.Err() != nil && errors.Is(err, p.ctx.Err()) {
@@ -25,7 +23,7 @@ func (p *process) act(method, path string, params map[string]string) (int, error
 		}
 		return p.fail(err), nil
 	}
-	upid := strings.Trim(string(c.body.b), `"`)
+	upid := strings.Trim(strings.TrimPrefix(string(c.body.b), envelope), `"`)
 	t := p.n.byUPID[upid]
 	if t == nil {
 		return 0, nil

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"sort"
 	"strings"
-	"time"
 )
 
 func userRealm(id string) string {
@@ -216,32 +215,4 @@ func poolGet(c *call) error {
 		return nil
 	}
 	return fail("pool '%s' does not exist", id)
-}
-
-// rrdData answers with points; those before the statistics began bear only their times.
-func rrdData(c *call) error {
-	step := map[string]time.Duration{"hour": time.Minute, "day": 30 * time.Minute, "week": 3 * time.Hour,
-		"month": 12 * time.Hour, "year": 7 * 24 * time.Hour, "decade": 70 * 24 * time.Hour}[c.param("timeframe")]
-	sec := int64(step / time.Second)
-	end := c.s.now.Unix() / sec * sec
-	since := c.node.Stats
-	if since == 0 {
-		since = c.node.Boot
-	}
-	disk := c.node.rootDisk()
-	d := c.data().list()
-	for i := int64(69); i >= 0; i-- {
-		d.open().num("time", end-i*sec)
-		if end-i*sec >= since && !c.has("vmid") {
-			d.float("cpu", 0.05).num("maxcpu", int64(c.node.CPUs)).float("loadavg", 0.2).float("iowait", 0.0002).float("netin", 121.5).float("netout", 301.9)
-			d.num("memtotal", c.node.Memory).num("memused", c.s.memoryUsed(c.node)).num("memavailable", c.node.Memory-c.s.memoryUsed(c.node)).num("swaptotal", 0).num("swapused", 0)
-			d.num("roottotal", disk.Size).num("rootused", c.s.usedOn(disk)).num("arcsize", 0)
-			for _, k := range []string{"pressurecpusome", "pressureiosome", "pressureiofull", "pressurememorysome", "pressurememoryfull"} {
-				d.num(k, 0)
-			}
-		}
-		d.close()
-	}
-	d.end()
-	return nil
 }

@@ -90,7 +90,7 @@ func (s *Sim) state(d *doc, n *node, st *storage) {
 		d.num("active", 0).num("total", 0).num("used", 0).num("avail", 0)
 		return
 	}
-	d.num("active", 1).num("total", p.total).num("used", p.used).num("avail", p.avail())
+	d.num("active", 1).num("total", p.total).num("used", p.used()).num("avail", p.avail())
 }
 
 func nodeStorages(c *call) error {
@@ -116,7 +116,7 @@ func nodeStorages(c *call) error {
 		d.open().str("storage", st.ID)
 		s.state(d, c.node, st)
 		if p, err := s.place(c.node, st); err == nil && !st.Disable && p.total > 0 {
-			d.float("used_fraction", float64(p.used)/float64(p.total))
+			d.float("used_fraction", float64(p.used())/float64(p.total))
 		}
 		d.close()
 	}

@@ -16,11 +16,23 @@ type place struct {
 	disk  *disk // of directory storages
 	dir   string
 	total int64
-	used  int64
+	s     *Sim
 	ghost bool // the disk was pulled: what is read comes from the cache, writes fail
 }
 
-func (p *place) avail() int64 { return max(0, p.total-p.used) }
+// used is the room that is taken. It looks at everything, so it is asked for only where it matters.
+func (p *place) used() int64 {
+	if p.disk != nil {
+		return p.s.usedOn(p.disk)
+	}
+	used := p.st.Reserve
+	for _, v := range p.items {
+		used += v.occupies()
+	}
+	return used
+}
+
+func (p *place) avail() int64 { return max(0, p.total-p.used()) }
 
 func (st *storage) on(node string) bool { return len(st.Nodes) == 0 || contains(st.Nodes, node) }
 
@@ -60,16 +72,13 @@ func (s *Sim) storageOn(n *node, id string) (*storage, error) {
 
 // place activates a storage on a node. PVE: Storage activate_storage.
 func (s *Sim) place(n *node, st *storage) (*place, error) {
-	p := &place{st: st}
+	p := &place{st: st, s: s}
 	switch {
 	case st.Shared && st.Type != "dir":
 		if s.w.Shared[st.ID] == nil {
 			s.w.Shared[st.ID] = make(store)
 		}
-		p.items, p.total, p.used = s.w.Shared[st.ID], st.Size, st.Reserve
-		for _, v := range p.items {
-			p.used += v.occupies()
-		}
+		p.items, p.total = s.w.Shared[st.ID], st.Size
 	case st.isDir():
 		m := n.mountAt(st.Path)
 		if st.Mountpoint != "" && st.Mountpoint != "no" && st.Mountpoint != "0" {
@@ -92,15 +101,12 @@ func (s *Sim) place(n *node, st *storage) (*place, error) {
 		if p.disk.Dirs[p.dir] == nil {
 			p.disk.Dirs[p.dir] = make(store)
 		}
-		p.items, p.total, p.used = p.disk.Dirs[p.dir], p.disk.Size, s.usedOn(p.disk)
+		p.items, p.total = p.disk.Dirs[p.dir], p.disk.Size
 	default:
 		if n.Pools[st.ID] == nil {
 			n.Pools[st.ID] = make(store)
 		}
-		p.items, p.total, p.used = n.Pools[st.ID], st.Size, st.Reserve
-		for _, v := range p.items {
-			p.used += v.occupies()
-		}
+		p.items, p.total = n.Pools[st.ID], st.Size
 	}
 	return p, nil
 }

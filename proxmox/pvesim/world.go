@@ -47,6 +47,9 @@ type node struct {
 	CPUs    int               `yaml:"cpus"`
 	Memory  int64             `yaml:"memory"`
 	Bridges []string          `yaml:"bridges"`
+	Kernel  string            `yaml:"kernel,omitempty"`
+	Network []map[string]any  `yaml:"network,omitempty"` // what GET network answers, when not the nics and bridges
+	Drives  []*drive          `yaml:"drives,omitempty"`
 	NICs    []string          `yaml:"nics,omitempty"`
 	Stats   int64             `yaml:"stats,omitempty"`   // since when rrddata has points; 0: since the boot
 	Devices []string          `yaml:"devices,omitempty"` // character devices besides the usual ones
