@@ -152,10 +152,12 @@ type Agent struct {
 	nudge chan struct{}
 
 	mu      sync.Mutex
-	waiting map[string]bool // acts that a waiter of this process looks after
-	ended   []ending        // of which the next pass has not heard yet
-	aside   map[string]bool // acts without a waiter that nobody is to adopt: ended, or overdue
-	overdue []*act          // acts whose time is over: they go on without being waited for
+	waiting map[string]bool         // acts that a waiter of this process looks after
+	ended   []ending                // of which the next pass has not heard yet
+	aside   map[string]bool         // acts without a waiter that nobody is to adopt: ended, or overdue
+	proven  map[string]ArchiveState // archives of ours whose task another process or life began
+	proving map[string]bool
+	overdue []*act // acts whose time is over: they go on without being waited for
 
 	// The rest belongs to the one goroutine that makes passes.
 	facts     facts
@@ -189,7 +191,7 @@ func New(o Options) *Agent {
 	}
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),
-		waiting: map[string]bool{}, aside: map[string]bool{},
+		waiting: map[string]bool{}, aside: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
 		cooling: map[string]Failure{}, repeats: map[string][]time.Time{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 	}
 }

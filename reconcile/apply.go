@@ -70,11 +70,19 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err := a.adopt(ctx, have); err != nil {
 		return nil, err
 	}
+	a.prove(ctx, want, have)
 	now := have.Now
 	maps.DeleteFunc(a.cooling, func(_ string, f Failure) bool { return !f.Until.IsZero() && !f.Until.After(now) })
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
 	have.Memory.Making = a.o.Journal.memory(now).Making // adoption may have settled some
+	a.mu.Lock()
+	for volid, state := range a.proven {
+		if _, known := have.Memory.Archives[volid]; !known {
+			have.Memory.Archives[volid] = state
+		}
+	}
+	a.mu.Unlock()
 	plan := planOf(want, have)
 	a.stale = staleNow(have)
 	if again := a.stillWanted(finished, plan, now); again {
@@ -449,24 +457,47 @@ func (a *Agent) afterDump(ctx context.Context, act *act) map[string]string {
 		return nil
 	}
 	facts := map[string]string{}
-	log, err := a.o.Client.TaskLogTail(ctx, act.upid, 5000)
-	if err != nil {
-		a.log.Warn("the log of a backup cannot be read", zap.String("object", act.Object), zap.Error(err))
+	name, _ := a.dumped(ctx, act.upid)
+	if name != "" {
+		facts["archive"] = storage + ":backup/" + name
 	}
-	for _, line := range log {
-		if m := creatingArchive.FindStringSubmatch(line); m != nil {
-			facts["archive"] = storage + ":backup/" + path.Base(m[1])
-		}
-	}
-	if dir := act.Facts["sync"]; dir != "" && a.o.Fence != nil {
-		if err := privileged.SyncMount(ctx, a.o.Fence, a.o.Node, dir); err != nil {
-			facts["synced"] = "no"
-			a.log.Warn("a backup could not be written out", zap.String("path", dir), zap.Error(err))
-		}
-	} else if act.Facts["disk"] != "" {
+	if dir := act.Facts["sync"]; dir != "" && !a.writtenOut(ctx, dir) || act.Facts["disk"] != "" {
 		facts["synced"] = "no"
 	}
 	return facts
+}
+
+// archiveSize is how vzdump prints the size of an archive: "35MB".
+var archiveSize = regexp.MustCompile(`archive file size: (\S+)`)
+
+// dumped reads from the log of a vzdump which file it has made and how large it was,
+// in vzdump's own words. The log is the only place that tells.
+func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) (file, size string) {
+	log, err := a.o.Client.TaskLogTail(ctx, upid, 5000)
+	if err != nil {
+		a.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
+	}
+	for _, line := range log {
+		if m := creatingArchive.FindStringSubmatch(line); m != nil {
+			file = path.Base(m[1])
+		}
+		if m := archiveSize.FindStringSubmatch(line); m != nil {
+			size = m[1]
+		}
+	}
+	return file, size
+}
+
+// writtenOut has everything on a declared disk written out.
+func (a *Agent) writtenOut(ctx context.Context, dir string) bool {
+	if a.o.Fence == nil {
+		return false
+	}
+	if err := privileged.SyncMount(ctx, a.o.Fence, a.o.Node, dir); err != nil {
+		a.log.Warn("a backup could not be written out", zap.String("path", dir), zap.Error(err))
+		return false
+	}
+	return true
 }
 
 // send sends what is ready, one act per lane, within the budgets.

@@ -160,6 +160,10 @@ func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marke
 		p.hold(o, "mode", fmt.Sprintf("PVE refuses mode stop for %s, which HA has started", g.Ref.Name), "use mode: snapshot")
 		return
 	}
+	if ob := p.room(b, g); ob != nil {
+		p.hold(o, "storage", ob.reason, ob.cure...)
+		return
+	}
 	m := Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.have.Owner, Born: marker.Born, Facts: map[string]string{"guest": g.Ref.Name}}
 	call := p.vzdump(g.VMID, b.Storage, b.Mode, b.Compress, m)
 	a := Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Verb: "back up", Symbol: Create,
@@ -170,6 +174,30 @@ func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marke
 		a.Then = []string{"it is started again by PVE"}
 	}
 	p.act(a)
+}
+
+// room says that a storage has no room for another archive like the last one, and
+// which archives a person could delete. What keep would drop after a success is not
+// dropped before it: it may be the last good one.
+func (p *planner) room(b *spec.Backup, g *spec.Guest) *obstacle {
+	state := p.have.Storages[b.Storage]
+	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
+		return nil
+	}
+	last := p.have.archivesOf(b.Storage, g.VMID)
+	if len(last) == 0 || state.Status.Avail >= last[0].Size {
+		return nil
+	}
+	var older []string
+	for i := len(last) - 1; i > 0 && len(older) < 3; i-- {
+		older = append(older, fmt.Sprintf("pvesm free %s (%s, %s)", last[i].VolID, p.have.date(last[i].CTime), last[i].Size.Human()))
+	}
+	ob := &obstacle{reason: fmt.Sprintf("%s has %s left, and the last archive of %s has %s: %s are missing", p.where(b.Storage), state.Status.Avail.Human(), g.Ref.Name, last[0].Size.Human(), (last[0].Size - state.Status.Avail).Human()),
+		cure: []string{"make room, or plug in a larger disk"}}
+	if len(older) > 0 {
+		ob.cure = append(ob.cure, "a person could delete: "+strings.Join(older, ", "))
+	}
+	return ob
 }
 
 func (p *planner) vzdump(vmid proxmox.VMID, storage, mode, compress string, m Marker) proxmox.Call {

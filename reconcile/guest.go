@@ -353,6 +353,10 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
 	if !config.Unprivileged() {
 		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
 	}
+	if config.Protection() && g.Config.Values["protection"] == "" {
+		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
+	}
+	p.fromNotes(g)
 	var outside, binds []string
 	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
 		mp := config.MountPoints()[i]
@@ -369,5 +373,32 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
 	}
 	if len(binds) > 0 {
 		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots", strings.Join(binds, ", "))
+	}
+}
+
+// fromNotes remarks where a guest could not come back: its backups lie on a storage
+// that its `from` does not name.
+func (p *planner) fromNotes(g *spec.Guest) {
+	named := map[string]bool{}
+	for _, source := range g.From {
+		if isOwn(g, source) {
+			named[source.Newest] = true
+		}
+	}
+	if len(named) > 0 {
+		return
+	}
+	for _, v := range p.have.byGuest[g.VMID] {
+		if v.Content != "backup" || p.have.wholeness(*v) != whole {
+			continue
+		}
+		from := fmt.Sprintf("[{newest: %s}", proxmoxStorage(v.VolID))
+		for _, source := range g.From {
+			if source.Golden != "" {
+				from += fmt.Sprintf(", {golden: %s}", source.Golden)
+			}
+		}
+		p.note(&g.Object, "lost, it would be blocked: its backups lie on %s, which `from` does not name; from: %s]", proxmoxStorage(v.VolID), from)
+		return
 	}
 }

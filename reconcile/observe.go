@@ -208,6 +208,9 @@ func (l *looker) look(ctx context.Context) error {
 	if err := l.lookCreations(ctx); err != nil {
 		return err
 	}
+	if err := l.lookInGuests(ctx); err != nil {
+		return err
+	}
 	have.Requests = l.view.Requests()
 	have.Elapsed = time.Since(l.started)
 	return nil
@@ -334,6 +337,34 @@ func (l *looker) lookGuests(ctx context.Context) error {
 		l.content(ctx, g, id)
 	}
 	return g.Wait()
+}
+
+// lookInGuests asks the fence for the mount tables of running guests that bind a
+// folder of a declared disk: whether they still have the disk that is mounted now.
+func (l *looker) lookInGuests(ctx context.Context) error {
+	if l.have.Host == nil {
+		return nil
+	}
+	for _, g := range guestsOf(l.want) {
+		state := l.have.Guests[g.VMID]
+		if state == nil || state.Status != "running" || !l.inScope(g.Ref) {
+			continue
+		}
+		for _, mp := range g.Config.Mounts {
+			if mp.Mount == "" {
+				continue
+			}
+			mounts, err := privileged.GuestMounts(ctx, l.ask, l.node, int(g.VMID))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err == nil { // a guest that stops at this moment has none: the next look knows
+				state.Mounts = mounts
+			}
+			break
+		}
+	}
+	return nil
 }
 
 // keep turns an error that concerns one thing into a fact about that thing, and

@@ -288,6 +288,9 @@ func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
 			continue
 		}
 		if there && mp.Volume() == source && mp.Path() == declared.Path && sameSubkey("ro", mp["ro"], bit(declared.ReadOnly)) {
+			if p.planReplugged(g, state, i, declared) {
+				return
+			}
 			continue
 		}
 		if ob := p.bindReady(declared); ob != nil {
@@ -318,6 +321,35 @@ func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
 		return
 	}
 	p.planDevices(g, state)
+}
+
+// planReplugged finds a guest that still has the disk as it was before it was pulled
+// and plugged in again: the host sees the files, the guest an empty folder and I/O
+// errors, until it is restarted. The device numbers of both mounts tell.
+func (p *planner) planReplugged(g *spec.Guest, state *GuestState, i int, declared spec.MountPoint) bool {
+	if declared.Mount == "" || state.Status != "running" || p.have.Host == nil {
+		return false
+	}
+	m := p.want.Mounts[declared.Mount]
+	if _, mounted := p.have.mountedDisk(m); !mounted {
+		return false
+	}
+	at := slices.IndexFunc(p.have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted })
+	in := slices.IndexFunc(state.Mounts, func(have privileged.GuestMount) bool { return have.Path == declared.Path })
+	if at < 0 || in < 0 {
+		return false
+	}
+	host, guest := p.have.Host.Mounts[at], state.Mounts[in]
+	if host.Major == guest.Major && host.Minor == guest.Minor {
+		return false
+	}
+	why := fmt.Sprintf("its %s is the disk as it was before it was re-plugged: the guest sees nothing of it", declared.Path)
+	if g.Restart == spec.RestartAuto && state.HA == "" {
+		p.restart(g, nil, why)
+		return true
+	}
+	p.hold(&g.Object, fmt.Sprintf("config.mp%d", i), why, fmt.Sprintf("pct reboot %d", g.VMID), "or restart: auto")
+	return false
 }
 
 func bit(b bool) string {

@@ -50,6 +50,16 @@ func ParseRef(s string) (Ref, error) {
 	return Ref{Kind(kind), name}, nil
 }
 
+// MarshalText prints the reference as it is written: "restores/web".
+func (r Ref) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText prints.
+func (r *Ref) UnmarshalText(text []byte) error {
+	ref, err := ParseRef(string(text))
+	*r = ref
+	return err
+}
+
 // Pos is a place in a file. File is what a user would recognise: the path
 // below the folder that was loaded, or the file's base name.
 type Pos struct {

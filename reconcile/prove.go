@@ -1,0 +1,86 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// prove looks after archives of ours that have no size in their notes and whose task
+// this journal does not know: the agent died, or its journal was lost, between the
+// task's end and the note. Where PVE's task list still has the task, and it ended
+// well and names the archive, the disk is written out and the listed size is compared
+// with what vzdump printed; then the archive counts like any other. With the log gone
+// it stays unproven, and a person decides.
+func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *Observed) {
+	for id, state := range have.Storages {
+		for _, v := range state.Content {
+			if v.Content != "backup" || have.wholeness(v) != unproven {
+				continue
+			}
+			if _, known := have.Memory.Archives[v.VolID]; known {
+				continue
+			}
+			task := taskOfArchive(have, v)
+			a.mu.Lock()
+			busy := a.proving[v.VolID]
+			if task != nil {
+				a.proving[v.VolID] = true
+			}
+			a.mu.Unlock()
+			if busy || task == nil {
+				continue
+			}
+			dir := ""
+			if m, _ := have.mountOf(want, id); m != nil {
+				dir = m.Path
+			}
+			go a.proveOne(ctx, v, task.UPID, dir, have.Now.Sub(task.EndTime) > unsyncedAge)
+		}
+	}
+}
+
+// taskOfArchive finds the ended vzdump that made an archive: of its guest, begun no
+// later than the archive and ended after it.
+func taskOfArchive(have *Observed, v proxmox.Volume) *proxmox.Task {
+	for i := range have.Tasks {
+		t := &have.Tasks[i]
+		if t.Type == "vzdump" && t.OK() && (t.ID == v.VMID.String() || t.ID == "") && !t.StartTime.After(v.CTime) && !t.EndTime.Before(v.CTime) {
+			return t
+		}
+	}
+	return nil
+}
+
+func (a *Agent) proveOne(ctx context.Context, v proxmox.Volume, upid proxmox.UPID, dir string, old bool) {
+	file, size := a.dumped(ctx, upid)
+	if !strings.HasSuffix(v.VolID, "/"+file) || file == "" || size != dumpSize(v.Size) {
+		return
+	}
+	if dir != "" && !a.writtenOut(ctx, dir) && !(a.o.Fence == nil && old) {
+		a.mu.Lock()
+		delete(a.proving, v.VolID) // tried again by a later pass
+		a.mu.Unlock()
+		return
+	}
+	a.mu.Lock()
+	a.proven[v.VolID] = ArchiveState{Whole: true, Marker: v.Notes}
+	a.mu.Unlock()
+	a.Nudge()
+}
+
+// dumpSize prints a size as vzdump does (PVE::VZDump, format_size of the log): whole
+// units, rounded down, with GB in two decimals.
+func dumpSize(s proxmox.Size) string {
+	switch kb := float64(s) / 1024; {
+	case kb < 1024:
+		return fmt.Sprintf("%dKB", int(kb))
+	case kb < 1024*1024:
+		return fmt.Sprintf("%dMB", int(kb/1024))
+	default:
+		return fmt.Sprintf("%.2fGB", kb/1024/1024)
+	}
+}
