@@ -123,7 +123,7 @@ func (s *Sim) runClone(t *task) error {
 		t.Log = append(t.Log, lines...)
 		t.Args["made"] += " " + volid
 		now, _, _ := s.volume(t.node, volid)
-		now.Used, now.Data = v.Used, v.Data
+		now.Used, now.Data, now.Bare = v.Used, v.Data, v.Bare
 		if snap := t.Args["snap"]; snap != "" {
 			now.Data = strings.TrimSuffix(v.Snapshots[snap], "~")
 		}

@@ -185,8 +185,9 @@ func (s *Sim) endCreate(t *task, g *guest) error {
 	if known, _, ok := strings.Cut(base, "-"); ok && configSchema.props["ostype"].check("", known) == "" {
 		system = known
 	}
-	if v, _, _ := s.volume(t.node, t.Args["archive"]); v != nil && v.OS != "" {
-		system = v.OS
+	bare := false
+	if v, _, _ := s.volume(t.node, t.Args["archive"]); v != nil {
+		system, bare = orElse(v.OS, system), v.Bare
 	}
 	defaults(conf, t.vmid(), system)
 	for _, m := range t.created() {
@@ -196,7 +197,7 @@ func (s *Sim) endCreate(t *task, g *guest) error {
 			continue
 		}
 		if m.key == "rootfs" {
-			v.Data, v.Used = imprint("template", name)+"*", bytes
+			v.Data, v.Used, v.Bare = imprint("template", name)+"*", bytes, bare
 		}
 	}
 	for k, v := range later {

@@ -120,6 +120,7 @@ type volume struct {
 	Whole     int64      `yaml:"whole,omitempty"`   // it was cut off: the size that it should have
 	Garbage   bool       `yaml:"garbage,omitempty"` // no archive at all
 	OS        string     `yaml:"os,omitempty"`      // of a template
+	Bare      bool       `yaml:"bare,omitempty"`    // its system sets no network up
 }
 
 // A part is what an archive holds of one mount point.
@@ -128,6 +129,7 @@ type part struct {
 	Path string `yaml:"path"`
 	Data string `yaml:"data"`
 	Used int64  `yaml:"used,omitempty"`
+	Bare bool   `yaml:"bare,omitempty"`
 }
 
 // A storage is one entry of storage.cfg.
