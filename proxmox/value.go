@@ -162,7 +162,7 @@ func CheckHostname(s string) error {
 // CheckTag says what PVE would say against a tag.
 func CheckTag(s string) error {
 	if !tagForm.MatchString(s) {
-		return fmt.Errorf("%q is no tag: begin with a letter, a digit or _, then also - + and .", s)
+		return fmt.Errorf("%q is no tag: begin with a letter, a digit or _, then these and - + . too", s)
 	}
 	return nil
 }

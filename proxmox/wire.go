@@ -1,12 +1,14 @@
 package proxmox
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // PVE is written in Perl, which does not keep numbers and strings apart: any
@@ -79,6 +81,9 @@ func (t *text) UnmarshalJSON(b []byte) error {
 func scalar(b []byte) (string, error) {
 	switch b[0] {
 	case '"':
+		if bare := b[1 : len(b)-1]; utf8.Valid(bare) && bytes.IndexByte(bare, '\\') < 0 {
+			return string(bare), nil // the usual case, quickly
+		}
 		var s string
 		err := json.Unmarshal(b, &s)
 		return s, err
