@@ -69,11 +69,12 @@ var (
 	hostname  = matches(`([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*`, "it is no host name")
 	domains   = list(" ", hostname)
 	iface     = matches(`[A-Za-z][A-Za-z0-9_.-]{1,14}`, "it is no name of a network interface")
-	timezone  = matches(`host|[A-Za-z]+([/_+-][A-Za-z0-9]+)*`, "it must be host, UTC or a name such as Europe/Budapest")
+	timezone  = matches(`host|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*`, "it must be host, UTC or a name such as Europe/Budapest")
 	startup   = matches(`(order=)?[0-9]{1,9}|((order|up|down)=[0-9]{1,9})(,(order|up|down)=[0-9]{1,9}){0,2}`, "it must look like order=3,up=30,down=60")
 	tags      = list(";", matches(`[A-Za-z0-9_][A-Za-z0-9_+.-]*`, "it is no tag; tags are divided by semicolons"))
 	fsList    = list(";", matches(`[a-z][a-z0-9_.]{0,30}`, "it is no file system type; they are divided by semicolons"))
 	trunks    = list(";", number(1, 4094))
+	idmap     = matches(`passthrough|[ug]:[0-9]{1,10}:[0-9]{1,10}:[1-9][0-9]{0,9}(;[ug]:[0-9]{1,10}:[0-9]{1,10}:[1-9][0-9]{0,9})*`, "it must be passthrough, or look like u:0:100000:65536")
 	octalMode = matches(`0[0-7]{3}`, "it must be an octal mode such as 0660")
 	uuid      = matches(`[0-9A-Fa-f][0-9A-Fa-f-]{2,62}[0-9A-Fa-f]`, "it is no file system UUID as blkid prints it")
 
@@ -101,6 +102,17 @@ func prose(v string) string {
 		if (r < ' ' && r != '\n' && r != '\t') || r == 0x7f {
 			return "it holds a control character"
 		}
+	}
+	return ""
+}
+
+// commandLine is what a container runs as its first process: one line, not an option.
+func commandLine(v string) string {
+	if reason := prose(v); reason != "" || strings.ContainsAny(v, "\n\t") {
+		return "it must be one line without control characters"
+	}
+	if strings.HasPrefix(v, "-") || strings.TrimSpace(v) != v {
+		return "it must not begin with a dash or a blank"
 	}
 	return ""
 }

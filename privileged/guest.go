@@ -63,7 +63,7 @@ func unescapePercent(s string) string {
 }
 
 var (
-	markerComment = regexp.MustCompile(`<!--\s*felhom-agent/1 (\S+) vmid=([0-9]+) owner=(\S+) born=\S[^\n]*-->`)
+	markerComment = regexp.MustCompile(`<!--\s*felhom-agent/1 (\S+) vmid=([0-9]+) owner=(\S+)( [^\n]*?)?\s*-->`)
 	markerStart   = regexp.MustCompile(`felhom-agent/[0-9]+ `)
 )
 

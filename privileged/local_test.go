@@ -128,3 +128,36 @@ func TestOpStrings(t *testing.T) {
 		}
 	}
 }
+
+// Between our line in the fstab and our mount systemd may have mounted the disk itself: that is as well.
+func TestSystemdWasFaster(t *testing.T) {
+	box := newBox(t)
+	box.program(mountProgram, `echo "40 22 8:17 / /mnt/usb/backup rw - ext4 /dev/sdb1 rw" >> `+box.root+`/proc/1/mountinfo; echo "mount: already mounted" >&2; exit 32`)
+	if _, err := box.do(MountUSBByUUID(testNode, usb)); err != nil {
+		t.Error(err)
+	}
+	if got, _ := os.ReadFile(box.root + fstabPath); string(got) != oldTable+usbLine+"\n" {
+		t.Errorf("fstab:\n%s", got)
+	}
+}
+
+// What is mounted is looked at after the mount: another disk under the same name is let go again, and our line with it.
+func TestDiskExchangedWhileMounting(t *testing.T) {
+	box := newBox(t)
+	box.program(mountProgram, `echo "40 22 8:17 / /mnt/usb/backup rw - ext4 /dev/sdb1 rw" >> `+box.root+`/proc/1/mountinfo; touch `+box.root+`/exchanged`)
+	box.program(blkid, `[ "$4" = /dev/sdb1 ] || exit 2
+[ -e `+box.root+`/exchanged ] && printf 'UUID=1111-2222\nTYPE=vfat\n' && exit 0
+printf 'UUID=`+usb.UUID+`\nTYPE=ext4\n'`)
+	box.program(umountProgram, "exit 0")
+	_, err := box.do(MountUSBByUUID(testNode, usb))
+	var failed *FailedError
+	if !errors.As(err, &failed) || !strings.Contains(failed.Reason, "exchanged for another disk") || len(failed.Undone) != 1 {
+		t.Errorf("%v", err)
+	}
+	if !strings.Contains(box.calls(), umountProgram+" /mnt/usb/backup") {
+		t.Errorf("still mounted: %s", box.calls())
+	}
+	if got, _ := os.ReadFile(box.root + fstabPath); string(got) != oldTable {
+		t.Errorf("fstab:\n%s", got)
+	}
+}

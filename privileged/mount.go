@@ -225,14 +225,15 @@ func (s *scene) mount(disk probed) error {
 	if len(options) > 0 {
 		args = append(args, "-o", strings.Join(options, ","))
 	}
-	if _, err := s.run(mountProgram, append(args, disk.device, a["path"])...); err != nil {
-		return err
-	}
+	_, failed := s.run(mountProgram, append(args, disk.device, a["path"])...)
 	table, err := s.hostMounts()
 	if err != nil {
 		return err
 	}
 	at, ok := mountedAt(table, a["path"])
+	if failed != nil && !(ok && at.source == disk.device) { // systemd may have been faster, by the line that it just read
+		return failed
+	}
 	if !ok || at.source != disk.device {
 		return &FailedError{Op: s.op, Reason: fmt.Sprintf("mount answered 0, but %s is not what is mounted at %s", disk.device, a["path"])}
 	}

@@ -37,7 +37,7 @@ var rules = map[string]rule{
 			"mp#.backup": boolean, "mp#.ro": boolean, "mp#.acl": boolean, "mp#.quota": boolean, "mp#.replicate": boolean, "mp#.mountoptions": volumeOptions,
 			"config.cores": number(1, 8192), "config.memory": number(16, 1<<40), "config.swap": number(0, 1<<40), "config.cpulimit": decimal,
 			"config.cpuunits": number(0, 500000), "config.nameserver": nameservers, "config.searchdomain": domains, "config.timezone": timezone,
-			"config.onboot": boolean, "config.protection": boolean, "config.startup": startup, "config.tags": tags, "config.tty": number(0, 6),
+			"config.onboot": boolean, "config.protection": boolean, "config.debug": boolean, "config.entrypoint": commandLine, "config.startup": startup, "config.tags": tags, "config.tty": number(0, 6),
 			"config.console": boolean, "config.cmode": oneOf("tty", "console", "shell"),
 			"config.arch":   oneOf("amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"),
 			"config.ostype": oneOf("debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"),
@@ -68,7 +68,7 @@ var rules = map[string]rule{
 		may: join(guest, map[string]check{
 			"index": number(0, 255), "source": hostPath, "mount": hostPath, "mp": guestPath, "ro": boolean,
 			"option.acl": boolean, "option.backup": boolean, "option.quota": boolean, "option.replicate": boolean, "option.shared": boolean,
-			"option.mountoptions": volumeOptions,
+			"option.keepattrs": boolean, "option.idmap": idmap, "option.mountoptions": volumeOptions,
 		}),
 		do: (*scene).bindMount, // pct set --mpN
 	},
@@ -174,7 +174,7 @@ type scene struct {
 // admit checks a request as far as its own text goes, and that it is meant for this node.
 func admit(host Host, act bool, node, name string, args map[string]string) (rule, error) {
 	refuse := func(arg, value, reason, cure string) (rule, error) {
-		return rule{}, &RefusedError{Op: clip(name, 40), Arg: clip(arg, 40), Value: value, Reason: reason, Cure: cure}
+		return rule{}, &RefusedError{Op: printable(clip(name, 40)), Arg: printable(clip(arg, 40)), Value: value, Reason: reason, Cure: cure}
 	}
 	r, ok := rules[name]
 	if !ok || (r.do != nil) != act {
@@ -192,8 +192,8 @@ func admit(host Host, act bool, node, name string, args map[string]string) (rule
 		if value == "" {
 			return refuse(key, value, "it is empty", "Leave it out")
 		}
-		if len(value) > 8192 || !utf8.ValidString(value) {
-			return refuse(key, value, "it is longer than 8192 bytes or no UTF-8", "")
+		if !utf8.ValidString(value) || utf8.RuneCountInString(value) > 8192 {
+			return refuse(key, value, "it is longer than 8192 characters or no UTF-8", "")
 		}
 		if reason := c(value); reason != "" {
 			return refuse(key, value, reason, "")

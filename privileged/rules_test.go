@@ -20,7 +20,7 @@ func goldenSpec() GoldenSpec {
 		},
 		Volumes: map[int]VolumeSpec{0: {Storage: "local-lvm", SizeGiB: 200, Target: "/data", Options: map[string]string{"backup": "1", "ro": "0", "acl": "1", "quota": "0", "replicate": "0", "mountoptions": "noatime;discard"}}},
 		Config: map[string]string{"cores": "2", "memory": "1024", "swap": "0", "cpulimit": "1.5", "cpuunits": "100", "nameserver": "10.0.10.1 fd00::1", "searchdomain": "home.example lan",
-			"timezone": "Europe/Budapest", "onboot": "1", "protection": "0", "startup": "order=3,up=30", "tags": "a;b-c", "tty": "2", "console": "1", "cmode": "tty", "arch": "amd64", "ostype": "debian"},
+			"timezone": "Europe/Budapest", "onboot": "1", "protection": "0", "debug": "0", "entrypoint": "/sbin/init splash", "startup": "order=3,up=30", "tags": "a;b-c", "tty": "2", "console": "1", "cmode": "tty", "arch": "amd64", "ostype": "debian"},
 	}
 }
 
@@ -32,7 +32,7 @@ func wholeOps() map[string]Op {
 		"MountUSBByUUID":  MountUSBByUUID(testNode, usb),
 		"UnmountUSB":      UnmountUSB(testNode, UnmountSpec{Name: "backup", UUID: usb.UUID, Path: usb.Path, DropFstab: true}),
 		"BindMount": BindMount(testNode, BindSpec{VMID: 201, Object: "web", Owner: "home", Index: 2, Source: "/mnt/usb/media/library", Mount: "/mnt/usb/media", Target: "/media", ReadOnly: true,
-			Options: map[string]string{"acl": "1", "backup": "0", "quota": "0", "replicate": "0", "shared": "1", "mountoptions": "nosuid;nodev"}}),
+			Options: map[string]string{"acl": "1", "backup": "0", "quota": "0", "replicate": "0", "shared": "1", "keepattrs": "0", "idmap": "u:0:100000:65536;g:0:100000:65536", "mountoptions": "nosuid;nodev"}}),
 		"Unbind":       Unbind(testNode, UnbindSpec{VMID: 201, Object: "web", Owner: "home", Index: 1, Source: "/mnt/usb/media/library"}),
 		"PassDevice":   PassDevice(testNode, DeviceSpec{VMID: 201, Object: "web", Owner: "home", Index: 1, Path: "/dev/ttyUSB0", Mode: "0660", UID: 1000, GID: 20, DenyWrite: true}),
 		"RemoveDevice": RemoveDevice(testNode, RemoveDeviceSpec{VMID: 201, Object: "web", Owner: "home", Index: 0, Path: "/dev/net/tun"}),
@@ -122,7 +122,7 @@ func TestHostileValues(t *testing.T) {
 		box := newBox(t)
 		before := box.world()
 		for key, good := range op.Args {
-			if key == "description" {
+			if key == "description" || key == "config.entrypoint" { // any text is one; the next test and the world look at them
 				continue
 			}
 			for _, bad := range hostile {
@@ -143,7 +143,7 @@ func TestHostileValues(t *testing.T) {
 			op.Args[key] = good
 		}
 		for _, key := range []string{"shell", "argv", "", "-x", "config.hookscript", "config.lock", "config.template", "config.unprivileged", "config.description", "features.", "net32.bridge", "net00.bridge", "net#.bridge", "mp256.mp",
-			"mp0", "net0", "option.idmap", "config.lxc.apparmor.profile", "rootfs", "privileged", "config.features", "config.mp1", "vmid\n"} {
+			"mp0", "net0", "option.size", "option.volume", "config.lxc.apparmor.profile", "rootfs", "privileged", "config.features", "config.mp1", "vmid\n"} {
 			op.Args[key] = "1"
 			var refused *RefusedError
 			if _, err := box.do(op); !errors.As(err, &refused) {
@@ -157,6 +157,18 @@ func TestHostileValues(t *testing.T) {
 		}
 		if after := box.world(); after != before {
 			t.Errorf("%s: something was changed", name)
+		}
+	}
+	for _, bad := range []string{"", "-c id", "a\nb", "a\x00", "a\tb", " a", "\xff", strings.Repeat("ü", 8193)} {
+		op := wholeOps()["CreateGoldenLXC"]
+		op.Args["config.entrypoint"] = bad
+		if _, err := admit(newBox(t).Host, true, op.Node, op.Name, op.Args); err == nil {
+			t.Errorf("entrypoint %q", clip(bad, 20))
+		}
+		op = wholeOps()["CreateGoldenLXC"]
+		op.Args["description"] = bad + "\r"
+		if _, err := admit(newBox(t).Host, true, op.Node, op.Name, op.Args); err == nil {
+			t.Errorf("description %q", clip(bad, 20))
 		}
 	}
 	t.Logf("%d hostile requests refused", refusals)
@@ -174,9 +186,9 @@ func TestWhatIsRun(t *testing.T) {
 			" --features force_rw_sys=0,fuse=1,keyctl=1,mknod=0,mount=nfs;cifs,nesting=1" +
 			" --net0 name=eth0,bridge=vmbr0,firewall=1,gw=10.0.10.1,host-managed=0,hwaddr=BE:24:11:9E:41:07,ip=10.0.10.11/24,link_down=0,mtu=1500,rate=12.5,tag=20,trunks=3;4,type=veth" +
 			" --mp0 local-lvm:200,mp=/data,acl=1,backup=1,mountoptions=noatime;discard,quota=0,replicate=0,ro=0 --net1 name=lan1,bridge=vmbr1,gw6=fe80::1,ip6=auto" +
-			" --arch amd64 --cmode tty --console 1 --cores 2 --cpulimit 1.5 --cpuunits 100 --memory 1024 --nameserver 10.0.10.1 fd00::1 --onboot 1 --ostype debian --protection 0" +
+			" --arch amd64 --cmode tty --console 1 --cores 2 --cpulimit 1.5 --cpuunits 100 --debug 0 --entrypoint /sbin/init splash --memory 1024 --nameserver 10.0.10.1 fd00::1 --onboot 1 --ostype debian --protection 0" +
 			" --searchdomain home.example lan --startup order=3,up=30 --swap 0 --tags a;b-c --timezone Europe/Budapest --tty 2 --description=" + goldenSpec().Description},
-		{wholeOps()["BindMount"], "/usr/sbin/pct set 201 --mp2 /mnt/usb/media/library,mp=/media,acl=1,backup=0,mountoptions=nosuid;nodev,quota=0,replicate=0,ro=1,shared=1"},
+		{wholeOps()["BindMount"], "/usr/sbin/pct set 201 --mp2 /mnt/usb/media/library,mp=/media,acl=1,backup=0,idmap=u:0:100000:65536;g:0:100000:65536,keepattrs=0,mountoptions=nosuid;nodev,quota=0,replicate=0,ro=1,shared=1"},
 		{wholeOps()["Unbind"], "/usr/sbin/pct set 201 --delete mp1"},
 		{wholeOps()["RemoveDevice"], "/usr/sbin/pct set 201 --delete dev0"},
 		{Unbind(testNode, UnbindSpec{VMID: 201, Object: "web", Owner: "home", Index: 7, Source: "/mnt/x"}), ""},
