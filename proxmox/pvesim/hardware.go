@@ -287,19 +287,24 @@ func (d *doc) any(v any) {
 	}
 }
 
-// frames are the steps of the round-robin databases. PVE: RRD create_rrd_data.
-var frames = map[string]time.Duration{"hour": time.Minute, "day": 30 * time.Minute, "week": 3 * time.Hour,
-	"month": 12 * time.Hour, "year": 7 * 24 * time.Hour, "decade": 70 * 24 * time.Hour}
+// frames are how long a point of the round-robin databases is, and how many there are. Only
+// the hour's was seen on a real node. PVE: RRD create_rrd_data.
+var frames = map[string]struct {
+	step  time.Duration
+	count int64
+}{"hour": {time.Minute, 60}, "day": {time.Minute, 1440}, "week": {30 * time.Minute, 336}, "month": {30 * time.Minute, 1440},
+	"year": {6 * time.Hour, 1440}, "decade": {7 * 24 * time.Hour, 570}}
 
-// rrdData answers with about seventy points; those before anything was measured bear only
+// rrdData answers with points of which those from before anything was measured bear only
 // their times. The values are made up, but steady.
 func rrdData(since func(*call) int64, write func(*call, *doc)) func(*call) error {
 	return func(c *call) error {
-		step := int64(frames[c.param("timeframe")] / time.Second)
+		frame := frames[c.param("timeframe")]
+		step := int64(frame.step / time.Second)
 		from := since(c)
 		end := c.s.now.Unix() / step * step
 		d := c.data().list()
-		for i := int64(69); i >= 0; i-- {
+		for i := frame.count - 1; i >= 0; i-- {
 			at := end - i*step
 			d.open().num("time", at)
 			if at >= from {

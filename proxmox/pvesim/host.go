@@ -2,13 +2,11 @@ package pvesim
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"strings"
-	"time"
 )
 
 // Host is the machine of a simulated node.
@@ -112,56 +110,6 @@ func (h *Host) ReadFile(name string) (text []byte, err error) {
 	return text, err
 }
 
-func (s *Sim) readFile(n *node, name string) ([]byte, error) {
-	switch name {
-	case "/etc/fstab":
-		return []byte(n.Fstab), nil
-	case "/etc/pve/.vmlist":
-		type entry struct {
-			Node    string `json:"node"`
-			Type    string `json:"type"`
-			Version int    `json:"version"`
-		}
-		ids := make(map[string]entry)
-		for _, g := range s.w.Guests {
-			kind := "lxc"
-			if g.Qemu {
-				kind = "qemu"
-			}
-			ids[itoa(g.VMID)] = entry{g.Node, kind, 1}
-		}
-		return json.Marshal(map[string]any{"version": 1, "ids": ids})
-	}
-	if text, ok := n.Files[name]; ok {
-		return []byte(text), nil
-	}
-	if dir, file := path.Split(name); strings.HasPrefix(dir, "/etc/pve/") && strings.HasSuffix(dir, "/lxc/") {
-		node := strings.TrimSuffix(strings.TrimPrefix(dir, "/etc/pve/"), "lxc/")
-		node = strings.Trim(strings.TrimPrefix(node, "nodes/"), "/")
-		if node == "" || node == "local" {
-			node = n.Name
-		}
-		if g := s.guests[atoi(strings.TrimSuffix(file, ".conf"))]; g != nil && !g.Qemu && g.Node == node {
-			return []byte(g.conf.text()), nil
-		}
-	}
-	for _, d := range n.Disks {
-		if d.Absent || !strings.HasPrefix(name, "/sys/class/block/"+path.Base(d.Device)+"/") {
-			if !d.Absent && name == "/run/udev/data/b"+deviceNumber(d.Device) && d.Transport == "usb" {
-				return []byte("E:ID_BUS=usb\n"), nil
-			}
-			continue
-		}
-		switch path.Base(name) {
-		case "size":
-			return []byte(fmt.Sprintf("%d\n", d.Size/512)), nil
-		case "dev":
-			return []byte(deviceNumber(d.Device) + "\n"), nil
-		}
-	}
-	return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
-}
-
 // ReplaceFile replaces a file whose content is still old.
 func (h *Host) ReplaceFile(name string, old, new []byte) error {
 	return h.locked(func(n *node) error {
@@ -185,67 +133,6 @@ func (h *Host) ReplaceFile(name string, old, new []byte) error {
 		n.Files[name] = string(new)
 		return nil
 	})
-}
-
-// inside is the disk that a path lies on and the path in its file system.
-func (n *node) inside(p string) (*disk, string) {
-	m := n.mountAt(p)
-	return n.diskOf(m), "/" + strings.Trim(strings.TrimPrefix(p, m.Target), "/")
-}
-
-// exists reports whether there is a directory.
-func (n *node) exists(p string) bool {
-	p = path.Clean(p)
-	for _, m := range n.Mounts {
-		if m.Target == p {
-			return true
-		}
-	}
-	if m := n.mountAt(p); m.Ghost != nil {
-		return false
-	}
-	d, rel := n.inside(p)
-	if d == nil {
-		return false
-	}
-	if rel == "/" {
-		return true
-	}
-	if d == n.rootDisk() {
-		for _, sys := range []string{"/etc", "/usr", "/usr/bin", "/var", "/var/lib", "/run", "/run/systemd/system", "/tmp", "/dev", "/proc", "/sys", "/boot", "/home", "/mnt", "/media", "/srv", "/opt"} {
-			if rel == sys {
-				return true
-			}
-		}
-	}
-	for _, f := range d.Folders {
-		if under(f, rel) {
-			return true
-		}
-	}
-	for dir := range d.Dirs {
-		if dir != "/" && under(dir, rel) {
-			return true
-		}
-		if base := strings.TrimSuffix(dir, "/"); len(d.Dirs[dir]) > 0 && (rel == base+"/dump" || rel == base+"/images") {
-			return true
-		}
-	}
-	return false
-}
-
-// hasDevice reports whether there is a device file.
-func (n *node) hasDevice(p string) bool {
-	switch p {
-	case "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fuse", "/dev/net/tun", "/dev/kvm":
-		return true
-	}
-	for _, d := range n.Disks {
-		if !d.Absent && (d.Device == p || wholeDisk(d.Device) == p) {
-			return true
-		}
-	}
-	return contains(n.Devices, p)
 }
 
 // Stat is lstat.
@@ -273,14 +160,6 @@ func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
 		return nil
 	})
 	return mode, err
-}
-
-// mkdir makes a directory and its parents.
-func (n *node) mkdir(p string) {
-	d, rel := n.inside(p)
-	if d != nil && rel != "/" && !contains(d.Folders, rel) && !n.exists(p) {
-		d.Folders = append(d.Folders, rel)
-	}
 }
 
 // MakeMountPoint makes sure of an empty directory, immutable where the file system knows that.
@@ -394,114 +273,3 @@ func (h *Host) SealRootfs(p string) (done []string, err error) {
 
 // sealed ends the fingerprint of what was sealed: the next start is a first one.
 const sealed = "^*"
-
-// Plug plugs the disk with a file system's UUID in. Where its old device name is still
-// in use it gets the next free one.
-func (s *Sim) Plug(uuid string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
-	for _, n := range s.w.Nodes {
-		for _, d := range n.Disks {
-			if d.UUID != uuid || !d.Absent {
-				continue
-			}
-			d.Absent = false
-			d.Instance++
-			if d.Device == "" || s.inUse(n, d.Device) {
-				d.Device = s.freeDevice(n)
-			}
-		}
-	}
-}
-
-func (s *Sim) inUse(n *node, device string) bool {
-	for _, m := range n.Mounts {
-		if m.Device == device {
-			return true
-		}
-	}
-	for _, d := range n.Disks {
-		if !d.Absent && d.Device == device {
-			return true
-		}
-	}
-	for _, g := range s.w.Guests {
-		for _, h := range g.Holds {
-			if g.Running && h.Source == device {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (s *Sim) freeDevice(n *node) string {
-	for c := 'b'; c <= 'z'; c++ {
-		if dev := "/dev/sd" + string(c) + "1"; !s.inUse(n, dev) {
-			return dev
-		}
-	}
-	return "/dev/sdaa1"
-}
-
-// flushAge is how long a written archive waits in memory for the kernel to write it out.
-const flushAge = 30 * time.Second
-
-// Unplug pulls the disk with a file system's UUID out. What was mounted stays mounted
-// and goes on showing what the page cache has; an archive that was written within the
-// last seconds and not synced is gone from the disk, one that was written within half a
-// minute is cut off.
-func (s *Sim) Unplug(uuid string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
-	for _, n := range s.w.Nodes {
-		for _, d := range n.Disks {
-			if d.UUID != uuid || d.Absent {
-				continue
-			}
-			for _, m := range n.Mounts {
-				if m.UUID == uuid && m.Ghost == nil {
-					m.Ghost = d.copy()
-				}
-			}
-			d.lose(s.now)
-			d.Absent = true
-		}
-	}
-}
-
-// copy is the disk as it is now.
-func (d *disk) copy() *disk {
-	c := *d
-	c.Dirs = make(map[string]store, len(d.Dirs))
-	for dir, items := range d.Dirs {
-		c.Dirs[dir] = make(store, len(items))
-		for name, v := range items {
-			w := *v
-			c.Dirs[dir][name] = &w
-		}
-	}
-	c.Folders = append([]string(nil), d.Folders...)
-	return &c
-}
-
-// lose is what a pulled disk does not have of what was written last.
-func (d *disk) lose(now time.Time) {
-	for _, items := range d.Dirs {
-		for name, v := range items {
-			if v.Written == nil {
-				continue
-			}
-			switch age := now.Sub(*v.Written); {
-			case age < 5*time.Second:
-				delete(items, name)
-			case age < flushAge:
-				v.Whole = v.Size
-				v.Size = v.Size * 13 / 35
-			}
-			v.Written = nil
-		}
-	}
-}

@@ -181,6 +181,13 @@ func errorsOf(body string) string {
 // list before the cut are what is left of it.
 func decodeCut(text string) (body map[string]any, cut bool) {
 	if json.Unmarshal([]byte(text), &body) == nil {
+		list, _ := body["data"].([]any)
+		for i, v := range list { // cut within a line of a log
+			if m, _ := v.(map[string]any); strings.Contains(fmt.Sprint(m["t"]), " ...cut... ") {
+				body["data"] = list[:i]
+				return body, true
+			}
+		}
 		return body, false
 	}
 	head, _, ok := strings.Cut(text, " ...cut... ")

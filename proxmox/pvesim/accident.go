@@ -1,0 +1,39 @@
+package pvesim
+
+// Heal takes all faults away, and ends tasks that hang as one who stops them does.
+// Requests whose effect is delayed still come.
+func (s *Sim) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	s.w.Faults = nil
+	for _, t := range append([]*task(nil), s.running...) {
+		if t.Hung {
+			t.Hung = false
+			s.kill(t)
+		}
+	}
+}
+
+// LoseConfig loses a guest's config file and nothing else: its volumes and archives
+// stay, as after a pmxcfs database that was set up anew.
+func (s *Sim) LoseConfig(vmid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if g := s.guests[vmid]; g != nil {
+		s.halt(g)
+		s.dropGuest(vmid)
+	}
+}
+
+// SetRetention gives a storage a retention of its own ("keep-last=1"), as pvesm set
+// STORAGE --prune-backups does.
+func (s *Sim) SetRetention(storage, prune string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if st := s.storages[storage]; st != nil {
+		st.Prune = prune
+	}
+}

@@ -1,0 +1,116 @@
+package pvesim
+
+import (
+	"time"
+)
+
+// Plug plugs the disk with a file system's UUID in. Where its old device name is still
+// in use it gets the next free one.
+func (s *Sim) Plug(uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, n := range s.w.Nodes {
+		for _, d := range n.Disks {
+			if d.UUID != uuid || !d.Absent {
+				continue
+			}
+			d.Absent = false
+			d.Instance++
+			if d.Device == "" || s.inUse(n, d.Device) {
+				d.Device = s.freeDevice(n)
+			}
+		}
+	}
+}
+
+func (s *Sim) inUse(n *node, device string) bool {
+	for _, m := range n.Mounts {
+		if m.Device == device {
+			return true
+		}
+	}
+	for _, d := range n.Disks {
+		if !d.Absent && d.Device == device {
+			return true
+		}
+	}
+	for _, g := range s.w.Guests {
+		for _, h := range g.Holds {
+			if g.Running && h.Source == device {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *Sim) freeDevice(n *node) string {
+	for c := 'b'; c <= 'z'; c++ {
+		if dev := "/dev/sd" + string(c) + "1"; !s.inUse(n, dev) {
+			return dev
+		}
+	}
+	return "/dev/sdaa1"
+}
+
+// flushAge is how long a written archive waits in memory for the kernel to write it out.
+const flushAge = 30 * time.Second
+
+// Unplug pulls the disk with a file system's UUID out. What was mounted stays mounted
+// and goes on showing what the page cache has; an archive that was written within the
+// last seconds and not synced is gone from the disk, one that was written within half a
+// minute is cut off.
+func (s *Sim) Unplug(uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, n := range s.w.Nodes {
+		for _, d := range n.Disks {
+			if d.UUID != uuid || d.Absent {
+				continue
+			}
+			for _, m := range n.Mounts {
+				if m.UUID == uuid && m.Ghost == nil {
+					m.Ghost = d.copy()
+				}
+			}
+			d.lose(s.now)
+			d.Absent = true
+		}
+	}
+}
+
+// copy is the disk as it is now.
+func (d *disk) copy() *disk {
+	c := *d
+	c.Dirs = make(map[string]store, len(d.Dirs))
+	for dir, items := range d.Dirs {
+		c.Dirs[dir] = make(store, len(items))
+		for name, v := range items {
+			w := *v
+			c.Dirs[dir][name] = &w
+		}
+	}
+	c.Folders = append([]string(nil), d.Folders...)
+	return &c
+}
+
+// lose is what a pulled disk does not have of what was written last.
+func (d *disk) lose(now time.Time) {
+	for _, items := range d.Dirs {
+		for name, v := range items {
+			if v.Written == nil {
+				continue
+			}
+			switch age := now.Sub(*v.Written); {
+			case age < 5*time.Second:
+				delete(items, name)
+			case age < flushAge:
+				v.Whole = v.Size
+				v.Size = v.Size * 13 / 35
+			}
+			v.Written = nil
+		}
+	}
+}
