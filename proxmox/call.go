@@ -2,12 +2,14 @@ package proxmox
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Params are the parameters of a call, as PVE takes them: text, numbers in
@@ -46,6 +48,27 @@ func (c Call) Key() string {
 		key += "?" + c.Params.encode()
 	}
 	return key
+}
+
+// check refuses what PVE would take for another call than the one that was
+// meant: it skips empty parts of a path, so that a missing name would move the
+// rest of the path up.
+func (c Call) check() error {
+	switch c.Method {
+	case "POST", "PUT", "DELETE":
+	default:
+		return fmt.Errorf("%s is not a call that changes something, it is not sent: read with a View", c)
+	}
+	path, absolute := strings.CutPrefix(c.Path, "/")
+	if !absolute {
+		return fmt.Errorf("%s is not sent: its path does not begin with /", c)
+	}
+	for part := range strings.SplitSeq(path, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsFunc(part, unicode.IsControl) {
+			return fmt.Errorf("%s is not sent: a name in its path is empty or none", c)
+		}
+	}
+	return nil
 }
 
 // Async tells whether PVE answers with a task (a UPID) that does the work

@@ -82,6 +82,9 @@ func (c *Client) Close() { c.conn.close() }
 // error of class IsNotDelivered or IsOutcomeUnknown says whether it may be
 // sent again; all other errors mean that PVE refused it.
 func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
+	if err := call.check(); err != nil {
+		return UPID{}, err
+	}
 	lane := c.lane(call.Path)
 	select {
 	case lane <- struct{}{}:

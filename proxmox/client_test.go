@@ -30,6 +30,7 @@ func server(t *testing.T, h http.HandlerFunc, change ...func(*Options)) (*Client
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.EnableHTTP2 = true // so that not using it shows
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return testClient(t, nil, append([]func(*Options){func(o *Options) {
@@ -404,6 +405,47 @@ func TestServerThatNeverAnswers(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestNoOtherCallThanMeant: PVE skips empty parts of a path.
+func TestNoOtherCallThanMeant(t *testing.T) {
+	client := testClient(t, fake(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("sent %s %s", r.Method, r.URL)
+		return nil, io.EOF
+	}))
+	for _, call := range []Call{
+		{}, {"GET", "/nodes/pve1/lxc", nil}, {"post", "/nodes/pve1/lxc", nil}, {"POST", "nodes/pve1/lxc", nil}, On("").Start(100), On("..").Start(100),
+		On("pve1").DeleteSnapshot(100, ""), On("pve1").Rollback(100, ""), On("pve1").DeleteVolume(""), On("pve1").DeleteVolume("local:" + "a/../b"),
+		On("pve1").DeleteSnapshot(100, "a\nb"), On("a//b").Stop(100),
+	} {
+		_, err := client.Do(t.Context(), call)
+		if got := verdicts(err); err == nil || got != "" {
+			t.Errorf("%s: %v, %s", call, err, got)
+		}
+	}
+}
+
+// TestClockThatJumps: the node's clock is told as it is, and nothing that this
+// package waits for depends on it.
+func TestClockThatJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dates := []string{"Mon, 22 Nov 2027 18:02:09 GMT", "Thu, 01 Jan 1970 00:00:09 GMT", "soon", "Sun, 22 Nov 2026 18:02:09 GMT"}
+		node := &oneTask{ends: time.Now().Add(20 * time.Second), exit: "OK"}
+		n := 0
+		client := testClient(t, fake(func(req *http.Request) (*http.Response, error) {
+			r, err := node.RoundTrip(req)
+			r.Header.Set("Date", dates[n%len(dates)])
+			n++
+			return r, err
+		}))
+		start := time.Now()
+		if s, err := client.WaitTask(t.Context(), dumpUPID, WaitOptions{}); err != nil || !s.OK() || time.Since(start) > 26*time.Second {
+			t.Errorf("%+v, %v, after %v", s, err, time.Since(start))
+		}
+		if want := time.Date(2027, 11, 22, 18, 2, 9, 0, time.UTC); !client.Now().Equal(want) {
+			t.Errorf("the first answer's clock is %v", client.Now())
+		}
+	})
+}
 
 // TestTwoWritesPerNode: a third waits, and giving up then means not sent.
 func TestTwoWritesPerNode(t *testing.T) {

@@ -97,7 +97,7 @@ func TestChecks(t *testing.T) {
 			[]string{"", "a", "1ab", "1bad name", "current", "vzdump", "a.b", "ä", strings.Repeat("a", 41), "ab\n"},
 		},
 		{
-			"hostname", CheckHostname,
+			"hostname, assumed to be PVE's dns-name without a limit per label", CheckHostname,
 			[]string{"web", "a", "1", "nc.home.example", "Web-1", strings.Repeat("a", 255)},
 			[]string{"", "my_host", "-a", "a-", "a..b", ".a", "a.", "a b", "a\n", strings.Repeat("a", 256)},
 		},
@@ -107,26 +107,28 @@ func TestChecks(t *testing.T) {
 			[]string{"", "-a", "a b", "a;b", "ä", "a\n"},
 		},
 		{
-			"storage", CheckStorageID,
+			"storage, assumed to be as PVE's parse_storage_id", CheckStorageID,
 			[]string{"local", "local-lvm", "usb.backup_2"},
 			[]string{"", "a", "1ab", "a-", "a:b", "a b", "ab\n"},
 		},
 		{
-			"MAC", CheckMAC,
+			"MAC, assumed to need two hex digits per byte", CheckMAC,
 			[]string{"BC:24:11:00:00:01", "bc:24:11:aa:bb:cc"},
 			[]string{"", "BC:24:11:00:00", "BD:24:11:00:00:01", "BC-24-11-00-00-01", "BC:24:11:00:00:0G"},
 		},
 	} {
-		for _, s := range c.good {
-			if err := c.check(s); err != nil {
-				t.Errorf("%s %q: %v", c.what, s, err)
+		t.Run(c.what, func(t *testing.T) {
+			for _, s := range c.good {
+				if err := c.check(s); err != nil {
+					t.Errorf("%q: %v", s, err)
+				}
 			}
-		}
-		for _, s := range c.bad {
-			if err := c.check(s); err == nil {
-				t.Errorf("%s %q passes", c.what, s)
+			for _, s := range c.bad {
+				if err := c.check(s); err == nil {
+					t.Errorf("%q passes", s)
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -286,13 +288,13 @@ func TestParseArchive(t *testing.T) {
 		Began               string
 	}
 	for in, want := range map[string]facts{
-		"usb:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar.zst":  {"lxc", "2026_11_20-02_30_00", "tar.zst", 111, "2026-11-20T01:30:00Z"},
-		"usb:backup/vzdump-qemu-120-2026_07_01-00_00_00.vma.zst": {"qemu", "2026_07_01-00_00_00", "vma.zst", 120, "2026-06-30T22:00:00Z"},
-		"usb:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar":      {"lxc", "2026_11_20-02_30_00", "tar", 111, "2026-11-20T01:30:00Z"},
-		"pbs:backup/ct/111/2026-11-20T01:30:00Z":                 {"lxc", "2026-11-20T01:30:00Z", "pbs-ct", 111, "2026-11-20T01:30:00Z"},
-		"local:backup/vzdump-lxc-111-golden.tar.zst":             {"lxc", "", "tar.zst", 111, ""},
-		"local:backup/golden.tar":                                {"", "", "tar", 0, ""},
-		"local:backup/vzdump-openvz-111-old.tgz":                 {"lxc", "", "tgz", 111, ""},
+		"usb:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar.zst": {"lxc", "2026_11_20-02_30_00", "tar.zst", 111, "2026-11-20T01:30:00Z"},
+		"usb:backup/vzdump-lxc-120-2026_07_01-00_00_00.tgz":     {"lxc", "2026_07_01-00_00_00", "tgz", 120, "2026-06-30T22:00:00Z"},
+		"usb:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar":     {"lxc", "2026_11_20-02_30_00", "tar", 111, "2026-11-20T01:30:00Z"},
+		"pbs:backup/ct/111/2026-11-20T01:30:00Z":                {"lxc", "2026-11-20T01:30:00Z", "pbs-ct", 111, "2026-11-20T01:30:00Z"},
+		"local:backup/vzdump-lxc-111-golden.tar.zst":            {"lxc", "", "tar.zst", 111, ""},
+		"local:backup/golden.tar":                               {"", "", "tar", 0, ""},
+		"local:backup/vzdump-openvz-111-old.tgz":                {"lxc", "", "tgz", 111, ""},
 	} {
 		a, ok := ParseArchive(in)
 		got := facts{a.Type, a.Stamp, a.Format, a.VMID, ""}
@@ -313,6 +315,17 @@ func TestParseArchive(t *testing.T) {
 		if a, ok := ParseArchive(in); ok {
 			t.Errorf("%q passes as %+v", in, a)
 		}
+	}
+}
+
+// Nothing about virtual machines was recorded.
+func TestArchivesOfVirtualMachinesAreAssumedToBeVMA(t *testing.T) {
+	a, ok := ParseArchive("usb:backup/vzdump-qemu-120-2026_07_01-00_00_00.vma.zst")
+	if !ok || a.Type != "qemu" || a.VMID != 120 || a.Format != "vma.zst" || a.Stamp != "2026_07_01-00_00_00" {
+		t.Errorf("%+v, %v", a, ok)
+	}
+	if b, ok := ParseArchive("pbs:backup/vm/120/2026-11-20T01:30:00Z"); !ok || b.Type != "qemu" || b.VMID != 120 {
+		t.Errorf("%+v, %v", b, ok)
 	}
 }
 

@@ -36,8 +36,8 @@ func (v *View) Requests() int {
 	return v.requests
 }
 
-// Now is the node's clock as of this View's first answer, in whole seconds;
-// the zero time before there was one.
+// Now is the node's clock as of this View's first answer that was no refusal,
+// in whole seconds; the zero time before there was one.
 func (v *View) Now() time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
