@@ -4,8 +4,6 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -188,62 +187,6 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-func TestBadAnswersToReads(t *testing.T) {
-	for name, answer := range map[string]string{
-		"web page":        "<html><title>Router</title></html>",
-		"truncated":       `{"data":[{"vmid":100,"status":"run`,
-		"null":            `{"data":null}`,
-		"no data":         `{"message":"hm"}`,
-		"object for list": `{"data":{"vmid":100}}`,
-		"string for list": `{"data":"x"}`,
-		"no vmid":         `{"data":[{"status":"running"}]}`,
-		"vmid a list":     `{"data":[{"vmid":[1],"status":"running"}]}`,
-		"vmid a word":     `{"data":[{"vmid":"web","status":"running"}]}`,
-		"mem too large":   `{"data":[{"vmid":100,"status":"running","mem":1e40}]}`,
-		"element null":    `{"data":[null]}`,
-		"empty":           "",
-		"two documents":   `{"data":[]}{"data":[]}`,
-		"deep":            strings.Repeat(`{"data":`, 20000),
-	} {
-		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", answer), nil }))
-		guests, err := client.ListLXC(t.Context(), "pve1")
-		if _, ok := errors.AsType[*AnswerError](err); !ok || guests != nil {
-			t.Errorf("%s: %v, %T %v", name, guests, err, err)
-		} else if len(err.Error()) > 500 || !strings.Contains(err.Error(), "/nodes/pve1/lxc") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-// endless is a body that never ends.
-type endless struct{ read atomic.Int64 }
-
-func (e *endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	e.read.Add(int64(len(p)))
-	return len(p), nil
-}
-func (e *endless) Close() error { return nil }
-
-func TestBodyOf2GiB(t *testing.T) {
-	for _, line := range []string{"200 OK", "500 oh"} {
-		body := &endless{}
-		client := testClient(t, fake(func(*http.Request) (*http.Response, error) {
-			r := response(line, "")
-			r.Body, r.ContentLength = body, 2<<30
-			return r, nil
-		}))
-		if _, err := client.ListLXC(t.Context(), "pve1"); err == nil {
-			t.Errorf("%s: a list out of blanks", line)
-		}
-		if n := body.read.Load(); n > bodyLimit+1<<20 {
-			t.Errorf("%s: read %s of it", line, Size(n).Human())
-		}
-	}
-}
-
 func TestRedirectIsNotFollowed(t *testing.T) {
 	var asked atomic.Int32
 	client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
@@ -268,64 +211,6 @@ func TestGzip(t *testing.T) {
 	})
 	if v, err := client.Version(t.Context()); err != nil || v.Version != "9.2.11" {
 		t.Errorf("%+v, %v", v, err)
-	}
-}
-
-func TestCertificates(t *testing.T) {
-	handler := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"data":{"version":"9.2.11"}}`) }
-	_, s := server(t, handler)
-	pin := fingerprint(s)
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
-	try := func(change func(*Options)) error {
-		o := Options{URL: s.URL, Token: testToken(t)}
-		change(&o)
-		c, err := New(o)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		_, err = c.Version(t.Context())
-		return err
-	}
-	for name, change := range map[string]func(*Options){
-		"as printed":       func(o *Options) { o.Fingerprint = pin },
-		"lower case":       func(o *Options) { o.Fingerprint = strings.ToLower(pin) },
-		"without colons":   func(o *Options) { o.Fingerprint = strings.ReplaceAll(pin, ":", "") },
-		"an authority":     func(o *Options) { o.CA = ca },
-		"blanks around it": func(o *Options) { o.Fingerprint = " " + pin + "\n" },
-	} {
-		if err := try(change); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	other := hex.EncodeToString(make([]byte, 32))
-	err := try(func(o *Options) { o.Fingerprint = other })
-	cert, ok := errors.AsType[*CertificateError](err)
-	if !ok || cert.Seen != pin || !IsPermanent(err) || IsTransient(err) || !strings.Contains(err.Error(), pin) {
-		t.Errorf("changed certificate: %T %v", err, err)
-	}
-	if err := try(func(o *Options) {}); err == nil || !IsPermanent(err) {
-		t.Errorf("an unknown authority: %v, %s", err, verdicts(err))
-	}
-	for name, change := range map[string]func(*Options){
-		"short fingerprint": func(o *Options) { o.Fingerprint = "AA:BB" },
-		"no hex":            func(o *Options) { o.Fingerprint = strings.Repeat("zz", 32) },
-		"both":              func(o *Options) { o.Fingerprint, o.CA = pin, ca },
-		"no PEM":            func(o *Options) { o.CA = []byte("hello") },
-		"no such file":      func(o *Options) { o.CAFile = t.TempDir() + "/ca.pem" },
-		"http":              func(o *Options) { o.URL = strings.Replace(o.URL, "https", "http", 1) },
-		"no URL":            func(o *Options) { o.URL = "" },
-		"no scheme":         func(o *Options) { o.URL = "pve1:8006" },
-		"a path":            func(o *Options) { o.URL += "/api2/json" },
-		"a password":        func(o *Options) { o.URL = "https://root:x@pve1:8006" },
-		"no token":          func(o *Options) { o.Token = Token{} },
-	} {
-		if err := try(change); err == nil || IsTransient(err) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if u, err := parseURL("https://pve1"); err != nil || u.Host != "pve1:8006" {
-		t.Errorf("default port: %v, %v", u, err)
 	}
 }
 
@@ -405,6 +290,34 @@ func TestServerThatNeverAnswers(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestConnections: reads share one that is kept alive, each write has its own.
+func TestConnections(t *testing.T) {
+	var peers sync.Map
+	client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := peers.LoadOrStore(r.RemoteAddr, new(atomic.Int32))
+		n.(*atomic.Int32).Add(1)
+		fmt.Fprint(w, `{"data":null}`)
+	})
+	count := func() (n int) {
+		peers.Range(func(any, any) bool { n++; return true })
+		return n
+	}
+	for range 5 {
+		client.Version(t.Context())
+	}
+	if n := count(); n != 1 {
+		t.Errorf("five reads on %d connections", n)
+	}
+	for range 3 {
+		if _, err := client.Start(t.Context(), "pve1", 100); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := count(); n != 4 {
+		t.Errorf("three writes more, and it is %d connections", n)
+	}
+}
 
 // TestNoOtherCallThanMeant: PVE skips empty parts of a path.
 func TestNoOtherCallThanMeant(t *testing.T) {

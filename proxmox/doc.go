@@ -1,8 +1,8 @@
 // Package proxmox speaks the HTTP API of Proxmox VE 8 and 9, as far as it
 // concerns containers (LXC), their snapshots, backups and storages. It absorbs
-// the habits of that API, so that its users need not know them: every failure
-// is a typed error with a cure in it, and a nil error means that the thing was
-// done.
+// the habits of that API, so that its users need not know them, and every
+// failure, also one that only a task's log tells, is a typed error with a cure
+// in it.
 //
 // Reading and writing are different types. A View can only read; the one that
 // Client.Look returns sends each distinct request once, so that everything

@@ -3,6 +3,7 @@ package proxmox
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -130,5 +131,82 @@ func TestRecordedReads(t *testing.T) {
 	t.Logf("%d answers read, %d refusals", read, refused)
 	if read < 150 || refused < 20 {
 		t.Errorf("only %d answers read and %d refusals: is something skipped?", read, refused)
+	}
+}
+
+// TestRecordedWrites holds that the answers to recorded writes are understood
+// and that their tasks, read back with their logs, end here as they did there.
+func TestRecordedWrites(t *testing.T) {
+	all := recorded(t)
+	byName := map[string]exchange{}
+	for _, e := range all {
+		byName[e.Name] = e
+	}
+	started, done, refused, failed, succeeded, denied := 0, 0, 0, 0, 0, 0
+	for _, e := range all {
+		if e.Method == "GET" || strings.HasPrefix(e.Path, "/api2/json/access/ticket") || !strings.HasPrefix(e.Path, "/api2/json/nodes/") {
+			continue
+		}
+		if len(e.Response) > 0 && !json.Valid([]byte(e.Response)) && strings.Contains(e.StatusLine, " 200 ") {
+			continue // cut by the recorder
+		}
+		upid, err := replay(t, e).Start(t.Context(), "n", 100)
+		if !strings.Contains(e.StatusLine, " 200 ") {
+			refused++
+			api, ok := errors.AsType[*APIError](err)
+			if !ok || !upid.IsZero() || !strings.Contains(e.StatusLine, api.Message) {
+				t.Errorf("%s: %s is %T %v", e.Name, e.StatusLine, err, err)
+			} else if (api.Denied != nil && api.Denied.Path != "") != strings.Contains(api.Message, "(/") {
+				t.Errorf("%s: %s is read as %+v", e.Name, api.Message, api.Denied)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %.200s is %v", e.Name, e.Response, err)
+			continue
+		}
+		if upid.IsZero() {
+			done++
+			continue
+		}
+		started++
+		task, ok := byName[e.Name+".task"]
+		log := byName[e.Name+".log"]
+		if !ok || !strings.Contains(task.Response, "stopped") || !strings.Contains(task.Response, upid.Node+":") {
+			continue
+		}
+		client := testClient(t, fake(func(req *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(req.URL.Path, "/log") {
+				return response("200 OK", log.Response), nil
+			}
+			return response("200 OK", task.Response), nil
+		}))
+		status, err := client.WaitTask(t.Context(), upid, WaitOptions{})
+		good := strings.Contains(task.Response, `"exitstatus":"OK"`) || strings.Contains(task.Response, `"exitstatus":"WARNINGS: `)
+		if (err == nil) != good || status.OK() != good {
+			t.Errorf("%s: %+v, %v", e.Name, status, err)
+		}
+		taskErr, isTask := errors.AsType[*TaskError](err)
+		switch {
+		case good:
+			succeeded++
+		case !isTask:
+			t.Errorf("%s: %T %v", e.Name, err, err)
+		default:
+			failed++
+			if taskErr.Reason() == "job errors" && json.Valid([]byte(log.Response)) {
+				t.Errorf("%s: no reason in %.300s", e.Name, log.Response)
+			}
+			if strings.Contains(log.Response, "Permission check failed") != IsDenied(err) && !taskErr.Denied.RootOnly() {
+				t.Errorf("%s: denied is %v: %v", e.Name, IsDenied(err), err)
+			}
+			if IsDenied(err) {
+				denied++
+			}
+		}
+	}
+	t.Logf("%d tasks started, %d done at once, %d refused; %d tasks ended well, %d failed, %d for a privilege", started, done, refused, succeeded, failed, denied)
+	if started < 40 || done < 5 || refused < 40 || succeeded < 20 || failed < 15 || denied < 1 {
+		t.Error("too few of some kind: is something skipped?")
 	}
 }

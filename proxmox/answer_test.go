@@ -1,0 +1,65 @@
+package proxmox
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+func TestBadAnswersToReads(t *testing.T) {
+	for name, answer := range map[string]string{
+		"web page":        "<html><title>Router</title></html>",
+		"truncated":       `{"data":[{"vmid":100,"status":"run`,
+		"null":            `{"data":null}`,
+		"no data":         `{"message":"hm"}`,
+		"object for list": `{"data":{"vmid":100}}`,
+		"string for list": `{"data":"x"}`,
+		"no vmid":         `{"data":[{"status":"running"}]}`,
+		"vmid a list":     `{"data":[{"vmid":[1],"status":"running"}]}`,
+		"vmid a word":     `{"data":[{"vmid":"web","status":"running"}]}`,
+		"mem too large":   `{"data":[{"vmid":100,"status":"running","mem":1e40}]}`,
+		"element null":    `{"data":[null]}`,
+		"empty":           "",
+		"two documents":   `{"data":[]}{"data":[]}`,
+		"deep":            strings.Repeat(`{"data":`, 20000),
+	} {
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", answer), nil }))
+		guests, err := client.ListLXC(t.Context(), "pve1")
+		if _, ok := errors.AsType[*AnswerError](err); !ok || guests != nil {
+			t.Errorf("%s: %v, %T %v", name, guests, err, err)
+		} else if len(err.Error()) > 500 || !strings.Contains(err.Error(), "/nodes/pve1/lxc") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// endless is a body that never ends.
+type endless struct{ read atomic.Int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	e.read.Add(int64(len(p)))
+	return len(p), nil
+}
+func (e *endless) Close() error { return nil }
+
+func TestBodyOf2GiB(t *testing.T) {
+	for _, line := range []string{"200 OK", "500 oh"} {
+		body := &endless{}
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) {
+			r := response(line, "")
+			r.Body, r.ContentLength = body, 2<<30
+			return r, nil
+		}))
+		if _, err := client.ListLXC(t.Context(), "pve1"); err == nil {
+			t.Errorf("%s: a list out of blanks", line)
+		}
+		if n := body.read.Load(); n > bodyLimit+1<<20 {
+			t.Errorf("%s: read %s of it", line, Size(n).Human())
+		}
+	}
+}
