@@ -167,5 +167,54 @@ func (p *process) has(options map[string]string, name string) bool {
 	return ok
 }
 
+func runSmartctl(p *process) (int, error) {
+	_, rest := p.flags("-d -n -A -H -i")
+	if len(rest) != 1 {
+		return p.complain(1, `{"smartctl":{"exit_status":1,"messages":[{"string":"ERROR: smartctl requires a device name as the final command-line argument.","severity":"error"}]}}`), nil
+	}
+	for _, d := range p.n.Disks {
+		if d.Absent || d.Device != rest[0] && wholeDisk(d.Device) != rest[0] {
+			continue
+		}
+		exit := 0
+		if d.Failing {
+			exit = 8
+		}
+		var j doc
+		j.open().key("smartctl").open().key("version").list()
+		j.b = append(j.b, "7,4"...)
+		j.end().num("exit_status", int64(exit)).close()
+		j.key("device").open().str("name", rest[0]).str("type", "sat").str("protocol", "ATA").close()
+		j.str("model_name", d.Model).str("serial_number", d.Serial).num("rotation_rate", 5400)
+		j.key("smart_status").open().key("passed")
+		j.b = append(j.b, fmt.Sprint(!d.Failing)...)
+		j.close().key("ata_smart_attributes").open().key("table").list()
+		for _, a := range smartAttributes(d) {
+			j.open().num("id", int64(a.ID)).str("name", a.Name).num("value", 100).num("worst", 100).num("thresh", int64(a.Threshold))
+			j.key("raw").open().num("value", int64(atoi(a.Raw))).str("string", orElse(a.Raw, "0")).close().close()
+		}
+		j.end().close().key("power_on_time").open().num("hours", 8123).close().key("temperature").open().num("current", 34).close().close()
+		p.print("%s", j.b)
+		return exit, nil
+	}
+	return p.complain(2, `{"smartctl":{"exit_status":2,"messages":[{"string":"Smartctl open device: %s failed: No such device","severity":"error"}]}}`, rest[0]), nil
+}
+
+func runSensors(p *process) (int, error) {
+	p.print(`{
+   "k10temp-pci-00c3":{
+      "Adapter": "PCI adapter",
+      "Tctl":{
+         "temp1_input": 46.250
+      }
+   },
+   "nct6775-isa-0290":{
+      "Adapter": "ISA adapter",
+      "fan1":{
+         "fan1_input": 812.000,
+         "fan1_min": 0.000
+      }
+   }
+}`)
 	return 0, nil
 }

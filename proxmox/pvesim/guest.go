@@ -173,16 +173,6 @@ func guestStatus(c *call) error {
 	return nil
 }
 
-	"protection": true, "unprivileged": true, "template": true, "tty": true, "console": true, "debug": true, "snaptime": true}
-
-func rootVolume(sec *section) string {
-	m, err := parseMountPoint("rootfs", sec.vals["rootfs"])
-	if err != nil {
-		return ""
-	}
-	return m.volid()
-}
-
 // numbered are the keys of a kind that are set, by number.
 func (sec *section) numbered(kind string) []string {
 	var keys []string

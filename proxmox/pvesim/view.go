@@ -1,12 +1,8 @@
 package pvesim
 
 import (
-	"encoding/json"
 	"strings"
 )
-
-// numeric are the keys that the API answers as numbers.
-var numeric = map[string]bool{"cores": true, "cpuunits": true, "memory": true, "swap": true, "onboot": true,
 
 // value writes one config value as the API does.
 func (d *doc) value(k, key, v string) {
@@ -140,7 +136,7 @@ func guestInterfaces(c *call) error {
 		d.close()
 	}
 	iface("lo", "00:00:00:00:00:00", "127.0.0.1/8", "::1/128")
-	root, _, _ := c.s.volume(c.node, rootVolume(&g.conf.section))
+	root, _, _ := c.s.volume(c.node, g.conf.rootfs().volid())
 	for _, k := range g.conf.numbered("net") {
 		p, err := netSchema.parse(g.conf.vals[k], k)
 		if err != nil {
@@ -158,3 +154,7 @@ func guestInterfaces(c *call) error {
 	d.end()
 	return nil
 }
+
+// numeric are the keys that the API answers as numbers.
+var numeric = map[string]bool{"cores": true, "cpuunits": true, "memory": true, "swap": true, "onboot": true,
+	"protection": true, "unprivileged": true, "template": true, "tty": true, "console": true, "debug": true, "snaptime": true}
