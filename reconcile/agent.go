@@ -37,6 +37,8 @@ type Sight struct {
 
 	Drift        spec.Drift // default of the objects that do not say
 	MaxDeletions int        // of one pass, beyond one per object and guest; 0: no limit
+	Stored       Stored     // holds, and what was once seen
+	Watching     bool       // nobody is looking: some acts wait for a person
 	Only         []spec.Ref // limits the plan to these and what they need; empty: all
 }
 
@@ -57,7 +59,8 @@ func planOf(want *spec.Desired, have *Observed) *Plan {
 
 // look observes the world for a desired state.
 func (s Sight) look(ctx context.Context, want *spec.Desired, journal *Journal, kept *facts) (*Observed, error) {
-	have := &Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions}
+	have := &Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions,
+		Stored: s.Stored, Watching: s.Watching}
 	if len(s.Only) > 0 {
 		have.Named = map[spec.Ref]bool{}
 		for _, ref := range s.Only {
@@ -136,6 +139,7 @@ type Options struct {
 	Client   *proxmox.Client     //
 	Runner   privileged.Runner   // nil: no acts on the host
 	Journal  *Journal            //
+	Store    *Store              // nil: one in memory
 	Lock     *WriteLock          // nil: nobody else writes
 	Log      *zap.Logger         // nil: none
 	Events   func(Event)         // what happens, for people; may be nil; called from several goroutines
@@ -188,6 +192,9 @@ func New(o Options) *Agent {
 	}
 	if o.Runner != nil {
 		o.Fence = o.Runner
+	}
+	if o.Store == nil {
+		o.Store = MemoryStore()
 	}
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),

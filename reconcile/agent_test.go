@@ -56,6 +56,10 @@ func (b *bench) plan(want *spec.Desired) (*Plan, string) {
 	b.t.Helper()
 	sight := b.agent.o.Sight
 	sight.View = b.client.Look()
+	var err error
+	if sight.Stored, err = b.agent.o.Store.Load(); err != nil {
+		b.t.Fatal(err)
+	}
 	plan, err := Preview(context.Background(), sight, want, b.journal)
 	if err != nil {
 		b.t.Fatal(err)

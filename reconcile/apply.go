@@ -63,6 +63,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	}
 	sight := a.o.Sight
 	sight.View = a.o.Client.Look()
+	if sight.Stored, err = a.o.Store.Load(); err != nil {
+		return nil, err
+	}
 	have, err := sight.look(ctx, want, a.o.Journal, &a.facts)
 	if err != nil {
 		return nil, err
@@ -88,11 +91,57 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if again := a.stillWanted(finished, plan, now); again {
 		plan = planOf(want, have)
 	}
+	if err := a.keep(want, plan, have); err != nil {
+		return nil, err
+	}
 	p, err := a.send(ctx, want, have, plan)
 	if p != nil {
 		p.plan = plan
 	}
 	return p, err
+}
+
+// keep stores what this look has seen and a later one could not look up: guests that
+// somebody destroyed (task lists are short), the last whole backups (disks go away),
+// since when a reported difference is there. Holds that ended are dropped.
+func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
+	return a.o.Store.Change(func(stored *Stored) {
+		for _, seen := range plan.Seen {
+			if !slices.ContainsFunc(stored.Holds, func(h Hold) bool { return h.Name == seen.Name && h.Kind == seen.Kind }) {
+				stored.Holds = append(stored.Holds, seen)
+			}
+		}
+		stored.Holds = slices.DeleteFunc(stored.Holds, func(h Hold) bool {
+			if !h.Until.IsZero() && !have.Now.Before(h.Until) {
+				return true
+			}
+			ref, err := spec.ParseRef(h.Name)
+			g := want.Guest(ref.Name)
+			return h.Kind == HoldDestroyed && err == nil && (have.Named[ref] || g != nil && have.Guests[g.VMID] != nil)
+		})
+		for guest, last := range plan.Backups {
+			if stored.Backups == nil {
+				stored.Backups = map[string]LastBackup{}
+			}
+			if old := stored.Backups[guest]; !last.Time.Before(old.Time) {
+				stored.Backups[guest] = last
+			}
+		}
+		since := map[string]time.Time{}
+		for _, n := range plan.Notes {
+			if !n.Drift {
+				continue
+			}
+			key := n.Object.String() + ": " + n.Text
+			since[key] = have.Now
+			if old, ok := stored.Drift[key]; ok {
+				since[key] = old
+			}
+		}
+		if stored.Drift = since; len(since) == 0 {
+			stored.Drift = nil
+		}
+	})
 }
 
 // staleNow lists the guests with a lock that no running task explains.

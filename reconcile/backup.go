@@ -28,7 +28,11 @@ func (p *planner) planBackup(b *spec.Backup) {
 		if p.elsewhere(g.Ref) != "" {
 			continue
 		}
-		p.planBackupOf(b, g, &budget)
+		why, cure := p.frozen(g.Ref)
+		if why != "" {
+			why = fmt.Sprintf("%s: %s", g.Ref, why)
+		}
+		p.freezing(o, b.Ref.String(), why, cure, func() { p.planBackupOf(b, g, &budget) })
 	}
 }
 

@@ -40,6 +40,7 @@ type Observed struct {
 	HostReason  string            // why there is no Host
 
 	Memory Memory
+	Stored Stored
 	// Scope limits a plan to these objects; nil means all.
 	Scope map[spec.Ref]bool
 	// Named are the objects that a person named with --only.

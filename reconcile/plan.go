@@ -111,6 +111,10 @@ type Plan struct {
 	Notes   []Note     `json:"notes"`
 	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
 	Header  PlanHeader `json:"header"`
+	// Backups are the newest whole archives that were seen, by guest.
+	Backups map[string]LastBackup `json:"backups,omitempty"`
+	// Seen are holds that this look has found a reason for, to be kept.
+	Seen []Hold `json:"seen,omitempty"`
 	// Due is when the next periodic snapshot or backup is due, by the node's clock.
 	Due time.Time `json:"due,omitzero"`
 }
@@ -203,24 +207,31 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 		p.plan.Objects = append(p.plan.Objects, ref)
 	}
 	for _, ref := range p.planningOrder() {
-		if p.frozen(ref) {
-			continue
-		}
-		switch ref.Kind {
-		case spec.KindMount:
-			p.planMount(want.Mounts[ref.Name])
-		case spec.KindGolden:
-			p.planGolden(want.Golden[ref.Name])
-		case spec.KindRestore, spec.KindGuest:
-			p.planGuest(want.Guest(ref.Name))
-		case spec.KindSnapshot:
-			p.planSnapshot(want.Snapshots[ref.Name])
-		case spec.KindBackup:
-			p.planBackup(want.Backups[ref.Name])
-		}
+		why, cure := p.frozen(ref)
+		p.freezing(want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
 	}
+	p.lastBackups()
 	p.limitDeletions()
 	return p.plan
+}
+
+func (p *planner) planObject(ref spec.Ref) {
+	if field, what := notBuilt(p.want, ref); field != "" {
+		p.hold(p.want.Object(ref), field, fmt.Sprintf("`%s` is not built yet", what), "remove the line, or wait for a version that knows it")
+		return
+	}
+	switch ref.Kind {
+	case spec.KindMount:
+		p.planMount(p.want.Mounts[ref.Name])
+	case spec.KindGolden:
+		p.planGolden(p.want.Golden[ref.Name])
+	case spec.KindRestore, spec.KindGuest:
+		p.planGuest(p.want.Guest(ref.Name))
+	case spec.KindSnapshot:
+		p.planSnapshot(p.want.Snapshots[ref.Name])
+	case spec.KindBackup:
+		p.planBackup(p.want.Backups[ref.Name])
+	}
 }
 
 // planningOrder is the order in which objects are planned: as they are listed, but
@@ -310,20 +321,6 @@ func (p *planner) vmid(ref spec.Ref) (proxmox.VMID, bool) {
 	return 0, false
 }
 
-// frozen holds what people have said is to be left alone.
-func (p *planner) frozen(ref spec.Ref) bool {
-	o := p.want.Object(ref)
-	if o.Paused {
-		p.hold(o, "paused: true", "paused by the YAML", "remove `paused: true` when it may go on")
-		return true
-	}
-	if field, what := notBuilt(p.want, ref); field != "" {
-		p.hold(o, field, fmt.Sprintf("`%s` is not built yet", what), "remove the line, or wait for a version that knows it")
-		return true
-	}
-	return false
-}
-
 // act adds an action.
 func (p *planner) act(a Action) {
 	if a.Effect == "" {
@@ -337,6 +334,10 @@ func (p *planner) act(a Action) {
 			Object: a.Object, Pos: p.want.Object(a.Object).Pos,
 			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure,
 		})
+		return
+	}
+	if why, cure := p.waitsForPerson(&a); why != "" {
+		p.hold(p.want.Object(a.Object), "", why, cure...)
 		return
 	}
 	p.plan.Actions = append(p.plan.Actions, a)

@@ -24,6 +24,9 @@ func (p *planner) planMissing(g *spec.Guest) {
 			fmt.Sprintf("correct the vmid, remove the object, or say where its backups lie: from: {newest: STORAGE}"))
 		return
 	}
+	if p.destroyed(&g.Object, g.VMID) {
+		return
+	}
 	if made, ok := p.have.Memory.Made[g.Ref.String()]; ok && !p.have.Named[g.Ref] {
 		p.hold(&g.Object, "vmid", fmt.Sprintf("%d was made by this agent on %s and is not there any more", g.VMID, p.have.date(made)),
 			fmt.Sprintf("to have it again: felhom-agent --once --only %s", g.Ref), "to let it go: remove it from the YAML")

@@ -93,7 +93,7 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 				report.Overdue = append(report.Overdue, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.upid))
 			}
 			a.mu.Unlock()
-			return report, nil
+			return report, a.trust(report)
 		default: // other people's work
 			if waitingSince.IsZero() {
 				waitingSince = time.Now()
@@ -111,6 +111,15 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			return report, err
 		}
 	}
+}
+
+// trust notes that somebody has looked at what the agent does here: a whole run ended
+// converged, or with what is blocked named.
+func (a *Agent) trust(r *Report) error {
+	if code := r.ExitCode(); code != 0 && code != 3 || len(a.o.Only) > 0 {
+		return nil
+	}
+	return a.o.Store.Change(func(stored *Stored) { stored.Trusted = major(r.Plan.Header.Version) })
 }
 
 // temporary reports whether an error of a look may pass by itself.

@@ -23,10 +23,12 @@ var update = flag.Bool("update", false, "write what the stories print into their
 // story is a txtar file with YAML files, its steps, and what they print:
 //
 //	once FILE        converge to FILE and print the run's last lines
+//	only NAME FILE   the same with --only NAME
 //	quiet FILE       converge to FILE; it must end with exit code 0
 //	plan FILE        print the plan
 //	shell COMMAND    a command of root on the node
 //	do METHOD PATH KEY=VALUE...   a call of root@pam (blanks in values as +)
+//	hold NAME, release NAME
 //	plug UUID, unplug UUID, advance DURATION
 //	forget           the agent is installed anew: its journal is gone
 func TestStories(t *testing.T) {
@@ -104,6 +106,15 @@ func tell(t *testing.T, dir, steps string) string {
 			} else if report.ExitCode() != 0 {
 				t.Fatalf("%s: exit code %d\n%s\n%s", step, report.ExitCode(), b.events, b.closing(report))
 			}
+		case "only":
+			name, file, _ := strings.Cut(rest, " ")
+			ref, err := spec.ParseRef(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.agent.o.Only = []spec.Ref{ref}
+			out.WriteString(b.closing(b.once(load(file))))
+			b.agent.o.Only = nil
 		case "plan":
 			_, text := b.plan(load(rest))
 			lines := strings.SplitAfterN(text, "\n", 3) // the first line has the time and the hash of the files
@@ -134,6 +145,14 @@ func tell(t *testing.T, dir, steps string) string {
 				t.Fatal(err)
 			}
 			sim.Advance(d)
+		case "hold":
+			if err := b.agent.o.Store.AddHold(Hold{Name: rest, Kind: HoldPerson, By: "anna", Why: "looking at it", Since: sim.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		case "release":
+			if _, err := b.agent.o.Store.Release(rest); err != nil {
+				t.Fatal(err)
+			}
 		case "forget":
 			b = newBench(t, sim)
 		default:

@@ -1,0 +1,404 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A lawProfile says what may happen in a scenario.
+type lawProfile struct {
+	rounds   int  // runs of the agent before it calms down
+	faults   int  // at most so many rules of what goes wrong, per round
+	people   int  // at most so many things that people do, per round
+	kills    bool // the agent is killed and started again
+	second   bool // a second agent's run in between
+	edits    bool // the YAML is edited
+	lose     bool // configs are lost, the house burns down
+	disks    bool // disks are pulled
+	neighbor bool // one guest is healthy, everything about another fails
+}
+
+// A scenario is one household in one world, with what happens to them.
+type scenario struct {
+	t       testing.TB
+	r       *rand.Rand
+	profile lawProfile
+	dir     string
+	sim     *pvesim.Sim
+	house   *lawHousehold
+	want    *spec.Desired
+	fence   *privileged.Local
+	lines   []byte // the journal, as it is on the disk
+	witness *witness
+
+	mu     sync.Mutex
+	broken []string // what breaks a law, each "law: what"
+	story  []string
+}
+
+func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
+	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New()}
+	s.fence = &privileged.Local{Host: s.sim.Host(s.sim.Node())}
+	s.house = newLawHousehold(s.r)
+	s.witness = newWitness(s)
+	s.load()
+	return s
+}
+
+// load reads the household; one that is refused changes nothing, as in a running agent.
+func (s *scenario) load() {
+	want, err := s.house.load(s.dir)
+	if err != nil {
+		s.tell("the YAML is refused: %v", err)
+		if s.want == nil {
+			s.fails("scenario", "the first household is refused: %v\n%s", err, s.house.yaml())
+		}
+		return
+	}
+	s.want = want
+}
+
+func (s *scenario) fails(law, format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = append(s.broken, law+": "+fmt.Sprintf(format, args...))
+	s.story = append(s.story, "BROKEN "+s.broken[len(s.broken)-1])
+}
+
+func (s *scenario) tell(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.story = append(s.story, s.sim.Now().Format("02 15:04:05 ")+fmt.Sprintf(format, args...))
+}
+
+// An incarnation is one life of the agent: when it is killed, nothing leaves it any
+// more, neither a request nor a line of the journal.
+type incarnation struct {
+	s       *scenario
+	ctx     context.Context
+	cancel  context.CancelFunc
+	agents  []*Agent
+	journal *Journal
+
+	mu       sync.Mutex
+	dead     bool
+	requests int // until it is killed; 0: never
+	lines    int
+	before   bool // killed before the request is delivered, else after it took effect
+}
+
+var errKilled = errors.New("the agent was killed")
+
+func (s *scenario) live(agents int) *incarnation {
+	i := &incarnation{s: s, journal: MemoryJournal()}
+	i.journal.mem.Write(s.lines)
+	i.journal.parse(s.lines)
+	i.journal.barrier = i.line
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	token, err := proxmox.NewToken(s.sim.TokenID(), s.sim.TokenSecret())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for n := range agents {
+		client, err := proxmox.New(proxmox.Options{Transport: i, Token: token})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		o := Options{
+			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
+			Client: client, Runner: &mortal{i, s.fence}, Journal: i.journal,
+			Events: func(e Event) {
+				if e.State != "running" {
+					s.tell("  agent %d: %s %s %s %s", n+1, e.Object, e.Verb, e.State, e.Text)
+				}
+			},
+		}
+		if agents > 1 {
+			o.Lock = NewWriteLock(s.dir, fmt.Sprintf("agent %d", n+1), time.Hour)
+		}
+		i.agents = append(i.agents, New(o))
+	}
+	return i
+}
+
+// end stops a life in an orderly way, and keeps the journal.
+func (i *incarnation) end() {
+	i.kill()
+	i.s.lines = bytes.Clone(i.journal.mem.Bytes())
+}
+
+func (i *incarnation) kill() {
+	i.mu.Lock()
+	i.dead = true
+	i.mu.Unlock()
+	i.cancel()
+}
+
+func (i *incarnation) killed() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.dead
+}
+
+// line is asked before a line of the journal is written.
+func (i *incarnation) line(Entry) error {
+	if i.killed() {
+		return errKilled
+	}
+	if i.count(&i.lines) {
+		i.s.tell("the agent is killed before it writes a line")
+		i.kill()
+		return errKilled
+	}
+	return nil
+}
+
+// count counts down to a kill.
+func (i *incarnation) count(n *int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if *n == 0 {
+		return false
+	}
+	*n--
+	return *n == 0
+}
+
+// RoundTrip is the way of every request from the agent to the node.
+func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
+	if i.killed() {
+		return nil, errKilled
+	}
+	hit := i.count(&i.requests)
+	if hit && i.before {
+		i.s.tell("the agent is killed before %s %s", req.Method, req.URL.Path)
+		i.kill()
+		return nil, errKilled
+	}
+	var w *lawWrite
+	if req.Method != http.MethodGet {
+		w = i.s.witness.begin(i, req)
+	}
+	res, err := i.s.sim.RoundTrip(req)
+	if hit {
+		i.s.tell("the agent is killed after %s %s", req.Method, req.URL.Path)
+		i.kill()
+		res, err = nil, errKilled
+	}
+	if w != nil {
+		i.s.witness.end(w, res, err)
+	}
+	return res, err
+}
+
+// mortal is the way of every act to the host. The fence is another process: what it
+// has begun, it ends.
+type mortal struct {
+	i *incarnation
+	*privileged.Local
+}
+
+func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
+	if m.i.killed() {
+		return privileged.Result{}, errKilled
+	}
+	m.i.s.witness.op(op)
+	return m.Local.Do(ctx, op, progress)
+}
+
+// a lawWrite is one write on its way.
+type lawWrite struct {
+	method, path string
+	params       map[string]string
+	key          string // of the same write, whatever the digest
+	at           time.Time
+	world        *lawWorld
+}
+
+func readWrite(req *http.Request) *lawWrite {
+	w := &lawWrite{method: req.Method, path: strings.TrimPrefix(req.URL.Path, "/api2/json"), params: map[string]string{}}
+	form := req.URL.RawQuery
+	if req.Body != nil {
+		body, _ := io.ReadAll(req.Body)
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		form += string(body)
+	}
+	values, _ := url.ParseQuery(form)
+	for k := range values {
+		w.params[k] = values.Get(k)
+	}
+	digest := w.params["digest"]
+	delete(w.params, "digest")
+	w.key = fmt.Sprint(w.method, w.path, w.params)
+	w.params["digest"] = digest
+	return w
+}
+
+// run lets all happen and judges the end.
+func (s *scenario) run() {
+	if s.want == nil {
+		return
+	}
+	s.setUp()
+	for range s.profile.rounds {
+		s.round()
+		if s.tooMuch() {
+			return
+		}
+	}
+	s.calmDown()
+}
+
+func (s *scenario) tooMuch() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.broken) > 0
+}
+
+// round is one life of the agent among faults and people.
+func (s *scenario) round() {
+	s.injectFaults()
+	agents := 1
+	if s.profile.second && s.r.IntN(2) == 0 {
+		agents = 2
+	}
+	i := s.live(agents)
+	if s.profile.kills && s.r.IntN(3) > 0 {
+		if s.r.IntN(2) == 0 {
+			i.lines = 1 + s.r.IntN(25)
+		} else {
+			i.requests, i.before = 1+s.r.IntN(120), s.r.IntN(2) == 0
+		}
+	}
+	people := s.schedule()
+	var work sync.WaitGroup
+	work.Go(func() { s.live2(i, people) })
+	for _, agent := range i.agents {
+		work.Go(func() {
+			_, err := agent.Once(i.ctx, s.want)
+			if err != nil && !i.killed() {
+				s.tell("the run ended with: %v", err)
+			}
+			if agents == 1 {
+				i.cancel()
+			}
+		})
+	}
+	work.Wait()
+	i.end()
+	if s.profile.edits && s.r.IntN(2) == 0 {
+		s.tell("edit of %s", s.house.edit(s.r, s.sim.Now(), s.snapshotNames()))
+		s.load()
+	}
+	s.sim.Advance([]time.Duration{time.Second, 20 * time.Second, 3 * time.Minute, 7 * time.Hour, 26 * time.Hour}[s.r.IntN(5)])
+}
+
+// live2 lets people do what they do while the agent works.
+func (s *scenario) live2(i *incarnation, people []lawDeed) {
+	for _, deed := range people {
+		timer := time.NewTimer(deed.after)
+		select {
+		case <-timer.C:
+		case <-i.ctx.Done():
+			timer.Stop()
+			return
+		}
+		deed.do()
+	}
+}
+
+func (s *scenario) snapshotNames() []string {
+	var names []string
+	for _, g := range lawLook(s.sim).guests {
+		for name := range g.snaps {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// calmDown ends all faults and looks whether it settles, and what became of the laws.
+func (s *scenario) calmDown() {
+	s.tell("calm")
+	s.sim.Heal()
+	s.sim.Advance(time.Minute)
+	var last *Report
+	for range 6 {
+		i := s.live(1)
+		report, err := i.agents[0].Once(i.ctx, s.want)
+		i.end()
+		if s.tooMuch() {
+			return
+		}
+		if err != nil {
+			s.fails("settles", "a run without faults ends with %v", err)
+			return
+		}
+		last = report
+		if report.ExitCode() == 0 && report.Sent == 0 {
+			break
+		}
+		s.sim.Advance(2 * time.Minute)
+	}
+	s.judge(last)
+}
+
+// judge looks at the end of a scenario.
+func (s *scenario) judge(report *Report) {
+	plan := report.Plan
+	if len(plan.Laters) > 0 {
+		s.fails("settles", "it never comes to %s: %s, %s", plan.Laters[0].Object, plan.Laters[0].Text, plan.Laters[0].Waits)
+	}
+	for _, a := range plan.Actions {
+		s.fails("settles", "%s: %s is never sent (%v)", a.Object, a.Verb, report.Waits)
+	}
+	for _, h := range plan.Held {
+		if h.Reason == "" || len(h.Cure) == 0 {
+			s.fails("settles", "%s is held without a reason or a cure: %q %q", h.Object, h.Reason, h.Cure)
+		}
+	}
+	writes := s.sim.Writes()
+	i := s.live(1)
+	sight := i.agents[0].o.Sight
+	preview := func() (*Plan, string) {
+		sight.View = i.agents[0].o.Client.Look()
+		plan, err := Preview(i.ctx, sight, s.want, i.journal)
+		if err != nil {
+			s.fails("plans", "a plan fails: %v", err)
+			return nil, ""
+		}
+		return plan, text(plan)
+	}
+	first, one := preview()
+	_, two := preview()
+	i.end()
+	if one != two {
+		s.fails("plans", "two plans differ:\n%s\n%s", one, two)
+	}
+	if s.sim.Writes() != writes {
+		s.fails("plans", "a plan has written")
+	}
+	if first != nil && len(report.Failed) == 0 && report.ExitCode() == 0 && first.Changes() {
+		s.fails("plans", "after it was applied the plan is not empty:\n%s", one)
+	}
+	s.witness.atTheEnd(i.journal)
+}
+
+func (s *scenario) String() string {
+	return strings.Join(s.story, "\n") + "\n" + s.house.yaml()
+}
