@@ -111,6 +111,8 @@ type Plan struct {
 	Notes   []Note     `json:"notes"`
 	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
 	Header  PlanHeader `json:"header"`
+	// Guests are the objects under restores and guests that were looked at.
+	Guests []spec.Ref `json:"-"`
 	// Backups are the newest whole archives that were seen, by guest.
 	Backups map[string]LastBackup `json:"backups,omitempty"`
 	// Seen are holds that this look has found a reason for, to be kept.
@@ -211,6 +213,11 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 		p.freezing(want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
 	}
 	p.lastBackups()
+	for _, ref := range p.plan.Objects {
+		if ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest {
+			p.plan.Guests = append(p.plan.Guests, ref)
+		}
+	}
 	p.limitDeletions()
 	return p.plan
 }

@@ -1,0 +1,179 @@
+package reconcile
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Status is what the service last knew, for people and programs: it is written into
+// the state directory after every change and read without asking the node.
+type Status struct {
+	Format  int       `json:"format"` // of this document: 1
+	Version string    `json:"version"`
+	Node    string    `json:"node"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`  // the service watches since then
+	Looked  time.Time `json:"looked"` // by the node's clock
+	Written time.Time `json:"written"`
+	Fine    int       `json:"fine"` // objects as declared
+	Of      int       `json:"of"`
+
+	Now     []HistoryEntry        `json:"now"`  // acts that run
+	Held    []Held                `json:"held"` // with the reasons
+	Notes   []Note                `json:"notes"`
+	Holds   []Hold                `json:"holds"`
+	Backups map[string]LastBackup `json:"backups"` // guests without one are there with a zero time
+	Drift   map[string]time.Time  `json:"drift,omitempty"`
+	Due     time.Time             `json:"due,omitzero"`
+	// Errors are what keeps the service from its work as a whole: a broken YAML, a
+	// node that does not answer, a token that is refused.
+	Errors []string `json:"errors,omitempty"`
+	// Expiry are lines on the token and the certificate.
+	Expiry []string `json:"expiry,omitempty"`
+}
+
+// Status tells what the agent knows after a pass.
+func (a *Agent) Status(plan *Plan) (Status, error) {
+	stored, err := a.o.Store.Load()
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{Format: 1, Node: plan.Header.Node, PID: os.Getpid(), Looked: plan.Header.Looked, Fine: len(plan.AsDeclared()), Of: len(plan.Objects),
+		Held: plan.Held, Notes: plan.Notes, Holds: stored.Holds, Drift: stored.Drift, Due: plan.Due, Backups: map[string]LastBackup{}}
+	for _, e := range a.o.Journal.History("") {
+		if e.Result == "" {
+			s.Now = append(s.Now, e)
+		}
+	}
+	for _, ref := range plan.Guests {
+		s.Backups[ref.Name] = stored.Backups[ref.Name]
+	}
+	return s, nil
+}
+
+const statusFile = "status.json"
+
+// Write puts the status into a state directory, whole or not at all.
+func (s Status) Write(dir string) error {
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, statusFile), append(data, '\n'))
+}
+
+// ReadStatus reads the status of a state directory; fs.ErrNotExist where no service
+// has ever written one.
+func ReadStatus(dir string) (Status, error) {
+	var s Status
+	data, err := os.ReadFile(filepath.Join(dir, statusFile))
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("%s is damaged: %w; the service writes it anew", filepath.Join(dir, statusFile), err)
+	}
+	if s.Format != 1 {
+		return s, fmt.Errorf("%s has format %d and this version knows 1: the service and this program are of different versions", filepath.Join(dir, statusFile), s.Format)
+	}
+	return s, nil
+}
+
+// Running reports whether the process that wrote the status still lives.
+func (s Status) Running() bool {
+	if s.PID == 0 {
+		return false
+	}
+	err := syscall.Kill(s.PID, 0)
+	return err == nil || errors.Is(err, fs.ErrPermission)
+}
+
+// WriteText prints the status for people, as of now.
+func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	zone := s.Looked.Location()
+	at := func(t time.Time) string { return t.In(zone).Format("Mon 2 Jan 15:04") }
+	age := ago(now.Sub(s.Written))
+	if s.Running() {
+		fmt.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), age)
+	} else {
+		fmt.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
+	}
+	hold := "none"
+	var holds []string
+	for _, h := range s.Holds {
+		if h.Kind == HoldPerson {
+			text := h.Name
+			if !h.Until.IsZero() {
+				text += " until " + at(h.Until)
+			}
+			if h.Why != "" {
+				text += " (" + h.Why + ")"
+			}
+			holds = append(holds, text)
+		}
+	}
+	if len(holds) > 0 {
+		hold = strings.Join(holds, ", ")
+	}
+	fmt.Fprintf(b, "%d of %d as declared. Hold: %s.", s.Fine, s.Of, hold)
+	for _, line := range s.Expiry {
+		fmt.Fprintf(b, " %s.", line)
+	}
+	fmt.Fprintf(b, "\n\n")
+	row := func(mark, object, text string) { fmt.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text) }
+	for _, text := range s.Errors {
+		row("!", "", text)
+	}
+	for _, e := range s.Now {
+		text := e.Text
+		row("now", e.Object, fmt.Sprintf("%s   %s", orElse(text, e.Verb), elapsed(s.Looked.Sub(e.Time))))
+	}
+	for _, h := range s.Held {
+		text := h.Reason
+		if len(h.Cure) > 0 {
+			text += ". " + upper(strings.Join(h.Cure, "; "))
+		}
+		row("!", h.Object.String(), text)
+	}
+	for _, n := range s.Notes {
+		if !n.Drift {
+			continue
+		}
+		text := strings.TrimPrefix(n.Text, "drift: ")
+		if since, ok := s.Drift[n.Object.String()+": "+n.Text]; ok {
+			text += ", since " + at(since)
+		}
+		row("drift", n.Object.String(), text)
+	}
+	if len(s.Now)+len(s.Held)+len(s.Errors) > 0 {
+		fmt.Fprintln(b)
+	}
+	if len(s.Backups) > 0 {
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(s.Backups)) {
+			last := s.Backups[name]
+			if last.Time.IsZero() {
+				parts = append(parts, name+" NEVER")
+				continue
+			}
+			parts = append(parts, fmt.Sprintf("%s %s %s", name, last.Time.In(zone).Format("2 Jan 15:04"), orElse(last.Disk, last.Storage)))
+		}
+		fmt.Fprintf(b, "  last good backup   %s\n", strings.Join(parts, "    "))
+	}
+	if !s.Due.IsZero() {
+		fmt.Fprintf(b, "  next due           %s\n", at(s.Due))
+	}
+	return b.Flush()
+}
