@@ -1,7 +1,6 @@
 package privileged
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -193,11 +192,11 @@ func patience(ctx context.Context, act bool) time.Duration {
 }
 
 // capped keeps the first 16 KiB of what is written to it.
-type capped struct{ bytes.Buffer }
+type capped struct{ kept []byte }
 
 func (c *capped) Write(p []byte) (int, error) {
-	if room := 16<<10 - c.Len(); room > 0 {
-		c.Buffer.Write(p[:min(room, len(p))])
-	}
+	c.kept = append(c.kept, p[:min(16<<10-len(c.kept), len(p))]...)
 	return len(p), nil
 }
+
+func (c *capped) String() string { return string(c.kept) }

@@ -161,3 +161,153 @@ printf 'UUID=`+usb.UUID+`\nTYPE=ext4\n'`)
 		t.Errorf("fstab:\n%s", got)
 	}
 }
+
+// Two processes on one machine: what one does the other one sees, waits for and does not disturb.
+func TestLanesOfTwoProcesses(t *testing.T) {
+	box := slowBox(t)
+	dir := t.TempDir() + "/run"
+	one, two := &Local{Host: NewMachine(box.root), Dir: dir}, &Local{Host: NewMachine(box.root), Dir: dir}
+	op := CreateGoldenLXC(testNode, goldenSpec())
+	type ending struct {
+		result Result
+		err    error
+	}
+	endings := make(chan ending, 2)
+	send := func(l *Local) {
+		r, err := l.Do(t.Context(), op, nil)
+		endings <- ending{r, err}
+	}
+	go send(one)
+	box.wait("/begun")
+	for _, l := range []*Local{one, two} {
+		list, err := Running(t.Context(), l, testNode)
+		if err != nil || len(list) != 1 || list[0].Lane != "lxc/9000" || list[0].What != op.String() {
+			t.Errorf("%+v %v", list, err)
+		}
+	}
+	other := goldenSpec()
+	other.Hostname = "other"
+	var refused *RefusedError
+	if _, err := two.Do(t.Context(), CreateGoldenLXC(testNode, other), nil); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "busy with CreateGoldenLXC") {
+		t.Errorf("another act: %v", err)
+	}
+	if _, err := two.Do(t.Context(), UnmountUSB(testNode, UnmountSpec{Name: "backup", Path: "/mnt/usb/backup", DropFstab: true}), nil); err != nil {
+		t.Errorf("another lane: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if r, err := two.Do(ctx, op, nil); err != nil || r.StillRunning == nil {
+		t.Errorf("%+v %v", r, err)
+	}
+	go send(two)
+	if err := os.WriteFile(box.root+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		// The second may have come too late to wait for the first, and then ran on its own.
+		if e := <-endings; e.err != nil || e.result.Output != "extracting\ncreated\n" {
+			t.Errorf("%+v", e)
+		}
+	}
+	one.Wait()
+	two.Wait()
+	for _, l := range []*Local{one, two} {
+		if list, err := Running(t.Context(), l, testNode); err != nil || len(list) != 0 {
+			t.Errorf("%+v %v", list, err)
+		}
+	}
+}
+
+// Those who wait are told of a refusal and a failure of another process as it was.
+func TestEndingsOfAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	op := wholeOps()["Unbind"]
+	for _, want := range []error{nil, &RefusedError{Op: "Unbind", Reason: "r"}, &FailedError{Op: "Unbind", Program: pct, Exit: 3, Output: "o"}, errors.New("odd")} {
+		since := time.Now()
+		file, other, err := takeLane(dir, op, op.key(), since)
+		if err != nil || other != nil {
+			t.Fatalf("%v %v", other, err)
+		}
+		_, other, err = takeLane(dir, op, op.key(), time.Now())
+		if err != nil || other == nil || !other.Since.Equal(since) {
+			t.Fatalf("taken twice: %+v %v", other, err)
+		}
+		done := make(chan error)
+		go func() {
+			_, err := other.await(op)
+			done <- err
+		}()
+		file.end(Result{}, want)
+		got := <-done
+		switch {
+		case want == nil && got != nil, want != nil && got == nil:
+			t.Errorf("got %v, want %v", got, want)
+		case want != nil && !strings.Contains(got.Error(), strings.TrimPrefix(want.Error(), "Unbind ")):
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	// Killed: the lock is free, and nothing says how it ended.
+	file, _, err := takeLane(dir, op, op.key(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := takeLane(dir, op, op.key(), time.Now())
+	if err != nil || other == nil {
+		t.Fatal(err)
+	}
+	file.lock.Close()
+	var failed *FailedError
+	if _, err := other.await(op); !errors.As(err, &failed) || !failed.Unknown {
+		t.Errorf("%v", err)
+	}
+	if _, other, err := takeLane(dir, op, op.key(), time.Now()); err != nil || other != nil {
+		t.Errorf("the lane of a killed act is not free: %v %v", other, err)
+	}
+}
+
+// What is left of a pulled disk is let go, by force where something still has files of it open, before the disk is mounted anew.
+func TestPulledDisk(t *testing.T) {
+	const table = "22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw\n40 22 8:65 / /mnt/usb/backup rw - ext4 /dev/sde1 rw\n"
+	for busy, script := range map[string]string{"no": "", "yes": `[ "$1" = -l ] || { echo "umount: target is busy." >&2; exit 32; }; shift` + "\n"} {
+		box := newBox(t)
+		box.write("/proc/1/mountinfo", table, 0o644)
+		box.program(umountProgram, script+`sed -i '\, /mnt/usb/backup ,d' `+box.root+`/proc/1/mountinfo`)
+		box.program(mountProgram, `echo "40 22 8:17 / /mnt/usb/backup rw - ext4 /dev/sdb1 rw" >> `+box.root+`/proc/1/mountinfo`)
+		mounts, err := Mounts(t.Context(), box, testNode)
+		if err != nil || len(mounts) < 2 || !mounts[1].Gone || mounts[0].Gone {
+			t.Errorf("%+v %v", mounts, err)
+		}
+		r, err := box.do(MountUSBByUUID(testNode, usb))
+		if err != nil {
+			t.Errorf("busy %s: %v", busy, err)
+		}
+		if noted := strings.Contains(strings.Join(r.Notes, ";"), "still has files of it open"); noted != (busy == "yes") {
+			t.Errorf("busy %s: %q", busy, r.Notes)
+		}
+		if mounts, err = Mounts(t.Context(), box, testNode); err != nil || len(mounts) < 2 || mounts[1].UUID != usb.UUID {
+			t.Errorf("busy %s: %+v %v", busy, mounts, err)
+		}
+	}
+}
+
+// A USB bridge that smartctl does not know is asked once more, through SAT; what does not answer then is unknown, which is no error.
+func TestUSBBridge(t *testing.T) {
+	for answer, want := range map[string]Health{"usb-sat.json": HealthPassed, "usb-mute.json": HealthUnknown} {
+		box := newBox(t)
+		for _, name := range []string{"usb-unknown.json", answer} {
+			data, err := os.ReadFile("testdata/smart/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			box.write("/"+name, string(data), 0o644)
+		}
+		box.program(smartctl, `case "$*" in *--device=sat*) cat `+box.root+"/"+answer+`; exit 4;; esac; cat `+box.root+`/usb-unknown.json; exit 1`)
+		r, err := SMART(t.Context(), box, testNode, "/dev/sdb")
+		if err != nil || r.Health != want || r.Device != "/dev/sdb" {
+			t.Errorf("%s: %+v %v", answer, r, err)
+		}
+		if got, want := box.calls(), smartctl+" --json --info --health --attributes --nocheck=standby /dev/sdb\n"+smartctl+" --json --info --health --attributes --nocheck=standby --device=sat /dev/sdb"; got != want {
+			t.Errorf("%s", got)
+		}
+	}
+}

@@ -252,3 +252,49 @@ func TestOneFstabManyFences(t *testing.T) {
 		}
 	}
 }
+
+// A kill -9 of the fence at any moment of an act leaves the old or the new fstab, whole, and the same act asked again brings it to its end.
+func TestFenceKilledAnywhere(t *testing.T) {
+	if !inside(t, "mkfs.ext4", "losetup") {
+		return
+	}
+	pctScript(t, `[ "$1" = list ] && echo "VMID Status Lock Name"`)
+	loopDisk(t, blue, "blue")
+	without := readFile(t, "/etc/fstab") + strings.Repeat("# a long table\n", 5000)
+	writeFile(t, "/etc/fstab", without, 0o644)
+	with := without + privileged.FstabEntry(backup(blue, true)) + "\n"
+	mount := privileged.MountUSBByUUID(node, backup(blue, true))
+	unmount := privileged.UnmountUSB(node, privileged.UnmountSpec{Name: "backup", UUID: blue, Path: "/mnt/usb/backup", DropFstab: true})
+	seen := map[bool]int{}
+	for i := range 40 {
+		op := mount
+		if i%2 == 1 {
+			op = unmount
+		}
+		request, err := json.Marshal(map[string]any{"format": 1, "timeout_ms": 60000, "op": op})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fence := exec.Command("/usr/sbin/felhom-fence")
+		fence.Stdin = bytes.NewReader(request)
+		if err := fence.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * time.Millisecond) // any moment is right
+		fence.Process.Kill()
+		fence.Wait()
+		got := readFile(t, "/etc/fstab")
+		if got != with && got != without {
+			t.Fatalf("neither the old nor the new fstab: %d bytes", len(got))
+		}
+		seen[got == with]++
+		eventually(t, "the same act comes to its end", func() bool { return do(t, op) == nil }) // the mount of the killed one may still be on its way
+		if got, want := readFile(t, "/etc/fstab"), map[bool]string{true: with, false: without}[i%2 == 0]; got != want {
+			t.Fatalf("asked again: %d bytes", len(got))
+		}
+		if m, ok := mountOf(t, "/mnt/usb/backup"); ok && m.Mounted != (i%2 == 0) {
+			t.Fatalf("asked again: %+v", m)
+		}
+	}
+	t.Logf("old %d times, new %d times", seen[false], seen[true])
+}
