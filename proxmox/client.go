@@ -51,7 +51,7 @@ type Client struct {
 // node deaf to everybody.
 const writesPerNode = 2
 
-// New makes a client. It does not connect yet.
+// New makes a client. It does not connect yet. Its errors are OptionErrors.
 func New(o Options) (*Client, error) {
 	conn, err := newConn(o)
 	if err != nil {

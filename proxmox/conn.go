@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -51,21 +52,21 @@ func newConn(o Options) (*conn, error) {
 		slots:   make(chan struct{}, readsAtOnce),
 	}
 	if o.Token.ID() == "" {
-		return nil, errors.New("no API token is given: make one with `pveum user token add USER NAME`")
+		return nil, &OptionError{"Token", errors.New("no API token is given: make one with `pveum user token add USER NAME`")}
 	}
 	if o.URL == "" && o.Transport != nil {
 		o.URL = "https://localhost:8006"
 	}
 	var err error
 	if c.base, err = parseURL(o.URL); err != nil {
-		return nil, err
+		return nil, &OptionError{"URL", err}
 	}
 	if o.Transport != nil {
 		c.reads, c.writes = o.Transport, o.Transport
 		return c, nil
 	}
 	if c.base.Scheme != "https" {
-		return nil, fmt.Errorf("%s would send the token unencrypted: write https", o.URL)
+		return nil, &OptionError{"URL", fmt.Errorf("%s would send the token unencrypted: write https", o.URL)}
 	}
 	config, err := tlsConfig(o, c.base.Host)
 	if err != nil {
@@ -136,7 +137,7 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 	}
 	res, err := transport.RoundTrip(req)
 	if err != nil {
-		if cert, ok := errors.AsType[*CertificateError](err); ok {
+		if cert, ok := distrust(err, c.base.Host); ok {
 			return nil, cert
 		}
 		return nil, lost(c.maySent(transport, &sent, err), err)
@@ -270,7 +271,7 @@ func refusal(r *reply, res *http.Response, body []byte) error {
 
 func sortedValues(m map[string]string) []string {
 	var values []string
-	for _, key := range sortedKeys(maps.Keys(m)) {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
 		values = append(values, m[key])
 	}
 	return values

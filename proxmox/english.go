@@ -191,11 +191,8 @@ func IsTransient(err error) bool {
 	if s := status(err); s >= 595 && s <= 599 || s >= 502 && s <= 504 {
 		return true
 	}
-	if cert, ok := errors.AsType[*CertificateError](err); ok && cert != nil {
-		return false
-	}
-	if e, ok := errors.AsType[*TransportError](err); ok {
-		return !isCertificate(e.Err)
+	if _, ok := errors.AsType[*TransportError](err); ok {
+		return true
 	}
 	return is(err, busyServer)
 }
@@ -235,9 +232,6 @@ func IsPermanent(err error) bool {
 	}
 	if IsDenied(err) {
 		return true
-	}
-	if e, ok := errors.AsType[*TransportError](err); ok {
-		return isCertificate(e.Err)
 	}
 	_, ok := errors.AsType[*CertificateError](err)
 	return ok

@@ -134,7 +134,7 @@ func TestErrorsOfTheNetwork(t *testing.T) {
 		{&TransportError{"POST", "/x", false, errors.New("dial")}, "not delivered, transient"},
 		{&TransportError{"GET", "/x", true, io.ErrUnexpectedEOF}, "transient"},
 		{&TransportError{"POST", "/x", true, context.DeadlineExceeded}, "transient, unknown"},
-		{&CertificateError{"h", "AA", "BB"}, "permanent"},
+		{&CertificateError{"h", "AA", "BB", nil}, "permanent"},
 		{&AnswerError{"POST", "/x", 200, "it is a web page"}, "unknown"},
 		{&AnswerError{"POST", "/x", 301, "it redirects"}, ""},
 		{&AnswerError{"GET", "/x", 200, "it is a web page"}, ""},

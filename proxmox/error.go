@@ -67,7 +67,7 @@ func (e *APIError) Error() string {
 	switch {
 	case e.Status == 401:
 		b.WriteString("; PVE says the same for a wrong secret, an unknown, disabled or expired token or user: check all of them (pveum user token list USER)")
-	case e.Denied != nil && (e.Denied.Path != "" || e.Denied.RootOnly()):
+	case e.Denied != nil && (e.Denied.Path != "" || e.Denied.Reason == "" || e.Denied.RootOnly()):
 		b.WriteString("; " + e.Denied.String())
 	case e.Status == 595:
 		b.WriteString("; the request was not delivered, it may be sent again")
@@ -158,12 +158,28 @@ func (e *WaitError) Error() string {
 
 func (e *WaitError) Unwrap() error { return e.Err }
 
-// CertificateError is a server certificate that is not the pinned one.
+// CertificateError is a server certificate that is not trusted: not the pinned
+// one, or, without a pin, none that a known authority signed.
 type CertificateError struct {
 	Host         string
-	Seen, Pinned string // SHA-256 of the DER, AA:BB:…
+	Seen, Pinned string // SHA-256 of the DER, AA:BB:…; Pinned is empty without a pin
+	Err          error  // why an authority does not vouch for it; nil with a pin
 }
 
 func (e *CertificateError) Error() string {
-	return fmt.Sprintf("the certificate of %s has changed: its fingerprint is %s, expected %s; if PVE renewed it (compare with `pvenode cert info` on the node), put the new one into the configuration", e.Host, e.Seen, e.Pinned)
+	if e.Err != nil {
+		return fmt.Sprintf("the certificate of %s is not trusted: %v; its fingerprint is %s: if `pvenode cert info` on the node says the same, put it into the configuration", e.Host, e.Err, e.Seen)
+	}
+	return fmt.Sprintf("the certificate of %s has changed: its fingerprint is %s, expected %s; if PVE renewed it and `pvenode cert info` on the node says the same, put the new one into the configuration", e.Host, e.Seen, e.Pinned)
 }
+
+func (e *CertificateError) Unwrap() error { return e.Err }
+
+// OptionError is an option that New cannot work with.
+type OptionError struct {
+	Option string // URL, Token, Fingerprint or CA
+	Err    error
+}
+
+func (e *OptionError) Error() string { return e.Err.Error() }
+func (e *OptionError) Unwrap() error { return e.Err }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // A property string packs several settings into one value, as in
@@ -82,6 +84,10 @@ func (g grammar) parse(s string) (map[string]string, error) {
 		if strings.TrimSpace(part) == "" {
 			continue
 		}
+		if strings.ContainsFunc(part, unicode.IsControl) {
+			fault("%q has a line break or another control character, remove it", part)
+			continue
+		}
 		key, value, found := strings.Cut(part, "=")
 		switch {
 		case !found && g.defaultKey == "":
@@ -91,6 +97,9 @@ func (g grammar) parse(s string) (map[string]string, error) {
 			key, value = g.defaultKey, part
 		case key == "" || value == "":
 			fault("%q lacks its key or its value, write for example %s", part, g.example)
+			continue
+		case found && !subkeyForm.MatchString(key):
+			fault("%q is no key, write for example %s, without blanks", key, g.example)
 			continue
 		}
 		if _, twice := m[key]; twice {
@@ -112,6 +121,8 @@ func (g grammar) parse(s string) (map[string]string, error) {
 	}
 	return m, errors.Join(errs...)
 }
+
+var subkeyForm = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 func parseBool(s string) (string, bool) {
 	switch strings.ToLower(s) {

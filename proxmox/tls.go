@@ -8,9 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
-	"slices"
 	"strings"
 )
 
@@ -20,11 +18,11 @@ func tlsConfig(o Options, host string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.Fingerprint != "" {
 		if o.CAFile != "" || len(o.CA) > 0 {
-			return nil, errors.New("both a fingerprint and a CA are given: keep one")
+			return nil, &OptionError{"CA", errors.New("both a fingerprint and a CA are given: keep one")}
 		}
 		pin, err := parseFingerprint(o.Fingerprint)
 		if err != nil {
-			return nil, err
+			return nil, &OptionError{"Fingerprint", err}
 		}
 		// The usual verification is replaced by a stricter one: this very
 		// certificate.
@@ -45,13 +43,13 @@ func tlsConfig(o Options, host string) (*tls.Config, error) {
 	if o.CAFile != "" {
 		var err error
 		if pem, err = os.ReadFile(o.CAFile); err != nil {
-			return nil, fmt.Errorf("the CA file cannot be read: %w", err)
+			return nil, &OptionError{"CA", fmt.Errorf("the CA file cannot be read: %w", err)}
 		}
 	}
 	if len(pem) > 0 {
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("the CA has no certificate in PEM form: use a copy of /etc/pve/pve-root-ca.pem")
+			return nil, &OptionError{"CA", errors.New("the CA has no certificate in PEM form: use a copy of /etc/pve/pve-root-ca.pem")}
 		}
 	}
 	return config, nil
@@ -73,13 +71,16 @@ func formatFingerprint(sum []byte) string {
 	return strings.Join(parts, ":")
 }
 
-// isCertificate tells that the other side's certificate was the reason.
-func isCertificate(err error) bool {
-	if _, ok := errors.AsType[*CertificateError](err); ok {
-		return true
+// distrust finds out whether a failed connection failed because of the other
+// side's certificate.
+func distrust(err error, host string) (*CertificateError, bool) {
+	if pinned, ok := errors.AsType[*CertificateError](err); ok {
+		return pinned, true
 	}
-	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
-	return ok
+	unverified, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	if !ok || len(unverified.UnverifiedCertificates) == 0 {
+		return nil, false
+	}
+	seen := sha256.Sum256(unverified.UnverifiedCertificates[0].Raw)
+	return &CertificateError{Host: host, Seen: formatFingerprint(seen[:]), Err: unverified.Err}, true
 }
-
-func sortedKeys(keys iter.Seq[string]) []string { return slices.Sorted(keys) }

@@ -43,23 +43,29 @@ func TestCertificates(t *testing.T) {
 	if !ok || cert.Seen != pin || !IsPermanent(err) || IsTransient(err) || !strings.Contains(err.Error(), pin) {
 		t.Errorf("changed certificate: %T %v", err, err)
 	}
-	if err := try(func(o *Options) {}); err == nil || !IsPermanent(err) {
-		t.Errorf("an unknown authority: %v, %s", err, verdicts(err))
+	err = try(func(o *Options) {})
+	cert, ok = errors.AsType[*CertificateError](err)
+	if !ok || cert.Seen != pin || cert.Pinned != "" || !IsPermanent(err) || IsTransient(err) || !strings.Contains(err.Error(), pin) {
+		t.Errorf("an unknown authority: %T %v", err, err)
 	}
-	for name, change := range map[string]func(*Options){
-		"short fingerprint": func(o *Options) { o.Fingerprint = "AA:BB" },
-		"no hex":            func(o *Options) { o.Fingerprint = strings.Repeat("zz", 32) },
-		"both":              func(o *Options) { o.Fingerprint, o.CA = pin, ca },
-		"no PEM":            func(o *Options) { o.CA = []byte("hello") },
-		"no such file":      func(o *Options) { o.CAFile = t.TempDir() + "/ca.pem" },
-		"http":              func(o *Options) { o.URL = strings.Replace(o.URL, "https", "http", 1) },
-		"no URL":            func(o *Options) { o.URL = "" },
-		"no scheme":         func(o *Options) { o.URL = "pve1:8006" },
-		"a path":            func(o *Options) { o.URL += "/api2/json" },
-		"a password":        func(o *Options) { o.URL = "https://root:x@pve1:8006" },
-		"no token":          func(o *Options) { o.Token = Token{} },
+	for name, c := range map[string]struct {
+		option string
+		change func(*Options)
+	}{
+		"short fingerprint": {"Fingerprint", func(o *Options) { o.Fingerprint = "AA:BB" }},
+		"no hex":            {"Fingerprint", func(o *Options) { o.Fingerprint = strings.Repeat("zz", 32) }},
+		"both":              {"CA", func(o *Options) { o.Fingerprint, o.CA = pin, ca }},
+		"no PEM":            {"CA", func(o *Options) { o.CA = []byte("hello") }},
+		"no such file":      {"CA", func(o *Options) { o.CAFile = t.TempDir() + "/ca.pem" }},
+		"http":              {"URL", func(o *Options) { o.URL = strings.Replace(o.URL, "https", "http", 1) }},
+		"no URL":            {"URL", func(o *Options) { o.URL = "" }},
+		"no scheme":         {"URL", func(o *Options) { o.URL = "pve1:8006" }},
+		"a path":            {"URL", func(o *Options) { o.URL += "/api2/json" }},
+		"a password":        {"URL", func(o *Options) { o.URL = "https://root:x@pve1:8006" }},
+		"no token":          {"Token", func(o *Options) { o.Token = Token{} }},
 	} {
-		if err := try(change); err == nil || IsTransient(err) {
+		err := try(c.change)
+		if option, ok := errors.AsType[*OptionError](err); !ok || option.Option != c.option || IsTransient(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
