@@ -67,6 +67,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		return nil, err
 	}
 	have, err := sight.look(ctx, want, a.o.Journal, &a.facts)
+	for _, e := range finished {
+		a.report(e, have)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +78,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	}
 	a.prove(ctx, want, have)
 	now := have.Now
-	maps.DeleteFunc(a.cooling, func(_ string, f Failure) bool { return !f.Until.IsZero() && !f.Until.After(now) })
+	maps.DeleteFunc(a.cooling, func(_ string, f Failure) bool {
+		return !f.Until.IsZero() && !f.Until.After(now) || f.Until.IsZero() && f.basis != "" && f.basis != basis(f.lane, have)
+	})
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
 	have.Memory.Making = a.o.Journal.memory(now).Making // adoption may have settled some
@@ -156,8 +161,8 @@ func staleNow(have *Observed) map[proxmox.VMID]bool {
 }
 
 // judge writes the outcome of acts that have ended into the journal, where no line
-// has it yet, and tells people.
-func (a *Agent) judge() ([]ending, error) {
+// has it yet.
+func (a *Agent) judge() (judged []ending, err error) {
 	a.mu.Lock()
 	ended := a.ended
 	a.ended = nil
@@ -169,13 +174,14 @@ func (a *Agent) judge() ([]ending, error) {
 		if err := a.o.Journal.append(Entry{Time: e.at, Act: e.act.Act, Step: stepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
 			return nil, err
 		}
-		a.report(e)
+		judged = append(judged, e)
 	}
-	return ended, nil
+	return judged, nil
 }
 
-// report tells what became of an act, and lets a failed one cool down.
-func (a *Agent) report(e ending) {
+// report tells what became of an act and in what state its guest is now, and lets a
+// failed one cool down. have is nil where the node could not be looked at.
+func (a *Agent) report(e ending, have *Observed) {
 	ref, _ := spec.ParseRef(e.act.Object)
 	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, Elapsed: e.at.Sub(e.act.Time), UPID: e.act.upid.String()}
 	switch e.result {
@@ -196,7 +202,9 @@ func (a *Agent) report(e ending) {
 			event.State = "REFUSED"
 		}
 		f := a.cool(e, !permanent(e.err))
-		event.Lines = failureLines(e, f)
+		f.basis = basis(e.act.Lane, have)
+		a.cooling[e.act.ID] = f
+		event.Lines = failureLines(e, f, have)
 		a.failures = append(a.failures, event)
 	}
 	a.o.Events(event)
@@ -216,7 +224,7 @@ const (
 // cool remembers a failure. One that repeating cannot mend stays until the YAML
 // changes or the agent is started anew.
 func (a *Agent) cool(e ending, again bool) Failure {
-	f := Failure{ID: e.act.ID, Text: e.text, Cure: failureCure(e), times: a.cooling[e.act.ID].times + 1}
+	f := Failure{ID: e.act.ID, lane: e.act.Lane, Text: e.text, Cure: failureCure(e), times: a.cooling[e.act.ID].times + 1}
 	if again {
 		wait := coolFirst
 		if e.result == resultUnsent {
@@ -248,8 +256,48 @@ func failureCure(e ending) []string {
 	return []string{fmt.Sprintf("look: felhom-agent --history --only %s", e.act.Object)}
 }
 
-func failureLines(e ending, f Failure) []EventLine {
+// basis stands for what a permanent failure may depend on besides the YAML: the
+// token's rights and the guest's config. When it changes, the act is tried again.
+func basis(lane string, have *Observed) string {
+	if have == nil {
+		return ""
+	}
+	text := fmt.Sprint(have.Permissions) // maps are printed in order
+	if id, ok := strings.CutPrefix(lane, "lxc/"); ok {
+		if vmid, err := proxmox.ParseVMID(id); err == nil {
+			if state := have.Guests[vmid]; state != nil && state.Config != nil {
+				text += state.Config.Digest
+			}
+		}
+	}
+	return shortHash(text)
+}
+
+// stateNow says in what state a guest is, in the words of a failure's second line.
+func stateNow(lane string, have *Observed) string {
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	if !ok || have == nil {
+		return ""
+	}
+	vmid, err := proxmox.ParseVMID(id)
+	if err != nil {
+		return ""
+	}
+	state := have.Guests[vmid]
+	switch {
+	case state == nil:
+		return "NOT THERE"
+	case state.Lock != "":
+		return fmt.Sprintf("%s, locked (%s)", strings.ToUpper(state.Status), state.Lock)
+	}
+	return strings.ToUpper(state.Status)
+}
+
+func failureLines(e ending, f Failure, have *Observed) []EventLine {
 	var lines []EventLine
+	if now := stateNow(e.act.Lane, have); now != "" {
+		lines = append(lines, EventLine{strings.TrimPrefix(e.act.Lane, "lxc/") + " is now", now})
+	}
 	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
 		lines = append(lines, EventLine{"missing", fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)})
 	}
@@ -554,8 +602,10 @@ func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, pl
 	p := &passed{}
 	taken := map[string]string{} // lane -> who
 	budget := map[string]int{}
-	disruptive := ""
+	disruptive, creating := "", false
+	ours := map[proxmox.UPID]bool{}
 	for _, act := range a.o.Journal.open() {
+		ours[act.upid] = true
 		taken[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
 		budget[act.Budget]++
 		if act.Effect == Disruptive {
@@ -572,6 +622,9 @@ func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, pl
 		}
 		if t.Type == "vzdump" && budget["vzdump"] == 0 {
 			budget["vzdump"]++
+		}
+		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] {
+			creating = true // on which storage nobody tells
 		}
 	}
 	if have.Host != nil {
@@ -602,6 +655,8 @@ func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, pl
 			if at := a.lockedOut[action.Lane]; p.soon.IsZero() || at.Before(p.soon) {
 				p.soon = at
 			}
+		case creating && strings.HasPrefix(action.Budget, "create "):
+			why = "somebody else creates a guest, and storages lock"
 		case limit > 0 && budget[action.Budget] >= limit:
 			why = "its turn comes: " + action.Budget
 		case action.Effect == Disruptive && disruptive != "" && disruptive != action.Object.String():

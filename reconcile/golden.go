@@ -96,7 +96,11 @@ func (p *planner) planMissingGolden(golden *spec.Golden) {
 			return
 		}
 	}
-	if !p.mayBeBlank(guest) {
+	text := fmt.Sprintf("create %d: %s, %s on %s", golden.VMID, templateName(golden.Template), golden.RootFS.Size, golden.RootFS.Storage)
+	for _, f := range sortedFlags(golden.Features) {
+		text += ", " + f
+	}
+	if !p.mayBeBlank(guest, text) {
 		return
 	}
 	if p.have.Host == nil {
@@ -115,17 +119,12 @@ func (p *planner) planMissingGolden(golden *spec.Golden) {
 		return
 	}
 	op := privileged.CreateGoldenLXC(p.have.Node, p.goldenSpec(golden))
-	var features string
-	for _, f := range sortedFlags(golden.Features) {
-		features += ", " + f
-	}
 	then := []string(nil)
 	if golden.Publish != nil {
 		then = []string{fmt.Sprintf("seal and publish on %s", golden.Publish.Storage)}
 	}
 	p.act(Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: Create, Then: then,
-		Text: fmt.Sprintf("create %d: %s, %s on %s%s", golden.VMID, templateName(golden.Template), golden.RootFS.Size, golden.RootFS.Storage, features),
-		Lane: lane(golden.VMID), Budget: "create " + golden.RootFS.Storage, Timeout: timeout(o, longTask), Op: &op, facts: map[string]string{"makes": golden.VMID.String()}})
+		Text: text, Lane: lane(golden.VMID), Budget: "create " + golden.RootFS.Storage, Timeout: timeout(o, longTask), Op: &op, facts: map[string]string{"makes": golden.VMID.String()}})
 }
 
 // goldenSpec is the act by which root builds the golden.

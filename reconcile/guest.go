@@ -297,6 +297,12 @@ func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, why), "see "+other.Ref.String())
 			return
 		}
+		if other.State != spec.Running { // nobody here is going to start it
+			p.unmet[g.Ref.Name] = "it needs " + name
+			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run, and its YAML does not say that it is to", name),
+				fmt.Sprintf("write state: running into %s, or start it: pct start %d", other.Ref, other.VMID))
+			return
+		}
 		p.creating[g.Ref.Name] = true
 		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
 		return

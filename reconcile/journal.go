@@ -75,6 +75,8 @@ type Journal struct {
 	acts map[string]*act
 	// order is the acts in the order of their intents.
 	order []*act
+	// barrier is asked before a line is written; tests end a life of the agent there.
+	barrier func(Entry) error
 }
 
 // act is what the journal knows of one act.
@@ -235,6 +237,11 @@ func (j *Journal) apply(e Entry) {
 // append writes a line. An intent is on the disk when it returns.
 func (j *Journal) append(e Entry) error {
 	e.Format = 1
+	if j.barrier != nil {
+		if err := j.barrier(e); err != nil {
+			return err
+		}
+	}
 	line, err := json.Marshal(e)
 	if err != nil {
 		return err

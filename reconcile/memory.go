@@ -30,6 +30,8 @@ type Failure struct {
 	Cure  []string  `json:"cure,omitempty"`
 	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
 	times int
+	lane  string
+	basis string // see basis
 }
 
 // RollbackState is what became of one request to roll back.

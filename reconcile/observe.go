@@ -187,6 +187,9 @@ func (l *looker) look(ctx context.Context) error {
 	}
 	have.Version, have.Permissions = kept.version, kept.permissions
 	have.Now = l.view.Now().In(kept.zone)
+	if have.Now.Unix() <= 0 {
+		return errors.New("the node's answers have no Date, so its clock is not known and nothing can be planned")
+	}
 	have.Memory = l.memory(have.Now)
 	for _, r := range resources {
 		have.Others[r.VMID] = r

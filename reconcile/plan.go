@@ -336,6 +336,9 @@ func (p *planner) act(a Action) {
 	if a.When == "" {
 		a.When = "now"
 	}
+	if a.When == "now" {
+		a.When = p.whenFree(a.Lane)
+	}
 	if failure, ok := p.have.Memory.Cooling[a.ID]; ok {
 		p.plan.Held = append(p.plan.Held, Held{
 			Object: a.Object, Pos: p.want.Object(a.Object).Pos,
@@ -348,6 +351,22 @@ func (p *planner) act(a Action) {
 		return
 	}
 	p.plan.Actions = append(p.plan.Actions, a)
+}
+
+// whenFree says when a lane is free: now, or after the task that works on its guest.
+func (p *planner) whenFree(lane string) string {
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	if !ok {
+		return "now"
+	}
+	vmid, err := proxmox.ParseVMID(id)
+	if err != nil {
+		return "now"
+	}
+	if t := p.have.task(vmid); t != nil {
+		return fmt.Sprintf("when %s has ended (since %s, by %s)", t.Type, p.have.clock(t.StartTime), t.Owner())
+	}
+	return "now"
 }
 
 func (p *planner) later(l Later) { p.plan.Laters = append(p.plan.Laters, l) }

@@ -167,13 +167,13 @@ func sources(g *spec.Guest) string {
 // planFromGolden makes a blank from the golden's published archive.
 func (p *planner) planFromGolden(g *spec.Guest, source spec.Source, passed []string) {
 	golden := p.want.Golden[source.Golden]
-	if !p.mayBeBlank(g) {
+	text := fmt.Sprintf("create %d from golden/%s%s", g.VMID, source.Golden, p.thenText(g))
+	if !p.mayBeBlank(g, text) {
 		return
 	}
 	wait := func(waits string) {
 		p.creating[g.Ref.Name] = true
-		p.later(Later{Object: g.Ref, Verb: "restore", Symbol: Create, Waits: waits,
-			Text: fmt.Sprintf("create %d from golden/%s%s", g.VMID, source.Golden, p.thenText(g)), Detail: passed})
+		p.later(Later{Object: g.Ref, Verb: "restore", Symbol: Create, Waits: waits, Text: text, Detail: passed})
 	}
 	if ob := p.seen(golden.Publish.Storage); ob != nil {
 		if ob.mount != "" {
@@ -202,7 +202,7 @@ func (p *planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 
 // mayBeBlank applies the rule that a tool must never break: no blank guest where
 // data of it exists, or may exist on a storage that cannot be seen.
-func (p *planner) mayBeBlank(g *spec.Guest) bool {
+func (p *planner) mayBeBlank(g *spec.Guest, text string) bool {
 	if !p.releasedFrom(g, g.VMID) {
 		return false
 	}
@@ -217,7 +217,7 @@ func (p *planner) mayBeBlank(g *spec.Guest) bool {
 		if ob.mount != "" {
 			p.creating[g.Ref.Name] = true
 			p.later(Later{Object: g.Ref, Verb: "restore", Symbol: Create, Waits: fmt.Sprintf("when mounts/%s is mounted", ob.mount),
-				Text: fmt.Sprintf("create %d from %s", g.VMID, orElse(sources(g), "its template"))})
+				Text: text})
 			return false
 		}
 		p.hold(&g.Object, "from", ob.reason+fmt.Sprintf(": it may hold data of %d, so no blank is made", g.VMID),
@@ -309,7 +309,7 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 			fmt.Sprintf("go ahead beside it: despite: %s", p.stamp()))
 		return
 	}
-	if !own && source.Golden == "" && source.Archive == "" && !p.mayBeBlank(g) {
+	if !own && source.Golden == "" && source.Archive == "" && !p.mayBeBlank(g, fmt.Sprintf("create %d from %s", g.VMID, sourceText(source))) {
 		return // another guest's archive is a blank too
 	}
 	if ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Allocate"); ob != nil {

@@ -1,0 +1,395 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-multierror"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// An Export is the containers of a node as a desired state that takes them over as
+// they are.
+type Export struct {
+	Text   string   // YAML, with the date and what needs an eye in its head
+	Guests int      // that are declared in it
+	Unseen []string // what the token could not see, with the cure; empty: it is complete
+	// Differs is what a plan of Text would do on this node besides taking guests over.
+	// Where it is not empty, Text is not to be used.
+	Differs []string
+}
+
+// ExportNode writes the containers of a node as YAML and proves it: the plan of the
+// YAML on this node holds nothing but adoptions, and would be empty after them. Like a
+// plan it can only read.
+func ExportNode(ctx context.Context, sight Sight, journal *Journal) (*Export, error) {
+	sight.Only, sight.Stored, sight.Watching = nil, Stored{}, false
+	x := &exporter{sight: sight, refused: map[proxmox.VMID]map[string]string{}}
+	if err := x.look(ctx); err != nil {
+		return nil, err
+	}
+	x.choose()
+	for {
+		text := x.text("")
+		if x.count() == 0 {
+			return &Export{Text: text, Unseen: x.unseen}, nil
+		}
+		want, again, err := x.load(text)
+		if err != nil {
+			return nil, err
+		}
+		if again {
+			continue
+		}
+		have, err := sight.look(ctx, want, journal, nil)
+		if err != nil {
+			return nil, err
+		}
+		proof := fmt.Sprintf("Proven: on %s the plan of this file takes %s over, changes nothing else, and is empty after that.", sight.Node, count(x.count(), "guest", "guests"))
+		return &Export{Text: x.text(proof), Guests: x.count(), Unseen: x.unseen, Differs: x.differs(want, have)}, nil
+	}
+}
+
+// exporter is what an export has seen and decided.
+type exporter struct {
+	sight    Sight
+	have     *Observed // the lists; its guests have their whole config
+	cluster  bool
+	guests   []*exported
+	vms      []string
+	unseen   []string
+	eye      []string // what needs an eye
+	refused  map[proxmox.VMID]map[string]string
+	archives map[proxmox.VMID][]proxmox.Volume // newest first
+}
+
+// exported is one container of an export.
+type exported struct {
+	name    string
+	state   *GuestState
+	aside   string // why it is a comment only
+	tagHeld bool
+}
+
+// look reads all containers with their configs, and where backups of them lie.
+func (x *exporter) look(ctx context.Context) error {
+	view, node := x.sight.View, x.sight.Node
+	none := &spec.Desired{}
+	var err error
+	if x.have, err = x.sight.look(ctx, none, MemoryJournal(), nil); err != nil {
+		return err
+	}
+	have := x.have
+	var mu sync.Mutex
+	keep := func(err error, place *error, found func()) error {
+		mu.Lock()
+		defer mu.Unlock()
+		var api *proxmox.APIError
+		switch {
+		case err == nil:
+			found()
+		case errors.As(err, &api):
+			*place = err
+		default:
+			return err
+		}
+		return nil
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for vmid, state := range have.Guests {
+		g.Go(func() error {
+			config, err := view.GuestConfig(gctx, node, vmid)
+			return keep(err, &state.Err, func() { state.Config = &config })
+		})
+	}
+	for id, state := range have.Storages {
+		if state.Conf.Disabled || state.Status == nil || !state.Status.Active || !holdsGuestData(state.Conf) {
+			continue
+		}
+		state.Looked = true
+		g.Go(func() error {
+			content, err := view.StorageContent(gctx, node, id, proxmox.ContentFilter{})
+			return keep(err, &state.Err, func() { state.Content = content })
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	have.byID = nil
+	have.index()
+	for _, r := range have.Others {
+		x.cluster = x.cluster || r.Node != node
+	}
+	return x.lookForHidden(ctx)
+}
+
+// lookForHidden finds out what the token could not see. PVE leaves guests out of its
+// lists, without a word, on which the token lacks VM.Audit.
+func (x *exporter) lookForHidden(ctx context.Context) error {
+	p := &planner{want: &spec.Desired{}, have: x.have}
+	say := func(what string, ob *obstacle) {
+		x.unseen = append(x.unseen, what+": "+ob.reason+". "+upper(strings.Join(ob.cure, "; ")))
+	}
+	if ob := p.missing("/vms", "VM.Audit"); ob != nil {
+		say("guests", ob)
+	}
+	for _, path := range slices.Sorted(maps.Keys(x.have.Permissions)) {
+		if vmid, ok := strings.CutPrefix(path, "/vms/"); ok && x.have.Permissions.Has("/vms", "VM.Audit") {
+			if ob := p.missing(path, "VM.Audit"); ob != nil {
+				say("guest "+vmid, ob)
+			}
+		}
+	}
+	for _, id := range p.storages() {
+		state := x.have.Storages[id]
+		if state.Conf.Disabled || !slices.Contains(state.Conf.Content, "backup") {
+			continue
+		}
+		switch ob := p.seen(id); {
+		case ob != nil:
+			say("backups on "+id, ob)
+		default:
+			if ob := p.missing("/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
+				say("backups on "+id, ob)
+			}
+		}
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(x.have.byGuest)) {
+		if _, seen := x.have.Others[vmid]; seen {
+			continue
+		}
+		volumes := 0
+		for _, v := range x.have.byGuest[vmid] {
+			if v.Content != "backup" {
+				volumes++
+			}
+		}
+		if volumes == 0 {
+			continue
+		}
+		free, err := x.sight.View.VMIDFree(ctx, vmid)
+		if err != nil {
+			return err
+		}
+		if free {
+			x.eye = append(x.eye, fmt.Sprintf("%d: no guest, but %s of it: left over from one that is gone", vmid, count(volumes, "volume", "volumes")))
+			continue
+		}
+		x.unseen = append(x.unseen, fmt.Sprintf("guest %d: PVE has one, and the token does not see it. It lacks VM.Audit on /vms/%d: pveum acl list", vmid, vmid))
+	}
+	return nil
+}
+
+// choose names the guests and says what needs an eye.
+func (x *exporter) choose() {
+	x.archives = map[proxmox.VMID][]proxmox.Volume{}
+	taken := map[string]bool{}
+	hostnames := map[string]int{}
+	for _, state := range x.have.Guests {
+		if state.Config != nil {
+			hostnames[strings.ToLower(state.Config.Hostname())]++
+		}
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(x.have.Guests)) {
+		state := x.have.Guests[vmid]
+		for id := range x.have.Storages {
+			x.archives[vmid] = append(x.archives[vmid], x.have.archivesOf(id, vmid)...)
+		}
+		newestFirst(x.archives[vmid])
+		if state.Config == nil {
+			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, upper(strings.Join(cureOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
+			continue
+		}
+		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, holdTag)}
+		if proxmox.CheckHostname(e.name) != nil || e.name == "all" || hostnames[strings.ToLower(e.name)] > 1 || taken[e.name] {
+			e.name = fmt.Sprintf("ct-%d", vmid)
+			if base := strings.ToLower(state.Config.Hostname()); proxmox.CheckHostname(base) == nil {
+				e.name = fmt.Sprintf("%s-%d", base, vmid)
+			}
+		}
+		taken[e.name] = true
+		e.aside = x.aside(state)
+		x.guests = append(x.guests, e)
+		x.inspect(e)
+	}
+	var vms []string
+	for _, vmid := range slices.Sorted(maps.Keys(x.have.Others)) {
+		if r := x.have.Others[vmid]; r.Type == "qemu" && r.Node == x.sight.Node {
+			vms = append(vms, fmt.Sprintf("%d (%s)", vmid, orElse(r.Name, "no name")))
+		}
+	}
+	x.vms = vms
+}
+
+// aside says why a guest cannot be taken over as it is, or "".
+func (x *exporter) aside(state *GuestState) string {
+	config := state.Config
+	markers := findMarkers(config.Description())
+	switch {
+	case config.Template():
+		return "a template: it never runs, and is not taken over"
+	case len(markers) == 1 && markers[0].Owner == x.have.Owner && markers[0].VMID == state.VMID:
+		return fmt.Sprintf("ours already, as the object %s", markers[0].Object)
+	case len(markers) > 0:
+		return fmt.Sprintf("it bears the marker %q: another agent's, or a copy. Remove that from its Notes to take it over", markers[0].String())
+	case config.Hostname() == "":
+		return fmt.Sprintf("it has no hostname, by which a mistyped number is told: pct set %d --hostname NAME", state.VMID)
+	}
+	return ""
+}
+
+// inspect notes what a person should look at before trusting the file.
+func (x *exporter) inspect(e *exported) {
+	config, vmid := e.state.Config, e.state.VMID
+	say := func(format string, args ...any) {
+		x.eye = append(x.eye, fmt.Sprintf("%d %s: ", vmid, e.name)+fmt.Sprintf(format, args...))
+	}
+	if e.aside != "" {
+		say("not declared below: %s", e.aside)
+		return
+	}
+	if !config.Unprivileged() {
+		say("privileged: it can be backed up, but the token may not restore it")
+	}
+	mounts := config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(mounts)) {
+		mp := mounts[i]
+		size, _ := mp.Size()
+		switch {
+		case mp.Kind() != proxmox.VolumeMount:
+			say("mp%d %s is a folder or device of the host (%s): in no backup, and no snapshots of this guest", i, mp.Path(), mp.Volume())
+		case !mp.Backup():
+			say("mp%d %s (%s) is in no backup: pct set %d -mp%d %s,backup=1", i, mp.Path(), size, vmid, i, mp)
+		}
+	}
+	if n := len(config.LXC); n > 0 {
+		say("%s, which a restore by the token drops", count(n, "raw lxc.* line", "raw lxc.* lines"))
+	}
+	for _, n := range slices.Sorted(maps.Keys(config.Unused())) {
+		say("unused%d: %s is attached nowhere", n, config.Unused()[n])
+	}
+	if len(x.archives[vmid]) == 0 {
+		say("no backup of it is to be seen: lost, it would be lost")
+	}
+	if e.state.HA != "" {
+		say("HA decides whether it runs (%s)", e.state.HA)
+	}
+	if e.tagHeld {
+		say("it bears the tag %s, so it is taken over when that is removed", holdTag)
+	}
+	for _, key := range slices.Sorted(maps.Keys(x.refused[vmid])) {
+		say("%s is only a comment: %s", key, x.refused[vmid][key])
+	}
+}
+
+// count is how many guests are declared.
+func (x *exporter) count() int {
+	n := 0
+	for _, e := range x.guests {
+		if e.aside == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// load reads the text back. What the language does not take of a guest becomes a
+// comment, and the text is to be written again.
+func (x *exporter) load(text string) (want *spec.Desired, again bool, err error) {
+	dir, err := os.MkdirTemp("", "felhom-export-")
+	if err != nil {
+		return nil, false, fmt.Errorf("the export cannot be checked: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "export.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return nil, false, fmt.Errorf("the export cannot be checked: %w", err)
+	}
+	want, err = spec.Load(path)
+	if err == nil {
+		return want, false, nil
+	}
+	var several *multierror.Error
+	if !errors.As(err, &several) {
+		return nil, false, err
+	}
+	for _, each := range several.Errors {
+		var mistake *spec.Error
+		if !errors.As(each, &mistake) || !x.refuse(mistake) {
+			return nil, false, err
+		}
+	}
+	x.eye = nil
+	for _, e := range x.guests {
+		x.inspect(e)
+	}
+	return nil, true, nil
+}
+
+// refuse notes a value that the language does not take; it reports whether that was
+// news.
+func (x *exporter) refuse(mistake *spec.Error) bool {
+	for _, e := range x.guests {
+		field, ok := strings.CutPrefix(mistake.Field, "guests."+e.name)
+		if !ok || field != "" && field[0] != '.' || e.aside != "" {
+			continue
+		}
+		if key, ok := strings.CutPrefix(field, ".config."); ok {
+			key, _, _ = strings.Cut(key, ".")
+			if x.refused[e.state.VMID] == nil {
+				x.refused[e.state.VMID] = map[string]string{}
+			}
+			known := x.refused[e.state.VMID][key] != ""
+			x.refused[e.state.VMID][key] = mistake.Message
+			return !known
+		}
+		e.aside = mistake.Message
+		return true
+	}
+	return false
+}
+
+// differs lists what a plan of the export would do besides taking guests over, now or
+// once they are taken over.
+func (x *exporter) differs(want *spec.Desired, have *Observed) []string {
+	var all []string
+	held := map[spec.Ref]bool{}
+	for _, e := range x.guests {
+		held[spec.Ref{Kind: spec.KindGuest, Name: e.name}] = e.tagHeld
+	}
+	plan := NewPlan(want, have)
+	for _, a := range plan.Actions {
+		if a.Verb != "adopt" {
+			all = append(all, fmt.Sprintf("%s: %s %s", a.Object, a.Verb, a.Text))
+		}
+	}
+	for _, l := range plan.Laters {
+		all = append(all, fmt.Sprintf("%s: %s, %s", l.Object, l.Text, l.Waits))
+	}
+	for _, h := range plan.Held {
+		if !held[h.Object] {
+			all = append(all, fmt.Sprintf("%s: %s. %s", h.Object, h.Reason, upper(strings.Join(h.Cure, "; "))))
+		}
+	}
+	p := &planner{want: want, have: have, plan: &Plan{}}
+	for _, g := range guestsOf(want) {
+		state := have.Guests[g.VMID]
+		if state == nil || state.Config == nil {
+			continue // the plan has said so
+		}
+		for _, text := range p.differences(g, state, Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: have.Owner, Born: have.Now}) {
+			all = append(all, fmt.Sprintf("%s: %s", g.Ref, text))
+		}
+	}
+	return all
+}
