@@ -262,13 +262,6 @@ func backupJobs(c *call) error {
 	return nil
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return s
-}
-
 // bulk starts or stops all guests of a node in one worker.
 func bulk(kind string) func(*call) error {
 	return func(c *call) error {

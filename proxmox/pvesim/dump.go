@@ -29,11 +29,11 @@ func (s *Sim) beginGuest(t *task) error {
 			limit += k[kind]
 		}
 		if s.countBackups(p, vmid) >= limit {
-			return s.guestFailed(t, vmid, fmt.Errorf("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit))
+			return s.guestFailed(t, vmid, fail("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit))
 		}
 	}
 	if p.ghost || p.avail() < 4096 {
-		return s.guestFailed(t, vmid, fmt.Errorf("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base))
+		return s.guestFailed(t, vmid, fail("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base))
 	}
 	t.log("INFO: Starting Backup of VM %s (lxc)", vmid)
 	t.log("INFO: Backup started at %s", s.stamp(n))

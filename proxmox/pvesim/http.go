@@ -227,7 +227,7 @@ func headerBytes(h http.Header) int {
 
 // cleanPath drops empty components, as PVE does, but keeps a trailing slash out of sight.
 func cleanPath(p string) string {
-	if !strings.Contains(p, "//") && !strings.HasSuffix(p, "/") {
+	if !strings.Contains(p, "//") && !strings.HasSuffix(p, "/") && !strings.HasPrefix(p, "/") {
 		return "/" + p
 	}
 	parts := strings.FieldsFunc(p, func(r rune) bool { return r == '/' })

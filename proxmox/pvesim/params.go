@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -95,7 +94,7 @@ func parseJSON(body []byte) (map[string]string, error) {
 		if offset >= 0 && int(offset) < len(before) {
 			before = before[offset:]
 		}
-		return nil, fmt.Errorf("'\"' expected, at character offset %d (before \"%s\") at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934.", offset, before)
+		return nil, fail("'\"' expected, at character offset %d (before \"%s\") at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934.", offset, before)
 	}
 	params := make(map[string]string)
 	for k, v := range m {

@@ -115,7 +115,7 @@ func (s *Sim) featuresAccess(onGuest func(string) error, old, now string, unpriv
 		if deleted {
 			set = was
 		}
-		if len(set) == 1 && set["nesting"] == "1" {
+		if _, is := set["nesting"]; is && len(set) == 1 {
 			nesting = true
 		} else if len(set) > 0 {
 			other = true

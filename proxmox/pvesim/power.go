@@ -199,7 +199,7 @@ func (s *Sim) startable(t *task, g *guest) error {
 	}
 	for _, k := range g.conf.numbered("dev") {
 		if p, err := devSchema.parse(g.conf.vals[k], ""); err == nil && !n.hasDevice(p["path"]) {
-			return fmt.Errorf("Device %s does not exist", p["path"])
+			return fail("Device %s does not exist", p["path"])
 		}
 	}
 	return s.writeRuntime(n, g)

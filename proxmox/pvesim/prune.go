@@ -27,7 +27,7 @@ func parseKeep(text string) (keeping, error) {
 		k[kind] = atoi(v)
 	}
 	if k["all"] > 0 && len(k) > 1 {
-		return nil, fmt.Errorf("keep-all cannot be set together with other options.")
+		return nil, fail("keep-all cannot be set together with other options.")
 	}
 	return k, nil
 }
