@@ -170,7 +170,7 @@ func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marke
 	}
 	m := Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.have.Owner, Born: marker.Born, Facts: map[string]string{"guest": g.Ref.Name}}
 	call := p.vzdump(g.VMID, b.Storage, b.Mode, b.Compress, m)
-	a := Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Verb: "back up", Symbol: Create,
+	a := Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, p.where(b.Storage)), Lane: lane(g.VMID), Budget: "vzdump", Timeout: timeout(o, longTask), Call: &call,
 		facts: p.dumpFacts(b.Storage)}
 	if b.Mode == "stop" && state.Status == "running" {
@@ -269,7 +269,7 @@ func (p *planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 			continue
 		}
 		*budget--
-		p.deleteArchive(&b.Object, *p.have.volume(volid), fmt.Sprintf("of %s: beyond %s", g.Ref.Name, b.Keep))
+		p.deleteArchive(&b.Object, g.Ref.Name, *p.have.volume(volid), fmt.Sprintf("of %s: beyond %s", g.Ref.Name, b.Keep))
 	}
 }
 
@@ -278,8 +278,8 @@ func (p *planner) read(volid string) bool {
 	return p.have.Memory.Reading[volid] || slices.ContainsFunc(p.plan.Actions, func(a Action) bool { return a.facts["reads"] == volid })
 }
 
-func (p *planner) deleteArchive(o *spec.Object, v proxmox.Volume, why string) {
+func (p *planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, why string) {
 	call := proxmox.On(p.have.Node).DeleteVolume(v.VolID)
-	p.act(Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Verb: "delete archive", Symbol: Delete,
+	p.act(Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: Delete,
 		Text: fmt.Sprintf("delete the archive of %s %s", p.have.date(v.CTime), why), Effect: Deleting, Lane: "archive/" + v.VolID, Timeout: timeout(o, shortTask), Call: &call})
 }

@@ -84,6 +84,10 @@ func (p *planner) compareConfig(o *spec.Object, want spec.Config, state *GuestSt
 		}
 		d.add(key, net.String(), Field{Name: key, Old: old, New: new, When: when(key)})
 	}
+	if want.Startup != nil && len(want.Startup) == 0 && values["startup"] != "" {
+		d.drop = append(d.drop, "startup")
+		d.fields = append(d.fields, Field{Name: "startup", Old: values["startup"], New: "(unset)", When: "now"})
+	}
 	if len(want.Startup) > 0 {
 		startup, _ := proxmox.ParseStartup(values["startup"])
 		startup = orEmpty(startup)

@@ -68,6 +68,7 @@ type exporter struct {
 	guests   []*exported
 	vms      []string
 	unseen   []string
+	stray    []string // volumes of no guest
 	eye      []string // what needs an eye
 	refused  map[proxmox.VMID]map[string]string
 	archives map[proxmox.VMID][]proxmox.Volume // newest first
@@ -182,7 +183,7 @@ func (x *exporter) lookForHidden(ctx context.Context) error {
 			return err
 		}
 		if free {
-			x.eye = append(x.eye, fmt.Sprintf("%d: no guest, but %s of it: left over from one that is gone", vmid, count(volumes, "volume", "volumes")))
+			x.stray = append(x.stray, fmt.Sprintf("%d: no guest, but %s of it: left over from one that is gone", vmid, count(volumes, "volume", "volumes")))
 			continue
 		}
 		x.unseen = append(x.unseen, fmt.Sprintf("guest %d: PVE has one, and the token does not see it. It lacks VM.Audit on /vms/%d: pveum acl list", vmid, vmid))

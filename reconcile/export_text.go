@@ -32,10 +32,10 @@ func (x *exporter) text(proof string) string {
 		comment("%s", proof)
 	}
 	comment("Changes made elsewhere are only reported here, until a guest says drift: heal.")
-	if len(x.eye)+len(x.vms) > 0 {
+	if len(x.eye)+len(x.stray)+len(x.vms) > 0 {
 		comment("")
 		comment("What needs an eye:")
-		for _, text := range x.eye {
+		for _, text := range slices.Concat(x.eye, x.stray) {
 			comment("  %s", text)
 		}
 		if len(x.vms) > 0 {
@@ -173,7 +173,7 @@ func declaredConfig(config *proxmox.GuestConfig) map[string]string {
 }
 
 // plainScalar is what YAML reads back as the text that it is, also inside braces.
-var plainScalar = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_./+-]*|[0-9]+|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(/[0-9]+)?)$`)
+var plainScalar = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_./+-]*|[0-9]+(\.[0-9]+)?|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+(/[0-9]+)?)$`)
 
 // scalarText prints a value as a YAML scalar.
 func scalarText(s string) string {

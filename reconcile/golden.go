@@ -234,7 +234,7 @@ func (p *planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
 		if pruned++; pruned > prunedAtMost {
 			return
 		}
-		p.deleteArchive(&golden.Object, v, fmt.Sprintf("of an earlier revision, replaced by that of %s", p.have.date(current.CTime)))
+		p.deleteArchive(&golden.Object, golden.Ref.Name, v, fmt.Sprintf("of an earlier revision, replaced by that of %s", p.have.date(current.CTime)))
 	}
 }
 

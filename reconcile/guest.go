@@ -137,6 +137,9 @@ func (p *planner) identify(g *spec.Guest, state *GuestState) (Marker, bool) {
 			fmt.Sprintf("if it is the one you mean: is: %s", config.Hostname()), "else correct the vmid")
 		return Marker{}, false
 	}
+	if p.stale(o, state) {
+		return Marker{}, false
+	}
 	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}
 	if p.onlyReports(g) && len(p.differences(g, state, m)) == 0 {
 		m = m.with("want", wishHash(g)) // it is as declared already
@@ -292,15 +295,10 @@ func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 		if other == nil || p.runs(other) {
 			continue
 		}
-		if why, ok := p.unmet[name]; ok && !p.creating[name] {
+		if why := p.unmet[name]; !p.creating[name] || other.State != spec.Running { // nobody here is going to start it
 			p.unmet[g.Ref.Name] = "it needs " + name
-			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, why), "see "+other.Ref.String())
-			return
-		}
-		if other.State != spec.Running { // nobody here is going to start it
-			p.unmet[g.Ref.Name] = "it needs " + name
-			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run, and its YAML does not say that it is to", name),
-				fmt.Sprintf("write state: running into %s, or start it: pct start %d", other.Ref, other.VMID))
+			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, orElse(why, "nothing here is going to start it")),
+				fmt.Sprintf("see %s; or start it: pct start %d", other.Ref, other.VMID))
 			return
 		}
 		p.creating[g.Ref.Name] = true

@@ -51,6 +51,7 @@ type Field struct {
 type Action struct {
 	ID     string   `json:"id"` // stable: "backups/nightly/web/create"
 	Object spec.Ref `json:"object"`
+	Guest  string   `json:"guest,omitempty"` // whose, where an object has several
 	Verb   string   `json:"verb"`
 	Symbol Symbol   `json:"symbol"`
 	Text   string   `json:"text"`             // what the plan's line says
@@ -409,7 +410,7 @@ func (p *planner) limitDeletions() {
 		if a.Effect != Deleting {
 			continue
 		}
-		if perTarget[a.Object.String()+" "+a.Lane]++; perTarget[a.Object.String()+" "+a.Lane] > 1 {
+		if perTarget[a.Object.String()+" "+a.Guest]++; perTarget[a.Object.String()+" "+a.Guest] > 1 {
 			beyond++
 		}
 	}

@@ -133,7 +133,14 @@ func (p *Plan) lines(o TextOptions) []line {
 	return all
 }
 
+// commands are first words that stay as they are typed.
+var commands = []string{"felhom-agent", "pct", "pvesm", "pveum", "umount", "requested:", "from:", "despite:", "owner:", "is:", "was:"}
+
+// upper begins a sentence, where the text is one and no command.
 func upper(s string) string {
+	if first, _, _ := strings.Cut(s, " "); slices.Contains(commands, first) {
+		return s
+	}
 	r, n := utf8.DecodeRuneInString(s)
 	return strings.ToUpper(string(r)) + s[n:]
 }

@@ -267,7 +267,11 @@ func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volu
 			volumes = append(volumes, *v)
 		}
 	}
-	for _, v := range p.have.byObject[o.Ref.Name] { // archives of it under another number
+	named := p.have.byObject[o.Ref.Name]
+	if o.Was != "" {
+		named = append(slices.Clone(named), p.have.byObject[o.Was]...)
+	}
+	for _, v := range named { // archives of it under another number
 		if v.VMID != vmid && !(!o.Despite.IsZero() && !p.have.future(o.Despite) && v.CTime.Before(o.Despite)) {
 			archives = append(archives, *v)
 		}
@@ -538,7 +542,10 @@ func (p *planner) birthVolumes(g *spec.Guest, storage string, root proxmox.Mount
 			passed = true
 			continue
 		}
-		had, _ := mp.Size()
+		had, known := mp.Size()
+		if !known {
+			return 0, nil, false, &obstacle{reason: fmt.Sprintf("the archive does not say how large its mp%d is", i), cure: []string{"restore it as root: pct restore"}}
+		}
 		keep := maps.Clone(mp)
 		delete(keep, "size")
 		at := storage
@@ -563,6 +570,9 @@ func (p *planner) birthVolumes(g *spec.Guest, storage string, root proxmox.Mount
 		}
 		passed = true
 		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: newVolume(declared).String()}
+	}
+	if passed && size == 0 {
+		return 0, nil, false, &obstacle{reason: "the archive does not say how large its rootfs is", cure: []string{"say it: rootfs: {size: 8G}"}}
 	}
 	for _, i := range slices.Sorted(maps.Keys(volumes)) {
 		id, err := proxmox.ParseVolumeID(mustMount(volumes[i].sent).Volume())
@@ -629,6 +639,15 @@ func (p *planner) birthDetail(g *spec.Guest, own bool, size proxmox.Size, storag
 			parts = append(parts, fmt.Sprintf("net%d %s %s %s", i, nets[i]["bridge"], orElse(nets[i]["ip"], "no address"), nets[i]["hwaddr"]))
 		}
 		lines = append(lines, strings.Join(append(parts, back...), ", "))
+	}
+	var folders []string
+	for _, i := range slices.Sorted(maps.Keys(in.MountPoints())) {
+		if mp := in.MountPoints()[i]; mp.Kind() != proxmox.VolumeMount && !g.Config.Mounts[i].Bind() {
+			folders = append(folders, fmt.Sprintf("mp%d %s (%s on the host)", i, mp.Path(), mp.Volume()))
+		}
+	}
+	if len(folders) > 0 {
+		lines = append(lines, "not brought back, for the YAML does not declare it: "+strings.Join(folders, ", "))
 	}
 	if len(empty) > 0 {
 		lines = append(lines, "new and empty: "+strings.Join(empty, ", "))

@@ -2,8 +2,8 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -160,12 +160,13 @@ func (a *Agent) passing(p *passed) bool {
 // 15 s while something is waited for. load returns the desired state in force, which
 // after a broken edit is the last good one.
 func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(*Plan, error)) error {
+	a.o.Watching = true
 	for {
 		p, err := a.pass(ctx, load())
 		if ctx.Err() != nil {
 			return nil
 		}
-		tick := interval
+		tick := interval + rand.N(interval/10+1) // so that a cluster's agents do not look together
 		switch {
 		case err != nil:
 			tick = min(interval, waitedFor)
@@ -177,19 +178,30 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 			continue
 		default:
 			passed(p.plan, nil)
-			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, func(h Held) bool { return !h.Pos.IsZero() }) || len(a.cooling) > 0 {
-				tick = min(interval, waitedFor)
+			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, awaited) {
+				tick = min(tick, waitedFor)
 			}
-			if due := p.plan.Due; !due.IsZero() {
-				tick = min(tick, max(due.Sub(a.clock()), time.Second))
+			for _, at := range append(a.coolings(), p.plan.Due, p.soon) {
+				if !at.IsZero() {
+					tick = min(tick, max(at.Sub(a.clock()), time.Second))
+				}
 			}
 		}
-		if err := a.pause(ctx, tick); err != nil {
-			var locked *LockedError
-			if errors.As(err, &locked) {
-				return err
-			}
+		if a.pause(ctx, tick) != nil {
 			return nil
 		}
 	}
+}
+
+// awaited reports whether what holds an object may pass by itself, or by somebody who
+// plugs in a disk.
+func awaited(h Held) bool { return h.Passing || h.Object.Kind == spec.KindMount }
+
+// coolings are the times at which failed acts are tried again.
+func (a *Agent) coolings() []time.Time {
+	var times []time.Time
+	for _, f := range a.cooling {
+		times = append(times, f.Until)
+	}
+	return times
 }

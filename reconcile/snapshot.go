@@ -184,7 +184,7 @@ func (p *planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *GuestStat
 
 func (p *planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, why string) {
 	call := proxmox.On(p.have.Node).DeleteSnapshot(g.VMID, have.Name)
-	p.act(Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Verb: "delete snapshot", Symbol: Delete,
+	p.act(Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.have.date(have.Time), why),
 		Effect: Deleting, Lane: lane(g.VMID), Timeout: timeout(&s.Object, shortTask), Call: &call})
 }

@@ -57,6 +57,8 @@ func (p *planner) planVolumes(g *spec.Guest, state *GuestState) {
 			}
 		case mp.Kind() != proxmox.VolumeMount:
 			p.hold(o, field, fmt.Sprintf("%s is %s on the host now, and a volume is declared", key, mp.Volume()), "remove the one that is not wanted: pct set "+g.VMID.String()+" -delete "+key)
+		case declared.Volume != "" && mp.Volume() != declared.Volume:
+			p.hold(o, field, fmt.Sprintf("%s is %s now, and %s is declared", key, mp.Volume(), declared.Volume), fmt.Sprintf("detach the one that is not wanted: pct set %d --delete %s (it becomes unusedN)", g.VMID, key))
 		default:
 			if declared.Size > 0 && p.planResize(o, g.VMID, key, field+".size", mp, declared.Size) {
 				return

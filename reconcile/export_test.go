@@ -1,0 +1,198 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// as does something as root@pam.
+func (b *bench) as(method, path string, pairs ...string) {
+	b.t.Helper()
+	params := map[string]string{}
+	for _, pair := range pairs {
+		key, value, _ := strings.Cut(pair, "=")
+		params[key] = value
+	}
+	if status, body := b.sim.Do("root@pam", method, path, params); status != 200 {
+		b.t.Fatalf("%s %s: %d %s", method, path, status, body)
+	}
+	b.sim.Advance(time.Minute)
+}
+
+// containers makes n of them besides the one that is there, each a little different.
+func (b *bench) containers(n int) {
+	b.t.Helper()
+	for i := range n {
+		vmid := 200 + i
+		pairs := []string{fmt.Sprintf("vmid=%d", vmid), fmt.Sprintf("hostname=ct%d", i), "ostemplate=local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz",
+			"rootfs=local-lvm:1", "unprivileged=1", fmt.Sprintf("memory=%d", 256+64*i), fmt.Sprintf("cores=%d", 1+i%4),
+			fmt.Sprintf("net0=name=eth0,bridge=vmbr0,ip=10.0.10.%d/24,gw=10.0.10.1,hwaddr=BC:24:11:00:00:%02X", 20+i, i)}
+		switch i % 5 {
+		case 1:
+			pairs = append(pairs, "tags=Web;public", "onboot=1", "swap=0")
+		case 2:
+			pairs = append(pairs, "mp0=local-lvm:2,mp=/data", "description=The family's\nphotos.")
+		case 3:
+			pairs = append(pairs, "features=nesting=1", "nameserver=10.0.10.1", "cpulimit=1.5")
+		case 4:
+			pairs = append(pairs, "net1=name=eth1,bridge=vmbr0,ip=dhcp,ip6=auto,tag=20,firewall=1", "startup=order=3,up=20", "timezone=Europe/Budapest")
+		}
+		b.as("POST", "/nodes/pve1/lxc", pairs...)
+		if i%2 == 0 {
+			b.as("POST", fmt.Sprintf("/nodes/pve1/lxc/%d/status/start", vmid))
+		}
+	}
+}
+
+func (b *bench) export() *Export {
+	b.t.Helper()
+	sight := b.agent.o.Sight
+	sight.View = b.client.Look()
+	x, err := ExportNode(context.Background(), sight, b.journal)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return x
+}
+
+func loadText(t testing.TB, text string) *spec.Desired {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "existing.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want, err := spec.Load(path)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return want
+}
+
+// Taking over a host of forty containers is one command: forty adoptions, nothing
+// else, and then an empty plan.
+func TestExportTakesOverFortyContainers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.containers(39)
+		before := b.sim.Data()
+		x := b.export()
+		if x.Guests != 40 || len(x.Unseen) != 0 || len(x.Differs) != 0 {
+			t.Fatalf("%d guests, unseen %q, differs %q\n%s", x.Guests, x.Unseen, x.Differs, x.Text)
+		}
+		for _, line := range []string{"# Complete:", "# Proven:", "201 ct1: no backup of it is to be seen", "202 ct2: mp0 /data (2G) is in no backup", "    from: {newest: usb-backup}"} {
+			if !strings.Contains(x.Text, line) && line != "    from: {newest: usb-backup}" {
+				t.Errorf("the export does not say %q:\n%s", line, x.Text)
+			}
+		}
+		want := loadText(t, x.Text)
+		plan, _ := b.plan(want)
+		if len(plan.Actions) != 40 || len(plan.Laters)+len(plan.Held) != 0 {
+			t.Fatalf("the plan is not forty adoptions:\n%s", text(plan))
+		}
+		for _, a := range plan.Actions {
+			if a.Verb != "adopt" {
+				t.Errorf("%s is no adoption", a.ID)
+			}
+		}
+		if report := b.once(want); report.ExitCode() != 0 || report.Sent != 40 {
+			t.Fatalf("exit code %d, %d acts\n%s\n%s", report.ExitCode(), report.Sent, b.events, b.closing(report))
+		}
+		if plan, after := b.plan(want); plan.ExitCode() != 0 {
+			t.Errorf("the plan after it is not empty:\n%s", after)
+		}
+		if b.sim.Data() != before {
+			t.Error("taking over has changed data")
+		}
+		if again := b.export(); again.Guests != 0 || !strings.Contains(again.Text, "ours already, as the object ct7") {
+			t.Errorf("a second export declares them again:\n%s", again.Text)
+		}
+	})
+}
+
+func TestExportNamesWhatNeedsAnEye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.sim.Plug("6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11")
+		for _, command := range []string{
+			"mkdir -p /mnt/usb/backup", "mount UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup",
+		} {
+			if out, err := b.sim.Shell("pve1", command); err != nil {
+				t.Fatalf("%s: %v %s", command, err, out)
+			}
+		}
+		template := "ostemplate=local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz"
+		b.as("POST", "/nodes/pve1/lxc", "vmid=300", "hostname=media", template, "rootfs=local-lvm:1", "unprivileged=0", "mp0=/srv,mp=/media")
+		b.as("POST", "/nodes/pve1/lxc", "vmid=301", "hostname=twin", template, "rootfs=local-lvm:1", "unprivileged=1", "mp3=local-lvm:5,mp=/scratch")
+		b.as("POST", "/nodes/pve1/lxc", "vmid=302", "hostname=twin", template, "rootfs=local-lvm:1", "unprivileged=1", "memory=16", "searchdomain=home.arpa")
+		b.as("POST", "/nodes/pve1/lxc", "vmid=303", "hostname=base", template, "rootfs=local-lvm:1", "unprivileged=1", "description=<!-- felhom-agent/1 base vmid=303 owner=pve7 -->")
+		b.as("POST", "/nodes/pve1/lxc", "vmid=304", "hostname=still", template, "rootfs=local-lvm:1", "unprivileged=1", "tags=felhom-hold;family")
+		x := b.export()
+		t.Log("\n" + x.Text)
+		if len(x.Unseen) != 0 || len(x.Differs) != 0 {
+			t.Errorf("unseen %q, differs %q", x.Unseen, x.Differs)
+		}
+		for _, line := range []string{
+			"#   300 media: privileged:", "#   300 media: mp0 /media is a folder or device of the host (/srv)", "#   301 twin-301: mp3 /scratch (5G) is in no backup: pct set 301 -mp3 ",
+			"  twin-301:\n    vmid: 301\n    is: twin\n", "  # base:\n  #   vmid: 303\n", "303 base: not declared below: it bears the marker",
+			"from: {newest: usb-backup}   # 1 backup of it, the newest of 20 Nov 02:30", "304 still: it bears the tag felhom-hold",
+		} {
+			if !strings.Contains(x.Text, line) {
+				t.Errorf("it does not say %q", line)
+			}
+		}
+		want := loadText(t, x.Text)
+		if report := b.once(want); report.ExitCode() != 3 || report.Sent != 4 {
+			t.Errorf("exit code %d, %d acts\n%s\n%s", report.ExitCode(), report.Sent, b.events, b.closing(report))
+		}
+	})
+}
+
+// A token that sees only some guests never exports a complete node.
+func TestExportSaysWhatItCouldNotSee(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.containers(3)
+		b.as("PUT", "/access/acl", "path=/vms/201", "roles=NoAccess", "tokens=felhom@pve!agent")
+		x := b.export()
+		if strings.Contains(x.Text, "# Complete") || !strings.Contains(x.Text, "# NOT COMPLETE. The token could not see:") {
+			t.Errorf("it is called complete:\n%s", x.Text)
+		}
+		if unseen := strings.Join(x.Unseen, "\n"); !strings.Contains(unseen, "guest 201") {
+			t.Errorf("it does not say that 201 is hidden: %s", unseen)
+		}
+		if strings.Contains(x.Text, "vmid: 201") || x.Guests != 3 {
+			t.Errorf("%d guests\n%s", x.Guests, x.Text)
+		}
+	})
+}
+
+// What cannot be taken over as it is makes the export say so, and exit 1.
+func TestExportSaysWhatWouldDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		sight := b.agent.o.Sight
+		sight.View = b.client.Look()
+		x := &exporter{sight: sight}
+		if err := x.look(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		x.choose()
+		want := loadText(t, strings.Replace(x.text(""), "memory: 512MiB", "memory: 1GiB", 1))
+		have, err := sight.look(context.Background(), want, b.journal, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := x.differs(want, have); len(got) != 1 || got[0] != "guests/dns: memory 1024 MiB -> 512 MiB" {
+			t.Errorf("%q", got)
+		}
+	})
+}
