@@ -165,6 +165,7 @@ type Agent struct {
 
 	// The rest belongs to the one goroutine that makes passes.
 	facts     facts
+	sent      map[*act]bool // acts of this process
 	cooling   map[string]Failure
 	repeats   map[string][]time.Time
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
@@ -199,7 +200,7 @@ func New(o Options) *Agent {
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),
 		waiting: map[string]bool{}, aside: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
-		cooling: map[string]Failure{}, repeats: map[string][]time.Time{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
+		sent: map[*act]bool{}, cooling: map[string]Failure{}, repeats: map[string][]time.Time{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 	}
 }
 

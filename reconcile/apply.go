@@ -79,7 +79,8 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	a.prove(ctx, want, have)
 	now := have.Now
 	maps.DeleteFunc(a.cooling, func(_ string, f Failure) bool {
-		return !f.Until.IsZero() && !f.Until.After(now) || f.Until.IsZero() && f.basis != "" && f.basis != basis(f.lane, have)
+		over := !f.Until.IsZero() && !f.Until.After(now) && (a.o.Watching || f.Undelivered)
+		return over || f.Until.IsZero() && f.basis != "" && f.basis != basis(f.lane, have)
 	})
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
@@ -227,7 +228,7 @@ func (a *Agent) cool(e ending, again bool) Failure {
 	f := Failure{ID: e.act.ID, lane: e.act.Lane, Text: e.text, Cure: failureCure(e), times: a.cooling[e.act.ID].times + 1}
 	if again {
 		wait := coolFirst
-		if e.result == resultUnsent {
+		if f.Undelivered = e.result == resultUnsent; f.Undelivered {
 			wait = 5 * time.Second
 		}
 		for range f.times - 1 {
@@ -711,6 +712,7 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 		return false, err
 	}
 	act := a.o.Journal.act(e.Act)
+	a.sent[act] = true
 	if action.Op != nil {
 		a.doOp(ctx, act)
 		return false, nil

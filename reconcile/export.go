@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/hashicorp/go-multierror"
 	"golang.org/x/sync/errgroup"
@@ -68,8 +67,9 @@ type exporter struct {
 	guests   []*exported
 	vms      []string
 	unseen   []string
-	stray    []string // volumes of no guest
-	eye      []string // what needs an eye
+	asked    int      // numbers of which PVE said whether they are free
+	eye      []string // what needs an eye, of the guests
+	stray    []string // what needs an eye, of other things
 	refused  map[proxmox.VMID]map[string]string
 	archives map[proxmox.VMID][]proxmox.Volume // newest first
 }
@@ -91,10 +91,7 @@ func (x *exporter) look(ctx context.Context) error {
 		return err
 	}
 	have := x.have
-	var mu sync.Mutex
 	keep := func(err error, place *error, found func()) error {
-		mu.Lock()
-		defer mu.Unlock()
 		var api *proxmox.APIError
 		switch {
 		case err == nil:
@@ -156,37 +153,78 @@ func (x *exporter) lookForHidden(ctx context.Context) error {
 		if state.Conf.Disabled || !slices.Contains(state.Conf.Content, "backup") {
 			continue
 		}
-		switch ob := p.seen(id); {
-		case ob != nil:
+		if ob := p.missing("/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
 			say("backups on "+id, ob)
-		default:
-			if ob := p.missing("/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
-				say("backups on "+id, ob)
-			}
+		} else if ob := p.seen(id); ob != nil {
+			x.stray = append(x.stray, fmt.Sprintf("%s: whose backups it holds could not be seen, and `from: {newest: %s}` is written for none", ob.reason, id))
 		}
 	}
-	for _, vmid := range slices.Sorted(maps.Keys(x.have.byGuest)) {
-		if _, seen := x.have.Others[vmid]; seen {
-			continue
+	return x.askForHidden(ctx)
+}
+
+// Which numbers are asked for: those near a guest that is seen or that has left a
+// trace, and PVE's first hundred.
+const (
+	hiddenNear = 20
+	hiddenMost = 2000
+)
+
+// askForHidden asks PVE for the numbers of guests that are in no list. Whether a number
+// is free it tells truly, also of guests that the token may not see.
+func (x *exporter) askForHidden(ctx context.Context) error {
+	candidates := map[proxmox.VMID]bool{}
+	near := func(vmid proxmox.VMID) {
+		for n := max(vmid-hiddenNear, 100); n <= vmid+hiddenNear; n++ {
+			candidates[n] = true
 		}
+	}
+	near(100)
+	near(200)
+	for vmid := range x.have.Others {
+		near(vmid)
+	}
+	for vmid := range x.have.byGuest {
+		near(vmid)
+	}
+	for _, t := range x.have.Tasks {
+		if vmid, err := proxmox.ParseVMID(t.ID); err == nil {
+			near(vmid)
+		}
+	}
+	var ask []proxmox.VMID
+	for _, vmid := range slices.Sorted(maps.Keys(candidates)) {
+		if _, seen := x.have.Others[vmid]; !seen && len(ask) < hiddenMost {
+			ask = append(ask, vmid)
+		}
+	}
+	x.asked = len(ask)
+	taken := make([]bool, len(ask))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, vmid := range ask {
+		g.Go(func() error {
+			free, err := x.sight.View.VMIDFree(gctx, vmid)
+			taken[i] = !free
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, vmid := range ask {
 		volumes := 0
 		for _, v := range x.have.byGuest[vmid] {
 			if v.Content != "backup" {
 				volumes++
 			}
 		}
-		if volumes == 0 {
-			continue
-		}
-		free, err := x.sight.View.VMIDFree(ctx, vmid)
-		if err != nil {
-			return err
-		}
-		if free {
+		switch {
+		case taken[i] && x.cluster:
+			x.unseen = append(x.unseen, fmt.Sprintf("guest %d: the cluster has one, on this node or another, and the token does not see it. It lacks VM.Audit on /vms/%d: pveum acl list", vmid, vmid))
+		case taken[i]:
+			x.unseen = append(x.unseen, fmt.Sprintf("guest %d: it exists, and the token does not see it. It lacks VM.Audit on /vms/%d: pveum acl list", vmid, vmid))
+		case volumes > 0:
 			x.stray = append(x.stray, fmt.Sprintf("%d: no guest, but %s of it: left over from one that is gone", vmid, count(volumes, "volume", "volumes")))
-			continue
 		}
-		x.unseen = append(x.unseen, fmt.Sprintf("guest %d: PVE has one, and the token does not see it. It lacks VM.Audit on /vms/%d: pveum acl list", vmid, vmid))
 	}
 	return nil
 }

@@ -17,11 +17,13 @@ import (
 func (x *exporter) text(proof string) string {
 	var b strings.Builder
 	comment := func(format string, args ...any) {
-		b.WriteString(strings.TrimRight("# "+oneLine(fmt.Sprintf(format, args...)), " ") + "\n")
+		text := fmt.Sprintf(format, args...)
+		indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+		b.WriteString(strings.TrimRight("# "+indent+oneLine(text), " ") + "\n")
 	}
 	comment("The containers of %s, PVE %s, as they were on %s.", x.sight.Node, x.have.Version, x.have.Now.Format("Mon 2 Jan 2006 15:04:05 MST"))
 	if len(x.unseen) == 0 {
-		comment("Complete: the token sees every guest and every backup storage of this node.")
+		comment("Complete: the token has VM.Audit on /vms, and PVE has no guest at any of %d other numbers that it was asked for.", x.asked)
 	} else {
 		comment("NOT COMPLETE. The token could not see:")
 		for _, text := range x.unseen {

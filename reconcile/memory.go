@@ -29,8 +29,11 @@ type Failure struct {
 	Text  string    `json:"text"`
 	Cure  []string  `json:"cure,omitempty"`
 	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
-	times int
-	lane  string
+	// Undelivered marks what never reached PVE: a run tries it again, other failures
+	// only the next run does.
+	Undelivered bool `json:"undelivered,omitempty"`
+	times       int
+	lane        string
 	basis string // see basis
 }
 

@@ -343,7 +343,7 @@ func (p *planner) act(a Action) {
 	if failure, ok := p.have.Memory.Cooling[a.ID]; ok {
 		p.plan.Held = append(p.plan.Held, Held{
 			Object: a.Object, Pos: p.want.Object(a.Object).Pos,
-			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure,
+			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure, Passing: failure.Undelivered,
 		})
 		return
 	}

@@ -82,7 +82,7 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 		}
 		tick := waitedFor
 		switch {
-		case a.running() || p.sent > 0:
+		case a.running(p.plan) || p.sent > 0:
 			waitingSince = time.Time{}
 			if len(p.plan.Actions) == 0 {
 				tick = time.Minute
@@ -140,13 +140,19 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// running reports whether an act is in flight that this process waits for, or whose
-// fate it still has to find out.
-func (a *Agent) running() bool {
+// running reports whether an act is in flight that this run has to wait for: one that
+// it sent itself, or one that works on an object that it looks at.
+func (a *Agent) running(plan *Plan) bool {
+	looked := map[string]bool{}
+	for _, ref := range plan.Objects {
+		looked[ref.String()] = true
+	}
 	open := a.o.Journal.open()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.ended) > 0 || slices.ContainsFunc(open, func(act *act) bool { return !slices.Contains(a.overdue, act) })
+	return len(a.ended) > 0 || slices.ContainsFunc(open, func(act *act) bool {
+		return !slices.Contains(a.overdue, act) && (a.sent[act] || looked[act.Object])
+	})
 }
 
 // passing reports whether anything is left that may be ready later without anybody
