@@ -388,7 +388,7 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 				}
 				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
 				a.wait(ctx, act)
-			} else if have.Now.Sub(act.Time) > a.o.Settle {
+			} else if have.Now.Sub(act.Time) > a.o.Settle && time.Since(act.lost) > a.o.Settle {
 				if err := a.settle(act, resultLost, "its answer was lost, and no task of it is found", have.Now); err != nil {
 					return err
 				}
@@ -730,6 +730,7 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 		a.wait(ctx, act)
 		return false, nil
 	case proxmox.IsOutcomeUnknown(err) || ctx.Err() != nil:
+		act.lost = time.Now()
 		a.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
 		a.tell(act, "waits", "its answer was lost; looking what became of it")
 		return false, nil

@@ -88,6 +88,7 @@ type act struct {
 	log          []string
 	ended        time.Time
 	outcomeFacts map[string]string
+	lost         time.Time // when its answer was given up, by the clock of this process
 }
 
 func (a *act) open() bool { return a.result == "" }

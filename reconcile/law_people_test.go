@@ -65,9 +65,9 @@ func (s *scenario) loseSomething() {
 	case 0:
 		s.tell("the house burns down")
 		s.sim.Reinstall()
-		s.lines = nil
+		s.lines, s.forgot = nil, true
 	case 1:
-		s.lines = nil
+		s.lines, s.forgot = nil, true
 		s.tell("the journal is lost")
 		fallthrough
 	default:
@@ -180,7 +180,7 @@ func (s *scenario) deed(kind, seed int) {
 func (s *scenario) injectFaults() {
 	s.sim.Heal()
 	for range s.r.IntN(s.profile.faults + 1) {
-		f := pvesim.Fault{Skip: s.r.IntN(4), Times: 1 + s.r.IntN(2)}
+		f := pvesim.Fault{Skip: s.r.IntN(3), Times: 1 + s.r.IntN(2)}
 		if s.r.IntN(3) == 0 {
 			f.Match = "task " + pick(s.r, "vzrestore", "vzrestore", "vzdump", "vzdump", "vzsnapshot", "vzstart", "vzshutdown", "imgdel", "vzdelsnapshot", "vzrollback", "resize")
 			f.Effect = pick(s.r, "fail", "fail", "warn", "die", "hang")
