@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,6 +89,20 @@ func (b *bench) closing(r *Report) string {
 func examples(t testing.TB) *spec.Desired {
 	t.Helper()
 	want, err := spec.Load(filepath.Join("..", "examples", "desired"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+// desired loads a desired state from its text.
+func desired(t testing.TB, text string) *spec.Desired {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "desired.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want, err := spec.Load(file)
 	if err != nil {
 		t.Fatal(err)
 	}

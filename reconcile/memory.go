@@ -34,7 +34,7 @@ type Failure struct {
 	Undelivered bool `json:"undelivered,omitempty"`
 	times       int
 	lane        string
-	basis string // see basis
+	basis       string // see basis
 }
 
 // RollbackState is what became of one request to roll back.
