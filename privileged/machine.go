@@ -322,7 +322,7 @@ func syncDir(dir string) error {
 
 // SyncFS implements [Host] with syncfs(2), which package syscall does not have.
 func (m *Machine) SyncFS(name string) error {
-	d, err := m.walk(name, false)
+	d, err := m.walk(name)
 	if err != nil {
 		return err
 	}

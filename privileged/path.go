@@ -3,6 +3,7 @@ package privileged
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -22,9 +23,8 @@ const (
 
 var errSymlink = errors.New("a symbolic link is in the way")
 
-// walk opens a directory step by step and follows no symbolic link. With private it also refuses directories on the way (not the last one) that
-// somebody other than root could exchange.
-func (m *Machine) walk(name string, private bool) (*os.File, error) {
+// walk opens a directory step by step and follows no symbolic link.
+func (m *Machine) walk(name string) (*os.File, error) {
 	root := m.root
 	if root == "" {
 		root = "/"
@@ -37,12 +37,6 @@ func (m *Machine) walk(name string, private bool) (*os.File, error) {
 	for _, part := range strings.Split(strings.Trim(name, "/"), "/") {
 		if part == "" {
 			break
-		}
-		if private {
-			if err := privateDir(fd, at); err != nil {
-				syscall.Close(fd)
-				return nil, err
-			}
 		}
 		at = path.Join(at, part)
 		next, err := openPart(fd, part)
@@ -73,6 +67,7 @@ func openPart(dir int, name string) (int, error) {
 	}
 }
 
+// privateDir refuses a directory in which somebody other than root could exchange what a path leads through.
 func privateDir(fd int, at string) error {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
@@ -115,7 +110,7 @@ func lstatAt(dir int, name string) (fs.FileMode, error) {
 
 // Stat implements [Host].
 func (m *Machine) Stat(name string) (fs.FileMode, error) {
-	dir, err := m.walk(path.Dir(name), false)
+	dir, err := m.walk(path.Dir(name))
 	if err != nil {
 		return 0, err
 	}
@@ -133,9 +128,9 @@ func (m *Machine) Stat(name string) (fs.FileMode, error) {
 // MakeMountPoint implements [Host].
 func (m *Machine) MakeMountPoint(name string) (immutable bool, err error) {
 	parts := strings.Split(strings.Trim(name, "/"), "/")
-	for i := range parts { // what is missing on the way
+	for i := range parts { // make what is missing, in directories that are root's alone
 		at := "/" + path.Join(parts[:i]...)
-		dir, err := m.walk(at, true)
+		dir, err := m.walk(at)
 		if err != nil {
 			return false, err
 		}
@@ -149,7 +144,7 @@ func (m *Machine) MakeMountPoint(name string) (immutable bool, err error) {
 			return false, &fs.PathError{Op: "mkdir", Path: path.Join(at, parts[i]), Err: err}
 		}
 	}
-	handle, err := m.walk(name, true)
+	handle, err := m.walk(name)
 	if err != nil {
 		return false, err
 	}
@@ -160,7 +155,10 @@ func (m *Machine) MakeMountPoint(name string) (immutable bool, err error) {
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(1)
-	if len(names) > 0 {
+	switch {
+	case err != nil && err != io.EOF:
+		return false, err
+	case len(names) > 0:
 		return false, fmt.Errorf("%s is not empty (it holds %q): what is in it would be hidden by the disk. Move it away, as root", name, names[0])
 	}
 	return setImmutable(dir), nil

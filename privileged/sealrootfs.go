@@ -29,7 +29,7 @@ const hostKeyName = "felhom-ssh-host-keys.service"
 
 // SealRootfs implements [Host]. Every access goes through [os.Root]: the container's symbolic links cannot lead out of it.
 func (m *Machine) SealRootfs(name string) (done []string, err error) {
-	handle, err := m.walk(name, false)
+	handle, err := m.walk(name)
 	if err != nil {
 		return nil, err
 	}
