@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
@@ -243,7 +244,7 @@ func (p *planner) goldenNotes(golden *spec.Golden, state *GuestState) {
 	live := state.Config.Features()
 	for _, f := range sortedFlags(golden.Features) {
 		key := f
-		if i := indexByte(f, '='); i >= 0 {
+		if i := strings.IndexByte(f, '='); i >= 0 {
 			key = f[:i]
 		}
 		if golden.Features[key] != live[key] {

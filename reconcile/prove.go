@@ -3,8 +3,13 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"path"
+	"regexp"
 	"strings"
 
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -83,4 +88,58 @@ func dumpSize(s proxmox.Size) string {
 	default:
 		return fmt.Sprintf("%.2fGB", kb/1024/1024)
 	}
+}
+
+var creatingArchive = regexp.MustCompile(`creating vzdump archive '([^']+)'`)
+
+// afterDump finds out which archive a vzdump has made, and has it written out to its
+// disk: vzdump does not, so a disk that is pulled seconds later would hold half of it
+// under its final name.
+func (a *Agent) afterDump(ctx context.Context, act *act) map[string]string {
+	storage := act.Facts["storage"]
+	if storage == "" {
+		return nil
+	}
+	facts := map[string]string{}
+	name, _ := a.dumped(ctx, act.upid)
+	if name != "" {
+		facts["archive"] = storage + ":backup/" + name
+	}
+	if dir := act.Facts["sync"]; dir != "" && !a.writtenOut(ctx, dir) || act.Facts["disk"] != "" {
+		facts["synced"] = "no"
+	}
+	return facts
+}
+
+// archiveSize is how vzdump prints the size of an archive: "35MB".
+var archiveSize = regexp.MustCompile(`archive file size: (\S+)`)
+
+// dumped reads from the log of a vzdump which file it has made and how large it was,
+// in vzdump's own words. The log is the only place that tells.
+func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) (file, size string) {
+	log, err := a.o.Client.TaskLogTail(ctx, upid, 5000)
+	if err != nil {
+		a.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
+	}
+	for _, line := range log {
+		if m := creatingArchive.FindStringSubmatch(line); m != nil {
+			file = path.Base(m[1])
+		}
+		if m := archiveSize.FindStringSubmatch(line); m != nil {
+			size = m[1]
+		}
+	}
+	return file, size
+}
+
+// writtenOut has everything on a declared disk written out.
+func (a *Agent) writtenOut(ctx context.Context, dir string) bool {
+	if a.o.Fence == nil {
+		return false
+	}
+	if err := privileged.SyncMount(ctx, a.o.Fence, a.o.Node, dir); err != nil {
+		a.log.Warn("a backup could not be written out", zap.String("path", dir), zap.Error(err))
+		return false
+	}
+	return true
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +24,11 @@ type Status struct {
 	Version string    `json:"version"`
 	Node    string    `json:"node"`
 	PID     int       `json:"pid"`
-	Since   time.Time `json:"since"`  // the service watches since then
-	Looked  time.Time `json:"looked"` // by the node's clock
-	Written time.Time `json:"written"`
+	Process string    `json:"process,omitempty"` // when that process began, as the kernel counts: numbers are used again
+	Since   time.Time `json:"since"`             // the service watches since then
+	Looked  time.Time `json:"looked"`            // by the node's clock
+	Clock   time.Time `json:"clock"`             // the node's clock when this was written
+	Written time.Time `json:"written"`           // the same moment by this machine's clock
 	Fine    int       `json:"fine"` // objects as declared
 	Of      int       `json:"of"`
 
@@ -49,7 +52,7 @@ func (a *Agent) Status(plan *Plan) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Format: 1, Node: plan.Header.Node, PID: os.Getpid(), Looked: plan.Header.Looked, Fine: len(plan.AsDeclared()), Of: len(plan.Objects),
+	s := Status{Format: 1, Node: plan.Header.Node, PID: os.Getpid(), Process: processStart(os.Getpid()), Looked: plan.Header.Looked, Clock: a.clock(), Fine: len(plan.AsDeclared()), Of: len(plan.Objects),
 		Held: plan.Held, Notes: plan.Notes, Holds: stored.Holds, Drift: stored.Drift, Due: plan.Due, Backups: map[string]LastBackup{}}
 	for _, e := range a.o.Journal.History("") {
 		if e.Result == "" {
@@ -95,8 +98,26 @@ func (s Status) Running() bool {
 	if s.PID == 0 {
 		return false
 	}
+	if s.Process != "" {
+		return processStart(s.PID) == s.Process
+	}
 	err := syscall.Kill(s.PID, 0)
 	return err == nil || errors.Is(err, fs.ErrPermission)
+}
+
+// processStart is when a process began, in the kernel's ticks since boot, and the boot:
+// the 22nd field of its stat (man 5 proc_pid_stat); "" where there is no such process.
+func processStart(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // its name may hold blanks
+	if len(fields) < 20 || fields[0] == "Z" {
+		return ""
+	}
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return fields[19] + "@" + strings.TrimSpace(string(boot))
 }
 
 // WriteText prints the status for people, as of now.
@@ -105,8 +126,13 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 	zone := s.Looked.Location()
 	at := func(t time.Time) string { return t.In(zone).Format("Mon 2 Jan 15:04") }
 	age := ago(now.Sub(s.Written))
+	clock := s.Clock.Add(now.Sub(s.Written)) // the node's, now
 	if s.Running() {
-		fmt.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), age)
+		if s.Looked.IsZero() {
+			fmt.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
+		} else {
+			fmt.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), ago(clock.Sub(s.Looked)))
+		}
 	} else {
 		fmt.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
 	}
@@ -137,8 +163,11 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 		row("!", "", text)
 	}
 	for _, e := range s.Now {
-		text := e.Text
-		row("now", e.Object, fmt.Sprintf("%s   %s", orElse(text, e.Verb), elapsed(s.Looked.Sub(e.Time))))
+		text := fmt.Sprintf("%s   %s", orElse(e.Text, e.Verb), elapsed(max(clock.Sub(e.Time), 0)))
+		if n := len(e.Log); n > 0 {
+			text += ", " + e.Log[n-1]
+		}
+		row("now", e.Object, text)
 	}
 	for _, h := range s.Held {
 		text := h.Reason

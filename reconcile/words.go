@@ -23,8 +23,6 @@ func notBuilt(want *spec.Desired, ref spec.Ref) (field, what string) {
 
 var unbuilt = map[spec.Kind][]string{}
 
-func indexByte(s string, c byte) int { return strings.IndexByte(s, c) }
-
 // proxmoxStorage is the storage part of a volume id.
 func proxmoxStorage(volid string) string {
 	storage, _, _ := strings.Cut(volid, ":")

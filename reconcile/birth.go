@@ -1,0 +1,304 @@
+package reconcile
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A birth is the restore call of a guest, and what the plan says of it.
+type birth struct {
+	spec    proxmox.RestoreSpec
+	storage string
+	detail  []string
+}
+
+// birth builds the restore of an archive. Every net is sent, with a MAC: PVE keeps
+// the archive's where none is sent (twins), and with unique=1 it overwrites what was
+// sent. Volumes are sent only where they must be: with rootfs given, PVE makes
+// exactly the mount points that are given and ignores the archive's own.
+func (p *planner) birth(g *spec.Guest, source spec.Source, c *choice) (*birth, *obstacle) {
+	own := isOwn(g, source)
+	in := c.inside
+	b := &birth{}
+	root, _ := in.RootFS()
+	rootStorage := ""
+	if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil {
+		rootStorage = id.Storage
+	}
+	b.storage = orElse(g.Storage, rootStorage)
+	if ob := p.takesVolumes(b.storage); ob != nil {
+		return nil, ob
+	}
+
+	config := map[string]string{}
+	for key, value := range g.Config.Values {
+		if value != "" && key != "protection" {
+			config[key] = value
+		}
+	}
+	config["hostname"] = g.Hostname()
+	if _, said := config["onboot"]; !said && !own {
+		config["onboot"] = "0"
+	}
+	if in.Protection() || g.Config.Values["protection"] == "1" {
+		config["protection"] = "0" // PVE refuses mount points of a protected guest; it is set at the end
+	}
+	if len(g.Config.Startup) > 0 {
+		config["startup"] = g.Config.Startup.String()
+	}
+	tags := slices.Clone(g.Config.Tags)
+	if own {
+		tags = append(tags, in.Tags()...)
+	}
+	if len(tags) > 0 {
+		config["tags"] = proxmox.FormatTags(normalTags(tags))
+	}
+	config["description"] = describe(birthText(g, in, own), p.birthMarker(g, source, in))
+	nets := p.birthNets(g, own, in)
+	for i, net := range nets {
+		config[fmt.Sprintf("net%d", i)] = net.String()
+	}
+
+	b.spec = proxmox.RestoreSpec{VMID: g.VMID, Archive: c.volume.VolID, Storage: b.storage, Config: config}
+	size, mounts, passed, ob := p.birthVolumes(g, b.storage, root, in)
+	if ob != nil {
+		return nil, ob
+	}
+	if passed {
+		b.spec.RootFS = proxmox.NewVolume(b.storage, size)
+		b.spec.MountPoints = map[int]string{}
+		for i, mp := range mounts {
+			b.spec.MountPoints[i] = mp.sent
+		}
+	}
+	b.detail = p.birthDetail(g, own, size, b.storage, mounts, nets, in)
+	return b, nil
+}
+
+// takesVolumes says why a storage cannot hold a container's volumes, or nil.
+func (p *planner) takesVolumes(storage string) *obstacle {
+	state := p.have.Storages[storage]
+	switch {
+	case storage == "":
+		return &obstacle{reason: "nothing says on which storage the guest is to be made", cure: []string{"add storage: STORAGE"}}
+	case state == nil:
+		return &obstacle{reason: fmt.Sprintf("storage %s does not exist, or the token may not see it", storage), cure: []string{"look: pvesm status"}}
+	case !slices.Contains(state.Conf.Content, "rootdir"):
+		return &obstacle{reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
+			cure: []string{fmt.Sprintf("name another storage, or: pvesm set %s --content %s", storage, strings.Join(append(slices.Clone(state.Conf.Content), "rootdir"), ","))}}
+	case state.Status == nil || !state.Status.Active:
+		return &obstacle{reason: fmt.Sprintf("storage %s is not active", storage), cure: []string{"look: pvesm status"}}
+	}
+	return p.missing("/storage/"+storage, "Datastore.AllocateSpace")
+}
+
+// birthText is the description that people read: the declared one, else for a guest
+// from its own backup the one it had.
+func birthText(g *spec.Guest, in proxmox.GuestConfig, own bool) string {
+	if g.Config.Description != nil {
+		return *g.Config.Description
+	}
+	if own {
+		return withoutMarker(in.Description())
+	}
+	return ""
+}
+
+// birthMarker is the marker of the new guest: one brought back from its own backup
+// keeps its birth, everything else is born now.
+func (p *planner) birthMarker(g *spec.Guest, source spec.Source, in proxmox.GuestConfig) Marker {
+	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}
+	if old, ok := oneMarker(in.Description()); ok && isOwn(g, source) && !old.Born.IsZero() {
+		m.Born = old.Born
+		if mark := old.Facts["rollback"]; mark != "" {
+			m = m.with("rollback", mark) // a request that was carried out stays carried out
+		}
+	}
+	return m
+}
+
+// birthNets are all nets of the archive and of the YAML, each with a MAC.
+func (p *planner) birthNets(g *spec.Guest, own bool, in proxmox.GuestConfig) map[int]proxmox.Net {
+	nets := map[int]proxmox.Net{}
+	for i, net := range in.Nets() {
+		nets[i] = maps.Clone(net)
+		if !own {
+			delete(nets[i], "hwaddr")
+		}
+	}
+	for i, declared := range g.Config.Nets {
+		if nets[i] == nil {
+			nets[i] = proxmox.Net{"name": "eth" + strconv.Itoa(i)}
+		}
+		maps.Copy(nets[i], declared)
+	}
+	for i, net := range nets {
+		if net["hwaddr"] == "" {
+			net["hwaddr"] = mac(p.have.Owner, g.VMID, i)
+		}
+	}
+	return nets
+}
+
+// mac is an address of our own: a hash of owner, VMID and N, locally administered,
+// so that plans stay the same and two hosts with one household do not collide.
+func mac(owner string, vmid proxmox.VMID, n int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d/net%d", owner, vmid, n))
+	return fmt.Sprintf("BE:24:11:%02X:%02X:%02X", sum[0], sum[1], sum[2])
+}
+
+// A birthVolume is one volume mount point that the restore makes.
+type birthVolume struct {
+	path  string
+	size  proxmox.Size
+	empty bool   // new, or not contained in the archive
+	sent  string // the value of mpN
+}
+
+// birthVolumes decides the sizes of rootfs and volumes, and whether they must be
+// passed: when the YAML wants other sizes or more volumes than the archive has, or
+// when the archive has bind mounts, which a token cannot restore.
+func (p *planner) birthVolumes(g *spec.Guest, storage string, root proxmox.MountPoint, in proxmox.GuestConfig) (size proxmox.Size, volumes map[int]birthVolume, passed bool, ob *obstacle) {
+	size, _ = root.Size()
+	if want := g.RootFS.Size; want > 0 && want != size {
+		if want < size {
+			return 0, nil, false, &obstacle{reason: fmt.Sprintf("rootfs is to be %s, but the archive's is %s, and what is in it must fit", want, size),
+				cure: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
+		}
+		size, passed = want, true
+	}
+	volumes = map[int]birthVolume{}
+	for i, mp := range in.MountPoints() {
+		if mp.Kind() != proxmox.VolumeMount {
+			passed = true
+			continue
+		}
+		had, known := mp.Size()
+		if !known {
+			return 0, nil, false, &obstacle{reason: fmt.Sprintf("the archive does not say how large its mp%d is", i), cure: []string{"restore it as root: pct restore"}}
+		}
+		keep := maps.Clone(mp)
+		delete(keep, "size")
+		at := storage
+		if declared, ok := g.Config.Mounts[i]; ok && !declared.Bind() {
+			if declared.Size > 0 && declared.Size < had {
+				return 0, nil, false, &obstacle{reason: fmt.Sprintf("mp%d is to be %s, but the archive's is %s", i, declared.Size, had), cure: []string{fmt.Sprintf("write size: %s", had)}}
+			}
+			if declared.Size > had {
+				had, passed = declared.Size, true
+			}
+			at = orElse(declared.Storage, storage)
+			if at != storage {
+				passed = true
+			}
+		}
+		keep["volume"] = proxmox.NewVolume(at, had)
+		volumes[i] = birthVolume{path: mp.Path(), size: had, empty: !mp.Backup(), sent: keep.String()}
+	}
+	for i, declared := range g.Config.Mounts {
+		if _, there := volumes[i]; there || declared.Bind() || declared.Volume != "" {
+			continue
+		}
+		passed = true
+		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: newVolume(declared).String()}
+	}
+	if passed && size == 0 {
+		return 0, nil, false, &obstacle{reason: "the archive does not say how large its rootfs is", cure: []string{"say it: rootfs: {size: 8G}"}}
+	}
+	for _, i := range slices.Sorted(maps.Keys(volumes)) {
+		id, err := proxmox.ParseVolumeID(mustMount(volumes[i].sent).Volume())
+		if err != nil {
+			continue
+		}
+		if ob := p.takesVolumes(id.Storage); ob != nil {
+			return 0, nil, false, ob
+		}
+	}
+	return size, volumes, passed, nil
+}
+
+// newVolume is the value of mpN that makes PVE allocate the declared volume.
+func newVolume(declared spec.MountPoint) proxmox.MountPoint {
+	mp := mountOptions(declared)
+	mp["volume"] = proxmox.NewVolume(declared.Storage, declared.Size)
+	return mp
+}
+
+// mountOptions are the declared sub-keys of a mount point, without the volume.
+func mountOptions(declared spec.MountPoint) proxmox.MountPoint {
+	mp := proxmox.MountPoint{"mp": declared.Path}
+	maps.Copy(mp, declared.Options)
+	if declared.Backup {
+		mp["backup"] = "1"
+	}
+	if declared.ReadOnly {
+		mp["ro"] = "1"
+	}
+	return mp
+}
+
+func mustMount(s string) proxmox.MountPoint {
+	mp, err := proxmox.ParseMountPoint(s)
+	if err != nil {
+		panic("reconcile: we printed a mount point that does not parse: " + s)
+	}
+	return mp
+}
+
+// birthDetail is the line below a creation: what comes back, or what is made.
+func (p *planner) birthDetail(g *spec.Guest, own bool, size proxmox.Size, storage string, volumes map[int]birthVolume, nets map[int]proxmox.Net, in proxmox.GuestConfig) []string {
+	var lines, back, empty []string
+	for _, i := range slices.Sorted(maps.Keys(volumes)) {
+		text := fmt.Sprintf("mp%d %s %s", i, volumes[i].path, volumes[i].size)
+		if volumes[i].empty {
+			empty = append(empty, text)
+		} else {
+			back = append(back, text)
+		}
+	}
+	if own {
+		lines = append(lines, "brings back: "+strings.Join(append([]string{"rootfs " + size.String()}, back...), ", "))
+	} else {
+		parts := []string{fmt.Sprintf("%s on %s", size, storage)}
+		if cores := orElse(g.Config.Values["cores"], in.Raw["cores"]); cores != "" {
+			parts = append(parts, cores+" cores")
+		}
+		if memory := orElse(g.Config.Values["memory"], in.Raw["memory"]); memory != "" {
+			parts = append(parts, memory+" MiB")
+		}
+		for _, i := range slices.Sorted(maps.Keys(nets)) {
+			parts = append(parts, fmt.Sprintf("net%d %s %s %s", i, nets[i]["bridge"], orElse(nets[i]["ip"], "no address"), nets[i]["hwaddr"]))
+		}
+		lines = append(lines, strings.Join(append(parts, back...), ", "))
+	}
+	var folders []string
+	for _, i := range slices.Sorted(maps.Keys(in.MountPoints())) {
+		if mp := in.MountPoints()[i]; mp.Kind() != proxmox.VolumeMount && !g.Config.Mounts[i].Bind() {
+			folders = append(folders, fmt.Sprintf("mp%d %s (%s on the host)", i, mp.Path(), mp.Volume()))
+		}
+	}
+	if len(folders) > 0 {
+		lines = append(lines, "not brought back, for the YAML does not declare it: "+strings.Join(folders, ", "))
+	}
+	if len(empty) > 0 {
+		lines = append(lines, "new and empty: "+strings.Join(empty, ", "))
+	}
+	return lines
+}
+
+func orElse(s, other string) string {
+	if s != "" {
+		return s
+	}
+	return other
+}
+
+// normalTags lower-cases, sorts and de-duplicates, as PVE does by default.
+func normalTags(tags []string) []string { return proxmox.ParseTags(strings.Join(tags, ";")) }

@@ -1,0 +1,227 @@
+package reconcile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// An ending is what a waiter tells of an act.
+type ending struct {
+	act    *act
+	result string
+	text   string
+	log    []string
+	facts  map[string]string
+	err    error
+	at     time.Time // by the node's clock
+}
+
+// judge writes the outcome of acts that have ended into the journal, where no line
+// has it yet.
+func (a *Agent) judge() (judged []ending, err error) {
+	a.mu.Lock()
+	ended := a.ended
+	a.ended = nil
+	a.mu.Unlock()
+	for _, e := range ended {
+		if !e.act.open() {
+			continue // another process was first
+		}
+		if err := a.o.Journal.append(Entry{Time: e.at, Act: e.act.Act, Step: stepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
+			return nil, err
+		}
+		judged = append(judged, e)
+	}
+	return judged, nil
+}
+
+// report tells what became of an act and in what state its guest is now, and lets a
+// failed one cool down. have is nil where the node could not be looked at.
+func (a *Agent) report(e ending, have *Observed) {
+	ref, _ := spec.ParseRef(e.act.Object)
+	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, Elapsed: e.at.Sub(e.act.Time), UPID: e.act.upid.String()}
+	switch e.result {
+	case resultOK:
+		event.State = "ok"
+		event.Text = e.text
+		delete(a.cooling, e.act.ID)
+	case resultLocked:
+		event.State = "waits"
+		event.Text = e.text
+		a.lockedOut[e.act.Lane] = e.at.Add(5*time.Second + rand.N(10*time.Second))
+	case resultUnsent:
+		event.State, event.Text = "waits", e.text
+		a.cool(e, true)
+	default:
+		event.State, event.Text = "FAILED", e.text
+		if e.result == resultRefused {
+			event.State = "REFUSED"
+		}
+		f := a.cool(e, !permanent(e.err))
+		f.basis = basis(e.act.Lane, have)
+		a.cooling[e.act.ID] = f
+		event.Lines = failureLines(e, f, have)
+		a.failures = append(a.failures, event)
+	}
+	a.o.Events(event)
+}
+
+func permanent(err error) bool {
+	var refused *privileged.RefusedError
+	return proxmox.IsPermanent(err) || errors.As(err, &refused)
+}
+
+// The cool-down of a failed act: doubling up to a limit.
+const (
+	coolFirst = 30 * time.Second
+	coolMost  = 15 * time.Minute
+)
+
+// cool remembers a failure. One that repeating cannot mend stays until the YAML
+// changes or the agent is started anew.
+func (a *Agent) cool(e ending, again bool) Failure {
+	f := Failure{ID: e.act.ID, lane: e.act.Lane, Text: e.text, Cure: failureCure(e), times: a.cooling[e.act.ID].times + 1}
+	if again {
+		wait := coolFirst
+		if f.Undelivered = e.result == resultUnsent; f.Undelivered {
+			wait = 5 * time.Second
+		}
+		for range f.times - 1 {
+			wait = min(2*wait, coolMost)
+		}
+		f.Until = e.at.Add(wait)
+	}
+	a.cooling[e.act.ID] = f
+	return f
+}
+
+// failureCure is what a person can do about a failure.
+func failureCure(e ending) []string {
+	var task *proxmox.TaskError
+	denied := proxmox.DeniedBy(e.err)
+	switch {
+	case denied != nil && len(denied.Privileges) > 0:
+		return []string{appendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
+	case errors.As(e.err, &task):
+		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
+	}
+	var refused *privileged.RefusedError
+	if errors.As(e.err, &refused) && refused.Cure != "" {
+		return []string{refused.Cure}
+	}
+	return []string{fmt.Sprintf("look: felhom-agent --history --only %s", e.act.Object)}
+}
+
+// basis stands for what a permanent failure may depend on besides the YAML: the
+// token's rights and the guest's config. When it changes, the act is tried again.
+func basis(lane string, have *Observed) string {
+	if have == nil {
+		return ""
+	}
+	text := fmt.Sprint(have.Permissions) // maps are printed in order
+	if id, ok := strings.CutPrefix(lane, "lxc/"); ok {
+		if vmid, err := proxmox.ParseVMID(id); err == nil {
+			if state := have.Guests[vmid]; state != nil && state.Config != nil {
+				text += state.Config.Digest
+			}
+		}
+	}
+	return shortHash(text)
+}
+
+// stateNow says in what state a guest is, in the words of a failure's second line.
+func stateNow(lane string, have *Observed) string {
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	if !ok || have == nil {
+		return ""
+	}
+	vmid, err := proxmox.ParseVMID(id)
+	if err != nil {
+		return ""
+	}
+	state := have.Guests[vmid]
+	switch {
+	case state == nil:
+		return "NOT THERE"
+	case state.Lock != "":
+		return fmt.Sprintf("%s, locked (%s)", strings.ToUpper(state.Status), state.Lock)
+	}
+	return strings.ToUpper(state.Status)
+}
+
+func failureLines(e ending, f Failure, have *Observed) []EventLine {
+	var lines []EventLine
+	if now := stateNow(e.act.Lane, have); now != "" {
+		lines = append(lines, EventLine{strings.TrimPrefix(e.act.Lane, "lxc/") + " is now", now})
+	}
+	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
+		lines = append(lines, EventLine{"missing", fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)})
+	}
+	if !e.act.upid.IsZero() {
+		lines = append(lines, EventLine{"task", e.act.upid.String()})
+	}
+	for _, cure := range f.Cure {
+		lines = append(lines, EventLine{"do", cure})
+	}
+	next := "not tried again before the YAML, the rights or the guest change"
+	if !f.Until.IsZero() {
+		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", f.Until.Sub(e.at).Round(time.Second))
+	}
+	return append(lines, EventLine{"next", next})
+}
+
+// repeatLimit is how often the same act may succeed and still be wanted.
+const repeatLimit = 3
+
+// stillWanted looks whether acts that ended well are wanted again at once: a thing
+// that moves back is not chased for ever.
+func (a *Agent) stillWanted(finished []ending, plan *Plan, now time.Time) bool {
+	any := false
+	for _, e := range finished {
+		if e.result != resultOK {
+			continue
+		}
+		i := slices.IndexFunc(plan.Actions, func(next Action) bool { return next.ID == e.act.ID && sameAct(next, e.act) })
+		if i < 0 {
+			delete(a.repeats, e.act.ID)
+			continue
+		}
+		recent := slices.DeleteFunc(append(a.repeats[e.act.ID], now), func(t time.Time) bool { return now.Sub(t) > time.Hour })
+		a.repeats[e.act.ID] = recent
+		if len(recent) >= repeatLimit {
+			what := plan.Actions[i].Text
+			for _, f := range plan.Actions[i].Fields {
+				what += fmt.Sprintf(" %s %s -> %s", f.Name, f.Old, f.New)
+			}
+			a.cooling[e.act.ID] = Failure{ID: e.act.ID, Text: fmt.Sprintf("done %d times and wanted again: something moves it back (%s)", len(recent), strings.TrimSpace(what)),
+				Cure: []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}}
+			any = true
+		}
+	}
+	return any
+}
+
+// sameAct reports whether an action asks for what an act has done; the digest of a
+// config is no part of it.
+func sameAct(next Action, done *act) bool {
+	if next.Op != nil || done.Op != nil {
+		return reflect.DeepEqual(next.Op, done.Op)
+	}
+	if next.Call == nil || done.Call == nil || next.Call.Method != done.Call.Method || next.Call.Path != done.Call.Path {
+		return false
+	}
+	a, b := maps.Clone(next.Call.Params), maps.Clone(done.Call.Params)
+	delete(a, "digest")
+	delete(b, "digest")
+	return maps.Equal(a, b)
+}

@@ -1,0 +1,466 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// looker does the looking. It may only read: a View and an Asker are all it has.
+type looker struct {
+	view    *proxmox.View
+	ask     privileged.Asker // nil without a fence
+	node    string
+	want    *spec.Desired
+	have    *Observed
+	facts   *facts
+	memory  func(now time.Time) Memory
+	mu      sync.Mutex
+	started time.Time
+}
+
+// facts are what rarely changes; they are kept for up to a minute, or until PVE
+// refuses something.
+type facts struct {
+	at          time.Time // the agent's clock: only an age
+	version     string
+	zone        *time.Location
+	permissions proxmox.Permissions
+	storages    []proxmox.Storage
+}
+
+// factsAge is how long facts are believed.
+const factsAge = time.Minute
+
+// look reads the world. The first look costs at most 8 requests and one per
+// declared guest; a later one 4 and one per guest, plus one per guest with declared
+// snapshots, one per storage with declared backups or goldens, and what an object
+// to be created needs.
+func (l *looker) look(ctx context.Context) error {
+	l.started = time.Now()
+	have := l.have
+	have.Guests = map[proxmox.VMID]*GuestState{}
+	have.Others = map[proxmox.VMID]proxmox.Resource{}
+	have.Storages = map[string]*StorageState{}
+	have.Taken = map[proxmox.VMID]bool{}
+	have.Inside = map[string]Inside{}
+
+	var kept facts
+	fresh := l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < factsAge
+	if fresh {
+		kept = *l.facts
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	if !fresh {
+		kept.at = time.Now()
+		g.Go(func() error {
+			v, err := l.view.Version(gctx)
+			kept.version = v.Version
+			return err
+		})
+		g.Go(func() error {
+			t, err := l.view.NodeTime(gctx, l.node)
+			if err != nil {
+				return err
+			}
+			zone, err := time.LoadLocation(t.Zone)
+			if err != nil {
+				return fmt.Errorf("the node's time zone %q is not known to this machine: %w; install tzdata", t.Zone, err)
+			}
+			kept.zone = zone
+			return nil
+		})
+		g.Go(func() (err error) { kept.permissions, err = l.view.Permissions(gctx); return err })
+		g.Go(func() (err error) { kept.storages, err = l.view.ListStorage(gctx); return err })
+	}
+	g.Go(func() error {
+		guests, err := l.view.ListLXC(gctx, l.node)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, guest := range guests {
+			have.Guests[guest.VMID] = &GuestState{Guest: guest}
+		}
+		return err
+	})
+	var resources []proxmox.Resource
+	g.Go(func() (err error) { resources, err = l.view.Resources(gctx, "vm"); return err })
+	var states []proxmox.StorageStatus
+	g.Go(func() (err error) { states, err = l.view.NodeStorage(gctx, l.node); return err })
+	g.Go(func() (err error) {
+		have.Tasks, _, err = l.view.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: 200})
+		return err
+	})
+	g.Go(func() error { return l.lookHost(gctx) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if l.facts != nil && !fresh {
+		*l.facts = kept
+	}
+	have.Version, have.Permissions = kept.version, kept.permissions
+	have.Now = l.view.Now().In(kept.zone)
+	if have.Now.Unix() <= 0 {
+		return errors.New("the node's answers have no Date, so its clock is not known and nothing can be planned")
+	}
+	have.Memory = l.memory(have.Now)
+	for _, r := range resources {
+		have.Others[r.VMID] = r
+		if state := have.Guests[r.VMID]; state != nil && r.Node == l.node {
+			state.HA = r.HAState
+		}
+	}
+	for _, conf := range kept.storages {
+		state := &StorageState{Conf: conf}
+		for i := range states {
+			if states[i].ID == conf.ID {
+				state.Status = &states[i]
+			}
+		}
+		have.Storages[conf.ID] = state
+	}
+	if err := l.lookGuests(ctx); err != nil {
+		return err
+	}
+	if err := l.lookCreations(ctx); err != nil {
+		return err
+	}
+	if err := l.lookInGuests(ctx); err != nil {
+		return err
+	}
+	have.Requests = l.view.Requests()
+	have.Elapsed = time.Since(l.started)
+	return nil
+}
+
+// inScope reports whether an object is looked at.
+func (l *looker) inScope(ref spec.Ref) bool { return l.have.Scope == nil || l.have.Scope[ref] }
+
+// lookHost asks the fence for mounts, disks and running acts. A fence that cannot
+// be reached holds what needs the host and nothing else.
+func (l *looker) lookHost(ctx context.Context) error {
+	if l.ask == nil {
+		return nil
+	}
+	host := &HostState{Folders: map[string]bool{}}
+	var err error
+	if host.Running, err = privileged.Running(ctx, l.ask, l.node); err == nil && l.needsHost() {
+		if host.Mounts, err = privileged.Mounts(ctx, l.ask, l.node); err == nil {
+			host.Disks, err = privileged.Disks(ctx, l.ask, l.node)
+		}
+		for _, bind := range l.folders() {
+			if err != nil {
+				break
+			}
+			m := l.want.Mounts[bind[0]]
+			if !slices.ContainsFunc(host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone }) {
+				continue // not mounted: what is below is the root disk
+			}
+			var folder privileged.Folder
+			if folder, err = privileged.FolderInfo(ctx, l.ask, l.node, m.Path, bind[1]); err == nil {
+				host.Folders[bind[0]+"/"+bind[1]] = folder.IsDir
+			}
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		l.have.HostReason = err.Error()
+		return nil
+	}
+	l.have.Host = host
+	return nil
+}
+
+// needsHost reports whether anything declared has to do with mounts.
+func (l *looker) needsHost() bool { return len(l.want.Mounts) > 0 }
+
+// folders lists the mount and folder of every declared bind of a declared disk.
+func (l *looker) folders() [][2]string {
+	var all [][2]string
+	for _, g := range guestsOf(l.want) {
+		for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+			if m := g.Config.Mounts[i]; m.Mount != "" && l.want.Mounts[m.Mount] != nil {
+				all = append(all, [2]string{m.Mount, m.Folder})
+			}
+		}
+	}
+	return all
+}
+
+// lookGuests reads the config of every declared guest that is here, the snapshots
+// of those that declare some, and the storages on which things of ours are kept.
+func (l *looker) lookGuests(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	snapshots := map[string]bool{}
+	for _, s := range l.want.Snapshots {
+		if l.inScope(s.Ref) {
+			snapshots[s.Guest] = true
+		}
+	}
+	guest := func(ref spec.Ref, vmid proxmox.VMID, snaps bool, rollback *spec.Rollback) {
+		state := l.have.Guests[vmid]
+		if state == nil || !l.inScope(ref) && !snaps {
+			return
+		}
+		g.Go(func() error {
+			config, err := l.view.GuestPending(ctx, l.node, vmid)
+			if err == nil && snaps {
+				var list proxmox.SnapshotList
+				if list, err = l.view.Snapshots(ctx, l.node, vmid); err == nil {
+					state.Snapshots = &list
+				}
+			}
+			if err == nil && rollback != nil && slices.ContainsFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == rollback.To }) {
+				var section proxmox.GuestConfig
+				if section, err = l.view.SnapshotConfig(ctx, l.node, vmid, rollback.To); err == nil {
+					state.Rollback = &section
+				}
+			}
+			return l.keep(err, &state.Err, func() { state.Config = &config })
+		})
+	}
+	for name, golden := range l.want.Golden {
+		guest(spec.Ref{Kind: spec.KindGolden, Name: name}, golden.VMID, false, nil)
+	}
+	storages := map[string]bool{}
+	for _, have := range guestsOf(l.want) {
+		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil, have.Rollback)
+	}
+	for _, b := range l.want.Backups {
+		if l.inScope(b.Ref) {
+			storages[b.Storage] = true
+		}
+	}
+	for _, golden := range l.want.Golden {
+		if golden.Publish != nil && l.inScope(golden.Ref) {
+			storages[golden.Publish.Storage] = true
+		}
+	}
+	for id := range storages {
+		l.content(ctx, g, id)
+	}
+	return g.Wait()
+}
+
+// lookInGuests asks the fence for the mount tables of running guests that bind a
+// folder of a declared disk: whether they still have the disk that is mounted now.
+func (l *looker) lookInGuests(ctx context.Context) error {
+	if l.have.Host == nil {
+		return nil
+	}
+	for _, g := range guestsOf(l.want) {
+		state := l.have.Guests[g.VMID]
+		if state == nil || state.Status != "running" || !l.inScope(g.Ref) {
+			continue
+		}
+		for _, mp := range g.Config.Mounts {
+			if mp.Mount == "" {
+				continue
+			}
+			mounts, err := privileged.GuestMounts(ctx, l.ask, l.node, int(g.VMID))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err == nil { // a guest that stops at this moment has none: the next look knows
+				state.Mounts = mounts
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// keep turns an error that concerns one thing into a fact about that thing, and
+// lets errors of the whole connection end the look.
+func (l *looker) keep(err error, place *error, found func()) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		found()
+		return nil
+	case proxmox.IsDenied(err):
+		if l.facts != nil {
+			l.facts.at = time.Time{} // the rights have changed: ask again next time
+		}
+	case proxmox.IsUnauthorized(err), proxmox.IsNotDelivered(err), proxmox.IsOutcomeUnknown(err):
+		return err
+	}
+	var api *proxmox.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	*place = err
+	return nil
+}
+
+// content reads what lies on a storage, once, where it can be seen at all.
+func (l *looker) content(ctx context.Context, g *errgroup.Group, id string) {
+	state := l.have.Storages[id]
+	if state == nil || state.Looked || state.Err != nil || state.Status == nil || !state.Status.Active {
+		return
+	}
+	if mount, mounted := l.have.mountOf(l.want, id); mount != nil && !mounted {
+		return
+	}
+	state.Looked = true
+	g.Go(func() error {
+		list, err := l.view.StorageContent(ctx, l.node, id, proxmox.ContentFilter{})
+		return l.keep(err, &state.Err, func() { state.Content = list })
+	})
+}
+
+// lookCreations reads what only objects need that are to be created, and guests to
+// which a volume is to be added: every storage's content, the configs inside their
+// archives, the word of PVE on whether the VMID is free, and whether a marker of
+// the object stands on another guest.
+func (l *looker) lookCreations(ctx context.Context) error {
+	missing, volumes := map[string]proxmox.VMID{}, false
+	for name, golden := range l.want.Golden {
+		if l.inScope(golden.Ref) && l.have.Guests[golden.VMID] == nil {
+			missing[name] = golden.VMID
+		}
+	}
+	for _, guest := range guestsOf(l.want) {
+		if !l.inScope(guest.Ref) {
+			continue
+		}
+		state := l.have.Guests[guest.VMID]
+		switch {
+		case state == nil:
+			missing[guest.Ref.Name] = guest.VMID
+		case state.Config != nil:
+			live := state.Config.MountPoints()
+			for i, mp := range guest.Config.Mounts {
+				if _, there := live[i]; !there && !mp.Bind() {
+					volumes = true
+				}
+			}
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	if len(missing) > 0 || volumes {
+		for id := range l.have.Storages {
+			l.content(gctx, g, id)
+		}
+	}
+	for _, vmid := range missing {
+		g.Go(func() error {
+			free, err := l.view.VMIDFree(gctx, vmid)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.have.Taken[vmid] = !free
+			return err
+		})
+	}
+	if len(missing) > 0 {
+		declared := declaredVMIDs(l.want)
+		for vmid, state := range l.have.Guests {
+			if declared[vmid] || state.Config != nil {
+				continue
+			}
+			g.Go(func() error {
+				config, err := l.view.GuestConfig(gctx, l.node, vmid)
+				return l.keep(err, &state.Err, func() { state.Config = &config })
+			})
+		}
+	}
+	for _, s := range l.want.Snapshots {
+		if guest := l.want.Guest(s.Guest); guest != nil && l.inScope(s.Ref) {
+			if state := l.have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && snapshotDue(s, state, l.have) {
+				g.Go(func() error {
+					can, err := l.view.Feature(gctx, l.node, guest.VMID, "snapshot")
+					return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
+				})
+			}
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	l.have.index()
+	return l.lookInside(ctx, missing)
+}
+
+// insideAtMost bounds how many archives of one guest are opened to find its newest.
+const insideAtMost = 8
+
+// lookInside reads the configs inside the archives from which the missing guests
+// could come: newest first, until one is the object's own or the bound is reached.
+func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID) error {
+	g, ctx := errgroup.WithContext(ctx)
+	read := func(volid string) (Inside, error) {
+		l.mu.Lock()
+		inside, known := l.have.Inside[volid]
+		l.mu.Unlock()
+		if known {
+			return inside, nil
+		}
+		config, err := l.view.ArchiveConfig(ctx, l.node, volid)
+		err = l.keep(err, &inside.Err, func() { inside.Config = config })
+		l.mu.Lock()
+		l.have.Inside[volid] = inside
+		l.mu.Unlock()
+		return inside, err
+	}
+	for _, guest := range guestsOf(l.want) {
+		if _, ok := missing[guest.Ref.Name]; !ok {
+			continue
+		}
+		g.Go(func() error {
+			for _, source := range guest.From {
+				var volids []string
+				switch {
+				case source.Archive != "":
+					volids = []string{source.Archive}
+				case source.Golden != "":
+					if golden := l.want.Golden[source.Golden]; golden != nil {
+						if a := l.have.published(golden); a != nil {
+							volids = []string{a.VolID}
+						}
+					}
+				case source.Newest != "":
+					for _, v := range l.have.archivesOf(source.Newest, sourceVMID(guest, source)) {
+						volids = append(volids, v.VolID)
+					}
+				}
+				for i, volid := range volids {
+					if i == insideAtMost {
+						break
+					}
+					inside, err := read(volid)
+					if err != nil {
+						return err
+					}
+					if source.Newest == "" {
+						break
+					}
+					if v := l.have.volume(volid); v != nil && inside.Err == nil &&
+						l.have.ownArchive(guest, source, inside.Config) && l.have.wholeness(*v) == whole {
+						break // the newest proven one: older ones do not matter
+					}
+				}
+			}
+			return nil
+		})
+	}
+	for name := range missing {
+		if golden := l.want.Golden[name]; golden != nil {
+			if a := l.have.newestGolden(golden); a != nil {
+				g.Go(func() error { _, err := read(a.VolID); return err })
+			}
+		}
+	}
+	return g.Wait()
+}

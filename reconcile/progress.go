@@ -1,0 +1,94 @@
+package reconcile
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Progress prints the lines of a run as they happen: one per change of state, and on
+// a terminal the running ones below, written over each other.
+type Progress struct {
+	mu      sync.Mutex
+	w       io.Writer
+	o       TextOptions
+	running map[string]Event
+	order   []string
+	shown   int
+}
+
+// NewProgress prints to w.
+func NewProgress(w io.Writer, o TextOptions) *Progress {
+	return &Progress{w: w, o: o, running: map[string]Event{}}
+}
+
+// Event prints one event. It is safe for concurrent use.
+func (p *Progress) Event(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := e.Object.String() + " " + e.Verb + " " + e.UPID
+	p.clear()
+	switch e.State {
+	case "running":
+		if _, known := p.running[key]; !known {
+			p.order = append(p.order, key)
+		}
+		p.running[key] = e
+	default:
+		delete(p.running, key)
+		p.order = slices.DeleteFunc(p.order, func(k string) bool { return k == key })
+		p.print(e)
+	}
+	p.draw()
+}
+
+func (p *Progress) print(e Event) {
+	text := e.Text
+	switch {
+	case e.State == "started" && text == "":
+		text = e.UPID
+	case e.State == "ok" && text == "" && e.Elapsed >= time.Second:
+		text = elapsed(e.Elapsed)
+	case e.State == "FAILED" && e.Elapsed >= time.Second:
+		text = "after " + elapsed(e.Elapsed) + ": " + text
+	}
+	fmt.Fprintf(p.w, "%s  %-20s %-12s %-8s %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, strings.TrimSpace(text))
+	for _, l := range e.Lines {
+		fmt.Fprintf(p.w, "          %-20s %s\n", l.Label, l.Text)
+	}
+}
+
+func elapsed(d time.Duration) string {
+	if d < 2*time.Minute {
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	}
+	return fmt.Sprintf("%d min", int(d.Minutes()))
+}
+
+// clear takes the live lines away, and draw puts them below again.
+func (p *Progress) clear() {
+	if p.o.Live && p.shown > 0 {
+		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.shown)
+		p.shown = 0
+	}
+}
+
+var spinner = []string{"|", "/", "-", "\\"}
+
+func (p *Progress) draw() {
+	if !p.o.Live {
+		return
+	}
+	for _, key := range p.order {
+		e := p.running[key]
+		text := fmt.Sprintf("      %s   %-20s %-12s %-8s %s", spinner[int(e.Elapsed.Seconds())%len(spinner)], e.Object, e.Verb, elapsed(e.Elapsed), e.Text)
+		if p.o.Width > 0 && len(text) > p.o.Width-1 {
+			text = text[:p.o.Width-1]
+		}
+		fmt.Fprintln(p.w, text)
+		p.shown++
+	}
+}

@@ -1,0 +1,201 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// adopt gives a waiter to every act that has none in this process, and finds out what
+// became of those whose answer was lost.
+func (a *Agent) adopt(ctx context.Context, have *Observed) error {
+	for _, act := range a.o.Journal.open() {
+		a.mu.Lock()
+		known := a.waiting[act.Act] || a.aside[act.Act]
+		a.mu.Unlock()
+		if known {
+			continue
+		}
+		switch {
+		case !act.upid.IsZero():
+			a.tell(act, "adopted", "it was begun earlier")
+			a.wait(ctx, act)
+		case act.Op != nil:
+			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Lane }) {
+				if err := a.settle(act, resultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
+					return err
+				}
+			}
+		default:
+			if upid, ok := a.find(act, have); ok {
+				if err := a.o.Journal.append(Entry{Time: have.Now, Act: act.Act, Step: stepTask, UPID: upid}); err != nil {
+					return err
+				}
+				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
+				a.wait(ctx, act)
+			} else if have.Now.Sub(act.Time) > a.o.Settle && time.Since(act.lost) > a.o.Settle {
+				if err := a.settle(act, resultLost, "its answer was lost, and no task of it is found", have.Now); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (a *Agent) settle(act *act, result, text string, now time.Time) error {
+	if err := a.o.Journal.append(Entry{Time: now, Act: act.Act, Step: stepOutcome, Result: result, Text: text}); err != nil {
+		return err
+	}
+	a.tell(act, "waits", text)
+	return nil
+}
+
+func (a *Agent) tell(act *act, state, text string) {
+	ref, _ := spec.ParseRef(act.Object)
+	a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: state, Text: text, UPID: act.upid.String()})
+}
+
+// find looks for the task of an act whose answer was lost: of the type that its call
+// starts, on its guest, by our token, and not among those that were there before.
+func (a *Agent) find(act *act, have *Observed) (proxmox.UPID, bool) {
+	kind, id := taskOf(act.Call)
+	for _, t := range have.Tasks {
+		if t.Type == kind && t.ID == id && t.UPID.User == have.TokenID && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) {
+			return t.UPID, true
+		}
+	}
+	return proxmox.UPID{}, false
+}
+
+var vmidInPath = regexp.MustCompile(`/lxc/(\d+)`)
+
+// taskOf names the type and the id of the task that a call starts.
+func taskOf(c *proxmox.Call) (kind, id string) {
+	if m := vmidInPath.FindStringSubmatch(c.Path); m != nil {
+		id = m[1]
+	}
+	last := path.Base(c.Path)
+	switch {
+	case last == "lxc":
+		kind, id = "vzcreate", c.Params["vmid"]
+		if c.Params["restore"] == "1" {
+			kind = "vzrestore"
+		}
+	case last == "vzdump":
+		kind, id = "vzdump", c.Params["vmid"]
+	case last == "start", last == "stop", last == "shutdown", last == "reboot":
+		kind = "vz" + last
+	case last == "rollback":
+		kind = "vzrollback"
+	case last == "snapshot":
+		kind = "vzsnapshot"
+	case last == "resize":
+		kind = "resize"
+	case c.Method == "DELETE" && strings.Contains(c.Path, "/snapshot/"):
+		kind = "vzdelsnapshot"
+	case c.Method == "DELETE" && strings.Contains(c.Path, "/content/"):
+		kind = "imgdel"
+		storage, name, _ := strings.Cut(c.Path[strings.Index(c.Path, "/storage/")+len("/storage/"):], "/content/")
+		if i := strings.IndexByte(name, ':'); i >= 0 {
+			storage = name[:i]
+		}
+		id = storage
+		if archive, ok := proxmox.ParseArchive(strings.NewReplacer("%3A", ":", "%2F", "/").Replace(name)); ok && archive.VMID != 0 {
+			id = fmt.Sprintf("%d@%s", archive.VMID, storage)
+		}
+	}
+	return kind, id
+}
+
+// wait looks after a task until it ends. Ending the agent never cancels a task.
+func (a *Agent) wait(ctx context.Context, act *act) {
+	a.mu.Lock()
+	a.waiting[act.Act] = true
+	a.mu.Unlock()
+	go func() {
+		e := ending{act: act}
+		o := a.o.Wait
+		o.Total = max(act.Timeout-a.clock().Sub(act.Time), time.Second)
+		o.LogTail = 40
+		ref, _ := spec.ParseRef(act.Object)
+		o.Progress = func(s proxmox.TaskStatus) {
+			if s.Running {
+				a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time)})
+			}
+		}
+		status, err := a.o.Client.WaitTask(ctx, act.upid, o)
+		e.err = err
+		var waited *proxmox.WaitError
+		var task *proxmox.TaskError
+		switch {
+		case err == nil:
+			e.result = resultOK
+			if len(status.Warnings) > 0 {
+				e.text = "with warnings: " + strings.Join(status.Warnings, "; ")
+			}
+			e.facts = a.afterDump(ctx, act)
+		case proxmox.IsLocked(err):
+			e.result, e.text = resultLocked, lockText(err)
+		case errors.As(err, &task):
+			e.result, e.text, e.log = resultFailed, task.Reason(), task.LogTail
+		case ctx.Err() != nil:
+			a.forget(act, false)
+			return
+		case errors.As(err, &waited) && errors.Is(err, context.DeadlineExceeded):
+			a.log.Warn("gave up waiting; the task still runs", zap.String("object", act.Object), zap.Stringer("task", act.upid))
+			a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "overdue", UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time),
+				Text: "gave up waiting; the task still runs and will be adopted"})
+			a.forget(act, true)
+			a.Nudge()
+			return
+		case proxmox.IsNotFound(err):
+			e.result, e.text = resultLost, "PVE does not know the task any more; the state of the node decides"
+		default: // asked again by the next pass
+			a.log.Warn("the task cannot be asked about", zap.String("object", act.Object), zap.Error(err))
+			a.forget(act, false)
+			a.Nudge()
+			return
+		}
+		a.finish(e)
+	}()
+}
+
+func (a *Agent) forget(act *act, overdue bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, act.Act)
+	if overdue {
+		a.overdue = append(a.overdue, act)
+		a.aside[act.Act] = true
+	}
+}
+
+// finish hands an ending to the next pass.
+func (a *Agent) finish(e ending) {
+	e.at = a.clock()
+	a.mu.Lock()
+	a.ended = append(a.ended, e)
+	delete(a.waiting, e.act.Act)
+	a.aside[e.act.Act] = true // until it is judged: nobody adopts it
+	a.mu.Unlock()
+	a.Nudge()
+}
+
+func lockText(err error) string {
+	if word, ok := proxmox.LockOf(err); ok && word != "" {
+		return fmt.Sprintf("it is locked (%s)", word)
+	}
+	return "somebody else works on it"
+}
