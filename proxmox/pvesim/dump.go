@@ -12,12 +12,21 @@ func (s *Sim) beginGuest(t *task) error {
 		return s.endJob(t)
 	}
 	vmid, rest, _ := strings.Cut(t.Args["todo"], " ")
-	t.Args["todo"] = rest
 	n := t.node
 	g := s.guests[atoi(vmid)]
 	if g == nil || g.Node != n.Name {
+		t.Args["todo"] = rest
 		return s.guestFailed(t, vmid, fmt.Errorf("unable to find VM '%s'", vmid))
 	}
+	switch err := s.lockConfig(t, g.VMID); {
+	case errors.Is(err, errWait):
+		return err
+	case err != nil:
+		t.Args["todo"] = rest
+		return s.guestFailed(t, vmid, err)
+	}
+	defer s.unlock(t, flockKey(g.VMID))
+	t.Args["todo"] = rest
 	st := s.storages[t.Args["storage"]]
 	p, err := s.place(n, st)
 	if err != nil {
@@ -42,9 +51,6 @@ func (s *Sim) beginGuest(t *task) error {
 		state = "running"
 	}
 	t.log("INFO: status = %s", state)
-	if s.locks[flockKey(g.VMID)] != "" { // the real one would wait ten seconds here
-		return s.guestFailed(t, vmid, errors.New(flockTimeout(g.VMID)))
-	}
 	if err := checkLock(g.conf); err != nil {
 		return s.guestFailed(t, vmid, err)
 	}

@@ -236,6 +236,16 @@ func (s *Sim) volumesOf(n *node, g *guest) []string {
 	return all
 }
 
+// crowded reports whether a storage of these volumes has no room left.
+func (s *Sim) crowded(n *node, mounts []mountPoint) bool {
+	for _, m := range mounts {
+		if _, p, err := s.volume(n, m.volid()); err == nil && p.total > 0 && p.avail() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 const tarCommand = "command 'lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65536 -- tar xpf - %s--totals --one-file-system -p --sparse --numeric-owner --acls --xattrs '--xattrs-include=user.*' '--xattrs-include=security.capability' '--warning=no-file-ignored' '--warning=no-xattr-write' -C /var/lib/lxc/%s/rootfs --skip-old-files --anchored --exclude './dev/*'' failed: exit code 2"
 
 // endRestore is the unpacking's end and what follows it.
@@ -291,7 +301,7 @@ func (s *Sim) endRestore(t *task, g *guest) error {
 			vol.Data = imprint(vol.Data, "with", p.Path, p.Data)
 		}
 		vol.Used += p.Used
-		if vol.Size > 0 && vol.Used > vol.Size-vol.Size/20 {
+		if vol.Size > 0 && vol.Used > vol.Size-vol.Size/20 || s.crowded(t.node, created) {
 			t.log("tar: .%s: Cannot write: No space left on device", strings.TrimSuffix(p.Path, "/")+"/root/.profile")
 			t.log("tar: Exiting with failure status due to previous errors")
 			return failed

@@ -74,6 +74,9 @@ func snapshotDescribe(c *call) error {
 		if sec == nil {
 			return fail("snapshot '%s' does not exist", c.param("snapname"))
 		}
+		if err := c.s.writable(c.node, g.VMID); err != nil {
+			return err
+		}
 		if v, ok := c.params["description"]; ok {
 			sec.set("description", v)
 			g.conf.touch()

@@ -287,6 +287,13 @@ func (s *Sim) kill(t *task) {
 // run is the phase that is due, by the task's type.
 func (s *Sim) run(t *task) error {
 	switch t.Type {
+	case "vzdump", "imgdel", "prunebackups", "startall", "stopall", "vzstop", "vzshutdown", "vzsuspend", "vzresume":
+	default:
+		if err := s.writable(t.node, t.vmid()); err != nil {
+			return err
+		}
+	}
+	switch t.Type {
 	case "vzcreate", "vzrestore":
 		return s.runCreate(t)
 	case "vzstart":

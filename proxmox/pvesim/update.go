@@ -83,6 +83,9 @@ func checkLock(conf *config) error {
 // be applied. PVE: update_pct_config.
 func (s *Sim) change(n *node, g *guest, set map[string]string, del, revert []string) error {
 	conf := g.conf
+	if err := s.writable(n, g.VMID); err != nil {
+		return err
+	}
 	protected := func(key, verb string) error {
 		kind := strings.TrimRight(key, "0123456789")
 		if conf.vals["protection"] == "1" && (key == "rootfs" || key != kind && (kind == "mp" || kind == "unused")) {
@@ -145,6 +148,14 @@ func (s *Sim) change(n *node, g *guest, set map[string]string, del, revert []str
 		return &refusal{code: 400, text: "Parameter verification failed.", errors: errs}
 	}
 	return nil
+}
+
+// writable: without quorum all of /etc/pve is read-only.
+func (s *Sim) writable(n *node, vmid int) error {
+	if s.quorum() == nil {
+		return nil
+	}
+	return fail("unable to open file '/etc/pve/nodes/%s/lxc/%d.conf.tmp.%d' - Permission denied", n.Name, vmid, n.PID)
 }
 
 func without(list []string, v string) []string {
