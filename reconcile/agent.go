@@ -167,7 +167,6 @@ type Agent struct {
 	facts     facts
 	sent      map[*act]bool // acts of this process
 	cooling   map[string]Failure
-	repeats   map[string][]time.Time
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
 	stale     map[proxmox.VMID]bool
 	hash      string // of the desired state that the failures belong to
@@ -200,7 +199,7 @@ func New(o Options) *Agent {
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),
 		waiting: map[string]bool{}, aside: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
-		sent: map[*act]bool{}, cooling: map[string]Failure{}, repeats: map[string][]time.Time{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
+		sent: map[*act]bool{}, cooling: map[string]Failure{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 	}
 }
 

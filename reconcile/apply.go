@@ -40,7 +40,6 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if want.Hash != a.hash { // an edit: what failed may be tried at once
 		a.hash = want.Hash
 		clear(a.cooling)
-		clear(a.repeats)
 	}
 	finished, err := a.judge()
 	if err != nil {
@@ -69,6 +68,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	})
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
+	have.Memory.Repeats = a.repeats(now)
 	have.Memory.Making = a.o.Journal.memory(now).Making // adoption may have settled some
 	a.mu.Lock()
 	for volid, state := range a.proven {
@@ -79,9 +79,6 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	a.mu.Unlock()
 	plan := planOf(want, have)
 	a.stale = staleNow(have)
-	if again := a.stillWanted(finished, plan, now); again {
-		plan = planOf(want, have)
-	}
 	if err := a.keep(want, plan, have); err != nil {
 		return nil, err
 	}
@@ -193,6 +190,9 @@ func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, pl
 			disruptive = orElse(disruptive, g.Ref.String())
 		}
 	}
+	if deliberate.ignoreLocks {
+		clear(taken)
+	}
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
 		why := ""
@@ -206,9 +206,9 @@ func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, pl
 			}
 		case creating && strings.HasPrefix(action.Budget, "create "):
 			why = "somebody else creates a guest, and storages lock"
-		case limit > 0 && budget[action.Budget] >= limit:
+		case limit > 0 && budget[action.Budget] >= limit && !deliberate.ignoreBudgets:
 			why = "its turn comes: " + action.Budget
-		case action.Effect == Disruptive && disruptive != "" && disruptive != action.Object.String():
+		case !deliberate.twoDisruptive && action.Effect == Disruptive && disruptive != "" && disruptive != action.Object.String():
 			why = "one disruptive act at a time: " + disruptive
 		}
 		if why != "" {
@@ -256,6 +256,10 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 			}
 		}
 	}
+	if deliberate.skipIntent && action.Call != nil {
+		upid, err := a.o.Client.Do(ctx, *action.Call)
+		return upid.IsZero(), err
+	}
 	if err := a.o.Journal.append(e); err != nil {
 		return false, err
 	}
@@ -292,6 +296,9 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 		a.finish(ending{act: act, result: resultLocked, text: text, err: err})
 	default:
 		a.finish(ending{act: act, result: resultRefused, text: plainError(err), err: err})
+		if deliberate.giveUpTogether {
+			return true, err
+		}
 	}
 	return true, nil
 }

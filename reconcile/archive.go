@@ -137,7 +137,7 @@ func (o *Observed) goldenArchives(golden *spec.Golden) []proxmox.Volume {
 // owns reports whether a marker bears this object (or the name it had), this VMID
 // and our owner.
 func (o *Observed) owns(m Marker, object *spec.Object, vmid proxmox.VMID) bool {
-	return (m.Object == object.Ref.Name || object.Was != "" && m.Object == object.Was) && m.VMID == vmid && m.Owner == o.Owner
+	return deliberate.dropMarkerCheck || (m.Object == object.Ref.Name || object.Was != "" && m.Object == object.Was) && m.VMID == vmid && m.Owner == o.Owner
 }
 
 // sourceVMID is the guest whose archives a source takes.

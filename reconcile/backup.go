@@ -207,7 +207,7 @@ func (p *planner) room(b *spec.Backup, g *spec.Guest) *obstacle {
 func (p *planner) vzdump(vmid proxmox.VMID, storage, mode, compress string, m Marker) proxmox.Call {
 	return proxmox.On(p.have.Node).Vzdump(proxmox.VzdumpSpec{
 		VMIDs: []proxmox.VMID{vmid}, Storage: storage, Mode: orElse(mode, "snapshot"), Compress: orElse(compress, "zstd"),
-		NotesTemplate: m.String(), NotificationMode: "legacy-sendmail",
+		NotesTemplate: m.String(), NotificationMode: "legacy-sendmail", Remove: deliberate.pruneByVzdump,
 	})
 }
 
@@ -257,7 +257,7 @@ func (p *planner) planRecords(o *spec.Object, storage string, mine func(Marker) 
 func (p *planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time, budget *int) {
 	var items []keptItem
 	for _, have := range own {
-		if have.state == whole && !have.volume.Protected && have.marker.Born.Equal(born) {
+		if have.state == whole && !have.volume.Protected && (have.marker.Born.Equal(born) || deliberate.pruneAnyBirth) {
 			items = append(items, keptItem{ID: have.volume.VolID, Time: have.volume.CTime})
 		}
 	}

@@ -59,7 +59,7 @@ func (p *planner) compareConfig(o *spec.Object, want spec.Config, state *GuestSt
 	}
 	for _, key := range slices.Sorted(maps.Keys(want.Values)) {
 		value, live := want.Values[key], values[key]
-		if key == "protection" || sameValue(key, value, live) {
+		if key == "protection" || sameValue(key, value, live) && !(deliberate.neverEqual && key == "cores") {
 			continue
 		}
 		f := Field{Name: key, Old: people(key, live), New: people(key, value), When: when(key)}

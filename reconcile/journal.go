@@ -81,7 +81,8 @@ type Journal struct {
 
 // act is what the journal knows of one act.
 type act struct {
-	Entry        // its intent
+	Entry               // its intent
+	key          string // see actKey
 	upid         proxmox.UPID
 	result       string
 	text         string
@@ -216,7 +217,7 @@ func (j *Journal) apply(e Entry) {
 	a := j.acts[e.Act]
 	if e.Step == stepIntent {
 		if a == nil {
-			a = &act{Entry: e}
+			a = &act{Entry: e, key: actKey(e.ID, e.Call, e.Op)}
 			j.acts[e.Act] = a
 			j.order = append(j.order, a)
 		}

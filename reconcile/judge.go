@@ -3,10 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -178,50 +175,4 @@ func failureLines(e ending, f Failure, have *Observed) []EventLine {
 		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", f.Until.Sub(e.at).Round(time.Second))
 	}
 	return append(lines, EventLine{"next", next})
-}
-
-// repeatLimit is how often the same act may succeed and still be wanted.
-const repeatLimit = 3
-
-// stillWanted looks whether acts that ended well are wanted again at once: a thing
-// that moves back is not chased for ever.
-func (a *Agent) stillWanted(finished []ending, plan *Plan, now time.Time) bool {
-	any := false
-	for _, e := range finished {
-		if e.result != resultOK {
-			continue
-		}
-		i := slices.IndexFunc(plan.Actions, func(next Action) bool { return next.ID == e.act.ID && sameAct(next, e.act) })
-		if i < 0 {
-			delete(a.repeats, e.act.ID)
-			continue
-		}
-		recent := slices.DeleteFunc(append(a.repeats[e.act.ID], now), func(t time.Time) bool { return now.Sub(t) > time.Hour })
-		a.repeats[e.act.ID] = recent
-		if len(recent) >= repeatLimit {
-			what := plan.Actions[i].Text
-			for _, f := range plan.Actions[i].Fields {
-				what += fmt.Sprintf(" %s %s -> %s", f.Name, f.Old, f.New)
-			}
-			a.cooling[e.act.ID] = Failure{ID: e.act.ID, Text: fmt.Sprintf("done %d times and wanted again: something moves it back (%s)", len(recent), strings.TrimSpace(what)),
-				Cure: []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}}
-			any = true
-		}
-	}
-	return any
-}
-
-// sameAct reports whether an action asks for what an act has done; the digest of a
-// config is no part of it.
-func sameAct(next Action, done *act) bool {
-	if next.Op != nil || done.Op != nil {
-		return reflect.DeepEqual(next.Op, done.Op)
-	}
-	if next.Call == nil || done.Call == nil || next.Call.Method != done.Call.Method || next.Call.Path != done.Call.Path {
-		return false
-	}
-	a, b := maps.Clone(next.Call.Params), maps.Clone(done.Call.Params)
-	delete(a, "digest")
-	delete(b, "digest")
-	return maps.Equal(a, b)
 }

@@ -2,15 +2,19 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // Memory is what the agent remembers of its own acts, as far as planning needs it:
 // a part of the planner's input, so that the planner needs no memory of its own.
 type Memory struct {
+	Repeats   map[string]int           // actKey -> how often it ended well lately
 	Cooling   map[string]Failure       // action ID -> its last failure, until it is tried again
 	Making    map[proxmox.VMID]string  // guests that an act of ours is making now
 	Stale     map[proxmox.VMID]bool    // locks that were there before and that nothing explains
@@ -102,4 +106,49 @@ func (j *Journal) memory(now time.Time) Memory {
 		}
 	}
 	return m
+}
+
+// repeatLimit is how often the same act may succeed and be wanted again: in one run,
+// or while the agent watches in one hour. Then something moves back what is done.
+const repeatLimit = 3
+
+// actKey names what an act does, without the digest of the config that it changes.
+func actKey(id string, call *proxmox.Call, op *privileged.Op) string {
+	var b strings.Builder
+	b.WriteString(id)
+	if op != nil {
+		fmt.Fprintf(&b, " %s %v", op.Name, op.Args) // maps are printed in order
+	}
+	if call != nil {
+		fmt.Fprintf(&b, " %s %s", call.Method, call.Path)
+		for _, key := range slices.Sorted(maps.Keys(call.Params)) {
+			if key != "digest" {
+				fmt.Fprintf(&b, " %s=%s", key, call.Params[key])
+			}
+		}
+	}
+	return b.String()
+}
+
+// repeats counts the acts that ended well: those of this process, or while it watches
+// those of the last hour. A backup does the same each time, and is meant to.
+func (a *Agent) repeats(now time.Time) map[string]int {
+	j := a.o.Journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var n map[string]int
+	for i := len(j.order) - 1; i >= 0; i-- {
+		done := j.order[i]
+		if now.Sub(done.Time) > time.Hour && (a.o.Watching || !a.sent[done]) {
+			break
+		}
+		if done.result != resultOK || done.Verb == "back up" || !a.o.Watching && !a.sent[done] {
+			continue
+		}
+		if n == nil {
+			n = map[string]int{}
+		}
+		n[done.key]++
+	}
+	return n
 }

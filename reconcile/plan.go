@@ -92,6 +92,8 @@ type Held struct {
 	// Passing is set where the world is expected to change by itself: a lock, a
 	// task of somebody else. A run waits for these before it gives up.
 	Passing bool `json:"passing,omitempty"`
+	// Failed is set where something went wrong, rather than is missing.
+	Failed bool `json:"failed,omitempty"`
 }
 
 // A Note is a remark on an object that is otherwise as declared.
@@ -208,6 +210,16 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 			continue
 		}
 		p.plan.Objects = append(p.plan.Objects, ref)
+	}
+	if deliberate.unordered {
+		all := map[spec.Ref]bool{}
+		for _, ref := range p.plan.Objects {
+			all[ref] = true
+		}
+		p.plan.Objects = nil
+		for ref := range all {
+			p.plan.Objects = append(p.plan.Objects, ref)
+		}
 	}
 	for _, ref := range p.planningOrder() {
 		why, cure := p.frozen(ref)
@@ -347,6 +359,16 @@ func (p *planner) act(a Action) {
 		})
 		return
 	}
+	if len(p.have.Memory.Repeats) > 0 && p.have.Memory.Repeats[actKey(a.ID, a.Call, a.Op)] >= repeatLimit {
+		what := a.Text
+		for _, f := range a.Fields {
+			what += fmt.Sprintf(" %s %s -> %s", f.Name, f.Old, f.New)
+		}
+		p.plan.Held = append(p.plan.Held, Held{Object: a.Object, Pos: p.want.Object(a.Object).Pos, Failed: true,
+			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", repeatLimit, strings.TrimSpace(what)),
+			Cure:   []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
+		return
+	}
 	if why, cure := p.waitsForPerson(&a); why != "" {
 		p.hold(p.want.Object(a.Object), "", why, cure...)
 		return
@@ -374,6 +396,9 @@ func (p *planner) later(l Later) { p.plan.Laters = append(p.plan.Laters, l) }
 
 // hold adds a reason why nothing is done, with its cure and the YAML's line.
 func (p *planner) hold(o *spec.Object, field, reason string, cure ...string) {
+	if deliberate.noCure {
+		cure = nil
+	}
 	p.plan.Held = append(p.plan.Held, Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.At(field)})
 }
 

@@ -43,7 +43,7 @@ func (p *Plan) ExitCode() int {
 // something stayed.
 func (r *Report) ExitCode() int {
 	switch {
-	case len(r.Failed) > 0 && !r.mended():
+	case len(r.Failed) > 0 && !r.mended(), slices.ContainsFunc(r.Plan.Held, func(h Held) bool { return h.Failed }):
 		return 1
 	case len(r.Overdue) > 0:
 		return 5

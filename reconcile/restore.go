@@ -201,6 +201,9 @@ func (p *planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 // mayBeBlank applies the rule that a tool must never break: no blank guest where
 // data of it exists, or may exist on a storage that cannot be seen.
 func (p *planner) mayBeBlank(g *spec.Guest, text string) bool {
+	if deliberate.skipBlankRule {
+		return true
+	}
 	if !p.releasedFrom(g, g.VMID) {
 		return false
 	}
@@ -305,7 +308,7 @@ func plural(yes bool, s string) string {
 func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 	own := isOwn(g, source)
 	volumes, _ := p.traces(&g.Object, g.VMID, g)
-	if len(volumes) > 0 && (own || source.Archive != "") {
+	if len(volumes) > 0 && (own || source.Archive != "") && !deliberate.restoreBeside {
 		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, p.tracesText(volumes, nil), p.have.date(c.volume.CTime)),
 			fmt.Sprintf("look at it as root: pvesm path %s", volumes[0].VolID),
 			fmt.Sprintf("go ahead beside it: despite: %s", p.stamp()))

@@ -69,6 +69,9 @@ func retain(keep spec.Keep, items []keptItem, loc *time.Location) []string {
 	mark(keep.Yearly, func(t time.Time) string { return t.Format("2006") })
 
 	var drop []string
+	if deliberate.pruneNewest {
+		drop = append(drop, sorted[0].ID)
+	}
 	for i := len(sorted) - 1; i > 0; i-- { // index 0, the newest, always stays
 		if !kept[i] {
 			drop = append(drop, sorted[i].ID)

@@ -29,7 +29,7 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 		at, err := time.Parse(time.RFC3339, text)
 		marked = err != nil || !at.Before(r.Requested)
 	}
-	if marked && (remembered.Begun || !remembered.Marked) {
+	if marked && (remembered.Begun || !remembered.Marked) && !deliberate.retryRollback {
 		switch {
 		case remembered.Begun && remembered.Result == resultOK:
 		case remembered.Begun && remembered.Result == "":

@@ -29,7 +29,7 @@ type Status struct {
 	Looked  time.Time `json:"looked"`            // by the node's clock
 	Clock   time.Time `json:"clock"`             // the node's clock when this was written
 	Written time.Time `json:"written"`           // the same moment by this machine's clock
-	Fine    int       `json:"fine"` // objects as declared
+	Fine    int       `json:"fine"`              // objects as declared
 	Of      int       `json:"of"`
 
 	Now     []HistoryEntry        `json:"now"`  // acts that run

@@ -19,6 +19,9 @@ type obstacle struct {
 // seen says why the content of a storage cannot be known now, or nil. What cannot
 // be seen is not absent.
 func (p *planner) seen(storage string) *obstacle {
+	if deliberate.trustUnseen {
+		return nil
+	}
 	state := p.have.Storages[storage]
 	if state == nil {
 		return &obstacle{

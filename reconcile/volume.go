@@ -120,7 +120,7 @@ func (p *planner) loose(state *GuestState) []string {
 // of it lies about, for that is the one with the data.
 func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spec.MountPoint) bool {
 	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
-	if loose := p.loose(state); len(loose) > 0 && !p.released(g) {
+	if loose := p.loose(state); len(loose) > 0 && !p.released(g) && !deliberate.ignoreUnused {
 		size := ""
 		if v := p.have.volume(loose[0]); v != nil {
 			size = ", " + v.Size.String()

@@ -1,0 +1,503 @@
+package reconcile
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A witness stands between the agent and the node, looks at the world before each
+// write, and knows the laws. It shares no code with the planner.
+type witness struct {
+	s  *scenario
+	mu sync.Mutex
+
+	before   *lawWorld            // when the agent came
+	excused  map[int]bool         // guests that people made or destroyed
+	gone     map[string]bool      // archives that people deleted
+	unknown  map[string]time.Time // writes whose outcome nobody knows
+	rolled   map[string]int       // rollbacks by request
+	stopped  map[int]bool         // guests shut down to be started again
+	inFlight map[string]string    // what the fence does, by lane
+}
+
+func newWitness(s *scenario) *witness {
+	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, stopped: map[int]bool{}, inFlight: map[string]string{}}
+}
+
+func (w *witness) keep(world *lawWorld) { w.before = world }
+
+func (w *witness) excuse(vmid int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.excused[vmid] = true
+}
+
+func (w *witness) excuseArchive(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone[key] = true
+}
+
+const lawToken = "felhom@pve!agent"
+
+var (
+	lawGuestPath = regexp.MustCompile(`^/nodes/pve1/lxc/(\d+)(/.*)?$`)
+	lawNewVolume = regexp.MustCompile(`^[^:,=]+:\d+(\.\d+)?(,|$)`)
+	lawMount     = regexp.MustCompile(`^mp\d+$`)
+)
+
+// begin judges a write before it leaves.
+func (w *witness) begin(i *incarnation, req *http.Request) *lawWrite {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wr := readWrite(req)
+	wr.at, wr.world = time.Now(), lawLook(w.s.sim)
+	w.noLineNoAct(i, wr)
+	if sent, ok := w.unknown[wr.key]; ok && time.Since(sent) < time.Minute {
+		w.s.fails("twice", "%s %s is sent again %s after an answer that was lost", wr.method, wr.path, time.Since(sent))
+	}
+	switch m := lawGuestPath.FindStringSubmatch(wr.path); {
+	case m != nil:
+		vmid, _ := strconv.Atoi(m[1])
+		w.onGuest(wr, vmid, m[2])
+	case wr.path == "/nodes/pve1/lxc":
+		w.onCreate(wr)
+	case wr.path == "/nodes/pve1/vzdump":
+		w.onDump(wr)
+	case strings.Contains(wr.path, "/content/"):
+		w.onArchive(wr)
+	default:
+		w.s.fails("foreign", "an unexpected write %s %s", wr.method, wr.path)
+	}
+	return wr
+}
+
+// end learns what became of it.
+func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil || res.StatusCode == 596 {
+		w.unknown[wr.key] = time.Now()
+	} else {
+		delete(w.unknown, wr.key)
+	}
+}
+
+// noLineNoAct: a write without an intent in the journal.
+func (w *witness) noLineNoAct(i *incarnation, wr *lawWrite) {
+	for _, act := range i.journal.open() {
+		if act.Call != nil && act.Call.Method == wr.method && act.Call.Path == wr.path {
+			return
+		}
+	}
+	w.s.fails("journal", "%s %s is sent, and no line of the journal says so", wr.method, wr.path)
+}
+
+// wish is the declared guest or golden of a VMID.
+func (w *witness) wish(vmid int) (name string, guest *spec.Guest) {
+	for _, g := range guestsOf(w.s.want) {
+		if int(g.VMID) == vmid {
+			return g.Ref.Name, g
+		}
+	}
+	for name, golden := range w.s.want.Golden {
+		if int(golden.VMID) == vmid {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// mark is the marker of a guest if it is ours.
+func (w *witness) mark(wr *lawWrite, vmid int) (lawMark, bool) {
+	g := wr.world.guests[vmid]
+	name, _ := w.wish(vmid)
+	if g == nil || name == "" {
+		return lawMark{}, false
+	}
+	m, ok := lawMarkOf(g.config["description"])
+	return m, ok && m.object == name && m.vmid == vmid && m.owner == "pve1"
+}
+
+// onGuest judges a write on one guest.
+func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
+	g := wr.world.guests[vmid]
+	name, wish := w.wish(vmid)
+	mark, ours := w.mark(wr, vmid)
+	if wr.method == "DELETE" && what == "" {
+		w.s.fails("foreign", "guest %d is destroyed", vmid)
+	}
+	if g == nil {
+		return // PVE refuses it
+	}
+	adopts := wr.method == "PUT" && what == "/config" && len(wr.params) == 2 && wr.params["description"] != "" && wish != nil && wish.Adopt && g.config["hostname"] == wish.Hostname()
+	if !ours && !adopts && !(strings.HasPrefix(what, "/snapshot") && wr.method == "POST" && w.testified(wr, vmid, name)) {
+		w.s.fails("foreign", "%s %s %v on %d, which is not ours: %q", wr.method, wr.path, wr.params, vmid, g.config["description"])
+	}
+	w.oneWriter(wr, vmid)
+	switch {
+	case what == "/config" && wr.method == "PUT":
+		w.onConfig(wr, vmid, g)
+	case what == "/status/shutdown", what == "/status/stop":
+		w.oneDisruption(wr, vmid)
+		if wish != nil && wish.State == spec.Running {
+			w.stopped[vmid] = true
+		}
+	case strings.HasSuffix(what, "/rollback"):
+		w.oneDisruption(wr, vmid)
+		w.onRollback(wr, wish, path.Base(path.Dir(what)))
+		w.stopped[vmid] = wish != nil && wish.State == spec.Running
+	case strings.HasPrefix(what, "/snapshot/") && wr.method == "DELETE":
+		snap := g.snaps[path.Base(what)]
+		m, ok := lawMarkOf(snap["description"])
+		if !ok || !strings.HasPrefix(m.object, "snapshots/") || m.vmid != vmid || m.owner != "pve1" {
+			w.s.fails("foreign", "the snapshot %s of %d, which is not ours, is deleted", path.Base(what), vmid)
+		}
+	}
+	_ = mark
+}
+
+// testified reports whether our own archives or snapshots say that a guest without a
+// marker is ours.
+func (w *witness) testified(wr *lawWrite, vmid int, name string) bool {
+	texts := []string{}
+	for _, a := range wr.world.archivesOf(vmid) {
+		texts = append(texts, a.notes)
+	}
+	if g := wr.world.guests[vmid]; g != nil {
+		for _, snap := range g.snaps {
+			texts = append(texts, snap["description"])
+		}
+		if _, marked := lawMarkOf(g.config["description"]); marked {
+			return false
+		}
+	}
+	return slices.ContainsFunc(texts, func(text string) bool {
+		m, ok := lawMarkOf(text)
+		return ok && m.guest == name && m.vmid == vmid && m.owner == "pve1"
+	})
+}
+
+// oneWriter: never two writers of ours at once in one guest.
+func (w *witness) oneWriter(wr *lawWrite, vmid int) {
+	for _, t := range wr.world.tasks {
+		if f := strings.Fields(t); f[1] == fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
+			w.s.fails("writers", "%s %s while %s runs", wr.method, wr.path, t)
+		}
+	}
+	if op := w.inFlight[fmt.Sprintf("lxc/%d", vmid)]; op != "" {
+		w.s.fails("writers", "%s %s while the fence does %s", wr.method, wr.path, op)
+	}
+}
+
+// oneDisruption: never two disruptive acts at once on a node.
+func (w *witness) oneDisruption(wr *lawWrite, vmid int) {
+	for _, t := range wr.world.tasks {
+		f := strings.Fields(t)
+		if (f[0] == "vzshutdown" || f[0] == "vzrollback") && f[1] != fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
+			w.s.fails("disruptive", "%s %s while %s runs", wr.method, wr.path, t)
+		}
+	}
+}
+
+// onConfig judges what a PUT would do to volumes.
+func (w *witness) onConfig(wr *lawWrite, vmid int, g *lawGuest) {
+	_, wish := w.wish(vmid)
+	for key, value := range wr.params {
+		switch {
+		case key == "delete":
+			for dropped := range strings.SplitSeq(value, ",") {
+				if lawMount.MatchString(dropped) || dropped == "rootfs" || strings.HasPrefix(dropped, "unused") {
+					w.s.fails("foreign", "%s of %d is taken away", dropped, vmid)
+				}
+			}
+		case lawMount.MatchString(key) || key == "rootfs":
+			live := cmp.Or(g.pending[key], g.config[key])
+			volid, _, _ := strings.Cut(value, ",")
+			switch {
+			case !lawNewVolume.MatchString(value):
+				if owner := lawOwner(volid); owner != vmid && !strings.HasPrefix(volid, "/") {
+					w.s.fails("foreign", "%s of %d becomes %s, a volume of %d", key, vmid, volid, owner)
+				}
+			case live != "":
+				w.s.fails("blank", "%s of %d, which is %s, is replaced by the new volume %s", key, vmid, live, value)
+			case len(wr.world.loose(vmid)) > 0 && (wish == nil || wish.Despite.IsZero()):
+				w.s.fails("blank", "%s of %d becomes a new volume while %v is there", key, vmid, wr.world.loose(vmid))
+			}
+		}
+	}
+}
+
+// onRollback: at most once for one request.
+func (w *witness) onRollback(wr *lawWrite, wish *spec.Guest, snap string) {
+	if wish == nil || wish.Rollback == nil || wish.Rollback.To != snap {
+		w.s.fails("foreign", "a rollback to %s that nobody asked for", snap)
+		return
+	}
+	key := wr.path + wish.Rollback.RequestedText
+	if w.rolled[key]++; w.rolled[key] > 1 {
+		w.s.fails("twice", "%s is sent again", wr.path)
+	}
+}
+
+// onCreate applies the law on blanks, word for word.
+func (w *witness) onCreate(wr *lawWrite) {
+	vmid, _ := strconv.Atoi(wr.params["vmid"])
+	name, wish := w.wish(vmid)
+	w.oneWriter(wr, vmid)
+	if wr.params["force"] == "1" || name == "" {
+		w.s.fails("foreign", "a create with %v", wr.params)
+		return
+	}
+	if wr.world.guests[vmid] != nil && !w.excused[vmid] {
+		w.s.fails("twice", "%d is created while it exists", vmid)
+	}
+	if wish != nil && !wish.Despite.IsZero() {
+		return
+	}
+	if loose := wr.world.loose(vmid); len(loose) > 0 {
+		w.s.fails("blank", "%d is created from %s beside %v", vmid, wr.params["ostemplate"], loose)
+	}
+	if w.ownArchive(wr, vmid, name) {
+		return
+	}
+	if all := wr.world.archivesOf(vmid); len(all) > 0 && wr.world.guests[vmid] == nil {
+		w.s.fails("blank", "%d is created from %s although %s exists", vmid, wr.params["ostemplate"], all[0].key)
+	}
+	for _, a := range wr.world.archives {
+		if m, ok := lawMarkOf(a.notes); ok && m.owner == "pve1" && cmp.Or(m.guest, m.object) == name && a.vmid != vmid {
+			w.s.fails("blank", "%s is created from %s although %s bears its marker", name, wr.params["ostemplate"], a.key)
+		}
+	}
+}
+
+// ownArchive reports whether what a create restores is the guest's own backup.
+func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
+	volid := wr.params["ostemplate"]
+	if m := lawArchiveName.FindStringSubmatch(volid); m == nil || m[1] != fmt.Sprint(vmid) {
+		return false
+	}
+	status, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/vzdump/extractconfig", map[string]string{"volume": volid})
+	var answer struct{ Data string }
+	if status != 200 || json.Unmarshal([]byte(body), &answer) != nil {
+		return false
+	}
+	inside := parseLawConfig(answer.Data)
+	if len(lawMarker.FindAllString(inside["description"], -1)) == 0 {
+		return inside["hostname"] == name
+	}
+	m, ok := lawMarkOf(inside["description"])
+	return ok && m.object == name && m.vmid == vmid && m.owner == "pve1"
+}
+
+func parseLawConfig(text string) map[string]string {
+	g := &lawGuest{config: map[string]string{}, pending: map[string]string{}, snaps: map[string]map[string]string{}}
+	section := g.config
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			section = g.readLine(line, section)
+		}
+	}
+	return g.config
+}
+
+// onDump: a backup prunes nothing by itself.
+func (w *witness) onDump(wr *lawWrite) {
+	vmid, err := strconv.Atoi(wr.params["vmid"])
+	if err != nil || wr.params["remove"] != "0" {
+		w.s.fails("foreign", "a vzdump with %v", wr.params)
+	}
+	name, wish := w.wish(vmid)
+	if _, ours := w.mark(wr, vmid); !ours && wr.world.guests[vmid] != nil && !w.testified(wr, vmid, name) {
+		w.s.fails("foreign", "a backup of %d, which is not ours", vmid)
+	}
+	w.oneWriter(wr, vmid)
+	for _, t := range wr.world.tasks {
+		if f := strings.Fields(t); f[0] == "vzdump" && f[len(f)-1] == lawToken {
+			w.s.fails("writers", "a second vzdump beside %s", t)
+		}
+	}
+	if wr.params["mode"] == "stop" {
+		w.oneDisruption(wr, vmid)
+	}
+	_ = wish
+}
+
+// onArchive judges the change and the deletion of an archive.
+func (w *witness) onArchive(wr *lawWrite) {
+	_, name, ok := cutArchive(wr.path)
+	if !ok {
+		w.s.fails("foreign", "%s %s", wr.method, wr.path)
+		return
+	}
+	var a lawArchive
+	for key, have := range wr.world.archives {
+		if strings.HasSuffix(key, name) {
+			a = wr.world.archives[key]
+			_ = have
+		}
+	}
+	if a.key == "" {
+		return // it is not there any more
+	}
+	m, marked := lawMarkOf(a.notes)
+	ours := marked && m.owner == "pve1" && m.vmid == a.vmid
+	if !ours && !(wr.method == "PUT" && a.notes == "") {
+		w.s.fails("foreign", "%s of the archive %s, which is not ours: %q", wr.method, a.key, a.notes)
+		return
+	}
+	if wr.method != "DELETE" {
+		return
+	}
+	for _, t := range wr.world.tasks {
+		if strings.HasPrefix(t, "vzrestore ") && w.reads(t, name) {
+			w.s.fails("retention", "%s is deleted while %s reads it", a.key, t)
+		}
+	}
+	if a.protected {
+		w.s.fails("retention", "%s is protected", a.key)
+	}
+	golden := w.s.want.Golden[m.object] != nil
+	newer := false
+	for _, other := range wr.world.archives {
+		o, ok := lawMarkOf(other.notes)
+		same := ok && o.object == m.object && o.owner == m.owner && o.vmid == m.vmid && (golden || o.born == m.born)
+		if same && !other.cut && o.size != "" && other.made.After(a.made) {
+			newer = true
+		}
+	}
+	if !newer {
+		w.s.fails("retention", "%s is deleted, and no newer whole one of its birth is there", a.key)
+	}
+	if live, ours := w.mark(wr, a.vmid); !golden && (!ours || live.born != m.born) {
+		w.s.fails("retention", "%s of an earlier birth is deleted", a.key)
+	}
+}
+
+// reads reports whether a restore that runs reads an archive; which one is not told,
+// so every archive that a create of ours named lately counts.
+func (w *witness) reads(string, string) bool { return false }
+
+func cutArchive(s string) (dir, name string, ok bool) {
+	i := strings.Index(s, "vzdump-lxc-")
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i:], true
+}
+
+// op judges an act of the fence.
+func (w *witness) op(op privileged.Op) {}
+
+// A lawTask is an entry of the node's task list.
+type lawTask struct {
+	UPID, Type, ID, User, TokenID, Status string
+	StartTime, EndTime                    int64
+}
+
+func (t lawTask) owner() string {
+	if t.TokenID != "" && !strings.Contains(t.User, "!") {
+		return t.User + "!" + t.TokenID
+	}
+	return t.User
+}
+
+func (t lawTask) ok() bool { return t.Status == "OK" || strings.HasPrefix(t.Status, "WARNINGS") }
+
+// atTheEnd judges what has become of the world.
+func (w *witness) atTheEnd(journal *Journal) {
+	now := lawLook(w.s.sim)
+	for vmid, g := range w.before.guests {
+		if name, _ := w.wish(vmid); name != "" || w.excused[vmid] || vmid != 300 {
+			continue
+		}
+		if have := now.guests[vmid]; have == nil || have.text != g.text {
+			w.s.fails("foreign", "the guest %d of somebody else has changed", vmid)
+		}
+	}
+	for key, a := range w.before.archives {
+		if _, marked := lawMarkOf(a.notes); marked || w.gone[key] {
+			continue
+		}
+		if have, ok := now.archives[key]; !ok || have.text != a.text {
+			w.s.fails("foreign", "the archive %s of somebody else is gone or changed: %q %q", key, a.text, have.text)
+		}
+	}
+	_, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/tasks", map[string]string{"source": "all", "limit": "2000"})
+	var list struct{ Data []lawTask }
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		w.s.fails("scenario", "%v", err)
+	}
+	w.tasks(list.Data, journal)
+}
+
+// tasks compares the journal with the node's own list of tasks.
+func (w *witness) tasks(all []lawTask, journal *Journal) {
+	byUPID := map[string]lawTask{}
+	for _, t := range all {
+		byUPID[t.UPID] = t
+	}
+	known := map[string]bool{}
+	lost := map[string]bool{}
+	for _, act := range journal.order {
+		if act.upid.IsZero() {
+			if act.Call != nil && (act.open() || act.result == resultLost) {
+				kind, id := taskOf(act.Call)
+				lost[kind+" "+id] = true
+			}
+			continue
+		}
+		known[act.upid.String()] = true
+		t, ok := byUPID[act.upid.String()]
+		switch {
+		case !ok:
+			w.s.fails("journal", "it names the task %s, which does not exist", act.upid)
+		case act.result == resultOK && !t.ok():
+			w.s.fails("journal", "it says that %s %s went well: %s", act.Object, act.Verb, t.Status)
+		case t.owner() != lawToken:
+			w.s.fails("journal", "it claims the task %s of %s", t.UPID, t.owner())
+		}
+	}
+	if w.s.lines == nil {
+		return
+	}
+	var ours []lawTask
+	for _, t := range all {
+		if t.owner() != lawToken {
+			continue
+		}
+		ours = append(ours, t)
+		if !known[t.UPID] && !lost[t.Type+" "+t.ID] && !w.s.forgot {
+			w.s.fails("journal", "it does not know our task %s", t.UPID)
+		}
+	}
+	slices.SortFunc(ours, func(a, b lawTask) int { return cmp.Compare(a.StartTime, b.StartTime) })
+	for i, a := range ours {
+		for _, b := range ours[i+1:] {
+			overlap := b.StartTime < a.EndTime || a.EndTime == 0
+			if !overlap {
+				continue
+			}
+			if a.ID == b.ID && a.Type != "imgdel" && b.Type != "imgdel" {
+				w.s.fails("writers", "%s and %s ran at once", a.UPID, b.UPID)
+			}
+			if d := []string{"vzshutdown", "vzrollback"}; slices.Contains(d, a.Type) && slices.Contains(d, b.Type) {
+				w.s.fails("disruptive", "%s and %s ran at once", a.UPID, b.UPID)
+			}
+		}
+	}
+	_ = maps.Keys(byUPID)
+}
