@@ -23,12 +23,13 @@ const defaultPath = "/etc/felhom-agent/desired"
 // A mode is what the program is asked to do.
 type mode struct {
 	name    string
+	value   bool     // it takes the name of what it is about
 	path    bool     // it takes a PATH
 	options []string // those that make sense with it
 	run     func(ctx context.Context, cmd *command, con *console) (exit int, err error)
 }
 
-// modes are all modes but those that are not built yet. The first is the bare command.
+// modes are all modes. The first is the bare command.
 var modes = []mode{
 	{name: "", run: runBare},
 	{name: "plan", path: true, run: runPlan, options: []string{"simulate", "config", "o", "v", "only", "state", "log-level", "log-format"}},
@@ -36,6 +37,10 @@ var modes = []mode{
 	{name: "watch", path: true, run: runWatch, options: []string{"simulate", "config", "v", "only", "state", "interval", "timeout", "log-level", "log-format"}},
 	{name: "check", path: true, run: runCheck},
 	{name: "history", run: runHistory, options: []string{"simulate", "config", "o", "v", "only", "state"}},
+	{name: "status", run: runStatus, options: []string{"simulate", "config", "o", "state"}},
+	{name: "export", run: runExport, options: []string{"simulate", "config", "state", "log-level", "log-format"}},
+	{name: "hold", value: true, path: true, run: runHold, options: []string{"simulate", "config", "state", "for", "m"}},
+	{name: "release", value: true, path: true, run: runRelease, options: []string{"simulate", "config", "state"}},
 	{name: "selftest", run: runSelftest, options: []string{"simulate", "config", "vmid", "log-level", "log-format"}},
 	{name: "schema", run: runSchema},
 	{name: "routes", run: runRoutes},
@@ -45,11 +50,12 @@ var modes = []mode{
 }
 
 // notYet are the modes of a later version, and whether they take a value.
-var notYet = map[string]bool{"status": false, "export": false, "hold": true, "release": true, "eject": true, "print-rollback": true}
+var notYet = map[string]bool{"eject": true, "print-rollback": true}
 
 // command is a checked command line.
 type command struct {
 	mode *mode
+	name string // what the mode is about, where it takes a name
 	path string // of the desired state
 
 	simulate      bool
@@ -61,8 +67,10 @@ type command struct {
 	interval      time.Duration // 0: as configured
 	timeout       time.Duration // 0: as configured
 	logLevel      *zapcore.Level
-	logFormat     string // "": as configured
-	task          bool   // --selftest=task
+	logFormat     string        // "": as configured
+	task          bool          // --selftest=task
+	held          time.Duration // --for: how long a hold lasts; 0: until it is released
+	why           string        // -m
 	vmid          proxmox.VMID
 }
 
@@ -102,7 +110,18 @@ func parse(args []string) (*command, error) {
 	fs.Usage = func() {}
 	chosen := map[string]*bool{}
 	for _, m := range modes {
-		if m.name != "" && m.name != "selftest" {
+		switch {
+		case m.value:
+			given := new(bool)
+			chosen[m.name] = given
+			fs.Func(m.name, "", func(s string) error {
+				if *given {
+					return fmt.Errorf("%q is named too: one at a time", cmd.name)
+				}
+				*given, cmd.name = true, s
+				return notEmpty(s)
+			})
+		case m.name != "" && m.name != "selftest":
 			chosen[m.name] = fs.Bool(m.name, false, "")
 		}
 	}
@@ -116,8 +135,8 @@ func parse(args []string) (*command, error) {
 			fs.Bool(name, false, "")
 		}
 	}
-	fs.Duration("for", 0, "") // of --hold
-	fs.String("m", "", "")
+	fs.Func("for", "", durationFlag(&cmd.held))
+	fs.Func("m", "", func(s string) error { cmd.why = s; return notEmpty(s) })
 	simulate := &optional{}
 	fs.Var(simulate, "simulate", "")
 	fs.StringVar(&cmd.config, "config", "", "")

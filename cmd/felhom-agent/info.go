@@ -111,8 +111,8 @@ pveum acl modify / --tokens '%[3]s!%[4]s' --roles %[1]s
 	return exitOK, nil
 }
 
-// runHistory prints the journal. It needs no node.
-func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
+// stateOf is the state directory that is meant, for modes that contact no node.
+func stateOf(cmd *command) (string, error) {
 	dir := cmd.state
 	if dir == "" && cmd.world != "" {
 		dir = cmd.world + ".state"
@@ -120,9 +120,18 @@ func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
 	if dir == "" {
 		c, err := readConfig(cmd.config, os.Environ(), cmd.simulate)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
 		dir = cmp.Or(c.state, firstOf(os.Getenv("STATE_DIRECTORY")), defaultState)
+	}
+	return dir, nil
+}
+
+// runHistory prints the journal. It needs no node.
+func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
+	dir, err := stateOf(cmd)
+	if err != nil {
+		return 0, err
 	}
 	journal, err := readJournal(dir)
 	if err != nil {

@@ -34,6 +34,7 @@ const (
 	exitOK      = 0
 	exitFailed  = 1 // it could not be done
 	exitInvalid = 4 // the YAML, the configuration or the command line is wrong; nothing was touched
+	exitBlocked = 3 // it was done as far as it could be
 	exitSignal  = 128
 )
 

@@ -27,6 +27,7 @@ type node struct {
 	client  *proxmox.Client
 	runner  privileged.Runner // nil: none
 	journal *reconcile.Journal
+	store   *reconcile.Store
 	state   string // the state directory; "": none
 	config  *config
 	log     *zap.Logger
@@ -156,12 +157,13 @@ func firstOf(list string) string {
 	return first
 }
 
-// openState opens the journal. Without write a missing one is an empty one.
+// openState opens the journal, and names what people have held. Without write a missing one is an empty one.
 func (n *node) openState(write bool) error {
-	n.journal = reconcile.MemoryJournal()
+	n.journal, n.store = reconcile.MemoryJournal(), reconcile.MemoryStore()
 	if n.state == "" {
 		return nil
 	}
+	n.store = reconcile.OpenStore(n.state)
 	if !write {
 		var err error
 		n.journal, err = readJournal(n.state)
@@ -217,6 +219,13 @@ func becomeOwner(dir, runner string) error {
 		return fmt.Errorf("%s belongs to user %d, whom we could not become: %w; run as that user", dir, owner.Uid, err)
 	}
 	return nil
+}
+
+// look makes ready for one look: a fresh view, and what people hold now.
+func (n *node) look() (err error) {
+	n.sight.View = n.client.Look()
+	n.sight.Stored, err = n.store.Load()
+	return err
 }
 
 // find asks the node who it is: the configured node, else the one that has this machine's name, else the

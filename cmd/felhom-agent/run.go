@@ -29,7 +29,9 @@ func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
 		return 0, n.explain(err)
 	}
 	n.sight.Only = only
-	n.sight.View = n.client.Look()
+	if err := n.look(); err != nil {
+		return 0, err
+	}
 	plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
 	if err != nil {
 		return 0, n.explain(err)
@@ -58,7 +60,9 @@ func runOnce(ctx context.Context, cmd *command, con *console) (code int, err err
 	n.sight.Only = only
 	told := con.teller(cmd, only)
 	if !cmd.json { // the run's first line stands above what it does
-		n.sight.View = n.client.Look()
+		if err := n.look(); err != nil {
+			return 0, err
+		}
 		plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
 		if err != nil {
 			return 0, n.explain(err)
@@ -116,7 +120,7 @@ func labels(refs []spec.Ref) []string {
 // options are what an agent of this node works with.
 func (n *node) options(who string, event func(reconcile.Event)) reconcile.Options {
 	o := reconcile.Options{
-		Sight: n.sight, Client: n.client, Runner: n.runner, Journal: n.journal, Log: n.log,
+		Sight: n.sight, Client: n.client, Runner: n.runner, Journal: n.journal, Store: n.store, Log: n.log,
 		Events: event, Wait: n.wait, Patience: n.config.timeout,
 	}
 	if n.state != "" {
@@ -189,7 +193,11 @@ func runCheck(_ context.Context, cmd *command, con *console) (int, error) {
 		writeErrors(con.stdout, err) // for this mode the mistakes are the result
 		return exitInvalid, nil
 	}
-	fmt.Fprintf(con.stdout, "%s in %s valid.\n", plural(want.Len(), "object", "objects"), plural(len(want.Files), "file is", "files are"))
+	verb := "are"
+	if want.Len() == 1 {
+		verb = "is"
+	}
+	fmt.Fprintf(con.stdout, "%s in %s %s valid.\n", plural(want.Len(), "object", "objects"), plural(len(want.Files), "file", "files"), verb)
 	return exitOK, nil
 }
 

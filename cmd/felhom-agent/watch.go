@@ -56,6 +56,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		}
 	})
 
+	state := newStateTeller(n, src)
 	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx) {
 		return exitOK, nil
 	}
@@ -66,10 +67,15 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	report := &watchReport{con: con, text: con.text(cmd, n.sight.Only)}
 	report.progress = reconcile.NewProgress(con.stdout, report.text)
 	mu.Lock()
-	agent = reconcile.New(n.options("--watch", report.event))
+	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); state.event(e) }))
 	mu.Unlock()
+	spawn(func() { watchHolds(ctx, n, poke) })
 	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
-	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) { report.passed(plan, n.explain(err)) })
+	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) {
+		err = n.explain(err)
+		report.passed(plan, err)
+		state.passed(agent, plan, err)
+	})
 }
 
 // reach waits until the node can be asked who it is. At boot we may be there before PVE's API is.
@@ -102,7 +108,7 @@ type source struct {
 	mu     sync.Mutex
 	good   *spec.Desired
 	seen   string // the fingerprint of what was looked at last
-	broken bool
+	broken string // what is wrong with it now
 }
 
 // load returns the desired state in force, after a look whether the files have changed. A broken edit is
@@ -121,9 +127,9 @@ func (s *source) load() *spec.Desired {
 	want, err := spec.Load(s.path)
 	switch {
 	case err != nil:
-		s.broken = true
 		var text strings.Builder
 		writeErrors(&text, err)
+		s.broken = strings.TrimSpace(text.String())
 		if s.good != nil {
 			fmt.Fprintf(&text, "The last valid state stays in force.")
 		} else {
@@ -131,12 +137,22 @@ func (s *source) load() *spec.Desired {
 		}
 		s.told(text.String())
 	default:
-		if s.broken {
+		if s.broken != "" {
 			s.told(fmt.Sprintf("%s is valid again.", s.path))
 		}
-		s.good, s.broken = want, false
+		s.good, s.broken = want, ""
 	}
 	return s.good
+}
+
+// mistakes are what is wrong with the files now, a line each.
+func (s *source) mistakes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == "" {
+		return nil
+	}
+	return strings.Split(s.broken, "\n")
 }
 
 // await waits for a first valid state.

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// runExport prints the containers of the node as a desired state that takes them over.
+func runExport(ctx context.Context, cmd *command, con *console) (int, error) {
+	n, err := connect(ctx, cmd, con, false)
+	if err != nil {
+		return 0, err
+	}
+	defer n.Close()
+	if err := n.find(ctx); err != nil {
+		return 0, n.explain(err)
+	}
+	if err := n.look(); err != nil {
+		return 0, err
+	}
+	x, err := reconcile.ExportNode(ctx, n.sight, n.journal)
+	if err != nil {
+		return 0, n.explain(err)
+	}
+	if len(x.Differs) > 0 {
+		return 0, fmt.Errorf("nothing is exported, for a plan of it would not only take guests over:\n  %s", strings.Join(x.Differs, "\n  "))
+	}
+	fmt.Fprint(con.stdout, x.Text)
+	if len(x.Unseen) > 0 {
+		con.say("the export is not complete; the token could not see:\n  %s", strings.Join(x.Unseen, "\n  "))
+		return exitBlocked, nil
+	}
+	return exitOK, nil
+}
+
+// runHold freezes an object, or all. It needs no node, and works while the YAML is broken.
+func runHold(_ context.Context, cmd *command, con *console) (int, error) {
+	dir, err := heldIn(cmd)
+	if err != nil {
+		return 0, err
+	}
+	name, err := heldName(cmd, con)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return 0, fmt.Errorf("the state directory cannot be made: %w", err)
+	}
+	now, err := clockOf(cmd)
+	if err != nil {
+		return 0, err
+	}
+	h := reconcile.Hold{Name: name, Kind: reconcile.HoldPerson, Why: oneLine(cmd.why), By: whoAmI(), Since: now.Truncate(time.Second)}
+	until := "until it is released"
+	if cmd.held > 0 {
+		h.Until = now.Add(cmd.held).Truncate(time.Second)
+		until = "until " + h.Until.Format("Mon 2 Jan 15:04:05 MST")
+	}
+	if err := reconcile.OpenStore(dir).AddHold(h); err != nil {
+		return 0, err
+	}
+	what := name
+	if name == "all" {
+		what = "everything"
+	}
+	fmt.Fprintf(con.stdout, "%s is held %s. Tasks that run go on; nothing new is begun. To let go: felhom-agent --release %s\n", what, until, name)
+	return exitOK, nil
+}
+
+// runRelease lets go of what was held.
+func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
+	dir, err := heldIn(cmd)
+	if err != nil {
+		return 0, err
+	}
+	store := reconcile.OpenStore(dir)
+	stored, err := store.Load()
+	if err != nil {
+		return 0, err
+	}
+	var held []string // by their full names
+	for _, h := range stored.Holds {
+		if h.Kind != reconcile.HoldEjected && !slices.Contains(held, h.Name) {
+			held = append(held, h.Name)
+		}
+	}
+	name := cmd.name
+	var fits []string
+	for _, h := range held {
+		if _, short, _ := strings.Cut(h, "/"); h == name || short == name {
+			fits = append(fits, h)
+		}
+	}
+	switch {
+	case name == "all" && len(held) == 0:
+		fmt.Fprintln(con.stdout, "Nothing was held.")
+		return exitOK, nil
+	case name == "all":
+	case len(fits) == 1:
+		name = fits[0]
+	case len(fits) > 1:
+		return 0, usagef("--release %s fits %s: say which", name, strings.Join(fits, ", "))
+	default:
+		if name, err = heldName(cmd, con); err != nil {
+			return 0, err
+		}
+		text := name + " was not held."
+		if slices.Contains(held, "all") {
+			text += " Everything is: felhom-agent --release all"
+		}
+		fmt.Fprintln(con.stdout, text)
+		return exitOK, nil
+	}
+	count, err := store.Release(name)
+	if err != nil {
+		return 0, err
+	}
+	what := name
+	if name == "all" {
+		what = strings.Join(held, ", ")
+	}
+	fmt.Fprintf(con.stdout, "%s %s not held any more (%s).\n", what, map[bool]string{true: "is", false: "are"}[name != "all" || len(held) == 1], plural(count, "hold", "holds"))
+	return exitOK, nil
+}
+
+// heldIn is the state directory in which a hold is kept.
+func heldIn(cmd *command) (string, error) {
+	if cmd.simulate && cmd.world == "" && cmd.state == "" {
+		return "", usagef("a simulated node in memory is gone before a hold could matter: say --simulate=FILE")
+	}
+	dir, err := stateOf(cmd)
+	if err != nil {
+		return "", err
+	}
+	return dir, asOwner(dir)
+}
+
+// asOwner makes root the owner of the state directory, so that the service can read and replace later what
+// we write now.
+func asOwner(dir string) error { return becomeOwner(dir, "") }
+
+// heldName finds the one object that a name means. A full name is taken also when the YAML cannot be read:
+// who wants to stop something is not told to correct a file first.
+func heldName(cmd *command, con *console) (string, error) {
+	if cmd.name == "all" {
+		return "all", nil
+	}
+	mode := "--" + cmd.mode.name
+	want, err := spec.Load(cmd.path)
+	if err != nil {
+		if ref, e := spec.ParseRef(cmd.name); e == nil {
+			con.say("%s cannot be read at the moment, so nobody can say whether there is a %s", cmd.path, ref)
+			return ref.String(), nil
+		}
+		return "", fmt.Errorf("%w\n%s %s: give the full name, such as restores/%s, or correct the files", err, mode, cmd.name, cmd.name)
+	}
+	refs, err := named(want, []string{cmd.name})
+	if err != nil {
+		return "", usagef("%s", strings.Replace(err.Error(), "--only", mode, 1))
+	}
+	return refs[0].String(), nil
+}
+
+// clockOf is the clock by which a hold is kept: the node's, which a simulated node has of its own.
+func clockOf(cmd *command) (time.Time, error) {
+	if cmd.world == "" {
+		return time.Now(), nil
+	}
+	w, err := openWorld(context.Background(), cmd.world, false, false, time.Minute)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer w.Close()
+	return w.sim.Now(), nil
+}
+
+// whoAmI is the person at the terminal, also behind sudo.
+func whoAmI() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("user %d", os.Getuid())
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// runStatus prints what the service last knew. It asks no node.
+func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
+	dir, err := stateOf(cmd)
+	if err != nil {
+		return 0, err
+	}
+	s, err := reconcile.ReadStatus(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("no service has told its state in %s yet. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan", dir)
+	}
+	if err != nil {
+		return 0, err
+	}
+	stored, err := reconcile.OpenStore(dir).Load()
+	if err != nil {
+		return 0, err
+	}
+	s.Holds = stored.Holds // what people have said since counts already
+	if cmd.json {
+		return exitOK, writeJSON(con.stdout, struct {
+			reconcile.Status
+			Running bool   `json:"running"`
+			Age     string `json:"age"`
+		}{s, s.Running(), time.Since(s.Written).Round(time.Second).String()})
+	}
+	return exitOK, s.WriteText(con.stdout, time.Now(), reconcile.TextOptions{Colour: con.colour, Width: con.width})
+}

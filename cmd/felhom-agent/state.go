@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/reconcile"
+)
+
+// A stateTeller keeps what `--status` reads up to date: the state directory's status, written after every
+// change.
+type stateTeller struct {
+	node  *node
+	src   *source
+	since time.Time
+	agent *reconcile.Agent
+
+	mu       sync.Mutex
+	plan     *reconcile.Plan // of the last pass that looked
+	errors   []string
+	progress map[string]string // the last log line of what runs, by UPID
+	written  time.Time
+}
+
+func newStateTeller(n *node, src *source) *stateTeller {
+	t := &stateTeller{node: n, src: src, since: time.Now().Truncate(time.Second), progress: map[string]string{}}
+	t.write()
+	return t
+}
+
+// passed takes over what a pass has seen, or why it could not look.
+func (t *stateTeller) passed(agent *reconcile.Agent, plan *reconcile.Plan, err error) {
+	t.mu.Lock()
+	t.agent, t.errors = agent, nil
+	if err != nil {
+		t.errors = []string{err.Error()}
+	} else {
+		t.plan = plan
+	}
+	t.mu.Unlock()
+	t.write()
+}
+
+// statusPace is how often the progress of a task is worth writing.
+const statusPace = 5 * time.Second
+
+func (t *stateTeller) event(e reconcile.Event) {
+	t.mu.Lock()
+	soon := false
+	switch {
+	case e.State == "running":
+		t.progress[e.UPID] = e.Text
+		soon = time.Since(t.written) < statusPace
+	case e.UPID != "" && e.State != "started":
+		delete(t.progress, e.UPID)
+	}
+	t.mu.Unlock()
+	if !soon {
+		t.write()
+	}
+}
+
+// write writes the status. What cannot be written is logged, and keeps nothing from being done.
+func (t *stateTeller) write() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.node.state == "" {
+		return
+	}
+	s := reconcile.Status{Format: 1, Node: t.node.sight.Node, PID: os.Getpid()}
+	if t.agent != nil && t.plan != nil {
+		var err error
+		if s, err = t.agent.Status(t.plan); err != nil {
+			s.Errors = append(s.Errors, err.Error())
+		}
+	}
+	for i := range s.Now {
+		if line := t.progress[s.Now[i].UPID]; line != "" {
+			s.Now[i].Log = []string{line}
+		}
+	}
+	s.Version, s.Since, s.Written = version, t.since, time.Now()
+	s.Errors = slices.Concat(s.Errors, t.errors, t.src.mistakes())
+	t.written = s.Written
+	if err := s.Write(t.node.state); err != nil {
+		t.node.log.Error("the status cannot be written", zap.Error(err))
+	}
+}
+
+// watchHolds nudges when somebody has held or released something, so that it is obeyed at once.
+func watchHolds(ctx context.Context, n *node, nudge func()) {
+	if n.state == "" {
+		return
+	}
+	path := filepath.Join(n.state, "state.json")
+	stamp := func() (s string) {
+		if info, err := os.Stat(path); err == nil {
+			s = info.ModTime().String()
+		}
+		return s
+	}
+	holds := func() string {
+		stored, err := n.store.Load()
+		if err != nil {
+			return err.Error()
+		}
+		text, _ := json.Marshal(stored.Holds)
+		return string(text)
+	}
+	seen, known := stamp(), holds()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if now := stamp(); now != seen {
+				seen = now
+				if h := holds(); h != known {
+					known = h
+					nudge()
+				}
+			}
+		}
+	}
+}
