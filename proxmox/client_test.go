@@ -194,7 +194,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 		http.Redirect(w, r, "https://127.0.0.1:1/", http.StatusMovedPermanently)
 	})
 	_, err := client.Version(t.Context())
-	if answer, ok := errors.AsType[*AnswerError](err); !ok || answer.Status != 301 || asked.Load() != 1 {
+	if answer, ok := errors.AsType[*AnswerError](err); !ok || answer.Status != 301 || asked.Load() != 1 || !strings.Contains(answer.Reason, `redirects to "https://127.0.0.1:1/"`) {
 		t.Errorf("%v, after %d requests", err, asked.Load())
 	}
 }
@@ -247,6 +247,9 @@ func TestReadsAreRetried(t *testing.T) {
 			}
 			if c.want > 1 && time.Since(start) == 0 {
 				t.Errorf("%q: repeated without a pause", c.answers)
+			}
+			if took := time.Since(start); c.want == 4 && (took < 1300*time.Millisecond || took > 3900*time.Millisecond) {
+				t.Errorf("%q: three pauses took %v", c.answers, took)
 			}
 			if c.want == 1 && time.Since(start) > 0 {
 				t.Errorf("%q: paused %v", c.answers, time.Since(start))

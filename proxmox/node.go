@@ -219,11 +219,16 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 // that the token cannot see. It reserves nothing, and volumes of a lost guest
 // do not count.
 func (v *View) VMIDFree(ctx context.Context, vmid VMID) (bool, error) {
-	_, err := v.get(ctx, "/cluster/nextid", Params{"vmid": vmid.String()})
-	if IsExists(err) {
+	next, r, err := read[text](ctx, v, "/cluster/nextid", Params{"vmid": vmid.String()})
+	switch {
+	case IsExists(err):
 		return false, nil
+	case err != nil:
+		return false, err
+	case string(next) != vmid.String():
+		return false, r.fault("asked for %d, it says %q", vmid, next)
 	}
-	return err == nil, err
+	return true, nil
 }
 
 // Permissions are a token's effective privileges by path; the value tells

@@ -125,7 +125,7 @@ func TestReadConfig(t *testing.T) {
 		"GET /nodes/pve1/lxc/102/config":                data(`{"digest":"d","memory":{"x":1}}`),
 		"GET /nodes/pve1/lxc/100/config?snapshot=first": data(`{"digest":"d1","memory":1024,"snaptime":1795371285}`),
 		"GET /nodes/pve1/lxc/100/pending": data(`[{"key":"digest","value":"d1"},{"key":"memory","value":2048},{"key":"features","value":"nesting=1","pending":"keyctl=1"},
-			{"key":"mp0","value":"local:1,mp=/a","delete":1},{"key":"tty","pending":2}]`),
+			{"key":"mp0","value":"local:1,mp=/a","delete":1},{"key":"tty","pending":2},{"key":"dev0","value":"/dev/x","delete":"2"}]`),
 	}})
 	ctx := t.Context()
 	config, err := c.GuestConfig(ctx, "pve1", 100)
@@ -172,11 +172,11 @@ func TestReadConfig(t *testing.T) {
 
 	pending, err := c.GuestPending(ctx, "pve1", 100)
 	want(t, "pending", pending, err, GuestConfig{
-		VMID: 100, Digest: "d1", Raw: map[string]string{"memory": "2048", "features": "nesting=1", "mp0": "local:1,mp=/a"},
-		Pending: map[string]string{"features": "keyctl=1", "tty": "2"}, Deleted: []string{"mp0"},
+		VMID: 100, Digest: "d1", Raw: map[string]string{"memory": "2048", "features": "nesting=1", "mp0": "local:1,mp=/a", "dev0": "/dev/x"},
+		Pending: map[string]string{"features": "keyctl=1", "tty": "2"}, Deleted: []string{"dev0", "mp0"},
 	})
 	want(t, "merged", pending.Merged(), nil, GuestConfig{VMID: 100, Digest: "d1", Raw: map[string]string{"memory": "2048", "features": "keyctl=1", "tty": "2"}})
-	if len(pending.Raw) != 3 || pending.Raw["features"] != "nesting=1" {
+	if len(pending.Raw) != 4 || pending.Raw["features"] != "nesting=1" {
 		t.Error("Merged changed its receiver")
 	}
 	bare := GuestConfig{}
@@ -249,6 +249,9 @@ func TestReadAccess(t *testing.T) {
 		"GET /cluster/nextid?vmid=100": {"400 Parameter verification failed.\n" + `{"errors":{"vmid":"VM 100 already exists"},"message":"Parameter verification failed.\n","data":null}`},
 		"GET /cluster/nextid?vmid=101": data(`"101"`),
 		"GET /cluster/nextid?vmid=102": {"401 Authentication failed!"},
+		"GET /cluster/nextid?vmid=103": {"200 OK\n{}"},
+		"GET /cluster/nextid?vmid=104": data("null"),
+		"GET /cluster/nextid?vmid=105": data(`"100"`),
 	}})
 	ctx := t.Context()
 	p, err := c.Permissions(ctx)
@@ -265,6 +268,7 @@ func TestReadAccess(t *testing.T) {
 		{"/vms/131", "VM.Audit", false},  // an own entry replaces, it does not add
 		{"/vms/131", "VM.Backup", true},
 		{"/storage/x", "VM.Audit", false}, // an empty entry: no access
+		{"/storage/x/deeper", "VM.Audit", false},
 		{"/storage/y", "VM.Audit", true},
 		{"/nodes", "Sys.Modify", true},
 		{"/nodes/pve1", "Sys.Modify", false}, // not handed down
@@ -299,6 +303,11 @@ func TestReadAccess(t *testing.T) {
 	}
 	if free, err := c.VMIDFree(ctx, 102); free || !IsUnauthorized(err) {
 		t.Errorf("%v, %v: what cannot be asked is not free", free, err)
+	}
+	for _, vmid := range []VMID{103, 104, 105} {
+		if free, err := c.VMIDFree(ctx, vmid); free || err == nil {
+			t.Errorf("%d: %v, %v: what is not understood is not free", vmid, free, err)
+		}
 	}
 }
 

@@ -116,6 +116,14 @@ func TestTheSecretIsNotInErrors(t *testing.T) {
 	}
 }
 
+// PVE decodes percent signs in the header.
+func TestTokenHeader(t *testing.T) {
+	token, err := NewToken("felhom@pve!agent", "a%41b+c=d")
+	if got := token.header(); err != nil || got != "PVEAPIToken=felhom@pve!agent=a%2541b+c=d" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
 func TestNewToken(t *testing.T) {
 	for _, id := range []string{"felhom@pve!agent", "root@pam!lab", "a.b@corp-ad!t1", "x@y.example@ldap!ci"} {
 		if _, err := NewToken(id, testSecret); err != nil {

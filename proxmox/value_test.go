@@ -159,6 +159,16 @@ func TestVolumeID(t *testing.T) {
 	}
 }
 
+// The folder of a directory storage is assumed to name the owner, whatever the
+// file is called.
+func TestFolderIsAssumedToNameTheOwner(t *testing.T) {
+	for in, owner := range map[string]VMID{"local:111/data.raw": 111, "local:112/vm-111-disk-0.raw": 112} {
+		if id, _ := (VolumeID{"local", in[len("local:"):]}).Owner(); id != owner {
+			t.Errorf("%q: owner %d", in, id)
+		}
+	}
+}
+
 func TestParseArchive(t *testing.T) {
 	budapest, err := time.LoadLocation("Europe/Budapest")
 	if err != nil {
