@@ -135,28 +135,34 @@ func TestWritesAreSentOnce(t *testing.T) {
 		"no answer": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var sent atomic.Int32
+			sent := map[string]*atomic.Int32{"POST": {}, "PUT": {}, "DELETE": {}}
 			client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == "GET" {
 					fmt.Fprint(w, `{"data":{"version":"9.2.11"}}`)
 					return
 				}
 				io.Copy(io.Discard, r.Body) // else the server does not see us leave
-				sent.Add(1)
+				sent[r.Method].Add(1)
 				c.answer(w, r)
-			}, func(o *Options) { o.Timeout = 300 * time.Millisecond })
+			}, func(o *Options) {
+				if name == "no answer" {
+					o.Timeout = 300 * time.Millisecond
+				}
+			})
 			// There is an idle connection that a write could be sent on, and
 			// again on another when it breaks.
-			if _, err := client.Version(t.Context()); err != nil {
-				t.Skip(err) // slower than the timeout
-			}
-			for i, call := range []Call{On("pve1").Start(100), On("pve1").SetConfig(100, ConfigChange{Delete: []string{"tags"}}), On("pve1").DeleteVolume("local:backup/x.tar")} {
+			client.Version(t.Context())
+			for _, call := range []Call{On("pve1").Start(100), On("pve1").SetConfig(100, ConfigChange{Delete: []string{"tags"}}), On("pve1").DeleteVolume("local:backup/x.tar")} {
 				_, err := client.Do(t.Context(), call)
-				if err == nil || IsOutcomeUnknown(err) != c.unknown && sent.Load() > 0 {
+				// A slow machine may not even connect in time.
+				arrived := sent[call.Method].Load() > 0
+				if err == nil || IsOutcomeUnknown(err) != c.unknown && arrived {
 					t.Errorf("%s: outcome unknown is %v: %v", call, IsOutcomeUnknown(err), err)
 				}
-				if n := int(sent.Load()); n > i+1 {
-					t.Fatalf("%s: sent %d times for %d calls", call, n, i+1)
+			}
+			for method, n := range sent {
+				if n.Load() > 1 {
+					t.Errorf("%s sent %d times", method, n.Load())
 				}
 			}
 		})
