@@ -13,7 +13,8 @@ type call struct {
 	ctx    context.Context
 	who    *subject
 	method string
-	path   string // below /api2/json, decoded
+	path   string // below /api2/json, decoded, without empty components
+	asked  string // the path as it was asked for, when another
 	params map[string]string
 	route  *route
 	node   *node
@@ -108,7 +109,7 @@ func (s *Sim) dispatch(ctx context.Context, c *call) error {
 	c.ctx, c.total = ctx, -1
 	rt, vars, ok := findRoute(c.method, c.path)
 	if !ok {
-		return &refusal{code: 501, text: "Method '" + c.method + " " + c.path + "' not implemented"}
+		return &refusal{code: 501, text: "Method '" + c.method + " " + orElse(c.asked, c.path) + "' not implemented"}
 	}
 	c.route = rt
 	if len(vars) > 0 && c.params == nil {

@@ -185,6 +185,7 @@ func (s *Sim) handle(ctx context.Context, req *http.Request, body []byte, chunke
 	if format == "" {
 		return plain(501, "no such uri", "no such uri"), nil
 	}
+	asked := "/" + uri
 	uri = cleanPath(uri)
 	cookie := ""
 	if c, err := req.Cookie("PVEAuthCookie"); err == nil {
@@ -211,7 +212,7 @@ func (s *Sim) handle(ctx context.Context, req *http.Request, body []byte, chunke
 	if a != nil {
 		return *a, nil
 	}
-	c := &call{s: s, who: who, method: req.Method, path: uri, params: params}
+	c := &call{s: s, who: who, method: req.Method, path: uri, asked: asked, params: params}
 	return s.answerFault(ctx, c)
 }
 

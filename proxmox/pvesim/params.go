@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// null is a JSON null among the parameters.
+const null = "\x00null"
+
 // readParams reads query and body; a plain answer when PVE would refuse them.
 func readParams(req *http.Request, body []byte) (map[string]string, *answer) {
 	refuse := func(code int, text string) (map[string]string, *answer) {
@@ -106,7 +109,7 @@ func parseJSON(body []byte) (map[string]string, error) {
 			}
 			params[k] = strings.Join(items, "\x00")
 		case nil:
-			params[k] = "\x00null"
+			params[k] = null
 		default:
 			params[k] = scalar(v)
 		}

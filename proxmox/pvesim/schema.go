@@ -153,6 +153,9 @@ func (sc *schema) check(params map[string]string) map[string]string {
 			add(key, notDefined)
 			continue
 		}
+		if v == null { // passes, and reaches the method
+			continue
+		}
 		if strings.IndexByte(v, 0) >= 0 && p.list {
 			v = strings.ReplaceAll(v, "\x00", ",")
 			params[key] = v

@@ -22,7 +22,7 @@ func update(c *call) error {
 		switch k {
 		case "node", "vmid", "digest", "delete", "revert":
 		default:
-			if v == "\x00null" {
+			if v == null {
 				nulls++
 				continue
 			}
