@@ -107,6 +107,7 @@ func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
 			g := want.Guest(ref.Name)
 			return h.Kind == HoldDestroyed && err == nil && (have.Named[ref] || g != nil && have.Guests[g.VMID] != nil)
 		})
+		keepEjected(stored, have)
 		for guest, last := range plan.Backups {
 			if stored.Backups == nil {
 				stored.Backups = map[string]LastBackup{}

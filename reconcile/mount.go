@@ -48,6 +48,10 @@ func (p *planner) planMount(m *spec.Mount) {
 				fmt.Sprintf("unmount it yourself: umount %s, or declare its uuid", m.Path))
 			return
 		}
+		if ob := p.ejecting(m); ob != nil {
+			p.hold(o, "uuid", ob.reason, ob.cure...)
+			return
+		}
 		for _, other := range m.UUIDs {
 			if other.UUID != disk.UUID && len(p.disksOf(other.UUID)) > 0 {
 				p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", name(disk), name(other))
@@ -62,7 +66,14 @@ func (p *planner) planMount(m *spec.Mount) {
 		p.hold(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", m.Path, have.Fstab.Text), "remove that line, or choose another path")
 		return
 	}
+	ejected := ""
 	for _, disk := range m.UUIDs {
+		if h, ok := p.have.ejected(disk); ok && ejected == "" {
+			if p.have.plugged(h) {
+				ejected = fmt.Sprintf("%s was ejected by %s on %s and is still plugged in", name(disk), h.By, p.have.date(h.Since))
+			}
+			continue
+		}
 		switch found := p.disksOf(disk.UUID); len(found) {
 		case 0:
 			continue
@@ -76,6 +87,11 @@ func (p *planner) planMount(m *spec.Mount) {
 			}
 			p.hold(o, "uuid", fmt.Sprintf("%s have the same UUID %s: one is a copy of the other", list(devices), disk.UUID), "unplug one, or give it another UUID (tune2fs -U random)")
 		}
+		return
+	}
+	if ejected != "" {
+		p.hold(o, "uuid", ejected, "unplug it; plugged in again, or another disk of this mount, it is mounted by itself",
+			"to mount it as it is: felhom-agent --release "+m.Ref.String())
 		return
 	}
 	p.hold(o, "uuid", notPlugged(m), "plug it in; the agent carries on by itself")

@@ -184,7 +184,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 			continue
 		default:
 			passed(p.plan, nil)
-			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, awaited) {
+			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, awaited) || a.watchesEjected() {
 				tick = min(tick, waitedFor)
 			}
 			for _, at := range append(a.coolings(), p.plan.Due, p.soon) {

@@ -29,7 +29,13 @@ func (p *planner) seen(storage string) *obstacle {
 			cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", appendPrivilege("Datastore.Audit"))},
 		}
 	}
-	if m, mounted := p.have.mountOf(p.want, storage); m != nil && !mounted {
+	m, mounted := p.have.mountOf(p.want, storage)
+	if m != nil && mounted {
+		if ob := p.ejecting(m); ob != nil {
+			return ob
+		}
+	}
+	if m != nil && !mounted {
 		if p.mounting[m.Ref.Name] {
 			return &obstacle{reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), mount: m.Ref.Name}
 		}

@@ -33,14 +33,16 @@ type Stored struct {
 // A Hold is somebody's word that a thing is to be left alone, or a thing that was seen
 // and waits for a person.
 type Hold struct {
-	Name  string    `json:"name"` // "restores/web", or "all"
-	Kind  string    `json:"kind"` // HoldPerson, HoldDestroyed or HoldEjected
-	Why   string    `json:"why,omitempty"`
-	By    string    `json:"by,omitempty"`
-	UUID  string    `json:"uuid,omitempty"` // the disk, of an eject
-	Gone  bool      `json:"gone,omitempty"` // the ejected disk was unplugged since
-	Since time.Time `json:"since"`
-	Until time.Time `json:"until,omitzero"` // zero: until it is released
+	Name string `json:"name"` // "restores/web", or "all"
+	Kind string `json:"kind"` // HoldPerson, HoldDestroyed or HoldEjected
+	Why  string `json:"why,omitempty"`
+	By   string `json:"by,omitempty"`
+	UUID string `json:"uuid,omitempty"` // the disk, of an eject
+	// Device is where the ejected disk was; as another device it was plugged in anew.
+	Device string    `json:"device,omitempty"`
+	Gone   bool      `json:"gone,omitempty"` // the ejected disk was unplugged since
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: until it is released
 }
 
 // The kinds of holds.
@@ -168,13 +170,13 @@ func (s *Store) AddHold(h Hold) error {
 	})
 }
 
-// Release takes the holds of a name away, all of them for "all", and tells how many
-// there were.
+// Release takes the holds of a name away, for "all" all but those of ejected disks, and
+// tells how many there were.
 func (s *Store) Release(name string) (int, error) {
 	n := 0
 	err := s.Change(func(stored *Stored) {
 		stored.Holds = slices.DeleteFunc(stored.Holds, func(h Hold) bool {
-			gone := (name == "all" || h.Name == name) && h.Kind != HoldEjected
+			gone := h.Name == name || name == "all" && h.Kind != HoldEjected
 			if gone {
 				n++
 			}

@@ -256,6 +256,9 @@ func (p *planner) bindReady(declared spec.MountPoint) *obstacle {
 		return &obstacle{reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted: started now, it would write to the root disk", declared.Path, declared.Mount),
 			cure: []string{"plug in " + disks(m)}}
 	}
+	if ob := p.ejecting(m); ob != nil {
+		return ob
+	}
 	if there, looked := p.have.Host.Folders[declared.Mount+"/"+declared.Folder]; looked && !there {
 		path := p.bindSource(declared)
 		return &obstacle{reason: fmt.Sprintf("there is no folder %s on mounts/%s", declared.Folder, declared.Mount),
