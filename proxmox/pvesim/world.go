@@ -262,6 +262,9 @@ func (s *Sim) index() error {
 		if n.mountAt("/") == nil {
 			return fmt.Errorf("node %s: nothing is mounted at /", n.Name)
 		}
+		if n.rootDisk() == nil {
+			return fmt.Errorf("node %s: no disk of it has the device that is mounted at /", n.Name)
+		}
 		for _, t := range n.Tasks {
 			t.node = n
 			t.node = n
