@@ -72,8 +72,21 @@ func (r *ExecRunner) argv() []string {
 	return []string{"/usr/bin/sudo", "-n", path}
 }
 
+// check is what both runners do before they send anything.
+func (r request) check() (err error) {
+	if r.Op != nil {
+		_, err = vet(true, r.Op.Node, r.Op.Name, r.Op.Args)
+	} else {
+		_, err = vet(false, r.Query.Node, r.Query.Name, r.Query.Args)
+	}
+	return err
+}
+
 // talk starts the fence in a session of its own (what interrupts the agent does not interrupt it) and leaves it to itself when ctx ends.
 func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string)) (response, error) {
+	if err := req.check(); err != nil {
+		return response{}, err
+	}
 	argv := r.argv()
 	var warnings capped
 	cmd := exec.Command(argv[0], argv[1:]...)

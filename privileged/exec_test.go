@@ -139,6 +139,24 @@ func TestRequestText(t *testing.T) {
 	}
 }
 
+// What is badly formed is refused on this side: nothing is started.
+func TestCheckedBeforeItIsSent(t *testing.T) {
+	op := wholeOps()["Unbind"]
+	op.Args["source"] = "/mnt/a,mp=/etc"
+	for _, r := range []Runner{&ExecRunner{Mode: Direct, Path: "/nowhere"}, &SocketRunner{Path: "/nowhere"}} {
+		var refused *RefusedError
+		if _, err := r.Do(t.Context(), op, nil); !errors.As(err, &refused) || refused.Arg != "source" {
+			t.Errorf("%T: %v", r, err)
+		}
+		if _, err := FolderInfo(t.Context(), r, testNode, "/mnt/x", "../y"); !errors.As(err, &refused) || refused.Arg != "folder" {
+			t.Errorf("%T: %v", r, err)
+		}
+		if _, err := Mounts(t.Context(), r, testNode); !errors.As(err, new(*UnreachableError)) {
+			t.Errorf("%T: %v", r, err)
+		}
+	}
+}
+
 func TestSudoersFile(t *testing.T) {
 	if got, want := Sudoers("felhom-agent"), "felhom-agent ALL=(root) NOPASSWD: /usr/sbin/felhom-fence \"\"\n"; got != want {
 		t.Errorf("%q", got)

@@ -34,6 +34,9 @@ func (r *SocketRunner) Do(ctx context.Context, op Op, progress func(line string)
 }
 
 func (r *SocketRunner) talk(ctx context.Context, req request, progress func(string)) (response, error) {
+	if err := req.check(); err != nil {
+		return response{}, err
+	}
 	path := r.Path
 	if path == "" {
 		path = SocketPath

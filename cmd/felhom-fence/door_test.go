@@ -193,8 +193,11 @@ func TestSystemLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	err = do(t, privileged.BindMount(node, privileged.BindSpec{VMID: 201, Object: "web\nforged line", Owner: "home", Index: 0, Source: "/mnt/x", Target: "/x"}))
-	refusal(t, err)
+	cmd := exec.Command("/usr/sbin/felhom-fence")
+	cmd.Stdin = strings.NewReader(`{"format":1,"timeout_ms":60000,"op":{"node":"testnode","name":"BindMount","args":{"vmid":"201","object":"web","owner":"home","index":"0","source":"/mnt/x","mp":"/x\nforged line"}}}`)
+	if out, err := cmd.Output(); err != nil || !bytes.Contains(out, []byte(`"refused"`)) {
+		t.Errorf("%v %s", err, out)
+	}
 	buf := make([]byte, 4096)
 	log.SetReadDeadline(time.Now().Add(time.Minute))
 	n, err := log.Read(buf)
@@ -202,7 +205,7 @@ func TestSystemLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := string(buf[:n])
-	if !strings.HasPrefix(line, "<86>felhom-fence[") || !strings.Contains(line, "]: root: BindMount lxc/201: mp0 /mnt/x on /x: BindMount refused: object") || strings.Contains(line, "\n") {
+	if !strings.HasPrefix(line, "<86>felhom-fence[") || !strings.Contains(line, "]: root: BindMount lxc/201: mp0 /mnt/x on /x forged line: BindMount refused: mp") || strings.Contains(line, "\n") {
 		t.Errorf("%q", line)
 	}
 }

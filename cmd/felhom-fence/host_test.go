@@ -82,7 +82,7 @@ func inside(t *testing.T, programs ...string) bool {
 	}
 	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "5m")
 	cmd.Env = append(os.Environ(), insideVar+"=1", fenceVar+"="+fenceProgram)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	switch {
 	case bytes.Contains(out, []byte("SKIP-NAMESPACE:")), errors.Is(err, syscall.EPERM):
@@ -141,6 +141,12 @@ func shell(t *testing.T, line string) string {
 // loopDisk is a disk with an ext4 file system.
 func loopDisk(t *testing.T, uuid, label string) (device string) {
 	t.Helper()
+	left, _ := exec.Command("losetup", "-l", "-n", "-O", "NAME,BACK-FILE").Output()
+	for _, line := range strings.Split(string(left), "\n") { // of a run of these tests that was killed
+		if f := strings.Fields(line); len(f) == 3 && f[2] == "(deleted)" && strings.Contains(f[1], "/Test") && strings.HasSuffix(f[1], ".img") {
+			exec.Command("losetup", "-d", f[0]).Run()
+		}
+	}
 	image := filepath.Join(t.TempDir(), label+".img")
 	shell(t, "truncate -s 16M "+image+" && mkfs.ext4 -q -U "+uuid+" -L "+label+" "+image)
 	out, err := exec.Command("losetup", "-f", "--show", image).CombinedOutput()

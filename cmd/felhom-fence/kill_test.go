@@ -50,28 +50,30 @@ type ending struct {
 	err    error
 }
 
-// begin sends an Op and tells its outcome later.
-func begin(t *testing.T, op privileged.Op) <-chan ending {
+// join asks for an act that is in progress, and returns when it waits for its end, which is told later.
+func join(t *testing.T, op privileged.Op) <-chan ending {
+	t.Helper()
 	ended := make(chan ending, 1)
+	waits := make(chan bool, 1)
 	go func() {
 		var e ending
-		e.result, e.err = direct().Do(context.WithoutCancel(t.Context()), op, nil)
+		e.result, e.err = direct().Do(context.WithoutCancel(t.Context()), op, func(line string) {
+			if strings.HasPrefix(line, "already running since ") {
+				waits <- true
+			}
+		})
 		ended <- e
 	}()
+	select {
+	case <-waits:
+	case e := <-ended:
+		t.Fatalf("it did not wait: %+v", e)
+	}
 	return ended
 }
 
-// waiting makes sure that n processes of the fence wait for the same lane.
-func waiting(t *testing.T, n int) {
-	t.Helper()
-	eventually(t, "the second fence waits", func() bool {
-		out, _ := exec.Command("sh", "-c", "pgrep -c -x felhom-fence").Output()
-		return strings.TrimSpace(string(out)) == fmt.Sprint(n)
-	})
-}
-
 func TestKilledAgent(t *testing.T) {
-	if !inside(t, "pgrep") {
+	if !inside(t) {
 		return
 	}
 	pctScript(t, slowPct)
@@ -88,8 +90,7 @@ func TestKilledAgent(t *testing.T) {
 	if len(list) != 1 || list[0].Lane != "lxc/9000" || list[0].Name != "CreateGoldenLXC" || list[0].Since.IsZero() {
 		t.Fatalf("running: %+v", list)
 	}
-	again := begin(t, golden())
-	waiting(t, 2)
+	again := join(t, golden())
 	writeFile(t, "/run/go", "", 0o600)
 	if e := <-again; e.err != nil || !strings.Contains(e.result.Output, "created 9000") {
 		t.Errorf("the same act asked again: %+v", e)
@@ -106,7 +107,7 @@ func TestKilledAgent(t *testing.T) {
 }
 
 func TestKilledFence(t *testing.T) {
-	if !inside(t, "pgrep") {
+	if !inside(t) {
 		return
 	}
 	pctScript(t, slowPct)
@@ -131,8 +132,7 @@ func TestKilledFence(t *testing.T) {
 	if r := refusal(t, do(t, other)); !strings.Contains(r.Reason, "busy") {
 		t.Errorf("another act on the lane: %v", r)
 	}
-	again := begin(t, golden())
-	waiting(t, 1)
+	again := join(t, golden())
 	writeFile(t, "/run/go", "", 0o600)
 	e := <-again
 	var failed *privileged.FailedError
@@ -186,7 +186,7 @@ func TestAbandonedFence(t *testing.T) {
 }
 
 func TestDeadlineEndsTheAnswerNotTheAct(t *testing.T) {
-	if !inside(t, "pgrep") {
+	if !inside(t) {
 		return
 	}
 	pctScript(t, slowPct)
@@ -197,8 +197,7 @@ func TestDeadlineEndsTheAnswerNotTheAct(t *testing.T) {
 		t.Fatalf("%+v %v", result, err)
 	}
 	eventually(t, "it runs", func() bool { return len(running(t)) == 1 })
-	again := begin(t, golden())
-	waiting(t, 2)
+	again := join(t, golden())
 	writeFile(t, "/run/go", "", 0o600)
 	if e := <-again; e.err != nil || e.result.StillRunning != nil || !strings.Contains(e.result.Output, "created 9000") {
 		t.Errorf("%+v", e)
@@ -231,7 +230,7 @@ func TestOneFstabManyFences(t *testing.T) {
 	var want []string
 	for i := range 6 {
 		name := fmt.Sprintf("disk%d", i)
-		uuid := fmt.Sprintf("6f1e2a30-58b1-4c57-9a0e-%012d", i)
+		uuid := newUUID()
 		loopDisk(t, uuid, name)
 		spec := privileged.MountSpec{Name: name, UUID: uuid, Path: "/mnt/usb/" + name, Fstab: true}
 		want = append(want, privileged.FstabEntry(spec))
@@ -288,7 +287,16 @@ func TestFenceKilledAnywhere(t *testing.T) {
 			t.Fatalf("neither the old nor the new fstab: %d bytes", len(got))
 		}
 		seen[got == with]++
-		eventually(t, "the same act comes to its end", func() bool { return do(t, op) == nil }) // the mount of the killed one may still be on its way
+		var last error
+		for range 50 { // the mount of the killed one may still be on its way
+			if last = do(t, op); last == nil {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if last != nil {
+			t.Fatalf("killed after %d ms, asked again: %v", i, last)
+		}
 		if got, want := readFile(t, "/etc/fstab"), map[bool]string{true: with, false: without}[i%2 == 0]; got != want {
 			t.Fatalf("asked again: %d bytes", len(got))
 		}

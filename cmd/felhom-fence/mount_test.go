@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,10 +15,14 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 )
 
-const (
-	blue = "6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11"
-	red  = "0b7c9d52-1f0e-4a86-8a55-3f7e64a0d2c7"
-)
+// The UUIDs are new in every run: loop devices are the machine's, and somebody else may run these tests at the same time.
+var blue, red = newUUID(), newUUID()
+
+func newUUID() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
 
 func backup(uuid string, fstab bool) privileged.MountSpec {
 	return privileged.MountSpec{Name: "backup", UUID: uuid, Path: "/mnt/usb/backup", Options: []string{"noatime"}, Fstab: fstab}
