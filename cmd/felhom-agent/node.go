@@ -288,7 +288,7 @@ func (n *node) explain(err error) error {
 	case proxmox.IsUnauthorized(err):
 		return fmt.Errorf("PVE does not accept the token %s (wrong, disabled or expired: PVE does not say which). Look: pveum user token list %s. Nothing was changed", c.token.ID(), c.token.User())
 	}
-	return err
+	return filtered(err, c.url)
 }
 
 // greetFence asks the fence something harmless, to see whether it is there and lets us in.

@@ -48,16 +48,19 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 			n.log.Error("edits are not seen any more, only looked for every interval", zap.Error(err))
 		}
 	})
+	seen := newObserver(n, src)
+	spawn(func() { seen.Run(ctx) })
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	spawn(func() {
 		for range reload {
+			seen.Reload()
 			poke()
 		}
 	})
 
 	state := newStateTeller(n, src)
-	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx) {
+	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(err error) { seen.Pass(nil, nil, err); state.passed(nil, nil, n.explain(err)) }) {
 		return exitOK, nil
 	}
 	want := src.load()
@@ -67,20 +70,22 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	report := &watchReport{con: con, text: con.text(cmd, n.sight.Only)}
 	report.progress = reconcile.NewProgress(con.stdout, report.text)
 	mu.Lock()
-	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); state.event(e) }))
+	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); state.event(e); seen.Event(e) }))
 	mu.Unlock()
 	spawn(func() { watchHolds(ctx, n, poke) })
 	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
 	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) {
+		seen.Pass(agent, plan, err)
 		err = n.explain(err)
 		report.passed(plan, err)
 		state.passed(agent, plan, err)
 	})
 }
 
-// reach waits until the node can be asked who it is. At boot we may be there before PVE's API is.
-func (n *node) reach(ctx context.Context) bool {
-	for {
+// reach waits until the node can be asked who it is, and says once why it cannot. At boot we may be there
+// before PVE's API is.
+func (n *node) reach(ctx context.Context, failed func(error)) bool {
+	for told := ""; ; {
 		err := n.find(ctx)
 		if err == nil {
 			return true
@@ -90,7 +95,11 @@ func (n *node) reach(ctx context.Context) bool {
 			pause = 5 * time.Minute
 		}
 		if ctx.Err() == nil {
-			n.log.Error("the node cannot be reached", zap.Error(n.explain(err)), zap.Duration("next try in", pause))
+			failed(err)
+			if text := n.explain(err).Error(); text != told {
+				told = text
+				n.log.Error("the node cannot be reached; trying on", zap.String("error", text), zap.Duration("every", pause))
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+)
+
+// hardware is what the host tells of its disks and sensors. Without a way to ask root it is empty, and
+// Missing says why.
+type hardware struct {
+	Looked  time.Time                `json:"looked,omitzero"` // by this machine's clock
+	Disks   []privileged.Disk        `json:"disks"`           // file systems
+	SMART   []privileged.SMARTReport `json:"smart"`           // whole disks
+	Sensors []privileged.Sensor      `json:"sensors"`
+	Missing []string                 `json:"missing,omitempty"` // what could not be seen, and why
+}
+
+func (o *observer) lookHardware(ctx context.Context) (h hardware, whole bool) {
+	o.mu.Lock()
+	ask, node := o.node.runner, o.name
+	o.mu.Unlock()
+	h = hardware{Disks: []privileged.Disk{}, SMART: []privileged.SMARTReport{}, Sensors: []privileged.Sensor{}}
+	switch {
+	case ask == nil:
+		h.Missing = append(h.Missing, "disks and sensors are looked at through the root helper; there is none: "+o.noFence)
+		return h, true
+	case node == "":
+		return h, false // not found yet
+	}
+	h.Looked = time.Now().Truncate(time.Second)
+	miss := func(what string, err error) { h.Missing = append(h.Missing, what+": "+err.Error()) }
+	disks, err := privileged.Disks(ctx, ask, node)
+	if err != nil {
+		miss("disks", err)
+	}
+	h.Disks = append(h.Disks, disks...)
+	var devices []string
+	for _, d := range disks {
+		if d.Parent != "" && !slices.Contains(devices, d.Parent) {
+			devices = append(devices, d.Parent)
+		}
+	}
+	for _, device := range devices {
+		report, err := privileged.SMART(ctx, ask, node, device)
+		if err != nil {
+			miss(device, err)
+			continue
+		}
+		h.SMART = append(h.SMART, report)
+	}
+	sensors, err := privileged.Sensors(ctx, ask, node)
+	if err != nil {
+		miss("sensors", err)
+	}
+	h.Sensors = append(h.Sensors, sensors...)
+	return h, true
+}
+
+// expiry is when what we live by ends. A zero time: never, or not known.
+type expiry struct {
+	Token       time.Time `json:"token,omitzero"`
+	Certificate time.Time `json:"certificate,omitzero"`
+	Missing     []string  `json:"missing,omitempty"` // what could not be seen, and why
+}
+
+func (o *observer) lookExpiry(ctx context.Context) (e expiry, whole bool) {
+	token, err := o.node.client.TokenInfo(ctx, o.node.config.token.ID())
+	if err != nil {
+		e.Missing = append(e.Missing, "token: "+o.node.explain(err).Error())
+	}
+	e.Token = token.Expire
+	if o.node.world != nil { // a simulated node has no certificate
+		return e, err == nil
+	}
+	end, certErr := certificateEnd(ctx, o.node.config.url)
+	if certErr != nil {
+		e.Missing = append(e.Missing, "certificate: "+certErr.Error())
+	}
+	e.Certificate = end
+	return e, err == nil && certErr == nil
+}
+
+// certificateEnd reads until when the certificate is valid that a server shows. Whether it is the right one
+// is not asked here, and nothing is sent to it.
+func certificateEnd(ctx context.Context, to string) (time.Time, error) {
+	u, err := url.Parse(to)
+	if err != nil {
+		return time.Time{}, err
+	}
+	port := u.Port()
+	if port == "" {
+		port = "8006"
+	}
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()}}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return time.Time{}, filtered(err, to)
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].NotAfter, nil
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/felhom/felhom-agent/privileged"
+)
+
+// counts are the metrics that add up; all others are read off the state when somebody asks.
+type counts struct {
+	passes   *prometheus.CounterVec
+	requests prometheus.Counter
+	actions  *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+// metrics makes the registry that /metrics shows.
+func (o *observer) metrics() *prometheus.Registry {
+	o.counts = counts{
+		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Looks at the node, by whether it could be looked at (ok, failed)."}, []string{"result"}),
+		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_look_requests_total", Help: "API requests that the looks cost."}),
+		actions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_actions_total", Help: "Acts that have ended, by what they did and how they ended (ok, failed, refused)."}, []string{"verb", "result"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "felhom_task_seconds", Help: "How long PVE's tasks took.",
+			Buckets: []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600},
+		}, []string{"verb", "result"}),
+	}
+	for _, result := range []string{"ok", "failed"} {
+		o.counts.passes.WithLabelValues(result) // there from the start, so that a rate can be taken
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(o.counts.passes, o.counts.requests, o.counts.actions, o.counts.seconds, gauges{o},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("felhom_"+name, help, labels, nil)
+}
+
+var (
+	descInfo        = describe("build_info", "The running version; always 1.", "version", "node")
+	descObjects     = describe("objects", "Declared objects by state: blocked, changing, waiting, drifted, declared.", "state")
+	descRunning     = describe("tasks_running", "Acts that have begun and not ended.")
+	descLook        = describe("last_look_requests", "API requests that the last look cost.")
+	descLooked      = describe("last_look_timestamp_seconds", "When the node was last looked at, by its own clock.")
+	descConverged   = describe("last_converged_timestamp_seconds", "When everything was as declared, by the node's clock.")
+	descErrors      = describe("desired_errors", "Mistakes in the YAML that is there now; while there are any, the last valid state stays in force.")
+	descBackup      = describe("last_backup_timestamp_seconds", "The last whole backup of each declared guest; 0 where there is none.", "guest")
+	descToken       = describe("token_expiry_timestamp_seconds", "When the API token expires; absent where it never does.")
+	descCertificate = describe("certificate_expiry_timestamp_seconds", "When the certificate of the node's API expires.")
+	descHealth      = describe("disk_healthy", "What a disk's SMART says about itself: 1 passed, 0 failing; absent where it does not say.", "device", "model")
+	descTemperature = describe("disk_temperature_celsius", "Temperature of a disk.", "device", "model")
+	descReallocated = describe("disk_reallocated_sectors", "Reallocated sectors of a disk.", "device", "model")
+	descWear        = describe("disk_wear_ratio", "How much of its rated life a disk has used; may pass 1.", "device", "model")
+	descSensor      = describe("sensor_celsius", "Temperature sensors of the host.", "chip", "label")
+)
+
+// gauges are the metrics that are read off the state.
+type gauges struct{ *observer }
+
+// Describe implements prometheus.Collector.
+func (g gauges) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descRunning, descLook, descLooked, descConverged, descErrors, descBackup,
+		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g gauges) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	at := func(d *prometheus.Desc, t time.Time, labels ...string) {
+		if !t.IsZero() {
+			gauge(d, float64(t.Unix()), labels...)
+		}
+	}
+	r := g.report(context.Background())
+	gauge(descInfo, 1, version, r.Node)
+	gauge(descErrors, float64(len(g.src.mistakes())))
+	gauge(descRunning, float64(len(r.Running)))
+	count := map[string]int{}
+	for _, object := range r.Objects {
+		count[object.State]++
+	}
+	for _, state := range states {
+		gauge(descObjects, float64(count[state]), state)
+	}
+	if r.Plan != nil {
+		gauge(descLook, float64(r.Plan.Header.Requests))
+	}
+	at(descLooked, r.Looked)
+	at(descConverged, r.Converged)
+	for guest, last := range r.Backups {
+		if last.Time.IsZero() {
+			gauge(descBackup, 0, guest)
+		}
+		at(descBackup, last.Time, guest)
+	}
+	at(descToken, r.Expiry.Token)
+	at(descCertificate, r.Expiry.Certificate)
+	for _, disk := range r.Host.SMART {
+		number := func(d *prometheus.Desc, value *int64, unit float64) {
+			if value != nil {
+				gauge(d, float64(*value)*unit, disk.Device, disk.Model)
+			}
+		}
+		switch disk.Health {
+		case privileged.HealthPassed:
+			gauge(descHealth, 1, disk.Device, disk.Model)
+		case privileged.HealthFailing:
+			gauge(descHealth, 0, disk.Device, disk.Model)
+		}
+		number(descTemperature, disk.Temperature, 1)
+		number(descReallocated, disk.Reallocated, 1)
+		number(descWear, disk.Wear, 0.01)
+	}
+	known := map[[2]string]bool{} // two sensors of one name would spoil the whole answer
+	for _, s := range r.Host.Sensors {
+		name := [2]string{s.Chip, s.Label}
+		if s.Kind == "temp" && !known[name] {
+			known[name] = true
+			gauge(descSensor, s.Value, s.Chip, s.Label)
+		}
+	}
+}

@@ -1,0 +1,356 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// An observer knows what a watching agent is doing, and tells those who look: the service manager,
+// Prometheus, and people with a browser. The agent's loop calls Pass and Event; it looks at nothing itself
+// but the disks, the sensors and the expiry of token and certificate, and at these only when somebody asks.
+type observer struct {
+	node     *node
+	src      *source
+	manager  *supervisor
+	registry *prometheus.Registry
+	counts   counts
+	hardware aged[hardware]
+	expiry   aged[expiry]
+	noFence  string // why there is no root helper
+
+	mu        sync.Mutex
+	began     time.Time
+	name      string // of the node; "" until the first look
+	agent     *reconcile.Agent
+	plan      *reconcile.Plan // of the last pass that could look
+	failed    string          // why the last one could not
+	converged time.Time       // when all was as declared, by the node's clock
+	next      time.Time       // when the next look is due at the latest; zero: the loop has not begun
+	running   map[string]reconcile.Event
+	reloading bool
+}
+
+func newObserver(n *node, src *source) *observer {
+	o := &observer{node: n, src: src, manager: newSupervisor(), noFence: n.sight.FenceReason, began: time.Now(), running: map[string]reconcile.Event{}}
+	o.hardware = aged[hardware]{look: o.lookHardware, good: time.Minute, bad: time.Minute, limit: 20 * time.Second}
+	o.expiry = aged[expiry]{look: o.lookExpiry, good: time.Hour, bad: time.Minute, limit: 20 * time.Second}
+	o.registry = o.metrics()
+	return o
+}
+
+// Run tells the service manager that we are there, and serves where the configuration says, until ctx ends.
+func (o *observer) Run(ctx context.Context) {
+	o.manager.ready()
+	o.tell()
+	if at := o.node.config.listen; at.network != "" {
+		spawn(func() { o.Serve(ctx, at) })
+	}
+	o.manager.watch(ctx, o.alive)
+	<-ctx.Done()
+	o.manager.stopping()
+}
+
+// Reload tells that somebody asked for a look (SIGHUP). The next pass ends it.
+func (o *observer) Reload() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reloading = true
+	o.manager.reloading()
+}
+
+// Pass takes over what a pass has found, or why it could not look.
+func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, err error) {
+	o.mu.Lock()
+	o.agent = agent
+	o.failed = ""
+	if err != nil {
+		o.failed = strings.ReplaceAll(o.node.explain(err).Error(), "\n", "; ")
+		o.counts.passes.WithLabelValues("failed").Inc()
+	} else {
+		o.plan, o.name = plan, plan.Header.Node
+		o.counts.passes.WithLabelValues("ok").Inc()
+		o.counts.requests.Add(float64(plan.Header.Requests))
+		if len(plan.AsDeclared()) == len(plan.Objects) {
+			o.converged = plan.Header.Looked
+		}
+	}
+	o.next = time.Now().Add(pause(plan, err, o.node.config.interval))
+	reloaded := o.reloading
+	o.reloading = false
+	o.mu.Unlock()
+	if reloaded {
+		o.manager.ready()
+	}
+	o.tell()
+}
+
+// Event takes over what became of an act.
+func (o *observer) Event(e reconcile.Event) {
+	key := e.Object.String() + " " + e.Verb + " " + e.UPID
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch e.State {
+	case "started", "adopted", "running":
+		o.running[key] = e
+	default:
+		delete(o.running, key)
+	}
+	switch e.State {
+	case "ok", "FAILED", "REFUSED":
+		result := strings.ToLower(e.State)
+		o.counts.actions.WithLabelValues(e.Verb, result).Inc()
+		if e.UPID != "" {
+			o.counts.seconds.WithLabelValues(e.Verb, result).Observe(e.Elapsed.Seconds())
+		}
+	}
+}
+
+// pause is how long the agent waits at most after a pass before it looks again; see Agent.Watch.
+func pause(plan *reconcile.Plan, err error, interval time.Duration) time.Duration {
+	const soon = 15 * time.Second
+	switch {
+	case proxmox.IsUnauthorized(err):
+		return 5 * time.Minute
+	case err != nil:
+		return min(interval, soon)
+	}
+	wait := interval + interval/10
+	if len(plan.Actions) > 0 || slices.ContainsFunc(plan.Held, func(h reconcile.Held) bool { return h.Passing }) {
+		wait = min(wait, soon)
+	}
+	if !plan.Due.IsZero() {
+		wait = min(wait, max(plan.Due.Sub(plan.Header.Looked), time.Second))
+	}
+	return wait
+}
+
+// lookTime is how long a look may take: PVE gives up on a request after 30 s, and we after 40 s; some are
+// repeated.
+const lookTime = 5 * time.Minute
+
+// alive reports whether looks come when they are due. While the loop has not begun, for want of a valid
+// YAML or of a node, there is nothing that could be late.
+func (o *observer) alive() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.next.IsZero() || time.Now().Before(o.next.Add(o.node.config.timeout+lookTime))
+}
+
+// line is the state in one line: "converged 6 of 6, next look at 18:17".
+func (o *observer) line() string {
+	mistakes := o.src.mistakes()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var parts []string
+	if o.plan != nil {
+		parts = append(parts, fmt.Sprintf("converged %d of %d", len(o.plan.AsDeclared()), len(o.plan.Objects)))
+	}
+	switch {
+	case o.failed != "":
+		parts = append(parts, o.failed)
+	case len(mistakes) > 0 && o.plan == nil:
+		parts = append(parts, "waiting for a valid desired state: "+mistakes[0])
+	case len(mistakes) > 0:
+		parts = append(parts, "an edit is not valid and was not taken over: "+mistakes[0])
+	case o.plan == nil:
+		parts = append(parts, "waiting for the first look at the node")
+	}
+	if n := len(o.running); n > 0 {
+		parts = append(parts, plural(n, "task runs", "tasks run"))
+	}
+	if !o.next.IsZero() {
+		zone := time.Local
+		if o.plan != nil {
+			zone = o.plan.Header.Looked.Location()
+		}
+		parts = append(parts, "next look at "+o.next.In(zone).Format("15:04"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (o *observer) tell() { o.manager.say(o.line()) }
+
+// health is the line and whether all is well with us (not: with the node's guests).
+func (o *observer) health() (string, bool) {
+	text := o.line()
+	alive := o.alive()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !alive:
+		return "overdue: " + text, false
+	case o.failed != "" || o.plan == nil:
+		return text, false
+	}
+	return "ok: " + text, true
+}
+
+// A report is all that /status tells, and what the page shows.
+type report struct {
+	Format  int       `json:"format"` // of this document: 1
+	Version string    `json:"version"`
+	Node    string    `json:"node"`
+	Desired string    `json:"desired"` // the path
+	State   string    `json:"state"`   // one line
+	Healthy bool      `json:"healthy"`
+	Since   time.Time `json:"since"`         // this process watches since then
+	Next    time.Time `json:"next,omitzero"` // the next look, at the latest
+	// Converged is when all was as declared, by the node's clock.
+	Converged time.Time `json:"converged,omitzero"`
+	// Errors keep the service from its work as a whole: a broken YAML, a node that does not answer.
+	Errors  []string                 `json:"errors"`
+	Objects []objectState            `json:"objects"`
+	Running []reconcile.Event        `json:"running"` // with the last line of their logs
+	Acts    []reconcile.HistoryEntry `json:"acts"`    // the last fifty, the newest first
+	Holds   []reconcile.Hold         `json:"holds"`
+	Backups map[string]lastBackup    `json:"backups"` // the last whole one of each guest
+	Expiry  expiry                   `json:"expiry"`
+	Host    hardware                 `json:"host"`
+	Plan    *reconcile.Plan          `json:"plan"` // of the last look; null before it
+	Text    string                   `json:"text"` // the plan as in the terminal
+	Looked  time.Time                `json:"looked,omitzero"`
+}
+
+// lastBackup is the newest whole archive of a guest; with a zero time there is none.
+type lastBackup = reconcile.LastBackup
+
+// objectState is one object in a word, and why.
+type objectState struct {
+	Object spec.Ref `json:"object"`
+	State  string   `json:"state"` // see states
+	Reason string   `json:"reason,omitempty"`
+	Cure   []string `json:"cure,omitempty"`
+}
+
+// states are what an object can be, from bad to good: the first that applies counts.
+var states = []string{"blocked", "changing", "waiting", "drifted", "declared"}
+
+// shownActs is how many acts of the past are told.
+const shownActs = 50
+
+// report collects what is known now.
+func (o *observer) report(ctx context.Context) report {
+	host := o.hardware.now(ctx)
+	ends := o.expiry.now(ctx)
+	state, healthy := o.health()
+	mistakes := o.src.mistakes()
+
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := report{
+		Format: 1, Version: version, Node: o.name, Desired: o.src.path, State: state, Healthy: healthy,
+		Since: o.began.Truncate(time.Second), Next: o.next.Truncate(time.Second), Converged: o.converged, Errors: append([]string{}, mistakes...),
+		Host: host, Expiry: ends, Objects: []objectState{}, Running: []reconcile.Event{}, Holds: []reconcile.Hold{}, Backups: map[string]lastBackup{}, Plan: o.plan,
+	}
+	if o.failed != "" {
+		r.Errors = append(r.Errors, o.failed)
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.running)) {
+		r.Running = append(r.Running, o.running[key])
+	}
+	r.Acts = o.node.journal.History("")
+	slices.Reverse(r.Acts)
+	r.Acts = r.Acts[:min(len(r.Acts), shownActs)]
+	if o.plan == nil {
+		return r
+	}
+	r.Looked = o.plan.Header.Looked
+	r.Objects = objectStates(o.plan)
+	var text strings.Builder
+	if err := o.plan.WriteText(&text, reconcile.TextOptions{Desired: o.src.path}); err == nil {
+		r.Text = text.String()
+	}
+	if o.agent != nil {
+		if status, err := o.agent.Status(o.plan); err != nil {
+			r.Errors = append(r.Errors, err.Error())
+		} else {
+			r.Holds, r.Backups = append(r.Holds, status.Holds...), status.Backups
+		}
+	}
+	return r
+}
+
+// objectStates says of each object of a plan how it is.
+func objectStates(plan *reconcile.Plan) []objectState {
+	known := map[spec.Ref]objectState{}
+	note := func(ref spec.Ref, state, reason string, cure []string) {
+		s, ok := known[ref]
+		switch rank := slices.Index(states, state); {
+		case !ok || rank < slices.Index(states, s.State):
+			known[ref] = objectState{ref, state, reason, cure}
+		case rank == slices.Index(states, s.State) && reason != "":
+			s.Reason += "; " + reason
+			s.Cure = append(slices.Clone(s.Cure), cure...)
+			known[ref] = s
+		}
+	}
+	for _, h := range plan.Held {
+		note(h.Object, "blocked", h.Reason, h.Cure)
+	}
+	for _, a := range plan.Actions {
+		text := a.Text
+		for _, f := range a.Fields {
+			text = strings.TrimPrefix(text+fmt.Sprintf(", %s %s -> %s", f.Name, cmp.Or(f.Old, "(unset)"), cmp.Or(f.New, "(unset)")), ", ")
+		}
+		note(a.Object, "changing", cmp.Or(text, a.Verb), nil)
+	}
+	for _, l := range plan.Laters {
+		note(l.Object, "waiting", strings.TrimSuffix(cmp.Or(l.Text, l.Verb)+", "+l.Waits, ", "), nil)
+	}
+	for _, n := range plan.Notes {
+		if n.Drift {
+			note(n.Object, "drifted", n.Text, nil)
+		} else {
+			note(n.Object, "declared", n.Text, nil)
+		}
+	}
+	all := []objectState{}
+	for _, ref := range plan.Objects {
+		s, ok := known[ref]
+		if !ok {
+			s = objectState{Object: ref, State: "declared"}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// aged keeps something that is dear to look at until it is old. It is looked at when somebody asks, by one
+// at a time.
+type aged[T any] struct {
+	look      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
+	good, bad time.Duration                   // how long a look is believed
+	limit     time.Duration                   // how long one may take
+
+	mu    sync.Mutex
+	value T
+	until time.Time
+}
+
+func (a *aged[T]) now(ctx context.Context) T {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Now().Before(a.until) {
+		return a.value
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.limit)
+	defer cancel()
+	value, whole := a.look(ctx)
+	a.value, a.until = value, time.Now().Add(a.bad)
+	if whole {
+		a.until = time.Now().Add(a.good)
+	}
+	return a.value
+}

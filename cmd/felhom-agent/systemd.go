@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// supervisor tells the service manager how we are (sd_notify(3)). Without one, as when somebody runs
+// --watch by hand, it tells nobody.
+type supervisor struct {
+	watchdog time.Duration // how often the manager wants to hear of us; 0: it does not
+	status   string        // what it was told last
+}
+
+func newSupervisor() *supervisor {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		every = 0 // meant for another process
+	}
+	return &supervisor{watchdog: every}
+}
+
+func (s *supervisor) notify(lines ...string) {
+	_, _ = daemon.SdNotify(false, strings.Join(lines, "\n"))
+}
+
+func (s *supervisor) ready()    { s.notify(daemon.SdNotifyReady) }
+func (s *supervisor) stopping() { s.notify(daemon.SdNotifyStopping) }
+
+// reloading tells that a reload has begun; ready tells its end. The manager wants to know the time of its
+// clock, so that it can tell this reload from the one before.
+func (s *supervisor) reloading() {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return
+	}
+	s.notify(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
+}
+
+// say tells the one line that `systemctl status` shows.
+func (s *supervisor) say(status string) {
+	status, _, _ = strings.Cut(status, "\n")
+	if status != s.status {
+		s.status = status
+		s.notify("STATUS=" + status)
+	}
+}
+
+// watch keeps the manager's watchdog quiet while alive says so.
+func (s *supervisor) watch(ctx context.Context, alive func() bool) {
+	if s.watchdog <= 0 {
+		return
+	}
+	ticker := time.NewTicker(s.watchdog / 3)
+	defer ticker.Stop()
+	for {
+		if alive() {
+			s.notify(daemon.SdNotifyWatchdog)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// filtered explains what the unit's address filter does to a connection that leaves this machine: the
+// kernel answers "operation not permitted", which sends people looking in the wrong place.
+func filtered(err error, to string) error {
+	if !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	u, parseErr := url.Parse(to)
+	if parseErr != nil || u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback() {
+		return err
+	}
+	return fmt.Errorf("%w. The service's unit lets it speak to this machine alone: say `url: https://127.0.0.1:8006`, or, where the node is another machine, take the drop-in /usr/share/felhom-agent/remote.conf (what to do stands in it)", err)
+}
