@@ -397,9 +397,10 @@ func surplus(then, now []any) string {
 	return strings.Join(out, ", ")
 }
 
-// chatter are the lines of a task log that the tools under PVE print, not PVE.
-var chatter = regexp.MustCompile(`^(  (Logical volume|WARNING)|Creating filesystem |Filesystem UUID: |Superblock backups |\t\d|Discarding |Total bytes |Formatting '|` +
-	`tar: |zstd: |/\*stdin|Detected container architecture|done$|Allocating group|Writing inode|Creating journal|Writing superblocks|Creating SSH host key|/|The key|[0-9]+ SHA|SHA256:|.*SSH host key|\s*$)`)
+// said are the lines of a task log that PVE itself prints: how it ended, what a client
+// parses, and the steps of a worker. All else is the chatter of mkfs, lvm, tar, rsync.
+var said = regexp.MustCompile(`^(TASK |(INFO|WARN|ERROR): |trying to acquire lock|recovering backed-up |restoring '|extracting archive '|merging backed-up |` +
+	`purging CT |removing backup '|create (full|linked) clone |volume '.*does not exist|disk image '|Removed volume '|forced to stop CT |unable to open file|no content)`)
 
 // log compares task logs: the TASK line, every line of PVE's own, not the chatter of the tools.
 func (w *walk) log(then, now map[string]any) {
@@ -414,7 +415,7 @@ func (w *walk) log(then, now map[string]any) {
 			n, _ := m["n"].(float64)
 			text, ok := m["t"].(string)
 			all++
-			if ok && !chatter.MatchString(text) {
+			if ok && said.MatchString(text) {
 				kept = append(kept, line{int(n), sortedOptions(text)})
 			}
 		}

@@ -117,7 +117,7 @@ func TestReplay(t *testing.T) {
 		}
 		for _, s := range plan.Steps {
 			if !s.done {
-				r.wrong("a step was never reached: before %s (nth %d)", s.Before, s.Nth)
+				fmt.Fprintf(&report, "a step was never reached: before %s (nth %d)\n", s.Before, max(s.Nth, 1))
 			}
 		}
 		wrong = r.mistakes

@@ -207,7 +207,7 @@ func (f *fact) ended(s *Sim, upid string) (wrong []string) {
 	}
 	var lines []string
 	for _, line := range t.Log {
-		if chatter.MatchString(line) && !strings.HasPrefix(line, "Total bytes written") {
+		if !said.MatchString(line) {
 			continue
 		}
 		line = sortedOptions(line)
