@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"felhom-agent": main,
+		// The same program with a mistake in it, in two places.
+		"broken-agent": func() { os.Exit(guard(func() int { panic("a deliberate mistake") })) },
+		"broken-goroutine": func() {
+			os.Exit(guard(func() int {
+				spawn(func() { panic("a deliberate mistake in a goroutine") })
+				select {}
+			}))
+		},
+	})
+}
+
+// TestScripts runs the stories in testdata/script with the real program, as a user would. Besides the
+// usual commands there are:
+//
+//	exits CODE PROGRAM ARGS...     runs a program, which must exit with CODE
+//	world FILE [FAULT...]          puts faults, each as "MATCH=EFFECT[:TEXT]", into a simulated node, which
+//	                               is fresh where there is no FILE yet
+//	await FILE REGEXP              waits until a file that another process writes matches
+//	serve NAME [WHAT...]           serves a fresh node by HTTPS and sets NAME_URL, NAME_FINGERPRINT and NAME_SECRET.
+//	                               WHAT is a privilege that its role lacks, or "ahead": its clock is two hours off
+//	contacts N                     tells how often somebody came to where $TRAP listens; ! contacts 0: at all
+func TestScripts(t *testing.T) {
+	examples, err := filepath.Abs("../../examples/desired")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("EXAMPLES", examples)
+			env.Setenv("STATE_DIRECTORY", filepath.Join(env.WorkDir, "state"))
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			var contacts atomic.Int64
+			go func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					contacts.Add(1)
+					conn.Close()
+				}
+			}()
+			env.Defer(func() { listener.Close() })
+			env.Setenv("TRAP", "https://"+listener.Addr().String())
+			env.Values["contacts"] = &contacts
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, errors.New("there is no such condition")
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				code := 0
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					code = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if (strconv.Itoa(code) == args[0]) == neg {
+					ts.Fatalf("exit code %d, want %s", code, args[0])
+				}
+			},
+			"world": func(ts *testscript.TestScript, _ bool, args []string) {
+				sim := pvesim.New()
+				if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil {
+					sim, err = pvesim.Load(text)
+					ts.Check(err)
+				}
+				for _, arg := range args[1:] {
+					match, effect, _ := strings.Cut(arg, "=")
+					effect, text, _ := strings.Cut(effect, ":")
+					ts.Check(sim.Inject(pvesim.Fault{Match: match, Effect: effect, Text: text}))
+				}
+				text, err := sim.Save()
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+			},
+			"await": func(ts *testscript.TestScript, _ bool, args []string) {
+				pattern := regexp.MustCompile("(?m)" + args[1])
+				begin := time.Now()
+				for {
+					text, _ := os.ReadFile(ts.MkAbs(args[0]))
+					if pattern.Match(text) {
+						ts.Logf("after %s", time.Since(begin).Round(time.Millisecond))
+						return
+					}
+					if time.Since(begin) > time.Minute {
+						ts.Fatalf("%s never matched %s:\n%s", args[0], args[1], text)
+					}
+					time.Sleep(5 * time.Millisecond) // another process writes it: there is nothing to wait on
+				}
+			},
+			"serve": serve,
+			"contacts": func(ts *testscript.TestScript, neg bool, args []string) {
+				if n := ts.Value("contacts").(*atomic.Int64).Load(); (strconv.FormatInt(n, 10) == args[0]) == neg {
+					ts.Fatalf("%d contacts", n)
+				}
+			},
+		},
+	})
+}
+
+// serve is the command of that name.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	sim := pvesim.New()
+	now := time.Now()
+	if args[len(args)-1] == "ahead" {
+		args, now = args[:len(args)-1], now.Add(2*time.Hour)
+	}
+	change := func(line *regexp.Regexp, to string) {
+		text, err := sim.Save()
+		ts.Check(err)
+		if !line.Match(text) {
+			ts.Fatalf("no line of the world matches %s", line)
+		}
+		sim, err = pvesim.Load(line.ReplaceAll(text, []byte(to)))
+		ts.Check(err)
+	}
+	change(regexp.MustCompile(`(?m)^clock: .*$`), "clock: "+now.Format(time.RFC3339))
+	for _, privilege := range args[1:] {
+		change(regexp.MustCompile(`(?m)^ *- `+regexp.QuoteMeta(privilege)+`\n`), "")
+	}
+	sim.SetSpeed(worldSpeed)
+	sim.SetAuthDelay(0)
+	server := httptest.NewTLSServer(sim)
+	ts.Defer(server.Close)
+	sum := sha256.Sum256(server.Certificate().Raw)
+	ts.Setenv(args[0]+"_URL", server.URL)
+	ts.Setenv(args[0]+"_FINGERPRINT", hex.EncodeToString(sum[:]))
+	ts.Setenv(args[0]+"_SECRET", sim.TokenSecret())
+}
+
+// TestVersion builds the program as a release does.
+func TestVersion(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "felhom-agent")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3-test", "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(program, "--version").Output()
+	if err != nil || !bytes.HasPrefix(out, []byte("felhom-agent 1.2.3-test, commit ")) || !bytes.Contains(out, []byte(", go1.")) {
+		t.Errorf("--version printed %q, %v", out, err)
+	}
+}
