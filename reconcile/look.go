@@ -93,7 +93,7 @@ func (l *looker) look(ctx context.Context) error {
 		return err
 	})
 	var resources []proxmox.Resource
-	g.Go(func() (err error) { resources, err = l.view.Resources(gctx, "vm"); return err })
+	g.Go(func() (err error) { resources, err = l.view.Resources(gctx, ""); return err })
 	var states []proxmox.StorageStatus
 	g.Go(func() (err error) { states, err = l.view.NodeStorage(gctx, l.node); return err })
 	g.Go(func() (err error) {
@@ -114,6 +114,12 @@ func (l *looker) look(ctx context.Context) error {
 	}
 	have.Memory = l.memory(have.Now)
 	for _, r := range resources {
+		if r.Type == "node" {
+			have.Nodes = append(have.Nodes, r.Node)
+		}
+		if r.Type != "lxc" && r.Type != "qemu" {
+			continue
+		}
 		have.Others[r.VMID] = r
 		if state := have.Guests[r.VMID]; state != nil && r.Node == l.node {
 			state.HA = r.HAState

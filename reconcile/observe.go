@@ -26,6 +26,7 @@ type Observed struct {
 
 	Permissions proxmox.Permissions
 	Guests      map[proxmox.VMID]*GuestState      // the containers of this node
+	Nodes       []string                          // of the cluster
 	Others      map[proxmox.VMID]proxmox.Resource // every guest of the cluster that the token sees
 	Storages    map[string]*StorageState
 	Tasks       []proxmox.Task // those that run, and the latest that ended

@@ -240,6 +240,12 @@ func (p *planner) planObject(ref spec.Ref) {
 		p.hold(p.want.Object(ref), field, fmt.Sprintf("`%s` is not built yet", what), "remove the line, or wait for a version that knows it")
 		return
 	}
+	if p.homeless(ref) {
+		p.hold(p.want.Object(ref), "", fmt.Sprintf("this is a cluster of %d nodes (%s), and nothing says on which of them it is to be: each would make it", len(p.have.Nodes), strings.Join(p.have.Nodes, ", ")),
+			"add node: "+p.have.Node)
+		p.unmet[ref.Name] = "nothing says on which node it is to be"
+		return
+	}
 	switch ref.Kind {
 	case spec.KindMount:
 		p.planMount(p.want.Mounts[ref.Name])
@@ -252,6 +258,18 @@ func (p *planner) planObject(ref spec.Ref) {
 	case spec.KindBackup:
 		p.planBackup(p.want.Backups[ref.Name])
 	}
+}
+
+// homeless reports whether an object of a cluster is to be made somewhere and does
+// not say where. Guests that exist belong to the node on which they live.
+func (p *planner) homeless(ref spec.Ref) bool {
+	if len(p.have.Nodes) < 2 || p.want.Object(ref).Node != "" || p.want.Node != "" {
+		return false
+	}
+	if vmid, ok := p.vmid(ref); ok {
+		return p.have.Guests[vmid] == nil
+	}
+	return ref.Kind == spec.KindMount
 }
 
 // planningOrder is the order in which objects are planned: as they are listed, but

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -59,14 +60,7 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 	}
 	since := p.have.date(snapshot.Time)
 	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
-	var detail []string
-	if state.Rollback != nil {
-		for _, key := range []string{"memory", "tags", "onboot"} {
-			if then, now := state.Rollback.Raw[key], state.Config.Raw[key]; then != now {
-				detail = append(detail, fmt.Sprintf("%s %s -> %s comes back too, and is then as the YAML says", key, orElse(now, "(unset)"), orElse(then, "(unset)")))
-			}
-		}
-	}
+	detail := p.comesBackToo(state)
 	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
 	if !marked {
 		m := marker.with("rollback", r.Requested.UTC().Format(time.RFC3339)).with("want", "")
@@ -146,4 +140,74 @@ func (p *planner) rollbackLoses(g *spec.Guest, state *GuestState) (goes, lost []
 		lost = append(lost, fmt.Sprintf("mp%d %s %s", i, mp.Path(), size))
 	}
 	return goes, lost
+}
+
+// RollbackText prints the YAML lines that ask, now, for the rollback of a declared guest
+// to a snapshot, below comments on what would be lost. Like a plan it can only read.
+func RollbackText(ctx context.Context, sight Sight, want *spec.Desired, journal *Journal, ref spec.Ref, snapshot string) (string, error) {
+	asked := *want
+	asked.Restores, asked.Guests = maps.Clone(want.Restores), maps.Clone(want.Guests)
+	g := *want.Guest(ref.Name)
+	g.Rollback = &spec.Rollback{To: snapshot, Zoned: true}
+	if g.Adopt {
+		asked.Guests[ref.Name] = &g
+	} else {
+		asked.Restores[ref.Name] = &g
+	}
+	sight.Only = []spec.Ref{ref}
+	have, err := sight.look(ctx, &asked, journal, nil)
+	if err != nil {
+		return "", err
+	}
+	p := &planner{want: &asked, have: have, plan: &Plan{}}
+	state := have.Guests[g.VMID]
+	switch {
+	case state == nil:
+		return "", fmt.Errorf("%s does not exist on %s as %d: there is nothing to roll back", ref, have.Node, g.VMID)
+	case state.Err != nil:
+		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, upper(strings.Join(cureOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
+	}
+	if m, ok := oneMarker(state.Config.Description()); !ok || !have.owns(m, &g.Object, g.VMID) {
+		return "", fmt.Errorf("%d is not ours yet, so no rollback of it would be carried out. Take it over first: felhom-agent --once --only %s", g.VMID, ref)
+	}
+	g.Rollback.Requested = have.Now.Truncate(time.Second)
+	g.Rollback.RequestedText = p.stamp()
+	found, why, cure := p.rollbackTarget(&g, state)
+	if why != "" {
+		if state.Snapshots != nil && len(state.Snapshots.Snapshots) > 0 && found.Name == "" {
+			var names []string
+			for _, s := range state.Snapshots.Snapshots {
+				names = append(names, fmt.Sprintf("%s (%s)", s.Name, have.date(s.Time)))
+			}
+			cure = "there is " + list(names)
+		}
+		return "", fmt.Errorf("%s: %s; %s", ref, why, cure)
+	}
+	goes, lost := p.rollbackLoses(&g, state)
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s back to %s (%s, %s ago). Lost: all writes since to %s.\n", ref, snapshot, have.date(found.Time), ago(have.Now.Sub(found.Time)), list(lost))
+	for _, text := range p.comesBackToo(state) {
+		fmt.Fprintf(&b, "# %s.\n", upper(text))
+	}
+	fmt.Fprintf(&b, "# It is done once, and not later than a day after `requested`. Write it below %s: in %s:\n", ref.Name, g.Pos)
+	fmt.Fprintf(&b, "    rollback:\n      to: %s\n      requested: %s\n", scalarText(snapshot), p.stamp())
+	if len(goes) > 0 {
+		fmt.Fprintf(&b, "      loses: [%s]\n", strings.Join(goes, ", "))
+	}
+	return b.String(), nil
+}
+
+// comesBackToo names the config that a rollback brings back and that is then made to be
+// as the YAML says.
+func (p *planner) comesBackToo(state *GuestState) []string {
+	if state.Rollback == nil {
+		return nil
+	}
+	var all []string
+	for _, key := range []string{"memory", "tags", "onboot"} {
+		if then, now := state.Rollback.Raw[key], state.Config.Raw[key]; then != now {
+			all = append(all, fmt.Sprintf("%s %s -> %s comes back too, and is then as the YAML says", key, orElse(now, "(unset)"), orElse(then, "(unset)")))
+		}
+	}
+	return all
 }
