@@ -13,6 +13,7 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -79,9 +80,9 @@ func (s Sight) look(ctx context.Context, want *spec.Desired, journal *Journal, k
 func scope(want *spec.Desired, named []spec.Ref) map[spec.Ref]bool {
 	all := map[spec.Ref]bool{}
 	var add func(ref spec.Ref)
-	mountOfStorage := func(storage string) {
+	disksOfStorages := func() {
 		for _, m := range want.Mounts {
-			if m.Storage != "" && m.Storage == storage {
+			if m.Storage != "" {
 				add(m.Ref)
 			}
 		}
@@ -94,12 +95,11 @@ func scope(want *spec.Desired, named []spec.Ref) map[spec.Ref]bool {
 		switch ref.Kind {
 		case spec.KindRestore, spec.KindGuest:
 			g := want.Guest(ref.Name)
+			disksOfStorages() // a blank is made only when all are seen
 			for _, source := range g.From {
 				if source.Golden != "" {
 					add(spec.Ref{Kind: spec.KindGolden, Name: source.Golden})
 				}
-				mountOfStorage(source.Newest)
-				mountOfStorage(proxmoxStorage(source.Archive))
 			}
 			for _, name := range g.Needs {
 				if other := want.Guest(name); other != nil {
@@ -112,16 +112,14 @@ func scope(want *spec.Desired, named []spec.Ref) map[spec.Ref]bool {
 				}
 			}
 		case spec.KindGolden:
-			if publish := want.Golden[ref.Name].Publish; publish != nil {
-				mountOfStorage(publish.Storage)
-			}
+			disksOfStorages()
 		case spec.KindSnapshot:
 			if g := want.Guest(want.Snapshots[ref.Name].Guest); g != nil {
 				add(g.Ref)
 			}
 		case spec.KindBackup:
 			b := want.Backups[ref.Name]
-			mountOfStorage(b.Storage)
+			disksOfStorages()
 			for _, name := range want.BackupGuests(b) {
 				add(want.Guest(name).Ref)
 			}
@@ -145,6 +143,8 @@ type Options struct {
 	Events   func(Event)         // what happens, for people; may be nil; called from several goroutines
 	Wait     proxmox.WaitOptions // the pace of polling tasks; zero: 250 ms, ×1.2, at most 2 s
 	Patience time.Duration       // how long a run waits for other people's locks; zero: 10 min
+	Planned  func(*Plan)         // told the first plan of a run before anything is sent; may be nil
+	Go       func(func())        // starts a goroutine; nil: as usual. A program that must not die of a panic guards it here
 	Settle   time.Duration       // how long after a lost answer a write may be repeated; zero: 60 s
 }
 
@@ -165,6 +165,7 @@ type Agent struct {
 
 	// The rest belongs to the one goroutine that makes passes.
 	facts     facts
+	planned   bool          // the first plan of this run has been told
 	sent      map[*act]bool // acts of this process
 	cooling   map[string]Failure
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
@@ -193,6 +194,9 @@ func New(o Options) *Agent {
 	if o.Runner != nil {
 		o.Fence = o.Runner
 	}
+	if o.Go == nil {
+		o.Go = func(f func()) { go f() }
+	}
 	if o.Store == nil {
 		o.Store = MemoryStore()
 	}
@@ -213,6 +217,23 @@ type Event struct {
 	UPID    string        `json:"upid,omitempty"`
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 	Lines   []EventLine   `json:"lines,omitempty"` // what a person wants to know after a failure
+}
+
+// MarshalJSON prints the elapsed time as people read it: "41s".
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event
+	return json.Marshal(struct {
+		plain
+		Elapsed string `json:"elapsed,omitempty"`
+	}{plain(e), spanText(e.Elapsed)})
+}
+
+// spanText prints a duration for JSON, or "" for none.
+func spanText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
 }
 
 // EventLine is a labelled line below an event.

@@ -82,6 +82,10 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err := a.keep(want, plan, have); err != nil {
 		return nil, err
 	}
+	if a.o.Planned != nil && !a.planned {
+		a.planned = true
+		a.o.Planned(plan)
+	}
 	p, err := a.send(ctx, want, have, plan)
 	if p != nil {
 		p.plan = plan
@@ -314,7 +318,7 @@ func (a *Agent) doOp(ctx context.Context, act *act) {
 	a.mu.Unlock()
 	a.tell(act, "started", "through the fence: "+act.Op.String())
 	ref, _ := spec.ParseRef(act.Object)
-	go func() {
+	a.o.Go(func() {
 		e := ending{act: act, result: resultOK}
 		result, err := a.o.Runner.Do(ctx, *act.Op, func(line string) {
 			a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", Text: line, Elapsed: a.clock().Sub(act.Time)})
@@ -334,5 +338,5 @@ func (a *Agent) doOp(ctx context.Context, act *act) {
 			e.result, e.text, e.err = resultFailed, plainError(err), err
 		}
 		a.finish(e)
-	}()
+	})
 }

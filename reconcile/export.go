@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -103,7 +102,7 @@ func (x *exporter) look(ctx context.Context) error {
 		}
 		return nil
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newReads(ctx)
 	for vmid, state := range have.Guests {
 		g.Go(func() error {
 			config, err := view.GuestConfig(gctx, node, vmid)
@@ -199,7 +198,7 @@ func (x *exporter) askForHidden(ctx context.Context) error {
 	}
 	x.asked = len(ask)
 	taken := make([]bool, len(ask))
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newReads(ctx)
 	for i, vmid := range ask {
 		g.Go(func() error {
 			free, err := x.sight.View.VMIDFree(gctx, vmid)

@@ -22,6 +22,30 @@ type HistoryEntry struct {
 	Log     []string      `json:"log,omitempty"`
 }
 
+// MarshalJSON prints the elapsed time as people read it: "41s".
+func (e HistoryEntry) MarshalJSON() ([]byte, error) {
+	type plain HistoryEntry
+	return json.Marshal(struct {
+		plain
+		Elapsed string `json:"elapsed,omitempty"`
+	}{plain(e), spanText(e.Elapsed)})
+}
+
+// UnmarshalJSON reads what MarshalJSON prints.
+func (e *HistoryEntry) UnmarshalJSON(data []byte) error {
+	type plain HistoryEntry
+	read := struct {
+		*plain
+		Elapsed string `json:"elapsed"`
+	}{plain: (*plain)(e)}
+	if err := json.Unmarshal(data, &read); err != nil || read.Elapsed == "" {
+		return err
+	}
+	var err error
+	e.Elapsed, err = time.ParseDuration(read.Elapsed)
+	return err
+}
+
 // History lists the acts of the journal, oldest first; of one object where only is
 // not empty.
 func (j *Journal) History(only string) []HistoryEntry {

@@ -3,8 +3,10 @@ package reconcile
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -104,6 +106,21 @@ func OpenJournal(dir string) (*Journal, error) {
 		return nil, fmt.Errorf("the journal cannot be opened: %w; nothing is done without one", err)
 	}
 	return j, j.refresh()
+}
+
+// ReadJournal reads the journal of a directory without touching it, for those who
+// only look: nothing is created, mended or put aside. Without one it is empty. It
+// cannot be written to.
+func ReadJournal(dir string) (*Journal, error) {
+	j := MemoryJournal()
+	for _, name := range []string{"journal.1.jsonl", "journal.jsonl"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the journal cannot be read: %w", err)
+		}
+		j.parse(data)
+	}
+	return j, nil
 }
 
 // MemoryJournal is a journal that ends with the process, for a simulated node.

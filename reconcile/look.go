@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func (l *looker) look(ctx context.Context) error {
 	if fresh {
 		kept = *l.facts
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newReads(ctx)
 	if !fresh {
 		kept.at = time.Now()
 		g.Go(func() error {
@@ -207,7 +208,7 @@ func (l *looker) folders() [][2]string {
 // lookGuests reads the config of every declared guest that is here, the snapshots
 // of those that declare some, and the storages on which things of ours are kept.
 func (l *looker) lookGuests(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newReads(ctx)
 	snapshots := map[string]bool{}
 	for _, s := range l.want.Snapshots {
 		if l.inScope(s.Ref) {
@@ -312,7 +313,7 @@ func (l *looker) keep(err error, place *error, found func()) error {
 }
 
 // content reads what lies on a storage, once, where it can be seen at all.
-func (l *looker) content(ctx context.Context, g *errgroup.Group, id string) {
+func (l *looker) content(ctx context.Context, g *reads, id string) {
 	state := l.have.Storages[id]
 	if state == nil || state.Looked || state.Err != nil || state.Status == nil || !state.Status.Active {
 		return
@@ -355,7 +356,7 @@ func (l *looker) lookCreations(ctx context.Context) error {
 			}
 		}
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	g, gctx := newReads(ctx)
 	if len(missing) > 0 || volumes {
 		for id := range l.have.Storages {
 			l.content(gctx, g, id)
@@ -405,7 +406,7 @@ const insideAtMost = 8
 // lookInside reads the configs inside the archives from which the missing guests
 // could come: newest first, until one is the object's own or the bound is reached.
 func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := newReads(ctx)
 	read := func(volid string) (Inside, error) {
 		l.mu.Lock()
 		inside, known := l.have.Inside[volid]
@@ -469,4 +470,25 @@ func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 		}
 	}
 	return g.Wait()
+}
+
+// reads are GETs that are sent side by side. A panic in one of them ends the look
+// with an error, not the program.
+type reads struct{ *errgroup.Group }
+
+func newReads(ctx context.Context) (*reads, context.Context) {
+	g, ctx := errgroup.WithContext(ctx)
+	return &reads{g}, ctx
+}
+
+// Go runs one of them.
+func (r *reads) Go(f func() error) {
+	r.Group.Go(func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("a mistake in this program: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return f()
+	})
 }

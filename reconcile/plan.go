@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -70,6 +71,15 @@ type Action struct {
 	Op   *privileged.Op `json:"op,omitempty"`
 
 	facts map[string]string // what the journal keeps for the judge: guest, storage, …
+}
+
+// MarshalJSON prints the timeout as it is written in YAML.
+func (a Action) MarshalJSON() ([]byte, error) {
+	type plain Action
+	return json.Marshal(struct {
+		plain
+		Timeout string `json:"timeout,omitempty"`
+	}{plain(a), spanText(a.Timeout)})
 }
 
 // A Later is what cannot be a request yet: its archive is still to be published,

@@ -43,7 +43,8 @@ func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *Observed) {
 			if m, _ := have.mountOf(want, id); m != nil {
 				dir = m.Path
 			}
-			go a.proveOne(ctx, v, task.UPID, dir, have.Now.Sub(task.EndTime) > unsyncedAge)
+			old := have.Now.Sub(task.EndTime) > unsyncedAge
+			a.o.Go(func() { a.proveOne(ctx, v, task.UPID, dir, old) })
 		}
 	}
 }

@@ -51,7 +51,7 @@ const waitedFor = 15 * time.Second
 // nothing that it sent still runs.
 func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 	report := &Report{}
-	a.failures = nil
+	a.failures, a.planned = nil, false
 	var waitingSince time.Time
 	broken := 0
 	for {
@@ -76,7 +76,7 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			report.First = p.plan
 		}
 		report.Sent += p.sent
-		report.Failed, report.Waits = a.failures, p.busy
+		report.Failed, report.Waits, report.Overdue = a.failures, p.busy, a.late()
 		if p.atOnce > 0 {
 			continue // the next look reads it back
 		}
@@ -88,12 +88,9 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 				tick = time.Minute
 			}
 		case !a.passing(p):
-			a.mu.Lock()
-			for _, act := range a.overdue {
-				report.Overdue = append(report.Overdue, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.upid))
-			}
-			a.mu.Unlock()
 			return report, a.trust(report)
+		case len(report.Overdue) > 0: // it is our own task that is waited for, and no longer
+			return report, nil
 		default: // other people's work
 			if waitingSince.IsZero() {
 				waitingSince = time.Now()
@@ -111,6 +108,19 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			return report, err
 		}
 	}
+}
+
+// late names the tasks that still run and are not waited for any more.
+func (a *Agent) late() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var late []string
+	for _, act := range a.overdue {
+		if act.open() {
+			late = append(late, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.upid))
+		}
+	}
+	return late
 }
 
 // trust notes that somebody has looked at what the agent does here: a whole run ended

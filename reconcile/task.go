@@ -127,7 +127,7 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 	a.mu.Lock()
 	a.waiting[act.Act] = true
 	a.mu.Unlock()
-	go func() {
+	a.o.Go(func() {
 		e := ending{act: act}
 		o := a.o.Wait
 		o.Total = max(act.Timeout-a.clock().Sub(act.Time), time.Second)
@@ -174,7 +174,7 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 			return
 		}
 		a.finish(e)
-	}()
+	})
 }
 
 func (a *Agent) forget(act *act, overdue bool) {
