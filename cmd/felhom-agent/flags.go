@@ -41,6 +41,9 @@ var modes = []mode{
 	{name: "export", run: runExport, options: []string{"simulate", "config", "state", "log-level", "log-format"}},
 	{name: "hold", value: true, path: true, run: runHold, options: []string{"simulate", "config", "state", "for", "m"}},
 	{name: "release", value: true, path: true, run: runRelease, options: []string{"simulate", "config", "state"}},
+	{name: "eject", value: true, path: true, run: runEject, options: []string{"simulate", "config", "state", "timeout", "log-level", "log-format"}},
+	{name: "print-rollback", value: true, path: true, run: runPrintRollback, options: []string{"simulate", "config", "state", "log-level", "log-format"}},
+	{name: "completion", value: true, run: runCompletion},
 	{name: "selftest", run: runSelftest, options: []string{"simulate", "config", "vmid", "log-level", "log-format"}},
 	{name: "schema", run: runSchema},
 	{name: "routes", run: runRoutes},
@@ -48,9 +51,6 @@ var modes = []mode{
 	{name: "print-setup", run: runSetup},
 	{name: "version", run: runVersion},
 }
-
-// notYet are the modes of a later version, and whether they take a value.
-var notYet = map[string]bool{"eject": true, "print-rollback": true}
 
 // command is a checked command line.
 type command struct {
@@ -128,13 +128,6 @@ func parse(args []string) (*command, error) {
 	selftest := &optional{check: oneOf("", "task")}
 	fs.Var(selftest, "selftest", "")
 	chosen["selftest"] = &selftest.given
-	for name, value := range notYet {
-		if value {
-			fs.String(name, "", "")
-		} else {
-			fs.Bool(name, false, "")
-		}
-	}
 	fs.Func("for", "", durationFlag(&cmd.held))
 	fs.Func("m", "", func(s string) error { cmd.why = s; return notEmpty(s) })
 	simulate := &optional{}
@@ -182,18 +175,9 @@ func (cmd *command) settle(chosen map[string]*bool, given map[string]bool, paths
 			cmd.mode, named = m, append(named, "--"+m.name)
 		}
 	}
-	var later []string
-	for name := range notYet {
-		if given[name] {
-			later = append(later, "--"+name)
-		}
-	}
-	slices.Sort(later)
-	switch named = append(named, later...); {
+	switch {
 	case len(named) > 1:
 		return usagef("%s are two modes: give one", strings.Join(named, " and "))
-	case len(later) == 1:
-		return usagef("%s is not in this version yet", later[0])
 	case len(named) == 0 && len(paths) > 0:
 		return usagef("what shall be done with %s? Say --plan, --once or --watch", paths[0])
 	case len(named) == 0:

@@ -18,28 +18,29 @@ const help = `felhom-agent makes a Proxmox VE node be as a folder of YAML says, 
 
     felhom-agent MODE [options] [PATH]     PATH: a desired-state file or folder (default ` + defaultPath + `)
 
-  --plan                  print what would change; can only read
-  --once                  converge once and exit
-  --watch                 stay: converge on every edit, against drift, and when something is due
-  --check                 check the YAML alone, with no node
-  --history               what was done here; with --only NAME one object, with its logs
-  --selftest              check connection, rights, storages and clock; changes nothing
-  --selftest=task -vmid N the same, then one real task: a snapshot of guest N, made and deleted
-  --schema                the JSON Schema of the YAML, for editors
-  --routes                what goes through the API, what through the root helper, and why
-  --print-sudoers         the sudoers line for the root helper
-  --print-setup           the pveum lines that make the user, the role and the token
-  --version               version, commit, Go version
+ converge    --plan                    print what would change; can only read
+             --once                    converge once and exit
+             --watch                   stay: converge on every edit, against drift, and when something is due
+ look        --status                  what the service does now, what is held, last good backups
+             --history                 what was done here; with --only NAME one object, with its logs
+             --check                   check the YAML alone, with no node
+             --selftest                check connection, rights, storages and clock; changes nothing
+             --selftest=task -vmid N   the same, then one real task: a snapshot of guest N, made and deleted
+ step in     --hold NAME|all           freeze writes [--for 4h] [-m WHY]; --release NAME|all lets go
+             --eject NAME              make a disk under mounts safe to unplug
+             --print-rollback GUEST/SNAPSHOT   the YAML lines of a rollback asked for now, and what it would lose
+ set up      --export                  the containers of the node as YAML that takes them over as they are
+             --print-setup, --print-sudoers    the pveum lines for user, role and token; the sudoers line
+             --schema, --routes        the JSON Schema of the YAML; what goes by which way, and why
+             --completion bash|fish|zsh, --version
 
-  --simulate[=FILE]       a simulated node instead of a real one, in memory or kept in FILE
-  --config FILE           configuration (default ` + defaultConfig + `); ` + envPrefix + `KEY overrides a key
-  -o text|json            with --plan, --once, --history
-  -v                      also list what is as declared, and the route of each act
-  --only NAME             only this object and what it needs: restores/web, or web
-  --state DIR             journal and lock (default $STATE_DIRECTORY, else ` + defaultState + `)
-  --interval 15m          between looks against drift
-  --timeout 10m           how long others' locks are waited for
-  --log-level LEVEL, --log-format FORMAT   debug, info, warn, error; console, json
+ options     --simulate[=FILE]         a simulated node instead of a real one, in memory or kept in FILE
+             --config FILE             configuration (default ` + defaultConfig + `); ` + envPrefix + `KEY overrides
+             --only NAME               only this object and what it needs: restores/web, or web
+             -o text|json, -v          as JSON; also what is as declared, and the route of each act
+             --state DIR               journal, holds, lock (default $STATE_DIRECTORY, else ` + defaultState + `)
+             --interval 15m, --timeout 10m     between looks against drift; how long others' locks are waited for
+             --log-level debug|info|warn|error, --log-format console|json
 
 Try it, no node needed:   felhom-agent --simulate --once examples/desired
 `

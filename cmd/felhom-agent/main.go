@@ -35,6 +35,7 @@ const (
 	exitFailed  = 1 // it could not be done
 	exitInvalid = 4 // the YAML, the configuration or the command line is wrong; nothing was touched
 	exitBlocked = 3 // it was done as far as it could be
+	exitGaveUp  = 5 // what was waited for still runs
 	exitSignal  = 128
 )
 
@@ -63,6 +64,10 @@ func spawn(f func()) {
 // program is main with an exit code.
 func program() int {
 	con := newConsole(os.Stdout, os.Stderr)
+	if len(os.Args) > 2 && os.Args[1] == "--complete" && os.Args[2] == "--" { // asked by the shell, as completion.go says
+		fmt.Fprint(con.stdout, strings.Join(append(complete(os.Args[3:]), ""), "\n"))
+		return exitOK
+	}
 	cmd, err := parse(os.Args[1:])
 	if err != nil {
 		return con.complain(err)

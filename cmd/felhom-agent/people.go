@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/user"
 	"slices"
@@ -88,15 +89,18 @@ func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var held []string // by their full names
+	var held, any []string // by their full names; a disk that was ejected is let go by its name only
 	for _, h := range stored.Holds {
 		if h.Kind != reconcile.HoldEjected && !slices.Contains(held, h.Name) {
 			held = append(held, h.Name)
 		}
+		if !slices.Contains(any, h.Name) {
+			any = append(any, h.Name)
+		}
 	}
 	name := cmd.name
 	var fits []string
-	for _, h := range held {
+	for _, h := range any {
 		if _, short, _ := strings.Cut(h, "/"); h == name || short == name {
 			fits = append(fits, h)
 		}
@@ -223,4 +227,77 @@ func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
 		}{s, s.Running(), time.Since(s.Written).Round(time.Second).String()})
 	}
 	return exitOK, s.WriteText(con.stdout, time.Now(), reconcile.TextOptions{Colour: con.colour, Width: con.width})
+}
+
+// runEject makes a disk safe to unplug.
+func runEject(ctx context.Context, cmd *command, con *console) (code int, err error) {
+	want, err := spec.Load(cmd.path)
+	if err != nil {
+		return 0, err
+	}
+	name := strings.TrimPrefix(cmd.name, string(spec.KindMount)+"/")
+	m := want.Mounts[name]
+	if m == nil {
+		return 0, usagef("--eject %s: no disk of that name is declared under mounts%s", cmd.name, nearest(name, maps.Keys(want.Mounts)))
+	}
+	n, err := connect(ctx, cmd, con, true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if err := n.find(ctx); err != nil {
+		return 0, n.explain(err)
+	}
+	agent := reconcile.New(n.options("--eject", nil))
+	said, err := agent.Eject(ctx, m, whoAmI(), cmd.timeout, func(line string) { fmt.Fprintln(con.stdout, line) })
+	var inUse *reconcile.InUseError
+	switch {
+	case errors.As(err, &inUse):
+		con.say("%v", err)
+		return exitBlocked, nil
+	case errors.Is(err, reconcile.ErrStillBusy):
+		con.say("%v", err)
+		return exitGaveUp, nil
+	case err != nil:
+		return 0, n.explain(err)
+	}
+	fmt.Fprintln(con.stdout, said)
+	return exitOK, nil
+}
+
+// runPrintRollback prints the YAML of a rollback asked for now.
+func runPrintRollback(ctx context.Context, cmd *command, con *console) (int, error) {
+	i := strings.LastIndex(cmd.name, "/")
+	if i <= 0 || i == len(cmd.name)-1 {
+		return 0, usagef("--print-rollback %s: write GUEST/SNAPSHOT, such as nextcloud/before-32", cmd.name)
+	}
+	guest, snapshot := cmd.name[:i], cmd.name[i+1:]
+	want, err := spec.Load(cmd.path)
+	if err != nil {
+		return 0, err
+	}
+	refs, err := named(want, []string{guest})
+	if err != nil {
+		return 0, usagef("%s", strings.Replace(err.Error(), "--only", "--print-rollback", 1))
+	}
+	if want.Guest(refs[0].Name) == nil || want.Guest(refs[0].Name).Ref != refs[0] {
+		return 0, usagef("--print-rollback %s: %s is no restore or guest", cmd.name, refs[0])
+	}
+	n, err := connect(ctx, cmd, con, false)
+	if err != nil {
+		return 0, err
+	}
+	defer n.Close()
+	if err := n.find(ctx); err != nil {
+		return 0, n.explain(err)
+	}
+	if err := n.look(); err != nil {
+		return 0, err
+	}
+	text, err := reconcile.RollbackText(ctx, n.sight, want, n.journal, refs[0], snapshot)
+	if err != nil {
+		return 0, n.explain(err)
+	}
+	fmt.Fprint(con.stdout, text)
+	return exitOK, nil
 }
