@@ -235,6 +235,10 @@ func (s *Sim) runResize(t *task) error {
 
 // makeTemplate starts its worker but answers null.
 func makeTemplate(c *call) error {
+	return c.withConfig(c.vmid(), func() error { return c.convert() })
+}
+
+func (c *call) convert() error {
 	g, err := c.guest()
 	if err != nil {
 		return err
@@ -262,6 +266,9 @@ func (s *Sim) runTemplate(t *task) error {
 	if t.Phase == 0 {
 		if err := s.lockConfig(t, g.VMID); err != nil {
 			return err
+		}
+		if g.Running {
+			return errors.New("you can't convert a CT to template if the CT is running")
 		}
 		return s.then(t, 1)
 	}

@@ -273,6 +273,25 @@ func migratePreview(c *call) error {
 	return nil
 }
 
+// migrate refuses what PVE refuses at the call; nothing is moved between nodes here.
+func migrate(c *call) error {
+	target := c.param("target")
+	if target == c.node.Name {
+		return badParam("target", "target is local node.")
+	}
+	if c.s.node(target) == nil {
+		return fail("no such cluster node '%s'", target)
+	}
+	g, err := c.guest()
+	if err != nil {
+		return err
+	}
+	if g.Running && !c.flag("online") && !c.flag("restart") {
+		return fail("can't migrate running container without --online or --restart")
+	}
+	return notSimulated(c)
+}
+
 // allocVolume makes an empty volume without a guest's config. PVE: API2/Storage/Content create.
 func allocVolume(c *call) error {
 	size := c.param("size")
@@ -289,17 +308,28 @@ func allocVolume(c *call) error {
 		return err
 	}
 	name := c.param("filename")
-	prefix := "vm-" + c.param("vmid") + "-"
-	if !strings.HasPrefix(name, prefix) && !strings.HasPrefix(name, "subvol-"+c.param("vmid")+"-") && !strings.HasPrefix(name, "base-"+c.param("vmid")+"-") {
-		return badParam("filename", "illegal name '"+name+"' - should be '"+prefix+"*'")
+	prefix, format := "vm-"+c.param("vmid")+"-", c.param("format")
+	for _, known := range []string{"raw", "qcow2", "vmdk"} {
+		if !strings.HasSuffix(name, "."+known) {
+			continue
+		}
+		if format != "" && format != known {
+			return badParam("format", "different storage formats ("+format+" != "+known+")")
+		}
+		format = known
 	}
-	if st.isDir() {
+	switch {
+	case st.isDir() && (format == "" || !strings.HasSuffix(name, "."+format)):
+		return fail("unable to parse volume filename '%s'", name)
+	case !strings.HasPrefix(name, prefix):
+		return fail("illegal name '%s' - should be '%s*'", name, prefix)
+	case st.isDir():
 		name = c.param("vmid") + "/" + name
 	}
 	if p.items[name] != nil {
 		return fail("disk image '%s' already exists", st.file(name))
 	}
-	p.items[name] = &volume{VMID: atoi(c.param("vmid")), Size: bytes, Format: orElse(c.param("format"), "raw"), Created: c.s.now.Unix(), Data: emptyData}
+	p.items[name] = &volume{VMID: atoi(c.param("vmid")), Size: bytes, Format: orElse(format, "raw"), Created: c.s.now.Unix(), Data: emptyData}
 	c.data().text(st.ID + ":" + name)
 	return nil
 }

@@ -123,12 +123,12 @@ stopwait integer 0..; storage format=storage; tmpdir; vmid format=vmid-list list
 
 var extraHandlers = map[string]func(*call) error{
 	"[]": emptyList, "{}": emptyObject, "!": notSimulated,
-	"realm": realmGet, "group": groupGet, "groupSet": groupSet, "groupDelete": groupDelete, "openid": index("login", "auth-url"),
+	"realm": realmGet, "group": groupGet, "groupSet": groupSet, "groupDelete": groupDelete, "openid": index("subdir", "login", "auth-url"),
 	"password": passwordSet, "role": roleGet, "roleSet": roleSet, "roleDelete": roleDelete, "aclSet": aclSet, "noTFA": missingThing("no such TFA entry"),
 	"userSet": userSet, "userDelete": userDelete, "tokenGet": tokenGet, "tokenSet": tokenSet, "tokenDelete": tokenDelete,
-	"backupInfo": subdirs("not-backed-up"), "notBackedUp": notBackedUp, "jobSet": jobSet, "jobGet": jobGet, "jobDelete": jobDelete, "includedVolumes": includedVolumes,
-	"versions": packageVersions, "disksIndex": index("directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs"), "lvm": lvmList, "lvmthin": lvmThinList,
-	"firewallIndex": index("aliases", "ipset", "log", "options", "refs", "rules"), "firewallLog": firewallLog, "firewallOptions": emptyObject,
+	"backupInfo": index("subdir", "not-backed-up"), "notBackedUp": notBackedUp, "jobSet": jobSet, "jobGet": jobGet, "jobDelete": jobDelete, "includedVolumes": includedVolumes,
+	"versions": packageVersions, "disksIndex": index("name", "directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs"), "lvm": lvmList, "lvmthin": lvmThinList,
+	"firewallIndex": index("name", "aliases", "ipset", "log", "options", "refs", "rules"), "firewallLog": firewallLog, "firewallOptions": emptyObject,
 	"noAlias": missingThing("no such alias"), "noIPSet": missingThing("no such IPSet"), "noRule": missingThing("no rule at position"),
 	"migratePreview": migratePreview, "allocVolume": allocVolume, "noFileRestore": missingThing("not a backup volume of a Proxmox Backup Server"),
 	"storageRRD": rrdData(func(c *call) int64 { return measuredNode(c) }, storageRRD),
@@ -237,15 +237,4 @@ func notSimulated(c *call) error {
 
 func missingThing(text string) func(*call) error {
 	return func(c *call) error { return fail("%s", text) }
-}
-
-func subdirs(names ...string) func(*call) error {
-	return func(c *call) error {
-		d := c.data().list()
-		for _, n := range names {
-			d.open().str("subdir", n).close()
-		}
-		d.end()
-		return nil
-	}
 }

@@ -63,6 +63,13 @@ func init() {
 			}
 			return nil
 		},
+		"content": func(v string) error {
+			switch v {
+			case "images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none":
+				return nil
+			}
+			return fmt.Errorf("invalid content type '%s'", v)
+		},
 		"poolid": func(v string) error { return nil },
 		"volume-id": func(v string) error {
 			if !volumeIDRE.MatchString(v) {

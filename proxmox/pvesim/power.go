@@ -105,8 +105,15 @@ func rebootGuest(c *call) error {
 
 func freezeGuest(kind string) func(*call) error {
 	return func(c *call) error {
-		if g := c.onNode(); g == nil || !g.Running {
+		running := false
+		if g := c.onNode(); g != nil {
+			running = g.Running
+		}
+		switch {
+		case kind == "vzsuspend" && !running:
 			return fail("CT %d not running", c.vmid())
+		case kind == "vzresume" && running:
+			return fail("CT %d already running", c.vmid())
 		}
 		return c.worker(kind, nil)
 	}
@@ -208,7 +215,7 @@ func (s *Sim) startable(t *task, g *guest) error {
 // boot lets a guest run: it keeps the mounts that are there now, and the first start of
 // a fresh volume writes what makes it this guest's.
 func (s *Sim) boot(n *node, g *guest) {
-	g.Running, g.Frozen = true, false
+	g.Running = true
 	g.Since = s.now.Unix()
 	n.PID++
 	g.PID = n.PID
@@ -242,7 +249,7 @@ func (s *Sim) halt(g *guest) {
 	if !g.Running {
 		return
 	}
-	g.Running, g.Frozen = false, false
+	g.Running = false
 	g.PID, g.Using = 0, 0
 	g.Holds = nil
 	g.Since = s.now.Unix()
@@ -313,19 +320,25 @@ func (s *Sim) runReboot(t *task) error {
 	return errDone
 }
 
+// runFreeze fails as it does where CRIU is not installed, which PVE does not bring along.
 func (s *Sim) runFreeze(t *task) error {
 	g, err := s.taskGuest(t)
 	if err != nil {
 		return err
 	}
 	if t.Phase == 0 {
-		if err := checkLock(g.conf); err != nil {
-			return err
+		if t.Type == "vzsuspend" {
+			if err := checkLock(g.conf); err != nil {
+				return err
+			}
 		}
 		return s.then(t, 0.5)
 	}
-	g.Frozen = t.Type == "vzsuspend"
-	return errDone
+	how := "-s"
+	if t.Type == "vzresume" {
+		how = "-r --foreground"
+	}
+	return fmt.Errorf("command 'lxc-checkpoint -n %d %s -D /var/lib/vz/dump' failed: exit code 1", g.VMID, how)
 }
 
 // runHA only sets the wish; HA carries it out afterwards.

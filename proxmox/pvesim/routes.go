@@ -51,15 +51,26 @@ func findRoute(method, path string) (*route, []string, bool) {
 	return rt, vars, rt != nil
 }
 
-// index answers with the names of a path's children, as PVE's directory methods do.
-func index(names ...string) func(*call) error {
+// index answers with the names of a path's children, as PVE's directory methods do; some
+// call them name, some subdir, one cmd.
+func index(key string, names ...string) func(*call) error {
 	return func(c *call) error {
 		d := c.data().list()
 		for _, n := range names {
-			d.open().str("name", n).str("subdir", n).close()
+			d.open().str(key, n).close()
 		}
 		d.end()
 		return nil
+	}
+}
+
+// ofGuest is for methods that first look whether the guest exists.
+func ofGuest(run func(*call) error) func(*call) error {
+	return func(c *call) error {
+		if _, err := c.guest(); err != nil {
+			return err
+		}
+		return run(c)
 	}
 }
 
@@ -81,11 +92,6 @@ func nodeNeeds(privs ...string) func(*call) error {
 
 func needsAt(path string, privs ...string) func(*call) error {
 	return func(c *call) error { return c.s.need(c.who, path, privs...) }
-}
-
-// refused is a method that this simulator knows only to refuse it to tokens.
-func refused(c *call) error {
-	return &refusal{code: 501, text: "Method '" + c.method + " " + c.path + "' not implemented"}
 }
 
 func buildRoutes() {
@@ -134,9 +140,9 @@ func buildRoutes() {
 		add(method, path, route{schema: newSchema(params), perm: perm, run: run, protected: true})
 	}
 
-	fast("/", "", nil, index("version", "cluster", "nodes", "storage", "access", "pools"))
+	fast("/", "", nil, index("subdir", "version", "cluster", "nodes", "storage", "access", "pools"))
 	fast("/version", "", nil, version)
-	fast("/cluster", "", nil, index("status", "resources", "tasks", "nextid", "options", "backup", "backup-info"))
+	fast("/cluster", "", nil, index("name", "status", "resources", "tasks", "nextid", "options", "backup", "backup-info"))
 	fast("/cluster/status", "", needsAt("/", "Sys.Audit"), clusterStatus)
 	fast("/cluster/resources", "type enum=vm,storage,node,sdn", nil, clusterResources)
 	fast("/cluster/tasks", "", nil, clusterTasks)
@@ -144,7 +150,7 @@ func buildRoutes() {
 	fast("/cluster/options", "", nil, clusterOptions)
 	fast("/cluster/backup", "", needsAt("/", "Sys.Audit"), backupJobs)
 	fast("/nodes", "", nil, nodes)
-	fast("/nodes/{node}", nodeKey, nil, index("lxc", "storage", "tasks", "vzdump", "disks", "status", "version", "time"))
+	fast("/nodes/{node}", nodeKey, nil, index("name", "lxc", "storage", "tasks", "vzdump", "disks", "status", "version", "time"))
 	fast("/nodes/{node}/version", nodeKey, nil, version)
 	get("/nodes/{node}/status", nodeKey, nodeNeeds("Sys.Audit"), nodeStatus)
 	do("POST", "/nodes/{node}/status", nodeKey+"command! enum=reboot,shutdown", nodeNeeds("Sys.PowerMgmt"), nodeCommand)
@@ -168,7 +174,7 @@ typefilter
 until integer
 userfilter
 vmid integer 100..999999999 format=vmid`, nil, nodeTasks)
-	fast("/nodes/{node}/tasks/{upid}", nodeKey+"upid!", nil, index("log", "status"))
+	fast("/nodes/{node}/tasks/{upid}", nodeKey+"upid!", nil, index("name", "log", "status"))
 	get("/nodes/{node}/tasks/{upid}/status", nodeKey+"upid!", nil, taskStatus)
 	get("/nodes/{node}/tasks/{upid}/log", nodeKey+"upid!\nstart integer 0..\nlimit integer 0..\ndownload boolean", nil, taskLog)
 	do("DELETE", "/nodes/{node}/tasks/{upid}", nodeKey+"upid!", nil, taskStop)
@@ -188,7 +194,7 @@ start boolean
 storage format=storage
 unique boolean requires=restore`, configSchema)
 	add("POST", "/nodes/{node}/lxc", route{schema: createSchema, run: create, protected: true})
-	fast("/nodes/{node}/lxc/{vmid}", vmKeys, nil, index("clone", "config", "feature", "firewall", "interfaces", "migrate", "move_volume", "pending", "resize", "rrddata", "snapshot", "status", "template"))
+	fast("/nodes/{node}/lxc/{vmid}", vmKeys, nil, ofGuest(index("subdir", "config", "pending", "status", "vncproxy", "termproxy", "vncwebsocket", "spiceproxy", "migrate", "clone", "rrd", "rrddata", "firewall", "snapshot", "resize", "interfaces")))
 	do("DELETE", "/nodes/{node}/lxc/{vmid}", vmKeys+"destroy-unreferenced-disks boolean\nforce boolean\npurge boolean", vmNeeds("VM.Allocate"), destroy)
 	fast("/nodes/{node}/lxc/{vmid}/config", vmKeys+"current boolean\nsnapshot format=configid len=0..40", vmNeeds("VM.Audit"), guestConfig)
 	putSchema := newSchema(vmKeys+`
@@ -198,7 +204,7 @@ revert format=configid-list list`, configSchema)
 	add("PUT", "/nodes/{node}/lxc/{vmid}/config", route{schema: putSchema, run: update, protected: true,
 		perm: vmNeedsAny("VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options")})
 	fast("/nodes/{node}/lxc/{vmid}/pending", vmKeys, vmNeeds("VM.Audit"), guestPending)
-	fast("/nodes/{node}/lxc/{vmid}/status", vmKeys, nil, index("current", "start", "stop", "shutdown", "resume", "suspend", "reboot"))
+	fast("/nodes/{node}/lxc/{vmid}/status", vmKeys, nil, ofGuest(index("subdir", "current", "start", "stop", "shutdown", "reboot", "migrate")))
 	get("/nodes/{node}/lxc/{vmid}/status/current", vmKeys, vmNeeds("VM.Audit"), guestStatus)
 	do("POST", "/nodes/{node}/lxc/{vmid}/status/start", vmKeys+"debug boolean\nskiplock boolean", vmNeeds("VM.PowerMgmt"), startGuest)
 	do("POST", "/nodes/{node}/lxc/{vmid}/status/stop", vmKeys+"overrule-shutdown boolean\nskiplock boolean", vmNeeds("VM.PowerMgmt"), stopGuest)
@@ -230,10 +236,10 @@ target-digest len=0..40
 target-vmid integer 100..999999999 format=vmid
 target-volume
 volume!`, vmNeeds("VM.Config.Disk"), moveVolume)
-	do("POST", "/nodes/{node}/lxc/{vmid}/migrate", vmKeys+"bwlimit number 0..\nonline boolean\nrestart boolean\ntarget! format=node\ntarget-storage\ntimeout integer", vmNeeds("VM.Migrate"), refused)
+	do("POST", "/nodes/{node}/lxc/{vmid}/migrate", vmKeys+"bwlimit number 0..\nonline boolean\nrestart boolean\ntarget! format=node\ntarget-storage\ntimeout integer", vmNeeds("VM.Migrate"), migrate)
 	get("/nodes/{node}/lxc/{vmid}/snapshot", vmKeys, vmNeeds("VM.Audit"), snapshotList)
 	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot", snapKeys+"description", vmNeeds("VM.Snapshot"), snapshotCreate)
-	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys, nil, index("rollback", "config"))
+	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys, nil, index("cmd", "rollback", "config"))
 	do("DELETE", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys+"force boolean", vmNeeds("VM.Snapshot"), snapshotDelete)
 	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys, vmNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), snapshotConfig)
 	do("PUT", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys+"description", vmNeeds("VM.Snapshot"), snapshotDescribe)
@@ -243,9 +249,9 @@ volume!`, vmNeeds("VM.Config.Disk"), moveVolume)
 	fast("/storage", "type", nil, storageList)
 	fast("/storage/{storage}", "storage! format=storage", storageNeedsAny("Datastore.Allocate"), storageGet)
 	get("/nodes/{node}/storage", nodeKey+"content list\nenabled boolean\nformat boolean\nstorage format=storage\ntarget format=node", nil, nodeStorages)
-	fast("/nodes/{node}/storage/{storage}", storeKeys, audit, index("content", "status", "prunebackups", "rrddata"))
+	fast("/nodes/{node}/storage/{storage}", storeKeys, audit, index("subdir", "content", "download-url", "file-restore", "prunebackups", "rrd", "rrddata", "status", "upload"))
 	get("/nodes/{node}/storage/{storage}/status", storeKeys, audit, storageStatus)
-	get("/nodes/{node}/storage/{storage}/content", storeKeys+"content\nvmid integer 100..999999999 format=vmid", audit, contentList)
+	get("/nodes/{node}/storage/{storage}/content", storeKeys+"content format=content\nvmid integer 100..999999999 format=vmid", audit, contentList)
 	get("/nodes/{node}/storage/{storage}/content/{volume+}", volumeKeys, nil, contentGet)
 	do("PUT", "/nodes/{node}/storage/{storage}/content/{volume+}", volumeKeys+"notes\nprotected boolean", nil, contentPut)
 	do("DELETE", "/nodes/{node}/storage/{storage}/content/{volume+}", volumeKeys+"delay integer 1..30", nil, contentDelete)
@@ -289,7 +295,7 @@ zstd integer`, nil, vzdump)
 	fast("/nodes/{node}/vzdump/defaults", nodeKey+"storage format=storage", nil, vzdumpDefaults)
 	get("/nodes/{node}/vzdump/extractconfig", nodeKey+"volume!", nil, extractConfig)
 
-	fast("/access", "", nil, index("users", "groups", "roles", "acl", "domains", "permissions", "ticket"))
+	fast("/access", "", nil, index("subdir", "users", "groups", "roles", "acl", "domains", "permissions", "ticket"))
 	fast("/access/permissions", "path\nuserid", nil, permissions)
 	fast("/access/users", "enabled boolean\nfull boolean", nil, accessUsers)
 	fast("/access/users/{userid}", "userid! len=0..64", nil, accessUser)

@@ -162,7 +162,6 @@ type guest struct {
 	Uses     int    `yaml:"uses,omitempty"`     // MiB of memory that it uses when it runs; 0: by its system
 	Using    int    `yaml:"using,omitempty"`    // MiB that it took when it started
 	Stubborn bool   `yaml:"stubborn,omitempty"` // ignores a shutdown
-	Frozen   bool   `yaml:"frozen,omitempty"`
 	Holds    []hold `yaml:"holds,omitempty"`
 	Mounted  bool   `yaml:"mounted,omitempty"`       // pct mount
 	Journal  bool   `yaml:"dirty-journal,omitempty"` // rolled back to a snapshot taken while running
