@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/felhom/felhom-agent/"
+
+// arrows are the imports that the packages of this module may have of each other. All others are
+// forbidden, with the reason in forbidden where it is worth saying.
+var arrows = map[string][]string{
+	"cmd/felhom-agent": {"reconcile", "spec", "proxmox", "privileged", "proxmox/pvesim"},
+	"cmd/felhom-fence": {"privileged"},
+	"cmd/pvesim":       {"proxmox/pvesim", "privileged"},
+	"reconcile":        {"spec", "proxmox", "privileged"},
+	"spec":             {"proxmox"},
+	"proxmox":          {},
+	"proxmox/pvesim":   {},
+	"privileged":       {},
+}
+
+// forbidden says why an arrow must not be.
+var forbidden = map[string]string{
+	"spec -> reconcile":                    "what is wanted does not know how it is reached",
+	"spec -> privileged":                   "YAML says what, never how; no text of a user becomes an act of root by itself",
+	"reconcile -> proxmox/pvesim":          "the code that meets real nodes does not know that simulated ones exist",
+	"proxmox -> proxmox/pvesim":            "the client must not lean on the simulator that tests it",
+	"proxmox -> privileged":                "PVE's API is one way, the root helper another; only a plan chooses",
+	"proxmox -> spec":                      "other programs import the client without our language",
+	"proxmox/pvesim -> proxmox":            "a mistake in the client would be mirrored in the simulator, and no test would see it",
+	"proxmox/pvesim -> privileged":         "the simulated host is what the fence acts on; it does not know the fence",
+	"proxmox/pvesim -> spec":               "a node knows nothing of what somebody wants of it",
+	"privileged -> proxmox":                "what runs as root must be small enough to read",
+	"privileged -> spec":                   "the fence trusts no one's YAML: an act carries plain fields, checked again",
+	"privileged -> reconcile":              "the fence takes orders one at a time and plans nothing",
+	"cmd/felhom-fence -> reconcile":        "what runs as root must be small enough to read",
+	"cmd/felhom-fence -> spec":             "what runs as root must be small enough to read",
+	"cmd/felhom-fence -> proxmox":          "root's helper has no business on the network",
+	"cmd/pvesim -> reconcile":              "the simulated node stands alone, for any client",
+	"cmd/pvesim -> proxmox":                "the simulated node stands alone, for any client",
+	"cmd/felhom-agent -> cmd/pvesim":       "programs are no libraries",
+	"cmd/felhom-agent -> cmd/felhom-fence": "the fence is another process, for that is what makes it a fence",
+}
+
+// unreachable are packages of the standard library that must not be in a package, not even through others.
+var unreachable = map[string]map[string]string{
+	"proxmox":          {"os/exec": "the API client runs no programs: that is the fence's"},
+	"privileged":       {"net": "the fence has no network", "net/http": "the fence has no network"},
+	"cmd/felhom-fence": {"net": "the fence has no network", "net/http": "the fence has no network"},
+	"spec":             {"os/exec": "reading YAML runs no programs"},
+}
+
+// notItself are packages of the standard library that a package must not import itself.
+var notItself = map[string]map[string]string{
+	"reconcile": {"os/exec": "acts on the host go through the fence", "net/http": "requests go through package proxmox"},
+}
+
+// foreign are the modules of others that a package may import itself; one that is not listed here may
+// import any that go.mod has.
+var foreign = map[string][]string{
+	"proxmox":          {},
+	"privileged":       {},
+	"cmd/felhom-fence": {},
+	"proxmox/pvesim":   {"gopkg.in/yaml.v3"},
+}
+
+type goPackage struct {
+	ImportPath    string
+	Imports, Deps []string
+}
+
+// TestArrows holds that imports run one way.
+func TestArrows(t *testing.T) {
+	packages := list(t)
+	seen := map[string]bool{}
+	for _, p := range packages {
+		from, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue
+		}
+		seen[from] = true
+		allowed, known := arrows[from]
+		if !known {
+			t.Errorf("%s is a new package: say in arrows what it may import", from)
+			continue
+		}
+		for _, path := range p.Imports {
+			to, ours := strings.CutPrefix(path, module)
+			if why := notItself[from][path]; why != "" {
+				t.Errorf("%s imports %s: %s", from, path, why)
+			}
+			switch {
+			case ours && !slices.Contains(allowed, to):
+				t.Errorf("%s imports %s, which it must not: %s", from, to, orUnsaid(forbidden[from+" -> "+to]))
+			case !ours && strings.Contains(strings.Split(path, "/")[0], ".") && !mayUse(from, path):
+				t.Errorf("%s imports %s: it does with the standard library and %v", from, path, foreign[from])
+			}
+		}
+		for _, dep := range p.Deps {
+			if why := unreachable[from][dep]; why != "" {
+				t.Errorf("%s reaches %s: %s", from, dep, why)
+			}
+		}
+	}
+	for name := range arrows {
+		if !seen[name] {
+			t.Errorf("there is no package %s any more: take it out of arrows", name)
+		}
+	}
+	for arrow := range forbidden {
+		from, to, _ := strings.Cut(arrow, " -> ")
+		if _, known := arrows[from]; !known || slices.Contains(arrows[from], to) {
+			t.Errorf("%q is forbidden, but arrows has it, or has no such package", arrow)
+		}
+	}
+}
+
+func mayUse(from, path string) bool {
+	allowed, limited := foreign[from]
+	return !limited || slices.Contains(allowed, path)
+}
+
+func orUnsaid(why string) string {
+	if why == "" {
+		return "arrows does not have it"
+	}
+	return why
+}
+
+func list(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// configured reads a configuration of a file with this text and these variables; ~ stands for the folder.
+func configured(t *testing.T, text string, simulate bool, environ ...string) (*config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "agent.yaml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "~", dir)), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"token": 0o640, "open": 0o644, "empty": 0o600} {
+		secret := "the-secret-of-" + name + "\n"
+		if name == "empty" {
+			secret = "\n"
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range environ {
+		environ[i] = strings.ReplaceAll(environ[i], "~", dir)
+	}
+	c, err := readConfig(file, environ, simulate)
+	if err != nil {
+		err = fmt.Errorf("%s", strings.ReplaceAll(err.Error(), dir+"/", ""))
+	}
+	return c, err
+}
+
+const whole = `# the usual
+url: https://pve1:8006
+token_id: felhom@pve!agent
+token_file: ~/token
+`
+
+func TestConfig(t *testing.T) {
+	c, err := configured(t, whole+`
+node: pve2
+fingerprint: AA:BB
+owner: garage
+runner: socket:/run/x.sock
+state: /var/lib/elsewhere
+interval: 30m
+timeout: 1d
+drift: report
+max_destructive: 3
+log_level: warn
+log_format: json
+`, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "https://pve1:8006 pve2 AA:BB garage socket /var/lib/elsewhere 30m0s 24h0m0s report 3 warn json felhom@pve!agent <nil>"
+	if have := fmt.Sprint(c.url, " ", c.node, " ", c.fingerprint, " ", c.owner, " ", c.runnerMode, " ", c.state, " ", c.interval, " ", c.timeout, " ",
+		c.drift, " ", c.maxDestructive, " ", c.logLevel, " ", c.logFormat, " ", c.token.ID(), " ", c.incomplete); have != want {
+		t.Errorf("read  %s\nwant  %s", have, want)
+	}
+	if !strings.HasSuffix(c.places["fingerprint"], "agent.yaml:7") {
+		t.Errorf("the fingerprint is at %s", c.places["fingerprint"])
+	}
+
+	c, err = configured(t, `{"url": "https://pve1:8006", "token_id": "felhom@pve!agent",
+	"token_secret": "x", "interval": "5m"}`, false)
+	if err != nil || c.interval != 5*time.Minute || c.incomplete != nil {
+		t.Errorf("JSON: %v, %+v", err, c)
+	}
+	if c.maxDestructive != 20 || c.timeout != 10*time.Minute || c.runnerMode != "sudo" || c.drift != spec.Drift("") {
+		t.Errorf("the defaults are %+v", c)
+	}
+}
+
+func TestConfigEnvironment(t *testing.T) {
+	c, err := configured(t, whole, false, "FELHOM_AGENT_URL=https://other:8006", "FELHOM_AGENT_TOKEN_SECRET=from-the-environment", "FELHOM_AGENT_INTERVAL=1h", "FELHOM_AGENT_OWNER=", "HOME=/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.url != "https://other:8006" || c.interval != time.Hour || c.places["token_secret"] != "FELHOM_AGENT_TOKEN_SECRET" || c.places["token_file"] != "" {
+		t.Errorf("read %+v", c)
+	}
+
+	// systemd's credential is the token where nobody gives another.
+	credentials := t.TempDir()
+	os.WriteFile(filepath.Join(credentials, "token"), []byte("from-systemd\n"), 0o400)
+	c, err = configured(t, "url: https://pve1:8006\ntoken_id: felhom@pve!agent\n", false, "CREDENTIALS_DIRECTORY="+credentials)
+	if err != nil || c.incomplete != nil {
+		t.Errorf("with a credential: %v, %v", err, c.incomplete)
+	}
+
+	// Without a file, everything from the environment.
+	c, err = readConfig("", []string{"FELHOM_AGENT_URL=https://pve1:8006", "FELHOM_AGENT_TOKEN_ID=felhom@pve!agent", "FELHOM_AGENT_TOKEN_SECRET=x"}, false)
+	if _, missing := os.Stat(defaultConfig); missing != nil && (err != nil || c.incomplete != nil) {
+		t.Errorf("without a file: %v, %v", err, c.incomplete)
+	}
+}
+
+// TestConfigRefused holds the text of every refusal, all with code 4.
+func TestConfigRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		whole + "fingerpint: AA\n":                          "agent.yaml:5: fingerpint: there is no such key: did you mean fingerprint?",
+		whole + "colour: red\n":                             "agent.yaml:5: colour: there is no such key; there are ca, drift, fingerprint",
+		whole + "node: [pve1, pve2]\n":                      "agent.yaml:5: node: it wants a single value, not a list",
+		whole + "owner: {name: x}\n":                        "agent.yaml:5: owner: it wants a single value, not a map",
+		whole + "owner:\n":                                  "agent.yaml:5: owner: it has no value",
+		whole + "owner: two words\n":                        "agent.yaml:5: owner: \"two words\": it is one word",
+		whole + "url: https://pve2:8006\n":                  "agent.yaml:5: url: it stands here a second time (first: agent.yaml:2): keep one",
+		whole + "token_secret: x\n":                         "agent.yaml:4: token_file: token_secret is given too (agent.yaml:5): keep one of them",
+		whole + "fingerprint: AA\nca: /etc/x.pem\n":         "agent.yaml:6: ca: fingerprint is given too (agent.yaml:5): keep one of them",
+		whole + "interval: 900\n":                           "agent.yaml:5: interval: \"900\": it is a time such as 90s, 15m, 2h or 7d",
+		whole + "timeout: -5m\n":                            "agent.yaml:5: timeout: \"-5m\": it is a time such as",
+		whole + "runner: su\n":                              "agent.yaml:5: runner: \"su\": it is one of sudo, direct, socket, socket:/PATH, none",
+		whole + "runner: socket:relative\n":                 "agent.yaml:5: runner: \"socket:relative\": it is one of",
+		whole + "drift: ignore\n":                           "agent.yaml:5: drift: \"ignore\": it is one of heal, report",
+		whole + "max_destructive: none\n":                   "agent.yaml:5: max_destructive: \"none\": it is a number of deletions, 1 or more",
+		whole + "log_level: loud\n":                         "agent.yaml:5: log_level: \"loud\": it is one of debug, info, warn, error",
+		whole + "log_format: xml\n":                         "agent.yaml:5: log_format: \"xml\": it is one of console, json",
+		whole + "---\nurl: x\n":                             "a second document begins here",
+		"- url\n":                                           "agent.yaml:1: it shall be a map of keys",
+		"url: {\n":                                          "agent.yaml:",
+		"token_id: felhom\ntoken_secret: x\n":               "agent.yaml:1: token_id: \"felhom\" is no token id",
+		"token_id: felhom@pve!agent\ntoken_file: ~/open\n":  "chmod 640",
+		"token_id: felhom@pve!agent\ntoken_file: ~/empty\n": "it shall hold the secret",
+		"token_id: felhom@pve!agent\ntoken_file: ~/none\n":  "no such file",
+	} {
+		_, err := configured(t, text, false)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n  gave %v\n  want %s", text, err, want)
+		}
+	}
+	for variable, want := range map[string]string{
+		"FELHOM_AGENT_FINGERPINT=AA":   "FELHOM_AGENT_FINGERPINT: there is no such key: did you mean fingerprint?",
+		"FELHOM_AGENT_INTERVAL=soon":   "FELHOM_AGENT_INTERVAL: \"soon\": it is a time such as",
+		"FELHOM_AGENT_TOKEN_FILE=none": "FELHOM_AGENT_TOKEN_FILE: ",
+	} {
+		if _, err := configured(t, whole, false, variable); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n  gave %v\n  want %s", variable, err, want)
+		}
+	}
+	_, err := readConfig(filepath.Join(t.TempDir(), "none.yaml"), nil, false)
+	if !invalid(err) || !strings.Contains(fmt.Sprint(err), "it cannot be read") {
+		t.Errorf("a missing file that was named: %v", err)
+	}
+
+	// Several mistakes are told together.
+	_, err = configured(t, "urn: x\ninterval: soon\n", false, "FELHOM_AGENT_DRIFT=x")
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("three mistakes gave %v", err)
+	}
+}
+
+// TestConfigIncomplete: what is missing to reach a node is told only by the modes that reach one.
+func TestConfigIncomplete(t *testing.T) {
+	c, err := configured(t, "# nothing\n", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"url: it is missing", "token_id: it is missing", "token_secret: it is missing", "FELHOM_AGENT_TOKEN_SECRET"} {
+		if c.incomplete == nil || !strings.Contains(c.incomplete.Error(), want) {
+			t.Errorf("%q is not in %v", want, c.incomplete)
+		}
+	}
+	if !invalid(c.incomplete) {
+		t.Error("it shall be code 4")
+	}
+}
+
+// TestConfigSimulated: for a simulated node the connection's keys are not read at all.
+func TestConfigSimulated(t *testing.T) {
+	c, err := configured(t, "url: 7\ntoken_id: nonsense\ntoken_file: ~/open\nrunner: nonsense\nowner: garage\n", true, "FELHOM_AGENT_URL=https://192.0.2.1:8006", "FELHOM_AGENT_UNKNOWN=x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.url != "" || c.token.ID() != "" || c.runner != nil || c.owner != "garage" {
+		t.Errorf("read %+v", c)
+	}
+	if _, err := configured(t, "bogus: 1\n", true); err == nil {
+		t.Error("an unknown key is a mistake there too")
+	}
+}
+
+// TestSecretStaysInside: however a configuration is printed, the secret is not in it.
+func TestSecretStaysInside(t *testing.T) {
+	c, err := configured(t, whole, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if text := fmt.Sprintf(verb, c); strings.Contains(text, "the-secret") {
+			t.Errorf("%s shows it: %s", verb, text)
+		}
+	}
+	_, err = configured(t, "token_id: nonsense\ntoken_secret: the-secret\n", false)
+	if err == nil || strings.Contains(err.Error(), "the-secret") {
+		t.Errorf("the error shows it: %v", err)
+	}
+}
