@@ -38,6 +38,7 @@ type Sight struct {
 
 	Drift        spec.Drift // default of the objects that do not say
 	MaxDeletions int        // of one pass, beyond one per object and guest; 0: no limit
+	NotifyPVE    bool       // PVE's own notifications of each backup
 	Stored       Stored     // holds, and what was once seen
 	Watching     bool       // nobody is looking: some acts wait for a person
 	Only         []spec.Ref // limits the plan to these and what they need; empty: all
@@ -60,7 +61,7 @@ func planOf(want *spec.Desired, have *Observed) *Plan {
 
 // look observes the world for a desired state.
 func (s Sight) look(ctx context.Context, want *spec.Desired, journal *Journal, kept *facts) (*Observed, error) {
-	have := &Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions,
+	have := &Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE,
 		Stored: s.Stored, Watching: s.Watching}
 	if len(s.Only) > 0 {
 		have.Named = map[spec.Ref]bool{}

@@ -162,3 +162,28 @@ func TestEverythingComesBackAfterAFire(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatLeavesTheYAMLIsNamedOnce(t *testing.T) {
+	const dns = "  dns: {vmid: 101, state: running}\n"
+	both := "node: pve1\nguests:\n" + dns + "snapshots:\n  hourly: {guest: dns, every: 1h, keep: 2}\n"
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.once(desired(t, both))
+		world := b.sim.String()
+		b.events.Reset()
+		other := "node: pve1\nmounts:\n  media: {uuid: 51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77, path: /mnt/usb/media, ensure: absent}\n"
+		b.once(desired(t, other))
+		b.once(desired(t, other))
+		for _, want := range []string{
+			"guests/dns           leave        note     no longer in the YAML, so no longer managed; 101 stays as it is. For those who want it gone: pct destroy 101",
+			"snapshots/hourly     leave        note     no longer in the YAML",
+		} {
+			if n := strings.Count(b.events.String(), want); n != 1 {
+				t.Errorf("%q is said %d times:\n%s", want, n, b.events)
+			}
+		}
+		if now := b.sim.String(); now != world {
+			t.Errorf("the world has changed:\n%s", now)
+		}
+	})
+}

@@ -97,7 +97,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 // somebody destroyed (task lists are short), the last whole backups (disks go away),
 // since when a reported difference is there. Holds that ended are dropped.
 func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
-	return a.o.Store.Change(func(stored *Stored) {
+	var left []Event
+	err := a.o.Store.Change(func(stored *Stored) {
+		left = leave(stored, want, have)
 		for _, seen := range plan.Seen {
 			if !slices.ContainsFunc(stored.Holds, func(h Hold) bool { return h.Name == seen.Name && h.Kind == seen.Kind }) {
 				stored.Holds = append(stored.Holds, seen)
@@ -135,6 +137,45 @@ func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
 			stored.Drift = nil
 		}
 	})
+	if err != nil {
+		return err
+	}
+	for _, event := range left {
+		a.o.Events(event)
+	}
+	return nil
+}
+
+// leave names, once, the objects that have left the YAML. Nothing is ever destroyed
+// because a line went missing.
+func leave(stored *Stored, want *spec.Desired, have *Observed) []Event {
+	known := map[string]proxmox.VMID{}
+	for _, ref := range want.Refs() {
+		known[ref.String()] = 0
+	}
+	for name, golden := range want.Golden {
+		known[spec.Ref{Kind: spec.KindGolden, Name: name}.String()] = golden.VMID
+	}
+	for _, g := range guestsOf(want) {
+		known[g.Ref.String()] = g.VMID
+	}
+	var left []Event
+	for _, name := range slices.Sorted(maps.Keys(stored.Known)) {
+		if _, still := known[name]; still {
+			continue
+		}
+		ref, err := spec.ParseRef(name)
+		if err != nil {
+			continue
+		}
+		text := "no longer in the YAML, so no longer managed; what it has made stays"
+		if vmid := stored.Known[name]; vmid != 0 && have.Guests[vmid] != nil {
+			text = fmt.Sprintf("no longer in the YAML, so no longer managed; %d stays as it is. For those who want it gone: pct destroy %d", vmid, vmid)
+		}
+		left = append(left, Event{Time: have.Now, Object: ref, Verb: "leave", State: "note", Text: text})
+	}
+	stored.Known = known
+	return left
 }
 
 // staleNow lists the guests with a lock that no running task explains.

@@ -148,6 +148,7 @@ func (p *planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []ownBackup, bo
 	}
 	if age := p.have.Now.Sub(last); !last.IsZero() && age > b.WarnAfter {
 		p.hold(&b.Object, "warn-after", fmt.Sprintf("no whole backup of %s for %s", g.Ref.Name, ago(age)), "look why: felhom-agent --history --only "+b.Ref.String())
+		p.plan.Held[len(p.plan.Held)-1].Kind = HeldOverdue
 	}
 }
 
@@ -204,10 +205,20 @@ func (p *planner) room(b *spec.Backup, g *spec.Guest) *obstacle {
 	return ob
 }
 
+// notification is how PVE itself tells of a backup. It would once per call, so for every
+// guest; with legacy-sendmail and nobody to mail to it tells nobody (PVE: VZDump,
+// send_notification).
+func (p *planner) notification() string {
+	if p.have.NotifyPVE {
+		return "notification-system"
+	}
+	return "legacy-sendmail"
+}
+
 func (p *planner) vzdump(vmid proxmox.VMID, storage, mode, compress string, m Marker) proxmox.Call {
 	return proxmox.On(p.have.Node).Vzdump(proxmox.VzdumpSpec{
 		VMIDs: []proxmox.VMID{vmid}, Storage: storage, Mode: orElse(mode, "snapshot"), Compress: orElse(compress, "zstd"),
-		NotesTemplate: m.String(), NotificationMode: "legacy-sendmail", Remove: deliberate.pruneByVzdump,
+		NotesTemplate: m.String(), NotificationMode: p.notification(), Remove: deliberate.pruneByVzdump,
 	})
 }
 

@@ -79,6 +79,7 @@ func (p *planner) freezing(o *spec.Object, name, why, cure string, plan func()) 
 		why += fmt.Sprintf("; last good backup %s on %s", p.have.date(last.Time), last.Storage)
 	}
 	p.hold(o, "paused", why, cure)
+	p.plan.Held[len(p.plan.Held)-1].Kind = HeldFrozen
 }
 
 // waitsForPerson says why an act waits for somebody to look, in watch mode: nobody

@@ -127,6 +127,9 @@ func (l *looker) look(ctx context.Context) error {
 		}
 	}
 	for _, conf := range kept.storages {
+		if len(conf.Nodes) > 0 && !slices.Contains(conf.Nodes, l.node) {
+			continue // of other nodes: nothing of ours can lie there
+		}
 		state := &StorageState{Conf: conf}
 		for i := range states {
 			if states[i].ID == conf.ID {

@@ -44,6 +44,7 @@ type Observed struct {
 	Watching     bool       // nobody is looking: some acts wait for a person
 	Drift        spec.Drift // the default of agent.yaml
 	MaxDeletions int
+	NotifyPVE    bool // PVE tells of each backup by its own notifications
 
 	byID     map[string]*proxmox.Volume
 	byGuest  map[proxmox.VMID][]*proxmox.Volume

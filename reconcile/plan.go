@@ -99,12 +99,23 @@ type Held struct {
 	Reason string   `json:"reason"`
 	Cure   []string `json:"cure"`
 	Pos    spec.Pos `json:"pos"`
+	Kind   HeldKind `json:"kind,omitempty"`
 	// Passing is set where the world is expected to change by itself: a lock, a
 	// task of somebody else. A run waits for these before it gives up.
 	Passing bool `json:"passing,omitempty"`
 	// Failed is set where something went wrong, rather than is missing.
 	Failed bool `json:"failed,omitempty"`
 }
+
+// A HeldKind tells apart why people want to hear of a Held.
+type HeldKind string
+
+// The kinds; empty: blocked.
+const (
+	HeldFailed  HeldKind = "failed"  // an act failed and is not tried again yet
+	HeldOverdue HeldKind = "overdue" // no whole backup for longer than warn-after
+	HeldFrozen  HeldKind = "frozen"  // a person said so
+)
 
 // A Note is a remark on an object that is otherwise as declared.
 type Note struct {
@@ -382,7 +393,7 @@ func (p *planner) act(a Action) {
 	}
 	if failure, ok := p.have.Memory.Cooling[a.ID]; ok {
 		p.plan.Held = append(p.plan.Held, Held{
-			Object: a.Object, Pos: p.want.Object(a.Object).Pos,
+			Object: a.Object, Pos: p.want.Object(a.Object).Pos, Kind: HeldFailed,
 			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure, Passing: failure.Undelivered,
 		})
 		return
@@ -392,7 +403,7 @@ func (p *planner) act(a Action) {
 		for _, f := range a.Fields {
 			what += fmt.Sprintf(" %s %s -> %s", f.Name, f.Old, f.New)
 		}
-		p.plan.Held = append(p.plan.Held, Held{Object: a.Object, Pos: p.want.Object(a.Object).Pos, Failed: true,
+		p.plan.Held = append(p.plan.Held, Held{Object: a.Object, Pos: p.want.Object(a.Object).Pos, Kind: HeldFailed, Failed: true,
 			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", repeatLimit, strings.TrimSpace(what)),
 			Cure:   []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
 		return

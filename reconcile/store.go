@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -26,6 +27,9 @@ type Stored struct {
 	Trusted string `json:"trusted,omitempty"`
 	// Backups are the last whole backups, by guest: their disk may be away now.
 	Backups map[string]LastBackup `json:"backups,omitempty"`
+	// Known are the objects of the last desired state, with the VMID of those that have
+	// one: what leaves the YAML is named once.
+	Known map[string]proxmox.VMID `json:"known,omitempty"`
 	// Drift is since when a difference that is only reported has been seen.
 	Drift map[string]time.Time `json:"drift,omitempty"`
 }
