@@ -139,7 +139,7 @@ func (l *Local) begin(op Op) (begun, error) {
 }
 
 func busy(op, other Op, since time.Time) error {
-	return &RefusedError{Op: op.Name, Reason: fmt.Sprintf("%s is busy with %s since %s", op.Lane(), other.Name, since.Format(time.DateTime)), Cure: "Wait until it has ended"}
+	return &RefusedError{Op: op.Name, Busy: true, Reason: fmt.Sprintf("%s is busy with %s since %s", op.Lane(), other.Name, since.Format(time.DateTime)), Cure: "Wait until it has ended"}
 }
 
 // carryOut runs to the end whatever becomes of those who asked.

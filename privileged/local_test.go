@@ -50,7 +50,7 @@ func TestLanes(t *testing.T) {
 		t.Errorf("%+v %v", list, err)
 	}
 	var refused *RefusedError
-	if _, err := box.do(SealGolden(testNode, SealSpec{VMID: 9000, Object: "debian", Owner: "home"})); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "lxc/9000 is busy with CreateGoldenLXC since") {
+	if _, err := box.do(SealGolden(testNode, SealSpec{VMID: 9000, Object: "debian", Owner: "home"})); !errors.As(err, &refused) || !refused.Busy || !strings.Contains(refused.Reason, "lxc/9000 is busy with CreateGoldenLXC since") {
 		t.Errorf("another act on the lane: %v", err)
 	}
 	if _, err := box.do(UnmountUSB(testNode, UnmountSpec{Name: "backup", Path: "/mnt/usb/backup", DropFstab: true})); err != nil {
@@ -188,7 +188,7 @@ func TestLanesOfTwoProcesses(t *testing.T) {
 	other := goldenSpec()
 	other.Hostname = "other"
 	var refused *RefusedError
-	if _, err := two.Do(t.Context(), CreateGoldenLXC(testNode, other), nil); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "busy with CreateGoldenLXC") {
+	if _, err := two.Do(t.Context(), CreateGoldenLXC(testNode, other), nil); !errors.As(err, &refused) || !refused.Busy || !strings.Contains(refused.Reason, "busy with CreateGoldenLXC") {
 		t.Errorf("another act: %v", err)
 	}
 	if _, err := two.Do(t.Context(), UnmountUSB(testNode, UnmountSpec{Name: "backup", Path: "/mnt/usb/backup", DropFstab: true}), nil); err != nil {
@@ -309,5 +309,31 @@ func TestUSBBridge(t *testing.T) {
 		if got, want := box.calls(), smartctl+" --json --info --health --attributes --nocheck=standby /dev/sdb\n"+smartctl+" --json --info --health --attributes --nocheck=standby --device=sat /dev/sdb"; got != want {
 			t.Errorf("%s", got)
 		}
+	}
+}
+
+// While an act may edit the fstab no other process can: the lock is held until it has ended.
+func TestFstabLock(t *testing.T) {
+	box := newBox(t)
+	dir := t.TempDir() + "/run"
+	box.program(mountProgram, "touch "+box.root+"/begun; while [ ! -e "+box.root+"/go ]; do sleep 0.02; done; exit 32")
+	local := &Local{Host: NewMachine(box.root), Dir: dir}
+	done := make(chan error, 1)
+	go func() {
+		_, err := local.Do(t.Context(), MountUSBByUUID(testNode, usb), nil)
+		done <- err
+	}()
+	box.wait("/begun")
+	if held, err := isLocked(dir + "/fstab.lock"); err != nil || !held {
+		t.Errorf("while it mounts: %v %v", held, err)
+	}
+	if err := os.WriteFile(box.root+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.As(err, new(*FailedError)) {
+		t.Errorf("%v", err)
+	}
+	if held, err := isLocked(dir + "/fstab.lock"); err != nil || held {
+		t.Errorf("afterwards: %v %v", held, err)
 	}
 }

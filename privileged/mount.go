@@ -260,19 +260,43 @@ func (s *scene) unmountUSB() error {
 	if err != nil {
 		return err
 	}
-	if at, mounted := mountedAt(table, a["path"]); mounted && a["uuid"] != "" {
+	at, mounted := mountedAt(table, a["path"])
+	if mounted && a["uuid"] != "" {
 		if err := s.letGo(at); err != nil {
 			return err
 		}
 	}
-	if a["fstab"] != "1" {
+	if a["fstab"] == "1" {
+		data, err := s.read(fstabPath)
+		if err != nil {
+			return err
+		}
+		if err := s.writeFstab(string(data), string(parseFstab(data).drop(a["name"]))); err != nil {
+			return err
+		}
+	}
+	if mounted || a["uuid"] == "" {
 		return nil
 	}
-	data, err := s.read(fstabPath)
+	return s.unheld()
+}
+
+// unheld makes sure that nobody has the disk of the request, which the host does not have mounted at its path: somebody may have unmounted it under a
+// running guest.
+func (s *scene) unheld() error {
+	all, err := s.probeAll()
 	if err != nil {
 		return err
 	}
-	return s.writeFstab(string(data), string(parseFstab(data).drop(a["name"])))
+	for _, p := range all {
+		if p.uuid != s.args["uuid"] {
+			continue
+		}
+		if err := s.host.Exclusive(p.device); err != nil {
+			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is not mounted at %s, but still in use, so it is not safe to unplug: %v", p.device, s.args["path"], err)}
+		}
+	}
+	return nil
 }
 
 // letGo unmounts what is mounted at the path of the request, if it is the disk of the request and no guest has it.

@@ -263,6 +263,14 @@ func TestBindOnTheSimulatedNode(t *testing.T) {
 		unmount := privileged.UnmountUSB(b.node, privileged.UnmountSpec{Name: "media", UUID: media, Path: spec.Path, DropFstab: true})
 		b.refused(unmount, "9000 (debian)")
 
+		// Unmounted by somebody on the host, the disk is still the guest's.
+		eject := privileged.UnmountUSB(b.node, privileged.UnmountSpec{Name: "media", UUID: media, Path: spec.Path})
+		b.shell("umount /mnt/usb/media")
+		if _, err := b.Do(t.Context(), eject, nil); !errors.As(err, new(*privileged.FailedError)) || !strings.Contains(err.Error(), "not safe to unplug") {
+			t.Errorf("held by a guest alone: %v", err)
+		}
+		b.must(privileged.MountUSBByUUID(b.node, spec))
+
 		// Pulled and plugged: the guest keeps the dead device.
 		b.sim.Unplug(media)
 		b.sim.Plug(media)
@@ -284,6 +292,7 @@ func TestBindOnTheSimulatedNode(t *testing.T) {
 		b.refused(privileged.PassDevice(b.node, privileged.DeviceSpec{VMID: 9000, Object: "debian", Owner: b.node, Index: 1, Path: "/dev/dri/renderD128"}), "no such device")
 		b.must(privileged.RemoveDevice(b.node, privileged.RemoveDeviceSpec{VMID: 9000, Object: "debian", Owner: b.node, Index: 0, Path: "/dev/net/tun"}))
 		b.must(unmount)
+		b.must(eject)
 	})
 }
 
