@@ -58,8 +58,6 @@ func (o *observer) Run(ctx context.Context) {
 		spawn(func() { o.Serve(ctx, at) })
 	}
 	o.manager.watch(ctx, o.alive)
-	<-ctx.Done()
-	o.manager.stopping()
 }
 
 // Reload tells that somebody asked for a look (SIGHUP). The next pass ends it.

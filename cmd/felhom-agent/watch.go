@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,6 +51,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	})
 	seen := newObserver(n, src)
 	spawn(func() { seen.Run(ctx) })
+	defer seen.manager.stopping()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	spawn(func() {
@@ -191,12 +193,18 @@ type watchReport struct {
 
 func (w *watchReport) event(e reconcile.Event) { w.progress.Event(e) }
 
+// trouble is what is wrong in words that stay the same while it lasts: of the requests of a look, which go out
+// together, a different one fails first each time.
+func trouble(err error) string { return request.ReplaceAllString(err.Error(), "") }
+
+var request = regexp.MustCompile(`\b(GET|POST|PUT|DELETE) /\S+: `)
+
 // passed tells how far it is, whenever that is news.
 func (w *watchReport) passed(plan *reconcile.Plan, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
-		if text := err.Error(); text != w.failed {
+		if text := trouble(err); text != w.failed {
 			w.failed = text
 			writeErrors(w.con.stderr, err)
 		}

@@ -1,0 +1,371 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+)
+
+// A household is a simulated node behind HTTPS, a folder of YAML, and the agent as a process of its own that
+// watches both, as systemd starts it.
+type household struct {
+	t       *testing.T
+	sim     *pvesim.Sim
+	desired string // the folder
+	state   string // the state directory
+	out     locked // what the agent prints, on both ways
+	notes   locked // what it tells the service manager, a line each
+	answer  atomic.Pointer[http.Handler]
+	process *exec.Cmd
+	ended   chan error
+	client  *http.Client // to the page
+}
+
+// locked is a buffer that one writes and another reads.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+const oneGuest = `guests:
+  dns: {vmid: 101, config: {memory: %dMiB}, state: running, drift: heal}
+`
+
+// newHousehold starts the agent; env comes on top of what it needs to reach the node.
+func newHousehold(t *testing.T, env ...string) *household {
+	t.Helper()
+	dir := t.TempDir()
+	h := &household{t: t, sim: pvesim.New(), desired: filepath.Join(dir, "desired"), state: filepath.Join(dir, "state"), ended: make(chan error, 1)}
+	h.sim.SetSpeed(worldSpeed)
+	h.sim.SetAuthDelay(0)
+	h.nodeAnswers(h.sim)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*h.answer.Load()).ServeHTTP(w, r) }))
+	t.Cleanup(server.Close)
+	server.Config.ErrorLog = nil
+	if err := os.Mkdir(h.desired, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.write("home.yaml", fmt.Sprintf(oneGuest, 512))
+
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { manager.Close() })
+	go func() {
+		message := make([]byte, 4096)
+		for {
+			n, err := manager.Read(message)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(&h.notes, "%s\n", message[:n])
+		}
+	}()
+
+	page := filepath.Join(dir, "page")
+	h.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", page)
+	}}}
+	sum := sha256.Sum256(server.Certificate().Raw)
+	h.process = exec.Command("felhom-agent", "--watch", h.desired)
+	h.process.Dir = dir
+	h.process.Stdout, h.process.Stderr = &h.out, &h.out
+	h.process.Env = append(os.Environ(), "STATE_DIRECTORY="+h.state, "NOTIFY_SOCKET="+filepath.Join(dir, "notify"),
+		"FELHOM_AGENT_URL="+server.URL, "FELHOM_AGENT_FINGERPRINT="+hex.EncodeToString(sum[:]), "FELHOM_AGENT_TOKEN_ID="+h.sim.TokenID(),
+		"FELHOM_AGENT_TOKEN_SECRET="+h.sim.TokenSecret(), "FELHOM_AGENT_RUNNER=none", "FELHOM_AGENT_LISTEN=unix:"+page)
+	h.process.Env = append(h.process.Env, env...)
+	if err := h.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { h.ended <- h.process.Wait() }()
+	t.Cleanup(func() {
+		h.process.Process.Kill()
+		if t.Failed() {
+			t.Logf("the agent said:\n%s\nand to the service manager:\n%s", h.out.String(), h.notes.String())
+		}
+	})
+	return h
+}
+
+func (h *household) nodeAnswers(how http.Handler) { h.answer.Store(&how) }
+
+// write puts a file into the folder as editors do: by rename.
+func (h *household) write(name, text string) {
+	h.t.Helper()
+	temporary := filepath.Join(h.desired, "."+name+".new")
+	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Rename(temporary, filepath.Join(h.desired, name)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *household) signal(number syscall.Signal) {
+	h.t.Helper()
+	if err := h.process.Process.Signal(number); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// await waits for something that must come; a minute is for slow machines.
+func (h *household) await(what string, come func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(time.Minute); !come(); time.Sleep(10 * time.Millisecond) {
+		select {
+		case err := <-h.ended:
+			h.ended <- err
+			h.t.Fatalf("the agent ended (%v) while we waited for: %s", err, what)
+		default:
+		}
+		if time.Now().After(end) {
+			h.t.Fatalf("it did not come: %s", what)
+		}
+	}
+}
+
+func (h *household) says(text string) func() bool {
+	return func() bool { return strings.Contains(h.out.String(), text) }
+}
+
+// told is how often the manager was told something.
+func (h *household) told(line string) int { return strings.Count("\n"+h.notes.String(), "\n"+line) }
+
+// memory waits until the guest has so much.
+func (h *household) memory(mib int) {
+	h.t.Helper()
+	h.await(fmt.Sprintf("101 has %d MiB", mib), func() bool {
+		_, config := h.sim.Do("root@pam", "GET", "/nodes/pve1/lxc/101/config", nil)
+		return strings.Contains(config, fmt.Sprintf(`"memory":%d`, mib)) || strings.Contains(config, fmt.Sprintf(`"memory":"%d"`, mib))
+	})
+}
+
+func (h *household) get(path string) (int, string) {
+	answer, err := h.client.Get("http://localhost" + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return answer.StatusCode, string(text)
+}
+
+func (h *household) healthy() bool { code, _ := h.get("/healthz"); return code == http.StatusOK }
+
+// TestServiceManager: READY, STATUS, RELOADING and its end, WATCHDOG, STOPPING, and a quick end that cancels
+// nothing.
+func TestServiceManager(t *testing.T) {
+	t.Parallel()
+	h := newHousehold(t, "WATCHDOG_USEC=600000")
+	h.await("READY", func() bool { return h.told("READY=1") == 1 })
+	h.await("the status line", func() bool { return h.told("STATUS=converged 1 of 1, next look at ") > 0 })
+	h.memory(512)
+	h.await("the watchdog", func() bool { return h.told("WATCHDOG=1") > 2 })
+
+	h.signal(syscall.SIGHUP)
+	h.await("the reload has begun", func() bool { return h.told("RELOADING=1\nMONOTONIC_USEC=") == 1 })
+	h.await("the reload has ended", func() bool { return h.told("READY=1") == 2 })
+
+	h.write("home.yaml", "guests: {dns: {vmid: many}}\n")
+	h.await("the broken edit in the status", func() bool {
+		return h.told("STATUS=converged 1 of 1, an edit is not valid and was not taken over: ") > 0
+	})
+	h.write("home.yaml", fmt.Sprintf(oneGuest, 640))
+	h.memory(640)
+
+	// A task that never ends does not keep the agent from ending, and goes on.
+	if err := h.sim.Inject(pvesim.Fault{Match: "task vzdump", Effect: "hang", Times: -1}); err != nil {
+		t.Fatal(err)
+	}
+	h.write("backup.yaml", "backups: {daily: {guests: [dns], storage: local, every: 24h, keep: 2}}\n")
+	h.await("a backup runs", h.says("back up      started"))
+	begin := time.Now()
+	h.signal(syscall.SIGTERM)
+	if err := <-h.ended; err != nil {
+		t.Fatalf("SIGTERM is the normal end of --watch, but it ended with %v", err)
+	}
+	t.Logf("ended %s after SIGTERM", time.Since(begin).Round(time.Millisecond))
+	if h.told("STOPPING=1") != 1 {
+		t.Error("the service manager was not told of the end")
+	}
+	if _, tasks := h.sim.Do("root@pam", "GET", "/nodes/pve1/tasks?source=active", nil); !strings.Contains(tasks, "vzdump") {
+		t.Errorf("the backup should go on; active tasks: %s", tasks)
+	}
+}
+
+// TestTroubles: whatever happens to the files, the disk or the node, the agent stays, says once what is wrong,
+// and goes on by itself.
+func TestTroubles(t *testing.T) {
+	t.Parallel()
+	broken := func(code int, body string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, body, code) })
+	}
+	hangUp := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err == nil {
+			conn.Close()
+		}
+	})
+	home := func(h *household) string { return filepath.Join(h.desired, "home.yaml") }
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, trouble := range []struct {
+		name    string
+		begin   func(*testing.T, *household)
+		message string // what is said, once
+		sick    bool   // /healthz says so
+		end     func(*testing.T, *household)
+	}{
+		{name: "the folder disappears",
+			begin:   func(t *testing.T, h *household) { must(t, os.Rename(h.desired, h.desired+".away")) },
+			message: "does not exist. Create a folder there",
+			end:     func(t *testing.T, h *household) { must(t, os.Rename(h.desired+".away", h.desired)) }},
+		{name: "a file becomes a directory",
+			begin: func(t *testing.T, h *household) {
+				must(t, os.Remove(home(h)))
+				must(t, os.MkdirAll(filepath.Join(home(h), "x"), 0o755))
+			},
+			message: "The last valid state stays in force.",
+			end:     func(t *testing.T, h *household) { must(t, os.RemoveAll(home(h))) }},
+		{name: "a file that cannot be read",
+			begin: func(t *testing.T, h *household) {
+				must(t, os.Symlink("/proc/self/mem", filepath.Join(h.desired, "unreadable.yaml")))
+			},
+			message: "unreadable.yaml: read ",
+			end: func(t *testing.T, h *household) {
+				must(t, os.Remove(filepath.Join(h.desired, "unreadable.yaml")))
+			}},
+		{name: "ten thousand events",
+			begin: func(t *testing.T, h *household) {
+				for i := range 5000 { // each a create and a rename
+					h.write("home.yaml", fmt.Sprintf(oneGuest+"# %d\n", 512, i))
+				}
+			}},
+		{name: "the token expires",
+			begin:   func(_ *testing.T, h *household) { h.nodeAnswers(broken(401, "authentication failure")) },
+			message: "PVE does not accept the token", sick: true,
+			end: func(_ *testing.T, h *household) { h.nodeAnswers(h.sim) }},
+		{name: "the node restarts",
+			begin:   func(_ *testing.T, h *household) { h.nodeAnswers(hangUp) },
+			message: "felhom-agent: ", sick: true,
+			end: func(_ *testing.T, h *household) { h.nodeAnswers(h.sim) }},
+		{name: "the disk under the journal is full",
+			begin: func(t *testing.T, h *household) { // /dev/full answers every write as a full disk does
+				journal := filepath.Join(h.state, "journal.jsonl")
+				must(t, os.Rename(journal, journal+".kept"))
+				must(t, os.Symlink("/dev/full", journal))
+				h.write("home.yaml", fmt.Sprintf(oneGuest, 576))
+			},
+			message: "no space left on device", sick: true,
+			end: func(t *testing.T, h *household) {
+				journal := filepath.Join(h.state, "journal.jsonl")
+				must(t, os.Rename(journal+".kept", journal))
+			}},
+		{name: "the node's clock jumps ahead",
+			begin: func(_ *testing.T, h *household) { h.sim.Advance(30 * time.Hour) }},
+	} {
+		t.Run(trouble.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHousehold(t)
+			h.await("converged", h.healthy)
+			before := h.out.String()
+			trouble.begin(t, h)
+			if trouble.message != "" {
+				h.await(trouble.message, func() bool { return strings.Contains(h.out.String()[len(before):], trouble.message) })
+			}
+			if trouble.sick {
+				h.await("sick", func() bool { return !h.healthy() })
+			}
+			passes := func() (n int) { _, text := h.get("/metrics"); return count(text, "felhom_passes_total{") }
+			for range 5 { // five more passes, none of which repeats it
+				seen := passes()
+				h.signal(syscall.SIGHUP)
+				h.await("another pass", func() bool { return passes() > seen })
+			}
+			if n := strings.Count(h.out.String()[len(before):], trouble.message); trouble.message != "" && n != 1 {
+				t.Errorf("%q was said %d times, not once", trouble.message, n)
+			}
+			if trouble.end != nil {
+				trouble.end(t, h)
+			}
+			h.write("home.yaml", fmt.Sprintf(oneGuest, 768))
+			h.signal(syscall.SIGHUP) // in place of a few minutes
+			h.memory(768)
+			h.await("healthy again", h.healthy)
+		})
+	}
+}
+
+// TestPortTaken: another program has the address. The agent converges all the same, and shows its page when the
+// address is free.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHousehold(t, "FELHOM_AGENT_LISTEN="+other.Addr().String())
+	h.await("the message", h.says("address already in use"))
+	h.memory(512)
+	other.Close()
+	h.await("the page", func() bool {
+		answer, err := http.Get("http://" + other.Addr().String() + "/healthz")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+	if n := strings.Count(h.out.String(), "address already in use"); n != 1 {
+		t.Errorf("it was said %d times", n)
+	}
+}
+
+// count adds up the values of the metrics whose lines begin so.
+func count(metrics, prefix string) (n int) {
+	for line := range strings.Lines(metrics) {
+		if strings.HasPrefix(line, prefix) {
+			var value float64
+			fmt.Sscan(line[strings.LastIndexByte(strings.TrimSpace(line), ' ')+1:], &value)
+			n += int(value)
+		}
+	}
+	return n
+}
