@@ -23,9 +23,14 @@ func (p *planner) planBackup(b *spec.Backup) {
 		return m.Object == o.Ref.String() || o.Was != "" && m.Object == "backups/"+o.Was
 	})
 	budget := prunedAtMost
+	var later []string // of guests that this plan makes
 	for _, name := range p.want.BackupGuests(b) {
 		g := p.want.Guest(name)
 		if p.elsewhere(g.Ref) != "" {
+			continue
+		}
+		if p.have.Guests[g.VMID] == nil && p.creating[name] {
+			later = append(later, name) // what is due shows when it is there: a restored guest keeps its birth
 			continue
 		}
 		why, cure := p.frozen(g.Ref)
@@ -33,6 +38,13 @@ func (p *planner) planBackup(b *spec.Backup) {
 			why = fmt.Sprintf("%s: %s", g.Ref, why)
 		}
 		p.freezing(o, b.Ref.String(), why, cure, func() { p.planBackupOf(b, g, &budget) })
+	}
+	if len(later) > 0 {
+		waits := "when they exist"
+		if len(later) == 1 {
+			waits = fmt.Sprintf("when %s exists", p.want.Guest(later[0]).Ref)
+		}
+		p.later(Later{Object: o.Ref, Verb: "back up", Symbol: Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", list(later), b.Storage), Waits: waits})
 	}
 }
 
@@ -131,7 +143,7 @@ func (p *planner) newestOwn(own []ownBackup, born time.Time) time.Time {
 func (p *planner) noteLate(b *spec.Backup, slot time.Time) {
 	if !p.late[b.Ref] {
 		p.late[b.Ref] = true
-		p.note(&b.Object, "the backup of %s was not made within %s; it waits for %s", p.have.date(slot), b.Late, p.have.date(b.At.Next(p.have.Now)))
+		p.note(&b.Object, "the backup of %s was not made within %s; it waits for %s", p.have.date(slot), ago(b.Late), p.have.date(b.At.Next(p.have.Now)))
 	}
 }
 
