@@ -1,0 +1,371 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// observed converges a folder on a simulated node in memory, and returns an observer that has seen it.
+func observed(t *testing.T, desired string) *observer {
+	t.Helper()
+	sim := freshWorld()
+	token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := proxmox.New(proxmox.Options{Token: token, Transport: sim})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{
+		client: client, runner: &privileged.Local{Host: sim.Host(sim.Node())}, journal: reconcile.MemoryJournal(), store: reconcile.OpenStore(t.TempDir()),
+		config: &config{token: token, interval: 15 * time.Minute, timeout: time.Minute}, log: zap.NewNop(), world: &worldFile{sim: sim},
+		wait: proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
+	}
+	n.sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
+	src := &source{path: desired, told: func(text string) { t.Error(text) }}
+	want := src.load()
+	o := newObserver(n, src)
+	agent := reconcile.New(n.options("test", o.Event))
+	result, err := agent.Once(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Pass(agent, result.Plan, nil)
+	return o
+}
+
+func TestFourAddresses(t *testing.T) {
+	t.Parallel()
+	o := observed(t, "../../examples/desired")
+	server := httptest.NewServer(o.handler(true))
+	defer server.Close()
+	get := func(path string, kind string) string {
+		t.Helper()
+		answer, err := http.Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := answer.Header.Get("Content-Type"); answer.StatusCode != 200 || !strings.HasPrefix(have, kind) {
+			t.Errorf("%s: %s, %s; want 200 and %s", path, answer.Status, have, kind)
+		}
+		if strings.Contains(string(text), o.node.world.sim.TokenSecret()) {
+			t.Errorf("%s shows the token's secret", path)
+		}
+		return string(text)
+	}
+
+	if text := get("/healthz", "text/plain"); !regexp.MustCompile(`^ok: converged 13 of 13, next look at \d\d:\d\d\n$`).MatchString(text) {
+		t.Errorf("/healthz: %q", text)
+	}
+
+	var have struct {
+		Format  int
+		Node    string
+		Healthy bool
+		Errors  []string
+		Objects []objectState
+		Running []any
+		Acts    []reconcile.HistoryEntry
+		Backups map[string]lastBackup
+		Host    hardware
+		Plan    *reconcile.Plan
+	}
+	if err := json.Unmarshal([]byte(get("/status", "application/json")), &have); err != nil {
+		t.Fatal(err)
+	}
+	if have.Format != 1 || have.Node != "pve1" || !have.Healthy || have.Errors == nil || len(have.Errors) > 0 || have.Running == nil || len(have.Running) > 0 || have.Plan == nil {
+		t.Errorf("/status: %+v", have)
+	}
+	if len(have.Objects) != 13 || len(have.Acts) == 0 || len(have.Acts) > shownActs {
+		t.Errorf("/status has %d objects and %d acts", len(have.Objects), len(have.Acts))
+	}
+	for _, guest := range []string{"web", "postgres", "nextcloud", "jellyfin", "dns"} {
+		if have.Backups[guest].Time.IsZero() {
+			t.Errorf("/status knows no backup of %s: %v", guest, have.Backups)
+		}
+	}
+	if len(have.Host.SMART) == 0 || len(have.Host.Disks) == 0 || len(have.Host.Sensors) == 0 || len(have.Host.Missing) > 0 {
+		t.Errorf("/status shows of the host: %+v", have.Host)
+	}
+
+	metrics := get("/metrics", "text/plain")
+	for _, line := range []string{
+		`felhom_objects{state="declared"} 13`, `felhom_objects{state="blocked"} 0`, `felhom_passes_total{result="ok"} 1`, `felhom_passes_total{result="failed"} 0`,
+		`felhom_desired_errors 0`, `felhom_tasks_running 0`, `felhom_actions_total{result="ok",verb="restore"} 4`, `felhom_task_seconds_count{result="ok",verb="restore"} 4`,
+		`felhom_disk_healthy{device="/dev/sda",model="Simulated SSD"} 1`,
+	} {
+		if !strings.Contains(metrics, line+"\n") {
+			t.Errorf("/metrics has no line %s", line)
+		}
+	}
+	for _, name := range []string{"felhom_last_look_requests", "felhom_look_requests_total", "felhom_last_converged_timestamp_seconds", `felhom_last_backup_timestamp_seconds{guest="web"}`,
+		`felhom_disk_temperature_celsius{device="/dev/sda"`, "felhom_sensor_celsius{", "go_goroutines", "process_resident_memory_bytes"} {
+		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `[^\n]* [1-9]`).MatchString(metrics) {
+			t.Errorf("/metrics has no value of %s", name)
+		}
+	}
+
+	page := get("/", "text/html")
+	for _, text := range []string{"restores/nextcloud", "Plan: nothing to do. Destroys nothing.", "Last whole backups", "Simulated SSD", "converged 13 of 13"} {
+		if !strings.Contains(page, text) {
+			t.Errorf("the page does not say %q", text)
+		}
+	}
+	if m := regexp.MustCompile(`(?i)(src|href|url\()=?["']?(https?:)?//[^"']*`).FindString(page); m != "" {
+		t.Errorf("the page needs something from elsewhere: %s", m)
+	}
+}
+
+// TestOnlyReaders: other methods, other hosts and other paths are refused, and the headers keep browsers from
+// lending the page to others.
+func TestOnlyReaders(t *testing.T) {
+	t.Parallel()
+	o := observed(t, "../../examples/desired/guests.yaml")
+	for _, test := range []struct {
+		method, host, path string
+		check              bool
+		code               int
+	}{
+		{"GET", "localhost:8765", "/healthz", true, 200},
+		{"HEAD", "127.0.0.1:8765", "/", true, 200},
+		{"GET", "127.8.8.8", "/status", true, 200},
+		{"GET", "[::1]:1234", "/status", true, 200},
+		{"GET", "LOCALHOST", "/metrics", true, 200},
+		{"GET", "evil.example:8765", "/status", true, 421},
+		{"GET", "127.0.0.1.evil.example", "/", true, 421},
+		{"GET", "192.0.2.7:8765", "/", true, 421},
+		{"GET", "", "/", true, 421},
+		{"GET", "anything", "/status", false, 200},
+		{"POST", "localhost", "/status", true, 405},
+		{"DELETE", "localhost", "/", true, 405},
+		{"PUT", "localhost", "/healthz", true, 405},
+		{"OPTIONS", "localhost", "/", true, 405},
+		{"GET", "localhost", "/nothing", true, 404},
+		{"GET", "localhost", "/status/x", true, 404},
+	} {
+		answer := httptest.NewRecorder()
+		request := httptest.NewRequest(test.method, "http://x"+test.path, nil)
+		request.Host = test.host
+		o.handler(test.check).ServeHTTP(answer, request)
+		if answer.Code != test.code {
+			t.Errorf("%s %s of %q: %d, want %d", test.method, test.path, test.host, answer.Code, test.code)
+		}
+		for header, want := range map[string]string{"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'"} {
+			if have := answer.Header().Get(header); !strings.HasPrefix(have, want) {
+				t.Errorf("%s %s: %s is %q", test.method, test.path, header, have)
+			}
+		}
+	}
+}
+
+// TestPageEscapes: what comes from the node or the YAML is text, never markup.
+func TestPageEscapes(t *testing.T) {
+	t.Parallel()
+	o := observed(t, "../../examples/desired/guests.yaml")
+	const hostile = `<script>alert("x")</script>`
+	ref := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
+	o.plan.Held = append(o.plan.Held, reconcile.Held{Object: ref, Reason: hostile, Cure: []string{hostile}})
+	o.failed = hostile
+	o.Event(reconcile.Event{Object: ref, Verb: hostile, State: "running", Text: hostile})
+	answer := httptest.NewRecorder()
+	o.handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	if text := answer.Body.String(); strings.Contains(text, `<script>alert`) || strings.Count(text, "&lt;script&gt;alert") < 5 {
+		t.Errorf("the page lends itself to what it shows:\n%s", text)
+	}
+	answer = httptest.NewRecorder()
+	o.handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/healthz", nil))
+	if answer.Code != 503 {
+		t.Errorf("/healthz answers %d while the node cannot be looked at", answer.Code)
+	}
+}
+
+func TestObjectStates(t *testing.T) {
+	t.Parallel()
+	ref := func(name string) spec.Ref { return spec.Ref{Kind: spec.KindRestore, Name: name} }
+	plan := &reconcile.Plan{
+		Objects: []spec.Ref{ref("a"), ref("b"), ref("c"), ref("d"), ref("e"), ref("f")},
+		Actions: []reconcile.Action{
+			{Object: ref("a"), Verb: "set", Fields: []reconcile.Field{{Name: "memory", Old: "512 MiB", New: "1024 MiB"}, {Name: "nameserver", New: "10.0.0.1"}}},
+			{Object: ref("b"), Verb: "start", Text: "start"},
+		},
+		Laters: []reconcile.Later{{Object: ref("c"), Verb: "create", Text: "create 201", Waits: "when the golden is published"}},
+		Held: []reconcile.Held{
+			{Object: ref("b"), Reason: "is locked", Cure: []string{"wait"}},
+			{Object: ref("b"), Reason: "is held", Cure: []string{"release it"}},
+		},
+		Notes: []reconcile.Note{{Object: ref("d"), Text: "memory differs", Drift: true}, {Object: ref("e"), Text: "a bind"}, {Object: ref("a"), Text: "not shown"}},
+	}
+	want := []objectState{
+		{ref("a"), "changing", "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", nil},
+		{ref("b"), "blocked", "is locked; is held", []string{"wait", "release it"}},
+		{ref("c"), "waiting", "create 201, when the golden is published", nil},
+		{ref("d"), "drifted", "memory differs", nil},
+		{ref("e"), "declared", "a bind", nil},
+		{ref("f"), "declared", "", nil},
+	}
+	if diff := cmp.Diff(want, objectStates(plan)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseListen(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]any{
+		"127.0.0.1:8765":             listenAddress{"tcp", "127.0.0.1:8765"},
+		"[::1]:8765":                 listenAddress{"tcp", "[::1]:8765"},
+		"unix:/run/felhom-agent/web": listenAddress{"unix", "/run/felhom-agent/web"},
+		"unix:web":                   "begins with a slash",
+		"0.0.0.0:8765":               "can be reached from other machines",
+		"192.0.2.1:80":               "can be reached from other machines",
+		":8765":                      "it is an address of this machine with a port",
+		"127.0.0.1":                  "it is an address of this machine with a port",
+		"node:8765":                  "it is an address of this machine with a port",
+	} {
+		have, err := parseListen(text)
+		if wrong, ok := want.(string); ok {
+			if err == nil || !strings.Contains(err.Error(), wrong) {
+				t.Errorf("%s: %v, %v; want an error with %q", text, have, err, wrong)
+			}
+		} else if err != nil || have != want {
+			t.Errorf("%s: %v, %v; want %v", text, have, err, want)
+		}
+	}
+}
+
+// TestStaleSocket: the socket of an agent that was killed is replaced, one that is in use is not, and a file
+// that is no socket is left alone.
+func TestStaleSocket(t *testing.T) {
+	t.Parallel()
+	at := listenAddress{"unix", filepath.Join(t.TempDir(), "s")}
+	first, err := at.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := first.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	if info, err := os.Stat(at.address); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket: %v, %v", info.Mode(), err)
+	}
+	if _, err := at.listen(); err == nil || !strings.Contains(err.Error(), "another process answers") {
+		t.Errorf("a socket in use was taken: %v", err)
+	}
+	first.(*net.UnixListener).SetUnlinkOnClose(false) // as after a kill
+	first.Close()
+	second, err := at.listen()
+	if err != nil {
+		t.Fatalf("the stale socket stays: %v", err)
+	}
+	second.Close()
+	if err := os.WriteFile(at.address, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at.listen(); err == nil {
+		t.Error("a file was replaced by a socket")
+	}
+}
+
+// TestAged: a dear look is made at most once in its time, however many ask.
+func TestAged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		looks, whole := 0, true
+		a := aged[int]{good: time.Hour, bad: time.Minute, limit: time.Second, look: func(context.Context) (int, bool) { looks++; return looks, whole }}
+		for range 1000 {
+			go a.now(t.Context())
+		}
+		synctest.Wait()
+		time.Sleep(59 * time.Minute)
+		if have := a.now(t.Context()); have != 1 {
+			t.Errorf("look %d within the hour", have)
+		}
+		time.Sleep(time.Minute)
+		whole = false
+		if have := a.now(t.Context()); have != 2 {
+			t.Errorf("look %d after an hour", have)
+		}
+		time.Sleep(time.Minute)
+		if have := a.now(t.Context()); have != 3 {
+			t.Errorf("look %d a minute after one that was not whole", have)
+		}
+	})
+}
+
+// TestAlive: the watchdog is fed while looks come when they are due, however long the interval is, and no
+// longer.
+func TestAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &observer{node: &node{config: &config{interval: 15 * time.Minute, timeout: 10 * time.Minute}}, src: &source{}, manager: &supervisor{}, running: map[string]reconcile.Event{}}
+		o.metrics()
+		time.Sleep(24 * time.Hour)
+		if !o.alive() {
+			t.Error("there was no valid YAML for a day, and it takes itself for dead")
+		}
+		o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, nil)
+		for range 100 {
+			time.Sleep(16 * time.Minute)
+			if !o.alive() {
+				t.Fatal("it waits for its next look, and takes itself for dead")
+			}
+			o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, nil)
+		}
+		time.Sleep(35 * time.Minute)
+		if o.alive() {
+			t.Error("no look came for 35 minutes, and it takes itself for alive")
+		}
+		if text, healthy := o.health(); healthy || !strings.HasPrefix(text, "overdue: ") {
+			t.Errorf("/healthz says %q", text)
+		}
+	})
+}
+
+// TestFiltered: the unit's address filter shows as EPERM, and the message names the drop-in.
+func TestFiltered(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EPERM)}
+	if err := filtered(fmt.Errorf("GET /nodes: %w", refused), "https://192.0.2.7:8006"); !strings.Contains(err.Error(), "remote.conf") {
+		t.Error(err)
+	}
+	for _, to := range []string{"https://127.0.0.1:8006", "https://localhost:8006"} {
+		if err := filtered(refused, to); err != error(refused) {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+	if err := filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
+		t.Error(err)
+	}
+}
