@@ -151,6 +151,15 @@ func isOwn(guest *spec.Guest, source spec.Source) bool {
 	return source.Newest != "" && sourceVMID(guest, source) == guest.VMID
 }
 
+// isOwnBackup reports whether an archive is a backup of the guest itself, whether it
+// was found as the newest or is named.
+func (o *Observed) isOwnBackup(guest *spec.Guest, source spec.Source, c *choice) bool {
+	if source.Golden != "" {
+		return false
+	}
+	return isOwn(guest, source) || c.volume.VMID == guest.VMID && o.ownArchive(guest, spec.Source{Newest: proxmoxStorage(c.volume.VolID)}, c.inside)
+}
+
 // ownArchive reports whether the config inside an archive is of the guest that the
 // source means. The marker inside decides; where there is none, VMID (by the
 // archive's name) and hostname do.

@@ -23,8 +23,7 @@ type birth struct {
 // the archive's where none is sent (twins), and with unique=1 it overwrites what was
 // sent. Volumes are sent only where they must be: with rootfs given, PVE makes
 // exactly the mount points that are given and ignores the archive's own.
-func (p *planner) birth(g *spec.Guest, source spec.Source, c *choice) (*birth, *obstacle) {
-	own := isOwn(g, source)
+func (p *planner) birth(g *spec.Guest, own bool, c *choice) (*birth, *obstacle) {
 	in := c.inside
 	b := &birth{}
 	root, _ := in.RootFS()
@@ -60,7 +59,7 @@ func (p *planner) birth(g *spec.Guest, source spec.Source, c *choice) (*birth, *
 	if len(tags) > 0 {
 		config["tags"] = proxmox.FormatTags(normalTags(tags))
 	}
-	config["description"] = describe(birthText(g, in, own), p.birthMarker(g, source, in))
+	config["description"] = describe(birthText(g, in, own), p.birthMarker(g, own, in))
 	nets := p.birthNets(g, own, in)
 	for i, net := range nets {
 		config[fmt.Sprintf("net%d", i)] = net.String()
@@ -113,9 +112,9 @@ func birthText(g *spec.Guest, in proxmox.GuestConfig, own bool) string {
 
 // birthMarker is the marker of the new guest: one brought back from its own backup
 // keeps its birth, everything else is born now.
-func (p *planner) birthMarker(g *spec.Guest, source spec.Source, in proxmox.GuestConfig) Marker {
+func (p *planner) birthMarker(g *spec.Guest, own bool, in proxmox.GuestConfig) Marker {
 	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}
-	if old, ok := oneMarker(in.Description()); ok && isOwn(g, source) && !old.Born.IsZero() {
+	if old, ok := oneMarker(in.Description()); ok && own && !old.Born.IsZero() {
 		m.Born = old.Born
 		if mark := old.Facts["rollback"]; mark != "" {
 			m = m.with("rollback", mark) // a request that was carried out stays carried out

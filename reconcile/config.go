@@ -262,9 +262,7 @@ func (p *planner) planConfig(g *spec.Guest, state *GuestState, marker Marker) {
 			a.Effect = Disruptive
 		}
 		p.act(a)
-		return
 	}
-	p.planRestart(g, state)
 }
 
 func less(a, b string) bool { return leadingNumber(a) < leadingNumber(b) }

@@ -235,6 +235,9 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	if len(p.plan.Actions) == before {
 		p.planProtection(g, state)
 	}
+	if len(p.plan.Actions) == before {
+		p.planRestart(g, state) // last: one restart for all that waits for it
+	}
 	if len(p.plan.Actions) > before {
 		if g.State == spec.Running && state.Status != "running" {
 			p.creating[g.Ref.Name] = true

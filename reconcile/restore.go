@@ -306,7 +306,7 @@ func plural(yes bool, s string) string {
 
 // planRestore plans the restore of one archive as this guest.
 func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
-	own := isOwn(g, source)
+	own := p.have.isOwnBackup(g, source, c)
 	volumes, _ := p.traces(&g.Object, g.VMID, g)
 	if len(volumes) > 0 && (own || source.Archive != "") && !deliberate.restoreBeside {
 		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, p.tracesText(volumes, nil), p.have.date(c.volume.CTime)),
@@ -326,7 +326,7 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 			fmt.Sprintf("restore it as root: pct restore %d %s --storage %s", g.VMID, c.volume.VolID, orElse(g.Storage, "STORAGE")))
 		return
 	}
-	b, ob := p.birth(g, source, c)
+	b, ob := p.birth(g, own, c)
 	if ob != nil {
 		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
 		return
@@ -336,7 +336,7 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 	from := "golden/" + source.Golden
 	switch {
 	case own:
-		from = fmt.Sprintf("its backup of %s (%s, %s, %s)", p.have.date(c.volume.CTime), p.where(source.Newest), p.have.age(c.volume.CTime), c.volume.Size.Human())
+		from = fmt.Sprintf("its backup of %s (%s, %s, %s)", p.have.date(c.volume.CTime), p.where(proxmoxStorage(c.volume.VolID)), p.have.age(c.volume.CTime), c.volume.Size.Human())
 	case source.Newest != "":
 		from = fmt.Sprintf("the backup of %d of %s (%s, %s, %s)", source.VMID, p.have.date(c.volume.CTime), p.where(source.Newest), p.have.age(c.volume.CTime), c.volume.Size.Human())
 	case source.Archive != "":
