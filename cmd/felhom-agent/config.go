@@ -43,7 +43,8 @@ type config struct {
 	state                             string            // "": the default
 	interval, timeout                 time.Duration
 	listen                            listenAddress // none: its network is ""
-	drift                             spec.Drift    // "": each kind's default
+	notify                            notifyConfig
+	drift                             spec.Drift // "": each kind's default
 	maxDestructive                    int
 	logLevel                          zapcore.Level
 	logFormat                         string
@@ -60,8 +61,8 @@ var logFormats = []string{"console", "json"}
 // things are not read for a simulated node, which so can never turn out to be a real one.
 var keys = map[string]struct{ connection bool }{
 	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true}, "fingerprint": {true}, "ca": {true},
-	"node": {true}, "runner": {true}, "state": {true}, "notify": {true},
-	"owner": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "log_level": {}, "log_format": {},
+	"node": {true}, "runner": {true}, "state": {true},
+	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "log_level": {}, "log_format": {},
 }
 
 // rivals are keys of which one is enough: the environment's takes the place of the file's others.
@@ -179,8 +180,10 @@ func (r *reading) file(name string, text []byte) {
 		case r.given[key.Value] != entry{}:
 			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].place)
 		case known.connection && r.simulate:
-		case key.Value == "notify":
-			r.fail(e, key.Value, "it is not in this version yet: take the line out")
+		case key.Value == "notify" && value.Kind == yaml.MappingNode:
+			text, _ := yaml.Marshal(value) // a node that was parsed can be printed
+			e.value = string(text)
+			r.given[key.Value] = e
 		case value.Kind != yaml.ScalarNode:
 			r.fail(e, key.Value, "it wants a single value, not a %s", map[yaml.Kind]string{yaml.MappingNode: "map", yaml.SequenceNode: "list"}[value.Kind])
 		case value.Tag == "!!null" || value.Value == "":
@@ -208,8 +211,6 @@ func (r *reading) environment(environ []string) {
 		case r.simulate && (!ok || known.connection):
 		case !ok:
 			r.fail(e, "", "there is no such key%s", nearest(key, maps.Keys(keys)))
-		case key == "notify":
-			r.fail(e, "", "it is not in this version yet: take it out of the environment")
 		case value == "": // as if it were not there
 		default:
 			for _, group := range rivals {
@@ -246,6 +247,14 @@ func (r *reading) settle(environ []string) *config {
 	c.url, c.node, c.owner, c.ca, c.fingerprint, c.state = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
 	check("interval", func(s string) (err error) { c.interval, err = parseDuration(s); return err })
 	check("timeout", func(s string) (err error) { c.timeout, err = parseDuration(s); return err })
+	check("notify", func(s string) (err error) {
+		var doc yaml.Node
+		if err := yaml.Unmarshal([]byte(s), &doc); err != nil || len(doc.Content) != 1 {
+			return errors.New("it wants a map: {command: /usr/local/bin/tell-me}")
+		}
+		c.notify, err = parseNotify(doc.Content[0])
+		return err
+	})
 	check("listen", func(s string) (err error) { c.listen, err = parseListen(s); return err })
 	check("drift", func(s string) error {
 		c.drift = spec.Drift(s)

@@ -55,6 +55,7 @@ func connect(ctx context.Context, cmd *command, con *console, write bool) (*node
 		return nil, err
 	}
 	n.sight.TokenID, n.sight.Drift, n.sight.MaxDeletions = c.token.ID(), c.drift, c.maxDestructive
+	n.sight.NotifyPVE = c.notify.pve
 	n.sight.View, n.sight.Fence = n.client.Look(), nil
 	if n.runner != nil {
 		n.sight.Fence = n.runner

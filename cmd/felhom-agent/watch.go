@@ -61,8 +61,9 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		}
 	})
 
-	state := newStateTeller(n, src)
-	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(err error) { seen.Pass(nil, nil, err); state.passed(nil, nil, n.explain(err)) }) {
+	state, notify := newStateTeller(n, src), newNotifier(n)
+	spawn(func() { notify.Run(ctx) })
+	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(err error) { seen.Pass(nil, nil, err); state.passed(nil, nil, n.explain(err)); notify.Pass(nil, n.explain(err)) }) {
 		return exitOK, nil
 	}
 	want := src.load()
@@ -81,6 +82,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		err = n.explain(err)
 		report.passed(plan, err)
 		state.passed(agent, plan, err)
+		notify.Pass(plan, err)
 	})
 }
 

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/reconcile"
+)
+
+// A notice is what the command under `notify:` reads on its standard input: one JSON document.
+type notice struct {
+	Format int       `json:"format"` // of this document: 1
+	Event  string    `json:"event"`  // failed, blocked, overdue, recovered, expiring, daily, pass
+	Node   string    `json:"node"`
+	Time   time.Time `json:"time"` // by the node's clock
+	Object string    `json:"object,omitempty"`
+	Text   string    `json:"text"`         // one line
+	Do     []string  `json:"do,omitempty"` // the cure
+	Where  string    `json:"where,omitempty"`
+}
+
+// How the command is called.
+const (
+	notifyDeadline = 10 * time.Second
+	notifyWaiting  = 500             // notices that wait for a slow command
+	notifyOutput   = 4 << 10         // of what it prints is kept for the log
+	notifyPatience = 5 * time.Minute // how long the node as a whole may fail before anybody is told
+)
+
+// A notifier calls the command once when an object turns failed, blocked or overdue, once when it is as
+// declared again, and once a day. What it has told is kept in the state directory, so that a restart tells
+// nothing twice. That the command fails is logged and changes nothing.
+type notifier struct {
+	config notifyConfig
+	log    *zap.Logger
+	path   string // where it is kept what was told; "": nowhere
+	queue  chan notice
+
+	mu     sync.Mutex
+	node   string
+	told   told
+	failed time.Time // since when no pass could look
+	clock  time.Time // the node's at the last pass that could, in its zone
+	at     time.Time // ours at the same moment
+	status string    // the daily line
+}
+
+// told is what was told already.
+type told struct {
+	Format  int               `json:"format"`            // of this document: 1
+	Objects map[string]string `json:"objects,omitempty"` // object -> failed, blocked or overdue
+	Daily   string            `json:"daily,omitempty"`   // the day of the last daily line
+}
+
+func newNotifier(n *node) *notifier {
+	t := &notifier{config: n.config.notify, log: n.log, queue: make(chan notice, notifyWaiting), told: told{Format: 1, Objects: map[string]string{}}}
+	if n.state == "" || len(t.config.command) == 0 {
+		return t
+	}
+	t.path = filepath.Join(n.state, "told.json")
+	var kept told
+	if text, err := os.ReadFile(t.path); err == nil && json.Unmarshal(text, &kept) == nil && kept.Format == 1 {
+		t.told = kept
+		if t.told.Objects == nil {
+			t.told.Objects = map[string]string{}
+		}
+	}
+	return t
+}
+
+// Run calls the command, one notice after the other, until ctx ends.
+func (t *notifier) Run(ctx context.Context) {
+	if len(t.config.command) == 0 {
+		return
+	}
+	ticker := time.NewTicker(15 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			t.daily()
+		case n := <-t.queue:
+			if err := callCommand(ctx, t.config.command, n, notifyDeadline); err != nil && ctx.Err() == nil {
+				t.log.Warn("the notify command failed", zap.String("event", n.Event), zap.String("object", n.Object), zap.Error(err))
+			}
+		}
+	}
+}
+
+// Pass takes over what a pass has found, or why it could not look.
+func (t *notifier) Pass(plan *reconcile.Plan, err error) {
+	if len(t.config.command) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.save()
+	if err != nil {
+		if t.failed.IsZero() {
+			t.failed = time.Now()
+		}
+		if time.Since(t.failed) >= notifyPatience {
+			t.turn("node", "failed", strings.Join(strings.Fields(err.Error()), " "), nil, "")
+		}
+		return
+	}
+	t.failed = time.Time{}
+	t.node, t.clock, t.at = plan.Header.Node, plan.Header.Looked, time.Now()
+	t.turn("node", "", "it can be looked at again", nil, "")
+	state, why := troubles(plan)
+	declared := map[string]bool{}
+	for _, ref := range plan.Objects {
+		declared[ref.String()] = true
+	}
+	for _, ref := range plan.Objects {
+		if h, ok := why[ref.String()]; ok {
+			where := ""
+			if !h.Pos.IsZero() {
+				where = h.Pos.String()
+			}
+			t.turn(ref.String(), state[ref.String()], h.Reason, h.Cure, where)
+		}
+	}
+	for _, ref := range plan.AsDeclared() {
+		t.turn(ref.String(), "", "as declared again", nil, "")
+	}
+	for object := range t.told.Objects {
+		if strings.Contains(object, "/") && !declared[object] {
+			delete(t.told.Objects, object) // it is not in the YAML any more
+		}
+	}
+	t.status = dailyLine(plan, state)
+	t.daylight()
+	if t.config.pass {
+		t.send(notice{Event: "pass", Text: t.status})
+	}
+}
+
+// Expiring tells of a token or a certificate that ends soon, once for each number of days.
+func (t *notifier) Expiring(what, state, text string) {
+	if len(t.config.command) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.save()
+	if state == "" {
+		delete(t.told.Objects, what)
+		return
+	}
+	if t.told.Objects[what] != state {
+		t.told.Objects[what] = state
+		t.send(notice{Event: "expiring", Object: what, Text: text})
+	}
+}
+
+// turn tells of an object that is in another state than was told of it last; "" is as declared.
+func (t *notifier) turn(object, state, text string, do []string, where string) {
+	before := t.told.Objects[object]
+	switch {
+	case before == state:
+	case state == "":
+		delete(t.told.Objects, object)
+		t.send(notice{Event: "recovered", Object: object, Text: text})
+	default:
+		t.told.Objects[object] = state
+		t.send(notice{Event: state, Object: object, Text: text, Do: do, Where: where})
+	}
+}
+
+func (t *notifier) send(n notice) {
+	n.Format, n.Node, n.Time = 1, t.node, t.now().Truncate(time.Second)
+	select {
+	case t.queue <- n:
+	default:
+		t.log.Warn("a notice is dropped: the notify command does not keep up", zap.String("event", n.Event), zap.String("object", n.Object))
+	}
+}
+
+// now is the node's clock, as far as it is known.
+func (t *notifier) now() time.Time {
+	if t.clock.IsZero() {
+		return time.Now()
+	}
+	return t.clock.Add(time.Since(t.at))
+}
+
+// daily tells the day's line when its hour has come.
+func (t *notifier) daily() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.told.Daily
+	if t.daylight(); t.told.Daily != before {
+		t.save()
+	}
+}
+
+func (t *notifier) daylight() {
+	if t.config.daily == nil || t.status == "" {
+		return
+	}
+	now := t.now()
+	today := now.Format(time.DateOnly)
+	due := !now.Before(time.Date(now.Year(), now.Month(), now.Day(), t.config.daily.hour, t.config.daily.minute, 0, 0, now.Location()))
+	switch {
+	case t.told.Daily == "" && due: // it was asked for after today's hour
+		t.told.Daily = today
+	case t.told.Daily == "":
+		t.told.Daily = "none yet"
+	case due && t.told.Daily != today:
+		t.told.Daily = today
+		t.send(notice{Event: "daily", Text: t.status})
+	}
+}
+
+// save keeps what was told.
+func (t *notifier) save() {
+	if t.path == "" {
+		return
+	}
+	text, err := json.Marshal(t.told)
+	if err == nil {
+		if old, e := os.ReadFile(t.path); e == nil && bytes.Equal(old, text) {
+			return
+		}
+		next := t.path + ".new"
+		if err = os.WriteFile(next, text, 0o640); err == nil {
+			err = os.Rename(next, t.path)
+		}
+	}
+	if err != nil {
+		t.log.Warn("what was told cannot be kept, so a restart tells it again", zap.Error(err))
+	}
+}
+
+// troubles are the objects that people want to hear of, each with its worst reason. What a person froze and
+// what passes by itself are none.
+func troubles(plan *reconcile.Plan) (state map[string]string, why map[string]reconcile.Held) {
+	state, why = map[string]string{}, map[string]reconcile.Held{}
+	rank := map[string]int{"": 0, "blocked": 1, "overdue": 2, "failed": 3}
+	for _, h := range plan.Held {
+		if h.Passing || h.Kind == reconcile.HeldFrozen {
+			continue
+		}
+		word := string(h.Kind)
+		if word == "" {
+			word = "blocked"
+		}
+		if object := h.Object.String(); rank[word] > rank[state[object]] {
+			state[object], why[object] = word, h
+		}
+	}
+	return state, why
+}
+
+// dailyLine is one line for all.
+func dailyLine(plan *reconcile.Plan, state map[string]string) string {
+	text := fmt.Sprintf("%s: %d of %d as declared", plan.Header.Node, len(plan.AsDeclared()), len(plan.Objects))
+	for _, word := range []string{"failed", "overdue", "blocked"} {
+		var objects []string
+		for _, object := range slices.Sorted(maps.Keys(state)) {
+			if state[object] == word {
+				objects = append(objects, object)
+			}
+		}
+		if len(objects) > 0 {
+			text += fmt.Sprintf("; %s: %s", word, strings.Join(objects, ", "))
+		}
+	}
+	return text
+}
+
+// callCommand runs a command with a notice on its standard input, without a shell. At the deadline it and
+// all that it has started are killed; of what it prints the end is kept for the error.
+func callCommand(ctx context.Context, argv []string, n notice, deadline time.Duration) error {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"} // nothing of ours: no token
+	cmd.Dir = "/"
+	cmd.Stdin = bytes.NewReader(append(text, '\n'))
+	out := &tail{most: notifyOutput}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // a grandchild that left the group may keep the pipe open
+	err = cmd.Run()
+	said := strings.Join(strings.Fields(string(out.kept)), " ")
+	switch {
+	case err == nil || errors.Is(err, exec.ErrWaitDelay) && limited.Err() == nil:
+		return nil
+	case limited.Err() != nil && ctx.Err() == nil:
+		return fmt.Errorf("%s did not end within %s and was killed; it said: %q", argv[0], deadline, said)
+	}
+	return fmt.Errorf("%s: %w; it said: %q", argv[0], err, said)
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	most int
+	kept []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - t.most; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// notifyConfig is the key notify of agent.yaml:
+//
+//	notify:
+//	  command: /usr/local/bin/tell-me     # or a list: the program and its arguments
+//	  daily: "07:00"                      # one line a day, by the node's clock
+//	  pass: on                            # also an event for every pass (for a dead man's switch)
+//	  pve: on                             # PVE's own notification of every single backup
+type notifyConfig struct {
+	command []string // empty: nobody is told
+	daily   *hour
+	pass    bool
+	pve     bool
+}
+
+type hour struct{ hour, minute int }
+
+var notifyKeys = []string{"command", "daily", "pass", "pve"}
+
+// parseNotify reads the value of the key notify, as YAML; a text is the command.
+func parseNotify(n *yaml.Node) (notifyConfig, error) {
+	var c notifyConfig
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return c, c.setCommand(n)
+	case yaml.MappingNode:
+	default:
+		return c, errors.New("it wants a map: {command: /usr/local/bin/tell-me}")
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i].Value, n.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		if seen[key] {
+			return c, fmt.Errorf("%s stands there twice", key)
+		}
+		seen[key] = true
+		var err error
+		switch key {
+		case "command":
+			err = c.setCommand(value)
+		case "daily":
+			err = c.setDaily(value.Value)
+		case "pass":
+			c.pass, err = onOff(value.Value)
+		case "pve":
+			c.pve, err = onOff(value.Value)
+		default:
+			err = fmt.Errorf("there is no such key%s", nearest(key, slices.Values(notifyKeys)))
+		}
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	if len(c.command) == 0 && (c.pass || c.daily != nil) {
+		return c, errors.New("there is no command that could be told: command: /usr/local/bin/tell-me")
+	}
+	return c, nil
+}
+
+func (c *notifyConfig) setCommand(n *yaml.Node) error {
+	words := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		words = n.Content
+	}
+	for _, word := range words {
+		if word.Kind != yaml.ScalarNode || strings.ContainsRune(word.Value, 0) {
+			return errors.New("it is a program, or a list of a program and its arguments")
+		}
+		c.command = append(c.command, word.Value)
+	}
+	switch {
+	case len(c.command) == 0 || !filepath.IsAbs(c.command[0]):
+		return errors.New("it is the absolute path of a program; there is no shell")
+	case strings.ContainsAny(c.command[0], " \t|;&$<>"):
+		return fmt.Errorf("%q: there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]", c.command[0])
+	}
+	return nil
+}
+
+func (c *notifyConfig) setDaily(s string) error {
+	for _, layout := range []string{"15:04", "15"} {
+		if at, err := time.Parse(layout, s); err == nil {
+			c.daily = &hour{at.Hour(), at.Minute()}
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no time of day: write \"07:00\"", s)
+}
+
+func onOff(s string) (bool, error) {
+	switch strings.ToLower(s) {
+	case "on", "true", "yes":
+		return true, nil
+	case "off", "false", "no":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither on nor off", s)
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"gopkg.in/yaml.v3"
+
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+func noticesOf(t *testing.T, n *notifier) []string {
+	t.Helper()
+	var all []string
+	for {
+		select {
+		case got := <-n.queue:
+			all = append(all, fmt.Sprintf("%s %s: %s", got.Event, got.Object, got.Text))
+		default:
+			return all
+		}
+	}
+}
+
+func testNotifier(t *testing.T, dir string) *notifier {
+	t.Helper()
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(`{command: /bin/true, daily: "07:00"}`), &doc); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseNotify(doc.Content[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newNotifier(&node{config: &config{notify: c}, state: dir, log: zap.NewNop()})
+}
+
+func ref(s string) spec.Ref {
+	r, err := spec.ParseRef(s)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func planOf(at time.Time, objects []string, held ...reconcile.Held) *reconcile.Plan {
+	plan := &reconcile.Plan{Held: held, Header: reconcile.PlanHeader{Node: "pve1", Looked: at}}
+	for _, o := range objects {
+		plan.Objects = append(plan.Objects, ref(o))
+	}
+	return plan
+}
+
+// The command hears of each turn exactly once: over many passes, over a retry, over a
+// restart of the agent.
+func TestNotifyOncePerTurn(t *testing.T) {
+	dir := t.TempDir()
+	n := testNotifier(t, dir)
+	at := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
+	objects := []string{"restores/web", "restores/mail", "backups/nightly"}
+	fails := reconcile.Held{Object: ref("restores/web"), Kind: reconcile.HeldFailed, Reason: "start failed: no such device", Cure: []string{"plug it in"}}
+	foreign := reconcile.Held{Object: ref("restores/mail"), Reason: "107 is not ours"}
+	frozen := reconcile.Held{Object: ref("backups/nightly"), Kind: reconcile.HeldFrozen, Reason: "held by anna"}
+	lock := reconcile.Held{Object: ref("backups/nightly"), Passing: true, Reason: "it is locked"}
+	overdue := reconcile.Held{Object: ref("backups/nightly"), Kind: reconcile.HeldOverdue, Reason: "no whole backup of web for 4 d"}
+	retry := planOf(at, objects)
+	retry.Actions = []reconcile.Action{{Object: ref("restores/web"), Verb: "start"}}
+	expect := func(what string, plan *reconcile.Plan, want ...string) {
+		t.Helper()
+		n.Pass(plan, nil)
+		if got := noticesOf(t, n); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	expect("all well", planOf(at, objects))
+	expect("two go wrong", planOf(at, objects, fails, foreign, frozen, lock),
+		"failed restores/web: start failed: no such device", "blocked restores/mail: 107 is not ours")
+	expect("still", planOf(at, objects, fails, foreign, frozen))
+	expect("it is tried again", retry, "recovered restores/mail: as declared again")
+	expect("and fails again", planOf(at, objects, fails))
+	n = testNotifier(t, dir)
+	expect("after a restart", planOf(at, objects, fails))
+	expect("overdue", planOf(at, objects, fails, foreign, overdue), "blocked restores/mail: 107 is not ours", "overdue backups/nightly: no whole backup of web for 4 d")
+	expect("out of the YAML", planOf(at, objects[1:], foreign, overdue))
+	expect("well again", planOf(at, objects), "recovered restores/mail: as declared again", "recovered backups/nightly: as declared again")
+	expect("the hour comes", planOf(at.Add(61*time.Minute), objects, foreign), "blocked restores/mail: 107 is not ours",
+		"daily : pve1: 2 of 3 as declared; blocked: restores/mail")
+	expect("the same day", planOf(at.Add(10*time.Hour), objects, foreign))
+	expect("the next day", planOf(at.Add(26*time.Hour), objects, foreign), "daily : pve1: 2 of 3 as declared; blocked: restores/mail")
+}
+
+// The command gets one JSON document, no shell, and nothing of our environment.
+func TestNotifyCommand(t *testing.T) {
+	t.Setenv("FELHOM_AGENT_TOKEN_SECRET", "not-for-you")
+	dir := t.TempDir()
+	script := filepath.Join(dir, "tell-me")
+	write := func(text string) {
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := filepath.Join(dir, "heard")
+	write("cat > " + heard + "; env >> " + heard + "; echo \"$1\" >> " + heard)
+	hello := notice{Format: 1, Event: "failed", Node: "pve1", Object: "restores/web", Text: "start: $(touch /x) `no`", Do: []string{"plug it in"}}
+	if err := callCommand(context.Background(), []string{script, "a b; c"}, hello, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(heard)
+	first, rest, _ := bytes.Cut(text, []byte("\n"))
+	var got notice
+	if err := json.Unmarshal(first, &got); err != nil || got.Text != hello.Text || got.Event != "failed" || got.Object != "restores/web" {
+		t.Errorf("it read %s (%v)", first, err)
+	}
+	if strings.Contains(string(rest), "not-for-you") || !strings.HasSuffix(string(rest), "a b; c\n") {
+		t.Errorf("its environment and arguments: %s", rest)
+	}
+
+	write("echo sorry; exit 3")
+	if err := callCommand(context.Background(), []string{script}, hello, time.Minute); err == nil || !strings.Contains(err.Error(), `exit status 3; it said: "sorry"`) {
+		t.Errorf("%v", err)
+	}
+	write("sleep 1000 & sleep 1000") // both hang
+	if err := callCommand(context.Background(), []string{script}, hello, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "was killed") {
+		t.Errorf("%v", err)
+	}
+	write("exec yes flood") // never ends, and prints as fast as it can
+	err := callCommand(context.Background(), []string{script}, hello, 100*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "was killed") || len(err.Error()) > 2*notifyOutput {
+		t.Errorf("%d bytes of error", len(fmt.Sprint(err)))
+	}
+	write("exec true") // does not read what it is told
+	hello.Text = strings.Repeat("x", 1<<20)
+	if err := callCommand(context.Background(), []string{script}, hello, time.Minute); err != nil {
+		t.Errorf("a command that does not read: %v", err)
+	}
+	if err := callCommand(context.Background(), []string{filepath.Join(dir, "none")}, hello, time.Minute); err == nil {
+		t.Error("a command that is not there")
+	}
+}
+
+// A flood of turns is bounded, and never blocks a pass.
+func TestNotifyFlood(t *testing.T) {
+	n := testNotifier(t, "")
+	var objects []string
+	var held []reconcile.Held
+	for i := range 2 * notifyWaiting {
+		objects = append(objects, fmt.Sprintf("restores/ct%d", i))
+		held = append(held, reconcile.Held{Object: ref(objects[i]), Reason: "no"})
+	}
+	n.Pass(planOf(time.Unix(0, 0), objects, held...), nil)
+	if got := noticesOf(t, n); len(got) != notifyWaiting {
+		t.Errorf("%d notices wait", len(got))
+	}
+}
+
+func TestNotifyConfig(t *testing.T) {
+	for text, want := range map[string]string{
+		`{command: /usr/local/bin/tell-me}`:                    "",
+		`/usr/local/bin/tell-me`:                               "",
+		`{command: [/bin/tell-me, "a b"], pass: on, daily: 7}`: "",
+		`{pve: on}`:                            "",
+		`{command: tell-me}`:                   "command: it is the absolute path of a program; there is no shell",
+		`{command: /bin/tell-me --loud}`:       `command: "/bin/tell-me --loud": there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]`,
+		`{comand: /bin/tell-me}`:               "comand: there is no such key: did you mean command?",
+		`{command: /bin/tell-me, daily: noon}`: `daily: "noon" is no time of day: write "07:00"`,
+		`{command: /bin/tell-me, pass: maybe}`: `pass: "maybe" is neither on nor off`,
+		`{daily: "07:00"}`:                     "there is no command that could be told: command: /usr/local/bin/tell-me",
+		`[/bin/tell-me]`:                       "it wants a map: {command: /usr/local/bin/tell-me}",
+		`{command: /bin/a, command: /bin/b}`:   "command stands there twice",
+	} {
+		var doc yaml.Node
+		if err := yaml.NewDecoder(bufio.NewReader(strings.NewReader(text))).Decode(&doc); err != nil {
+			t.Fatal(err)
+		}
+		_, err := parseNotify(doc.Content[0])
+		if got := fmt.Sprint(err); err == nil && want != "" || err != nil && got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
