@@ -1,0 +1,143 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-agent/privileged"
+)
+
+func packaged(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("packaging", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestManPage: every mode, option and key of the program is in its manual page.
+func TestManPage(t *testing.T) {
+	page := strings.ReplaceAll(packaged(t, "felhom-agent.8"), `\-`, "-")
+	for _, m := range modes {
+		if m.name != "" && !strings.Contains(page, "--"+m.name) {
+			t.Errorf("it does not tell of --%s", m.name)
+		}
+		for _, option := range m.options {
+			if !strings.Contains(page, dashed(option)) {
+				t.Errorf("it does not tell of %s", dashed(option))
+			}
+		}
+	}
+	for key := range keys {
+		if !regexp.MustCompile(`(?m)^\.BR? ` + key + `\b`).MatchString(page) {
+			t.Errorf("it does not tell of the key %s", key)
+		}
+	}
+	for _, code := range []string{"0", "1", "2", "3", "4", "5", "6"} {
+		if !strings.Contains(page, "\n.TP\n.B "+code+"\n") {
+			t.Errorf("it does not tell of exit code %s", code)
+		}
+	}
+}
+
+// TestPackagedConfiguration: agent.yaml is valid as it is installed, and with every line of it that is
+// commented out.
+func TestPackagedConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("00000000-0000-0000-0000-000000000000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(packaged(t, "agent.yaml"), "/etc/felhom-agent/token\n\n", token+"\n\n")
+	all := regexp.MustCompile(`(?m)^# ([a-z_]+: )`).ReplaceAllString(text, "$1")
+	for _, text := range []string{text, all} {
+		file := filepath.Join(dir, "agent.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readConfig(file, nil, false)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if c.incomplete != nil || c.warning != "" || c.runnerMode != "socket" || c.url != "https://127.0.0.1:8006" || c.token.ID() != setupUser+"!"+setupToken {
+			t.Errorf("incomplete: %v, warning: %q, runner %s, url %s, token %s", c.incomplete, c.warning, c.runnerMode, c.url, c.token.ID())
+		}
+	}
+	if strings.Count(all, "\nlisten: 127.0.0.1:8765\n") != 1 || strings.Count(all, "\ninterval: 15m\n") != 1 {
+		t.Error("the lines that are commented out were not tried")
+	}
+	for key := range keys {
+		if !regexp.MustCompile(`(?m)^`+key+`: `).MatchString(all) && !slices.Contains([]string{"token_secret", "fingerprint", "state", "timeout", "notify"}, key) {
+			t.Errorf("agent.yaml does not show the key %s", key)
+		}
+	}
+}
+
+// TestUnits: what the units say is what the programs do.
+func TestUnits(t *testing.T) {
+	agent, socket, fence := packaged(t, "felhom-agent.service"), packaged(t, "felhom-fence.socket"), packaged(t, "felhom-fence@.service")
+	for _, want := range []struct{ unit, line string }{
+		{agent, "Type=notify"}, {agent, "ExecStart=/usr/bin/felhom-agent --watch"}, {agent, "User=" + serviceUser}, {agent, "WatchdogSec=3min"},
+		{agent, "RestartPreventExitStatus=4"}, {agent, "IPAddressAllow=localhost"},
+		{agent, "Environment=FELHOM_AGENT_TOKEN_FILE=%d/token FELHOM_AGENT_CA=%d/ca"}, {agent, "LoadCredential=ca:/etc/pve/pve-root-ca.pem"},
+		{socket, "ListenStream=" + privileged.SocketPath}, {socket, "Accept=yes"}, {socket, "SocketGroup=" + serviceUser},
+		{fence, "ExecStart=" + privileged.FencePath}, {fence, "StandardInput=socket"}, {fence, "StandardOutput=socket"},
+	} {
+		if !strings.Contains("\n"+want.unit, "\n"+want.line+"\n") {
+			t.Errorf("a unit has no line %s", want.line)
+		}
+	}
+	if !regexp.MustCompile(`(?m)^After=.*\bpve-guests\.service\b`).MatchString(agent) {
+		t.Error("the agent would start guests before PVE does, and again while PVE stops them")
+	}
+	// The environment that the unit sets must be keys of the configuration.
+	for _, m := range regexp.MustCompile(`\bFELHOM_AGENT_([A-Z_]+)=`).FindAllStringSubmatch(agent, -1) {
+		if _, ok := keys[strings.ToLower(m[1])]; !ok {
+			t.Errorf("the unit sets %s, which is no key", m[0])
+		}
+	}
+	// The fence mounts disks for the host: it must share the host's mount namespace.
+	if m := regexp.MustCompile(`(?m)^(Protect|Private|ReadOnly|ReadWrite|Inaccessible|Temporary|Bind|Mount|Root|Dynamic|StateDir|Restrict|SystemCall|NoNew|Capability).*=`).FindString(fence); m != "" {
+		t.Errorf("the fence's unit says %s", m)
+	}
+	if have, want := lastLine(packaged(t, "sudoers")), strings.TrimSpace(lastLine(privileged.Sudoers(serviceUser))); have != want {
+		t.Errorf("the sudoers file says %q, --print-sudoers %q", have, want)
+	}
+}
+
+// TestExposure: systemd rates the agent's unit under 2.0.
+func TestExposure(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("there is no systemd-analyze here: apt-get install systemd")
+	}
+	out, err := exec.Command(analyze, "security", "--offline=true", "--no-pager", "--threshold=20", "packaging/felhom-agent.service").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Log(strings.TrimSpace(lastLine(string(out))))
+}
+
+// TestPrivilegesInReadme: each privilege of the role is explained.
+func TestPrivilegesInReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, privilege := range needed {
+		if !strings.Contains(string(readme), "`"+privilege+"`") {
+			t.Errorf("the README does not say what %s is for", privilege)
+		}
+	}
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return lines[len(lines)-1]
+}
