@@ -8,6 +8,7 @@ func (s *Sim) Heal() {
 	s.settle()
 	s.w.Faults = nil
 	for _, t := range append([]*task(nil), s.running...) {
+		t.Fault = ""
 		if t.Hung {
 			t.Hung = false
 			s.kill(t)

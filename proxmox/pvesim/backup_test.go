@@ -249,6 +249,28 @@ func TestArchiveOfAPulledDisk(t *testing.T) {
 	}
 }
 
+func TestAnImmutableMountPointTakesNothing(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		if _, err := s.Host("pve1").MakeMountPoint("/mnt/usb/backup"); err != nil {
+			t.Fatal(err)
+		}
+		s.storages["usb-backup"].Mountpoint = "" // so that PVE does not notice that the disk is away
+		if end, _ := c.task("POST", dumps, dumpForm()); end != "job errors" {
+			t.Errorf("a backup under an empty immutable mount point ended %s", end)
+		}
+		if _, err := s.Shell("pve1", "chattr -i /mnt/usb/backup"); err != nil {
+			t.Fatal(err)
+		}
+		c.done("POST", dumps, dumpForm()) // lands on the root disk without a word
+		if _, err := s.Shell("pve1", "mount /dev/sdb1 /mnt/usb/backup"); err != nil {
+			t.Fatal(err)
+		}
+		if b := c.backups("usb-backup"); len(b) != 1 {
+			t.Errorf("the disk that is mounted over it shows %v", b)
+		}
+	})
+}
+
 func TestRestoreKeepsAndLoses(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
 		c.ok("PUT", lxc+"/101/config", form("mp0", "local-lvm:2,mp=/data,backup=1"))

@@ -119,6 +119,20 @@ func (n *node) hasDevice(p string) bool {
 	return contains(n.Devices, p)
 }
 
+// immutable reports whether a path is a directory with chattr +i, or lies below one.
+func (n *node) immutable(p string) bool {
+	d, rel := n.inside(p)
+	if d == nil {
+		return false
+	}
+	for _, l := range d.Locked {
+		if under(rel, l) {
+			return true
+		}
+	}
+	return false
+}
+
 // mkdir makes a directory and its parents.
 func (n *node) mkdir(p string) {
 	d, rel := n.inside(p)

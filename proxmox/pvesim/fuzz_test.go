@@ -49,6 +49,8 @@ func FuzzPeopleAndAccidents(f *testing.F) {
 	for seed := range uint64(8) {
 		f.Add(seed)
 	}
+	f.Add(uint64(356)) // a fault that struck after the world was healed
+	f.Add(uint64(395)) // a lock that was freed for one who no longer wanted it
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		synctest.Test(t, func(t *testing.T) { chaos(t, seed, 150) })
 	})

@@ -64,7 +64,8 @@ func (s *Sim) unlock(t *task, key string) {
 	}
 }
 
-// release frees a lock and wakes the first who waits for it.
+// release frees a lock and wakes all who wait for it: the first takes it, unless it
+// fails before, and the others go on waiting.
 func (s *Sim) release(key, owner string) {
 	if s.locks[key] != owner {
 		return
@@ -73,7 +74,6 @@ func (s *Sim) release(key, owner string) {
 	for _, t := range s.running {
 		if t.Wait == key {
 			t.Due = s.now
-			return
 		}
 	}
 }

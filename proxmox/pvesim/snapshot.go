@@ -167,7 +167,7 @@ func (s *Sim) commitSnapshot(g *guest, name string) {
 func (s *Sim) snapVolumes(n *node, g *guest, name string) ([]string, error) {
 	var lines []string
 	for _, m := range g.conf.mountPoints() {
-		if m.kind() != "volume" {
+		if m.kind() != "volume" || name == "vzdump" && m.key != "rootfs" && m.props["backup"] != "1" {
 			continue
 		}
 		v, p, err := s.volume(n, m.volid())

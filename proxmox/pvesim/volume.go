@@ -17,7 +17,7 @@ type place struct {
 	dir   string
 	total int64
 	s     *Sim
-	ghost bool // the disk was pulled: what is read comes from the cache, writes fail
+	ghost bool // nothing can be written: the disk was pulled, or this is an empty, immutable mount point
 }
 
 // used is the room that is taken. It looks at everything, so it is asked for only where it matters.
@@ -90,7 +90,7 @@ func (s *Sim) place(n *node, st *storage) (*place, error) {
 				return nil, fail("unable to activate storage '%s' - directory is expected to be a mount point but is not mounted: '%s'", st.ID, want)
 			}
 		}
-		p.disk, p.ghost = n.diskOf(m), m.Ghost != nil
+		p.disk, p.ghost = n.diskOf(m), m.Ghost != nil || n.immutable(st.Path)
 		if p.disk == nil {
 			return nil, fail("unable to activate storage '%s' - directory '%s' does not exist or is unreachable", st.ID, st.Path)
 		}
