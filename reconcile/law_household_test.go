@@ -38,6 +38,7 @@ type lawWish struct {
 	despite              string
 	rollback             string
 	paused, onboot       bool
+	tty                  bool
 	ip, protection, swap bool
 }
 
@@ -58,9 +59,9 @@ type lawBackup struct {
 var lawNames = []string{"ada", "bea", "cleo", "dana", "elsa"}
 
 // newLawHousehold draws one of up to twelve objects.
-func newLawHousehold(r *rand.Rand) *lawHousehold {
-	h := &lawHousehold{backupDisk: r.IntN(10) < 8, media: r.IntN(10) < 3, golden: r.IntN(10) < 9, revision: 1}
-	for i := range 1 + r.IntN(3) {
+func newLawHousehold(r *rand.Rand, profile lawProfile) *lawHousehold {
+	h := &lawHousehold{backupDisk: r.IntN(10) < 8 || profile.backups || profile.lose, media: r.IntN(10) < 3, golden: r.IntN(10) < 9 || profile.neighbour, revision: 1}
+	for i := range 1 + r.IntN(3) + profile.least() {
 		h.guests = append(h.guests, newLawWish(r, h, i))
 	}
 	if r.IntN(2) == 0 {
@@ -68,7 +69,7 @@ func newLawHousehold(r *rand.Rand) *lawHousehold {
 		if h.backupDisk && r.IntN(2) == 0 {
 			dns.from = "{newest: usb-backup}"
 		}
-		if r.IntN(6) == 0 {
+		if r.IntN(12) == 0 {
 			dns.name = "ns" // a mistyped VMID: the hostname is another
 		}
 		h.guests = append(h.guests, dns)
@@ -85,7 +86,7 @@ func newLawHousehold(r *rand.Rand) *lawHousehold {
 		h.snapshots = append(h.snapshots, s)
 	}
 	if h.backupDisk {
-		for i := range r.IntN(3) {
+		for i := range max(r.IntN(3), bit2int(profile.backups)) {
 			b := &lawBackup{name: fmt.Sprintf("b%d", i), guests: "all", keep: pick(r, "1", "2", "{daily: 2}", "{hourly: 3, weekly: 1}", "")}
 			if r.IntN(3) > 0 {
 				b.every = 6 * (1 + r.IntN(4))
@@ -142,12 +143,22 @@ func newLawWish(r *rand.Rand, h *lawHousehold, i int) *lawWish {
 	return g
 }
 
+// least is how many guests there are besides the first.
+func (p lawProfile) least() int { return bit2int(p.neighbour || p.restarts) }
+
+func bit2int(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }
 
 // edit changes one thing, as a person at the YAML does.
-func (h *lawHousehold) edit(r *rand.Rand, now time.Time, snapshots []string) string {
+func (h *lawHousehold) edit(kind int, r *rand.Rand, now time.Time, snapshots []string) string {
 	g := h.guests[r.IntN(len(h.guests))]
-	switch r.IntN(14) {
+	switch kind {
 	case 0, 1:
 		g.memory = 256 * (1 + r.IntN(6))
 	case 2:
@@ -195,6 +206,8 @@ func (h *lawHousehold) edit(r *rand.Rand, now time.Time, snapshots []string) str
 		if r.IntN(3) == 0 {
 			g.despite = now.UTC().Format(time.RFC3339)
 		}
+	case 14:
+		g.tty = !g.tty // waits for a restart
 	case 13:
 		if i := slices.Index(h.guests, g); len(h.guests) > 1 && !h.needed(g.name) {
 			h.guests = slices.Delete(h.guests, i, i+1)
@@ -312,6 +325,9 @@ func (g *lawWish) print(p func(string, ...any)) {
 	}
 	if g.ip {
 		p("      net0: {name: eth0, bridge: vmbr0, ip: 10.0.10.%d/24}", g.vmid-100)
+	}
+	if g.tty {
+		p("      tty: 3")
 	}
 	if g.order > 0 {
 		p("      startup: {order: %d}", g.order)

@@ -1,12 +1,15 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // A lawDeed is something that people do a while after the one before.
@@ -24,10 +27,15 @@ func (s *scenario) setUp() {
 		s.person("POST", "/nodes/pve1/lxc", params)
 	}
 	stranger(300, "quiet")
-	if s.r.IntN(5) == 0 { // a guest of somebody else on a declared VMID
+	if s.profile.strangers && s.r.IntN(2) == 0 { // a guest of somebody else on a declared VMID
 		g := s.house.guests[s.r.IntN(len(s.house.guests))]
 		if g.vmid != 101 {
 			stranger(g.vmid, pick(s.r, "other", g.name))
+			s.sim.Advance(time.Minute)
+			if s.r.IntN(2) == 0 { // of another owner, or a copy
+				marker := fmt.Sprintf("<!-- felhom-agent/1 %s vmid=%d owner=%s born=2026-11-01T10:00:00Z -->", g.name, g.vmid+s.r.IntN(2), pick(s.r, "pve2", "pve1x"))
+				s.person("PUT", fmt.Sprintf("/nodes/pve1/lxc/%d/config", g.vmid), map[string]string{"description": marker})
+			}
 		}
 	}
 	s.sim.Advance(time.Minute)
@@ -44,7 +52,7 @@ func (s *scenario) setUp() {
 		s.sim.Unplug(lawBlue)
 	}
 	s.sim.Advance(2 * time.Minute)
-	if s.profile.lose || s.r.IntN(2) == 0 { // the household lived here before
+	if s.profile.lose || s.profile.lived || s.r.IntN(2) == 0 { // the household lived here before
 		i := s.live(1)
 		if _, err := i.agents[0].Once(i.ctx, s.want); err != nil {
 			s.fails("settles", "the first run fails: %v", err)
@@ -61,7 +69,7 @@ func (s *scenario) setUp() {
 
 // loseSomething is a loss that is not the agent's fault.
 func (s *scenario) loseSomething() {
-	switch s.r.IntN(4) {
+	switch s.r.IntN(6) {
 	case 0:
 		s.tell("the house burns down")
 		s.sim.Reinstall()
@@ -69,15 +77,41 @@ func (s *scenario) loseSomething() {
 	case 1:
 		s.lines, s.forgot = nil, true
 		s.tell("the journal is lost")
-		fallthrough
+		s.loseConfigs()
+	case 2, 3:
+		s.loseVolumes()
 	default:
-		for _, g := range s.house.guests {
-			if s.r.IntN(2) == 0 {
-				s.tell("the config of %d is lost", g.vmid)
-				s.witness.excuse(g.vmid)
-				s.sim.LoseConfig(g.vmid)
-			}
+		s.loseConfigs()
+	}
+	if s.r.IntN(3) == 0 {
+		s.tell("the disk blue is taken away")
+		_, _ = s.sim.Shell("pve1", "umount /mnt/usb/backup")
+		s.sim.Unplug(lawBlue)
+	}
+}
+
+func (s *scenario) loseConfigs() {
+	for _, g := range s.house.guests {
+		if s.r.IntN(2) == 0 {
+			s.tell("the config of %d is lost", g.vmid)
+			s.witness.excuse(g.vmid)
+			s.sim.LoseConfig(g.vmid)
 		}
+	}
+}
+
+// loseVolumes leaves data volumes behind that no guest has mounted any more.
+func (s *scenario) loseVolumes() {
+	for _, g := range s.house.guests {
+		if g.mp0 == 0 {
+			continue
+		}
+		on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
+		if s.r.IntN(2) == 0 { // a snapshot of the time before mp0 would do the same
+			s.person("POST", on+"/status/stop", nil)
+			s.sim.Advance(2 * time.Second)
+		}
+		s.person("PUT", on+"/config", map[string]string{"delete": "mp0"})
 	}
 }
 
@@ -95,7 +129,7 @@ func (s *scenario) person(method, path string, params map[string]string) int {
 func (s *scenario) schedule() []lawDeed {
 	var deeds []lawDeed
 	for range s.r.IntN(s.profile.people + 1) {
-		kind, seed := s.r.IntN(16), s.r.IntN(1<<30)
+		kind, seed := s.r.IntN(17), s.r.IntN(1<<30)
 		deeds = append(deeds, lawDeed{
 			after: []time.Duration{time.Millisecond, time.Second, 10 * time.Second, 25 * time.Second, time.Minute}[s.r.IntN(5)],
 			do:    func() { s.deed(kind, seed) },
@@ -107,6 +141,7 @@ func (s *scenario) schedule() []lawDeed {
 			lawDeed{pick(s.r, time.Second, 21*time.Second, 70*time.Second), func() { s.tell("person: pulls %s", disk); s.sim.Unplug(disk) }},
 			lawDeed{pick(s.r, 5*time.Second, 40*time.Second), func() { s.plug(disk) }})
 	}
+	deeds = append(deeds, lawDeed{20 * time.Minute, func() { s.tell("person: stops what hangs"); s.sim.Heal() }})
 	return deeds
 }
 
@@ -160,7 +195,6 @@ func (s *scenario) deed(kind, seed int) {
 			s.sim.LoseConfig(g.vmid)
 		}
 	case 13:
-		s.person("POST", on+"/resize", nil)
 		s.person("PUT", on+"/resize", map[string]string{"disk": "rootfs", "size": "+1G"})
 	case 14:
 		if all := w.archivesOf(g.vmid); len(all) > 0 {
@@ -171,6 +205,8 @@ func (s *scenario) deed(kind, seed int) {
 				s.person("DELETE", "/nodes/pve1/storage/"+storage+"/content/"+storage+":backup/"+name, nil)
 			}
 		}
+	case 16:
+		s.person("PUT", on+"/config", map[string]string{"delete": "mp0"})
 	case 15:
 		s.sim.WriteData(g.vmid, pick(s.r, "rootfs", "mp0"), fmt.Sprint("data ", seed))
 	}
@@ -193,6 +229,9 @@ func (s *scenario) injectFaults() {
 		} else {
 			f.Match = pick(s.r, "POST *", "PUT *", "DELETE *", "POST */lxc", "POST */vzdump", "POST */status/start", "POST */snapshot", "POST */status/shutdown", "POST */rollback", "PUT */config", "GET *", "GET */pending", "GET */tasks/*")
 			f.Effect = pick(s.r, "refused", "lost", "lost-after", "late", "eof", "eof-after", "error", "slow")
+			if s.profile.lost {
+				f.Effect = pick(s.r, "lost", "lost-after", "late", "late", "eof", "eof-after")
+			}
 			if f.Match[:3] == "GET" {
 				f.Effect = pick(s.r, "refused", "lost", "eof", "error", "slow")
 				f.Skip *= 10
@@ -209,6 +248,70 @@ func (s *scenario) injectFaults() {
 		s.tell("fault: %s %s (skip %d, times %d, %s) %s", f.Match, f.Effect, f.Skip, f.Times, f.For, f.Text)
 		if err := s.sim.Inject(f); err != nil {
 			s.t.Fatal(err)
+		}
+	}
+}
+
+// besideAFailure lets all that concerns one guest fail, for ever, and looks whether the
+// others converge.
+func (s *scenario) besideAFailure() {
+	var sick *lawWish
+	for _, g := range s.house.guests {
+		if g.section == "restores" && !s.house.needed(g.name) && g.order == 0 {
+			sick = g
+		}
+	}
+	if sick == nil {
+		return
+	}
+	on := fmt.Sprintf("*/lxc/%d/", sick.vmid)
+	for _, f := range []pvesim.Fault{
+		{Match: fmt.Sprintf("task * %d", sick.vmid), Effect: pick(s.r, "fail", "hang", "die")},
+		{Match: "POST " + on + "*", Effect: pick(s.r, "error", "lost", "refused", "lost-after")},
+		{Match: "PUT " + on + "*", Effect: pick(s.r, "error", "lost", "refused", "eof")},
+		{Match: "GET " + on + "pending", Effect: "error"},
+	}[s.r.IntN(2) : 3+s.r.IntN(2)] {
+		f.Times = -1
+		s.tell("fault: %s %s for ever", f.Match, f.Effect)
+		if err := s.sim.Inject(f); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	healthy := map[spec.Ref]bool{}
+	for _, ref := range s.want.Refs() {
+		healthy[ref] = (ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest) && ref.Name != sick.name
+	}
+	i := s.live(1)
+	for _, g := range guestsOf(s.want) { // a guest that would be held without any failure proves nothing
+		if p, _, err := i.preview(); err == nil && slices.ContainsFunc(p.Held, func(h Held) bool { return h.Object == g.Ref }) {
+			healthy[g.Ref] = false
+		}
+	}
+	var last *Plan
+	ctx, stop := context.WithCancel(i.ctx)
+	var work sync.WaitGroup
+	work.Go(func() {
+		i.agents[0].Watch(ctx, time.Minute, func() *spec.Desired { return s.want }, func(p *Plan, err error) {
+			if p != nil {
+				last = p
+			}
+		})
+	})
+	time.Sleep(30 * time.Minute)
+	stop()
+	work.Wait()
+	i.end()
+	if last == nil {
+		s.fails("neighbour", "no pass")
+		return
+	}
+	fine := map[spec.Ref]bool{}
+	for _, ref := range last.AsDeclared() {
+		fine[ref] = true
+	}
+	for ref, is := range healthy {
+		if is && !fine[ref] {
+			s.fails("neighbour", "%s does not converge because %s fails", ref, sick.name)
 		}
 	}
 }

@@ -22,15 +22,22 @@ import (
 
 // A lawProfile says what may happen in a scenario.
 type lawProfile struct {
-	rounds   int  // runs of the agent before it calms down
-	faults   int  // at most so many rules of what goes wrong, per round
-	people   int  // at most so many things that people do, per round
-	kills    bool // the agent is killed and started again
-	second   bool // a second agent's run in between
-	edits    bool // the YAML is edited
-	lose     bool // configs are lost, the house burns down
-	disks    bool // disks are pulled
-	neighbor bool // one guest is healthy, everything about another fails
+	rounds    int  // runs of the agent before it calms down
+	faults    int  // at most so many rules of what goes wrong, per round
+	lost      bool // of which most are answers that are lost
+	people    int  // at most so many things that people do, per round
+	strangers bool // guests of others on declared VMIDs
+	kills     bool // the agent is killed and started again
+	second    bool // a second agent's run in between
+	edits     bool // the YAML is edited
+	rollbacks bool // rollbacks are asked for
+	restarts  bool // what needs a restart is edited
+	lived     bool // the household has lived here before
+	backups   bool // every guest is backed up
+	lose      bool // configs are lost, the house burns down
+	disks     bool // disks are pulled
+	waits     bool // hours pass between the rounds
+	neighbour bool // one guest is healthy, and all that concerns another fails
 }
 
 // A scenario is one household in one world, with what happens to them.
@@ -57,7 +64,7 @@ func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *sce
 	s.fence = &privileged.Local{Host: s.sim.Host(s.sim.Node())}
 	s.witness = newWitness(s)
 	for s.want == nil {
-		s.house = newLawHousehold(s.r)
+		s.house = newLawHousehold(s.r, profile)
 		s.load()
 	}
 	s.story = nil
@@ -123,6 +130,7 @@ func (s *scenario) live(agents int) *incarnation {
 		o := Options{
 			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
 			Client: client, Runner: &mortal{i, s.fence}, Journal: i.journal,
+			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
 			Events: func(e Event) {
 				if e.State != "running" {
 					s.tell("  agent %d: %s %s %s %s", n+1, e.Object, e.Verb, e.State, e.Text)
@@ -256,6 +264,10 @@ func (s *scenario) run() {
 		return
 	}
 	s.setUp()
+	if s.profile.neighbour {
+		s.besideAFailure()
+		return
+	}
 	for range s.profile.rounds {
 		s.round()
 		if s.tooMuch() {
@@ -288,7 +300,7 @@ func (s *scenario) round() {
 	}
 	people := s.schedule()
 	var work sync.WaitGroup
-	work.Go(func() { s.live2(i, people) })
+	work.Go(func() { s.meanwhile(i, people) })
 	for _, agent := range i.agents {
 		work.Go(func() {
 			_, err := agent.Once(i.ctx, s.want)
@@ -302,15 +314,28 @@ func (s *scenario) round() {
 	}
 	work.Wait()
 	i.end()
-	if s.profile.edits && s.r.IntN(2) == 0 {
-		s.tell("edit of %s", s.house.edit(s.r, s.sim.Now(), s.snapshotNames()))
+	if s.profile.edits && s.r.IntN(3) > 0 || s.profile.rollbacks {
+		kind := s.r.IntN(14)
+		switch {
+		case s.profile.rollbacks && s.r.IntN(3) > 0:
+			kind = 11
+		case s.profile.restarts && s.r.IntN(3) > 0:
+			for range 2 {
+				s.house.edit(14, s.r, s.sim.Now(), nil)
+			}
+		}
+		s.tell("edit of %s", s.house.edit(kind, s.r, s.sim.Now(), s.snapshotNames()))
 		s.load()
 	}
-	s.sim.Advance([]time.Duration{time.Second, 20 * time.Second, 3 * time.Minute, 7 * time.Hour, 26 * time.Hour}[s.r.IntN(5)])
+	pauses := []time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}
+	if s.profile.waits {
+		pauses = append(pauses, 7*time.Hour, 26*time.Hour, 26*time.Hour)
+	}
+	s.sim.Advance(pick(s.r, pauses...))
 }
 
-// live2 lets people do what they do while the agent works.
-func (s *scenario) live2(i *incarnation, people []lawDeed) {
+// meanwhile lets people do what they do while the agent works.
+func (s *scenario) meanwhile(i *incarnation, people []lawDeed) {
 	for _, deed := range people {
 		timer := time.NewTimer(deed.after)
 		select {
@@ -359,6 +384,17 @@ func (s *scenario) calmDown() {
 	s.judge(last)
 }
 
+// preview makes a plan as --plan does.
+func (i *incarnation) preview() (*Plan, string, error) {
+	sight := i.agents[0].o.Sight
+	sight.View = i.agents[0].o.Client.Look()
+	plan, err := Preview(i.ctx, sight, i.s.want, i.journal)
+	if err != nil {
+		return nil, "", err
+	}
+	return plan, text(plan), nil
+}
+
 // judge looks at the end of a scenario.
 func (s *scenario) judge(report *Report) {
 	plan := report.Plan
@@ -375,18 +411,12 @@ func (s *scenario) judge(report *Report) {
 	}
 	writes := s.sim.Writes()
 	i := s.live(1)
-	sight := i.agents[0].o.Sight
-	preview := func() (*Plan, string) {
-		sight.View = i.agents[0].o.Client.Look()
-		plan, err := Preview(i.ctx, sight, s.want, i.journal)
-		if err != nil {
-			s.fails("plans", "a plan fails: %v", err)
-			return nil, ""
-		}
-		return plan, text(plan)
+	first, one, err := i.preview()
+	if err != nil {
+		s.fails("plans", "a plan fails: %v", err)
+		return
 	}
-	first, one := preview()
-	_, two := preview()
+	_, two, _ := i.preview()
 	i.end()
 	if one != two {
 		s.fails("plans", "two plans differ:\n%s\n%s", one, two)
@@ -394,7 +424,7 @@ func (s *scenario) judge(report *Report) {
 	if s.sim.Writes() != writes {
 		s.fails("plans", "a plan has written")
 	}
-	if first != nil && len(report.Failed) == 0 && report.ExitCode() == 0 && first.Changes() {
+	if len(report.Failed) == 0 && report.ExitCode() == 0 && first.Changes() {
 		s.fails("plans", "after it was applied the plan is not empty:\n%s", one)
 	}
 	s.witness.atTheEnd(i.journal)

@@ -2,6 +2,9 @@ package reconcile
 
 import (
 	"flag"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,43 +12,95 @@ import (
 
 var (
 	lawN    = flag.Int("law.n", 0, "scenarios of each law; 0: its own number")
-	lawSeed = flag.Uint64("law.seed", 0, "only the scenario of this seed")
+	lawSeed = flag.Uint64("law.seed", 0, "only the scenario of this seed, with its story")
+	lawFrom = flag.Uint64("law.from", 0, "the seed before the first one")
 )
+
+// The laws, each with what has to happen to put it to the test. Every scenario is held
+// to all of them: the profile only decides which is tried hardest.
+var (
+	lawSettles    = lawProfile{rounds: 1, faults: 5, people: 2, edits: true}
+	lawPlans      = lawProfile{rounds: 1, edits: true, waits: true}
+	lawTwice      = lawProfile{rounds: 2, faults: 4, lost: true, kills: true, rollbacks: true}
+	lawWriters    = lawProfile{rounds: 1, faults: 2, people: 5, second: true}
+	lawForeign    = lawProfile{rounds: 1, people: 4, strangers: true, edits: true, waits: true}
+	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, lose: true, disks: true, edits: true}
+	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true}
+	lawNeighbour  = lawProfile{rounds: 1, neighbour: true}
+	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true}
+	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1}
+)
+
+func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 560) }
+func TestLawPlans(t *testing.T)      { laws(t, lawPlans, 560) }
+func TestLawTwice(t *testing.T)      { laws(t, lawTwice, 560) }
+func TestLawWriters(t *testing.T)    { laws(t, lawWriters, 500) }
+func TestLawForeign(t *testing.T)    { laws(t, lawForeign, 500) }
+func TestLawData(t *testing.T)       { laws(t, lawData, 700) }
+func TestLawRetention(t *testing.T)  { laws(t, lawRetention, 400) }
+func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 500) }
+func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 450) }
+func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 500) }
+
+func FuzzLawSettles(f *testing.F)    { fuzzLaw(f, lawSettles) }
+func FuzzLawPlans(f *testing.F)      { fuzzLaw(f, lawPlans) }
+func FuzzLawTwice(f *testing.F)      { fuzzLaw(f, lawTwice) }
+func FuzzLawWriters(f *testing.F)    { fuzzLaw(f, lawWriters) }
+func FuzzLawForeign(f *testing.F)    { fuzzLaw(f, lawForeign) }
+func FuzzLawData(f *testing.F)       { fuzzLaw(f, lawData) }
+func FuzzLawRetention(f *testing.F)  { fuzzLaw(f, lawRetention) }
+func FuzzLawNeighbour(f *testing.F)  { fuzzLaw(f, lawNeighbour) }
+func FuzzLawDisruptive(f *testing.F) { fuzzLaw(f, lawDisruptive) }
+func FuzzLawJournal(f *testing.F)    { fuzzLaw(f, lawJournal) }
+
+func fuzzLaw(f *testing.F, profile lawProfile) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		if broken, story, _ := lawScenario(t, seed, t.TempDir(), profile); len(broken) > 0 {
+			t.Fatalf("%s\n%s", strings.Join(broken, "\n"), story)
+		}
+	})
+}
+
+var lawsRun, lawRequests atomic.Int64
 
 // laws runs scenarios of one law and prints how many and how fast.
 func laws(t *testing.T, profile lawProfile, n int) {
-	if *lawN > 0 {
+	t.Parallel()
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	switch {
+	case *lawN > 0:
 		n = *lawN
+	case testing.Short():
+		n /= 25
 	}
 	dir := t.TempDir()
-	begin, requests := time.Now(), 0
-	one := func(seed uint64) bool {
+	begin, requests, failed := time.Now(), 0, 0
+	one := func(seed uint64) {
 		broken, story, cost := lawScenario(t, seed, dir, profile)
 		requests += cost
 		if *lawSeed > 0 {
 			t.Logf("seed %d:\n%s", seed, story)
 		}
-		if len(broken) > 0 {
-			for _, b := range broken {
-				t.Errorf("seed %d: %s", seed, b)
-			}
+		for _, b := range broken {
+			t.Errorf("%s -law.seed %d: %s", t.Name(), seed, b)
 		}
-		return len(broken) == 0
+		if len(broken) > 0 {
+			failed++
+		}
 	}
 	if *lawSeed > 0 {
 		one(*lawSeed)
 		return
 	}
-	failed := 0
 	for seed := range uint64(n) {
-		if !one(seed + 1) {
-			if failed++; failed >= 12 {
-				break
-			}
+		if one(*lawFrom + seed + 1); failed >= 12 {
+			break
 		}
 	}
 	took := time.Since(begin)
-	t.Logf("%d scenarios, %d requests, %.0f requests/s, %.1f ms per scenario", n, requests, float64(requests)/took.Seconds(), float64(took.Milliseconds())/float64(n))
+	t.Logf("%d scenarios, %d requests, %.0f requests/s, %.1f ms per scenario; in all %d scenarios, %d requests",
+		n, requests, float64(requests)/took.Seconds(), float64(took.Milliseconds())/float64(n), lawsRun.Add(int64(n)), lawRequests.Add(int64(requests)))
 }
 
 // lawScenario runs one scenario in virtual time.
@@ -53,27 +108,11 @@ func lawScenario(t *testing.T, seed uint64, dir string, profile lawProfile) (bro
 	synctest.Test(t, func(t *testing.T) {
 		s := newScenario(t, seed, dir, profile)
 		s.run()
-		broken, story, requests = s.broken, s.String(), s.sim.Requests()
+		s.fence.Wait()
+		requests = s.sim.Requests()
+		if broken = s.broken; len(broken) > 0 || *lawSeed > 0 {
+			story = s.String()
+		}
 	})
 	return
-}
-
-func TestLawSettles(t *testing.T) {
-	laws(t, lawProfile{rounds: 1, faults: 6, people: 2, edits: true}, 100)
-}
-
-func TestLawCalm(t *testing.T) {
-	laws(t, lawProfile{rounds: 1, edits: true}, 100)
-}
-
-func TestLawKilled(t *testing.T) {
-	laws(t, lawProfile{rounds: 2, faults: 4, kills: true, edits: true}, 100)
-}
-
-func TestLawPeople(t *testing.T) {
-	laws(t, lawProfile{rounds: 2, people: 6, edits: true, second: true}, 100)
-}
-
-func TestLawData(t *testing.T) {
-	laws(t, lawProfile{rounds: 2, people: 2, faults: 3, lose: true, disks: true, edits: true}, 100)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"path"
 	"regexp"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -64,10 +64,10 @@ func (w *witness) begin(i *incarnation, req *http.Request) *lawWrite {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	wr := readWrite(req)
-	wr.at, wr.world = time.Now(), lawLook(w.s.sim)
+	wr.at, wr.world = w.s.sim.Now(), lawLook(w.s.sim)
 	w.noLineNoAct(i, wr)
-	if sent, ok := w.unknown[wr.key]; ok && time.Since(sent) < time.Minute {
-		w.s.fails("twice", "%s %s is sent again %s after an answer that was lost", wr.method, wr.path, time.Since(sent))
+	if sent, ok := w.unknown[wr.key]; ok && wr.at.Sub(sent) < time.Minute && !w.failedSince(wr, sent) {
+		w.s.fails("twice", "%s %s is sent again %s after an answer that was lost", wr.method, wr.path, wr.at.Sub(sent))
 	}
 	switch m := lawGuestPath.FindStringSubmatch(wr.path); {
 	case m != nil:
@@ -90,10 +90,29 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil || res.StatusCode == 596 {
-		w.unknown[wr.key] = time.Now()
+		w.unknown[wr.key] = w.s.sim.Now()
 	} else {
 		delete(w.unknown, wr.key)
 	}
+}
+
+// failedSince reports whether a task of the write's lost twin has come and failed, so
+// that nothing is unknown any more.
+func (w *witness) failedSince(wr *lawWrite, sent time.Time) bool {
+	kind, id := taskOf(&proxmox.Call{Method: wr.method, Path: wr.path, Params: wr.params})
+	return slices.ContainsFunc(w.list(), func(t lawTask) bool {
+		return t.Type == kind && t.ID == id && t.owner() == lawToken && t.StartTime >= wr.at.Add(-2*time.Minute).Unix() && t.EndTime > 0 && !t.ok()
+	})
+}
+
+// list is the node's list of tasks.
+func (w *witness) list() []lawTask {
+	_, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/tasks", map[string]string{"source": "all", "limit": "2000"})
+	var list struct{ Data []lawTask }
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		w.s.fails("scenario", "%v", err)
+	}
+	return list.Data
 }
 
 // noLineNoAct: a write without an intent in the journal.
@@ -136,7 +155,7 @@ func (w *witness) mark(wr *lawWrite, vmid int) (lawMark, bool) {
 func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 	g := wr.world.guests[vmid]
 	name, wish := w.wish(vmid)
-	mark, ours := w.mark(wr, vmid)
+	_, ours := w.mark(wr, vmid)
 	if wr.method == "DELETE" && what == "" {
 		w.s.fails("foreign", "guest %d is destroyed", vmid)
 	}
@@ -167,7 +186,6 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 			w.s.fails("foreign", "the snapshot %s of %d, which is not ours, is deleted", path.Base(what), vmid)
 		}
 	}
-	_ = mark
 }
 
 // testified reports whether our own archives or snapshots say that a guest without a
@@ -320,7 +338,7 @@ func (w *witness) onDump(wr *lawWrite) {
 	if err != nil || wr.params["remove"] != "0" {
 		w.s.fails("foreign", "a vzdump with %v", wr.params)
 	}
-	name, wish := w.wish(vmid)
+	name, _ := w.wish(vmid)
 	if _, ours := w.mark(wr, vmid); !ours && wr.world.guests[vmid] != nil && !w.testified(wr, vmid, name) {
 		w.s.fails("foreign", "a backup of %d, which is not ours", vmid)
 	}
@@ -333,7 +351,6 @@ func (w *witness) onDump(wr *lawWrite) {
 	if wr.params["mode"] == "stop" {
 		w.oneDisruption(wr, vmid)
 	}
-	_ = wish
 }
 
 // onArchive judges the change and the deletion of an archive.
@@ -436,12 +453,7 @@ func (w *witness) atTheEnd(journal *Journal) {
 			w.s.fails("foreign", "the archive %s of somebody else is gone or changed: %q %q", key, a.text, have.text)
 		}
 	}
-	_, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/tasks", map[string]string{"source": "all", "limit": "2000"})
-	var list struct{ Data []lawTask }
-	if err := json.Unmarshal([]byte(body), &list); err != nil {
-		w.s.fails("scenario", "%v", err)
-	}
-	w.tasks(list.Data, journal)
+	w.tasks(w.list(), journal)
 }
 
 // tasks compares the journal with the node's own list of tasks.
@@ -499,5 +511,4 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			}
 		}
 	}
-	_ = maps.Keys(byUPID)
 }

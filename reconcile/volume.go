@@ -120,6 +120,11 @@ func (p *planner) loose(state *GuestState) []string {
 // of it lies about, for that is the one with the data.
 func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spec.MountPoint) bool {
 	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
+	if mp, err := proxmox.ParseMountPoint(state.Config.Raw[key]); err == nil && mp.Volume() != "" {
+		p.hold(&g.Object, field, fmt.Sprintf("%s (%s) is to be detached when %d stops: somebody deleted it. I make no empty one in its place", key, mp.Volume(), g.VMID),
+			fmt.Sprintf("to keep it: pct set %d --revert %s", g.VMID, key), "to let it go: remove it from the YAML")
+		return false
+	}
 	if loose := p.loose(state); len(loose) > 0 && !p.released(g) && !deliberate.ignoreUnused {
 		size := ""
 		if v := p.have.volume(loose[0]); v != nil {
