@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"regexp"
@@ -28,6 +29,16 @@ func TestReadme(t *testing.T) {
 	for key := range keys {
 		if !strings.Contains(string(text), "`"+key+"`") {
 			t.Errorf("the key %s is not explained", key)
+		}
+	}
+	module, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, _, _ := strings.Cut(string(module[bytes.Index(module, []byte("require (")):]), ")")
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+?)(?:/v\d+)? v`).FindAllStringSubmatch(direct, -1) {
+		if !strings.Contains(string(text), "`"+m[1]) {
+			t.Errorf("the dependency %s has no reason", m[1])
 		}
 	}
 	for _, code := range []string{"0", "1", "2", "3", "4", "5", "6", "130, 143"} {
