@@ -195,9 +195,9 @@ func chaos(t *testing.T, seed uint64, steps int) {
 	}
 	second, err := again.Save()
 	if err != nil || !bytes.Equal(first, second) {
-		t.Errorf("the world file is not canonical:\n%s", diff(string(first), string(second)))
+		t.Errorf("the world file is not canonical:\n%s", Diff(string(first), string(second)))
 	}
 	if a, b := s.String(), again.String(); a != b {
-		t.Errorf("loaded it prints otherwise:\n%s", diff(a, b))
+		t.Errorf("loaded it prints otherwise:\n%s", Diff(a, b))
 	}
 }

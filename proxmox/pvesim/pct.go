@@ -42,8 +42,10 @@ func (p *process) act(method, path string, params map[string]string) (int, error
 	}
 	err = p.s.sleepUntil(p.ctx, p.s.now.Add(1000*time.Hour), func() bool { show(); return t.End != 0 })
 	show()
-	if err != nil {
-		p.s.kill(t)
+	if err != nil { // killed with all that it started, so it cleans nothing up
+		if t.End == 0 {
+			p.s.end(t, "")
+		}
 		return 0, err
 	}
 	if t.Status == "OK" || strings.HasPrefix(t.Status, "WARNINGS") {

@@ -35,14 +35,14 @@ func TestWorldFileIsCanonical(t *testing.T) {
 		}
 		second, err := again.Save()
 		if err != nil || !bytes.Equal(first, second) {
-			t.Errorf("saved again it differs: %v\n%s", err, diff(string(first), string(second)))
+			t.Errorf("saved again it differs: %v\n%s", err, Diff(string(first), string(second)))
 		}
 		if a, b := s.String(), again.String(); a != b {
-			t.Errorf("loaded it prints otherwise:\n%s", diff(a, b))
+			t.Errorf("loaded it prints otherwise:\n%s", Diff(a, b))
 		}
 		time.Sleep(time.Minute) // the task that ran goes on in both
 		if a, b := s.String(), again.String(); a != b || strings.Contains(a, "task vzdump") {
-			t.Errorf("a minute later:\n%s", diff(a, b))
+			t.Errorf("a minute later:\n%s", Diff(a, b))
 		}
 		if got := len(newClient(t, again).backups("usb-backup")); got != 2 {
 			t.Errorf("%d archives, want the old one and the new one", got)
@@ -50,28 +50,16 @@ func TestWorldFileIsCanonical(t *testing.T) {
 	})
 }
 
-// diff are the lines that only one of two texts has.
-func diff(a, b string) string {
-	in := func(lines []string) map[string]bool {
-		m := make(map[string]bool)
-		for _, l := range lines {
-			m[l] = true
-		}
-		return m
+func TestDiffNamesWhatALineIsAbout(t *testing.T) {
+	a := "guest 1\n    cores: 1\n    memory: 2\nnode x\n  mount a\n"
+	b := "guest 1\n    cores: 1\n    memory: 3\nnode x\n  mount a\n  mount b\n"
+	want := "  guest 1\n-     memory: 2\n+     memory: 3\n  node x\n+   mount b\n"
+	if got := Diff(a, b); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	as, bs := strings.Split(a, "\n"), strings.Split(b, "\n")
-	var out strings.Builder
-	for _, l := range as {
-		if !in(bs)[l] {
-			out.WriteString("- " + l + "\n")
-		}
+	if got := Diff(a, a); got != "" {
+		t.Errorf("a text and itself differ: %s", got)
 	}
-	for _, l := range bs {
-		if !in(as)[l] {
-			out.WriteString("+ " + l + "\n")
-		}
-	}
-	return out.String()
 }
 
 func TestBrokenWorldFiles(t *testing.T) {
@@ -458,7 +446,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 		wg.Wait()
 		want := New().String()
 		if got := s.String(); got != want {
-			t.Errorf("what is left:\n%s", diff(want, got))
+			t.Errorf("what is left:\n%s", Diff(want, got))
 		}
 	})
 }
