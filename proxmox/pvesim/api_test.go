@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -17,8 +18,12 @@ func TestEveryMethodHasARoute(t *testing.T) {
 	var methods []struct {
 		Method, Path string
 		Params       map[string]struct {
-			Optional any
-			Type     string
+			Optional         any
+			Type             string
+			Enum             []any
+			Minimum, Maximum any
+			MinLength        int
+			MaxLength        int
 		}
 	}
 	if err := json.Unmarshal(text, &methods); err != nil {
@@ -47,6 +52,17 @@ func TestEveryMethodHasARoute(t *testing.T) {
 				t.Errorf("%s does not know the parameter %s", name, param)
 			case have != nil && p.Optional == nil && !have.need:
 				t.Errorf("%s: the parameter %s must be given", name, param)
+			case have == nil:
+			case have.need && p.Optional != nil && param != "node": // which is in the path
+				t.Errorf("%s: the parameter %s need not be given", name, param)
+			case p.Enum != nil && fmt.Sprint(p.Enum) != fmt.Sprint(have.enum):
+				t.Errorf("%s: %s is one of %v, not of %v", name, param, p.Enum, have.enum)
+			case edge(p.Minimum) != limit(have.min) || edge(p.Maximum) != limit(have.max):
+				t.Errorf("%s: %s lies between %v and %v, not %s and %s", name, param, p.Minimum, p.Maximum, limit(have.min), limit(have.max))
+			case p.MaxLength != have.long || p.MinLength != have.short:
+				t.Errorf("%s: %s has %d to %d characters, not %d to %d", name, param, p.MinLength, p.MaxLength, have.short, have.long)
+			case p.Type != "string" && p.Type != have.kind:
+				t.Errorf("%s: %s is of type %s, not %s", name, param, p.Type, have.kind)
 			}
 		}
 	}
@@ -55,4 +71,18 @@ func TestEveryMethodHasARoute(t *testing.T) {
 // numbered reports whether a parameter like net[n] is known as net0, net1 …
 func numbered(sc *schema, param string) bool {
 	return sc.find(strings.Replace(param, "[n]", "0", 1)) != nil
+}
+
+func edge(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
+
+func limit(v *float64) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(*v)
 }

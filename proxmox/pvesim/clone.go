@@ -13,7 +13,10 @@ func clonePerm(c *call) error {
 	if p := c.param("pool"); p != "" && c.s.can(c.who, "/pool/"+p, "VM.Allocate") {
 		return nil
 	}
-	return c.s.need(c.who, "/vms/"+c.param("newid"), "VM.Allocate")
+	if !c.s.can(c.who, "/vms/"+c.param("newid"), "VM.Allocate") {
+		return forbid("")
+	}
+	return nil
 }
 
 // clone copies a guest. PVE: clone_vm.

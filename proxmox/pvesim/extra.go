@@ -3,9 +3,8 @@ package pvesim
 import "strings"
 
 // extra are the methods of the API that the agent does not use. One a line: method and
-// path :: rights :: parameters (; between them) :: what it answers. Rights: a path and
-// privileges that are all needed, or with | any of them; "and" joins two; "self" is the
-// user of the path itself or somebody who may modify users. Answers: [] and {} are empty
+// path :: rights :: parameters (; between them) :: what it answers. Rights: a path and a
+// privilege, or with | any of several; "and" joins two; one word names a rule of its own. Answers: [] and {} are empty
 // ones, ! is an act that this simulator does not carry out, a name is a handler.
 const extra = `
 GET /access/domains/{realm} :: /access/realm Realm.Allocate|Sys.Audit :: realm! len=0..32 :: realm
@@ -30,9 +29,9 @@ POST /access/tfa/{userid} :: self :: * :: !
 GET /access/tfa/{userid}/{id} :: self :: userid! len=0..64; id! :: noTFA
 PUT /access/tfa/{userid}/{id} :: self :: * :: noTFA
 DELETE /access/tfa/{userid}/{id} :: self :: userid! len=0..64; id!; password len=5..64 :: noTFA
-POST /access/users :: users :: userid! len=0..64; password len=8..64; comment len=0..2048; email len=0..254; enable boolean; expire integer 0..; firstname len=0..1024; lastname len=0..1024; groups list; keys :: userSet
+POST /access/users :: realm :: userid! len=0..64; password len=8..64; comment len=0..2048; email len=0..254; enable boolean; expire integer 0..; firstname len=0..1024; lastname len=0..1024; groups list; keys :: userSet
 PUT /access/users/{userid} :: users :: userid! len=0..64; append boolean; comment len=0..2048; email len=0..254; enable boolean; expire integer 0..; firstname len=0..1024; lastname len=0..1024; groups list; keys :: userSet
-DELETE /access/users/{userid} :: users :: userid! len=0..64 :: userDelete
+DELETE /access/users/{userid} :: realm :: userid! len=0..64 :: userDelete
 GET /access/users/{userid}/tfa :: self :: userid! len=0..64; multiple boolean :: {}
 PUT /access/users/{userid}/unlock-tfa :: users :: userid! len=0..64 :: !
 GET /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid! :: tokenGet
@@ -101,7 +100,7 @@ GET /nodes/{node}/storage/{storage}/file-restore/download :: :: volume!; filepat
 GET /nodes/{node}/storage/{storage}/identity :: store Datastore.Audit|Datastore.AllocateSpace :: :: !
 GET /nodes/{node}/storage/{storage}/import-metadata :: :: volume! :: !
 POST /nodes/{node}/storage/{storage}/oci-registry-pull :: store Datastore.AllocateTemplate and /nodes/{node} Sys.AccessNetwork :: reference!; filename len=1..255 :: !
-POST /nodes/{node}/storage/{storage}/download-url :: store Datastore.AllocateTemplate and /nodes/{node} Sys.AccessNetwork|Sys.Modify :: * :: !
+POST /nodes/{node}/storage/{storage}/download-url :: download :: * :: !
 GET /nodes/{node}/storage/{storage}/rrd :: store Datastore.Audit|Datastore.AllocateSpace :: cf enum=AVERAGE,MAX; ds! format=configid-list; timeframe! enum=hour,day,week,month,year :: !
 GET /nodes/{node}/storage/{storage}/rrddata :: store Datastore.Audit|Datastore.AllocateSpace :: cf enum=AVERAGE,MAX; timeframe! enum=hour,day,week,month,year :: storageRRD
 POST /nodes/{node}/storage/{storage}/upload :: store Datastore.AllocateTemplate :: * :: !
@@ -157,7 +156,7 @@ func addExtra(add func(method, path string, rt route)) {
 		if own == "job" {
 			own = jobParams
 			if method == "POST" {
-				own = strings.Replace(own, "delete list; ", "", 1)
+				own = strings.Replace(strings.Replace(own, "delete list; ", "", 1), "id len=0..50", "id", 1)
 			} else {
 				own = strings.Replace(own, "id len", "id! len", 1)
 			}
@@ -183,6 +182,10 @@ func extraPerm(text string) func(*call) error {
 		return aclPerm
 	case "self":
 		return selfPerm
+	case "realm":
+		return realmPerm
+	case "download":
+		return downloadPerm
 	case "users":
 		return needsAnyAt("/access/groups", "User.Modify")
 	}
@@ -220,12 +223,48 @@ func needsAnyAt(path string, privs ...string) func(*call) error {
 	}
 }
 
-// selfPerm lets users at their own entry, and those who may modify users at all.
+// downloadPerm: templates may be stored, and the node's network used.
+func downloadPerm(c *call) error {
+	if err := c.s.need(c.who, onStorage(c.param("storage")), "Datastore.AllocateTemplate"); err != nil {
+		return err
+	}
+	if c.s.need(c.who, "/", "Sys.Audit", "Sys.Modify") != nil && !c.s.can(c.who, "/nodes/"+c.param("node"), "Sys.AccessNetwork") {
+		return forbid("")
+	}
+	return nil
+}
+
+// selfPerm lets users at their own entry, their tokens not, and those who may modify users at
+// all. As of every "or" its refusal does not say what is missing. PVE: exec_api2_perm_check.
 func selfPerm(c *call) error {
-	if c.param("userid") == c.who.user.ID || c.s.can(c.who, "/access/groups", "User.Modify") {
+	if c.param("userid") == c.who.id {
 		return nil
 	}
-	return forbid("")
+	return userPerm("User.Modify")(c)
+}
+
+// userPerm needs one of the privileges on all groups.
+func userPerm(privs ...string) func(*call) error {
+	return func(c *call) error {
+		if c.s.w.Access.user(c.param("userid")) == nil {
+			return fail("no such user ('%s')", c.param("userid"))
+		}
+		if c.s.needAny(c.who, "/access/groups", privs...) != nil {
+			return forbid("")
+		}
+		return nil
+	}
+}
+
+// realmPerm is for making and removing users: rights on their realm, then on groups.
+func realmPerm(c *call) error {
+	if err := c.s.need(c.who, "/access/realm/"+userRealm(c.param("userid")), "Realm.AllocateUser"); err != nil {
+		return err
+	}
+	if c.method == "DELETE" {
+		return userPerm("User.Modify")(c)
+	}
+	return c.s.need(c.who, "/access/groups", "User.Modify")
 }
 
 func emptyList(c *call) error   { c.data().list().end(); return nil }

@@ -171,6 +171,13 @@ func init() {
 			}
 			return nil
 		},
+		"task-status": each(func(v string) error {
+			switch strings.ToLower(v) {
+			case "ok", "error", "warning", "unknown":
+				return nil
+			}
+			return fmt.Errorf("invalid status '%s'", v)
+		}),
 		"prune": func(v string) error {
 			_, err := parseKeep(v)
 			return err

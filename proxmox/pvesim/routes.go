@@ -96,6 +96,11 @@ func needsAt(path string, privs ...string) func(*call) error {
 
 func buildRoutes() {
 	root = &branch{}
+	mountKeys, unusedKeys := "rootfs", ""
+	for i := range 256 {
+		mountKeys += ",mp" + itoa(i)
+		unusedKeys += ",unused" + itoa(i)
+	}
 	const nodeKey = "node! format=node\n"
 	const vmKeys = nodeKey + "vmid! integer 100..999999999 format=vmid\n"
 	const snapKeys = vmKeys + "snapname! format=configid len=0..40\n"
@@ -169,7 +174,7 @@ limit integer 0..
 since integer
 source enum=archive,active,all
 start integer 0..
-statusfilter list
+statusfilter format=task-status list
 typefilter
 until integer
 userfilter
@@ -213,9 +218,9 @@ revert format=configid-list list`, configSchema)
 	do("POST", "/nodes/{node}/lxc/{vmid}/status/suspend", vmKeys, vmNeeds("VM.PowerMgmt"), freezeGuest("vzsuspend"))
 	do("POST", "/nodes/{node}/lxc/{vmid}/status/resume", vmKeys, vmNeeds("VM.PowerMgmt"), freezeGuest("vzresume"))
 	get("/nodes/{node}/lxc/{vmid}/interfaces", vmKeys, vmNeeds("VM.Audit"), guestInterfaces)
-	get("/nodes/{node}/lxc/{vmid}/rrddata", vmKeys+"timeframe! enum=hour,day,week,month,year,decade\ncf enum=AVERAGE,MAX", vmNeeds("VM.Audit"), rrdData(measuredGuest, guestRRD))
+	get("/nodes/{node}/lxc/{vmid}/rrddata", vmKeys+"timeframe! enum=hour,day,week,month,year\ncf enum=AVERAGE,MAX", vmNeeds("VM.Audit"), rrdData(measuredGuest, guestRRD))
 	get("/nodes/{node}/lxc/{vmid}/feature", vmKeys+"feature! enum=snapshot,clone,copy\nsnapname format=configid len=0..40", vmNeeds("VM.Audit"), guestFeature)
-	do("PUT", "/nodes/{node}/lxc/{vmid}/resize", vmKeys+"digest len=0..40\ndisk! re=rootfs|mp([0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])\nsize! re=\\+?\\d+(\\.\\d+)?[KMGT]?", vmNeedsAny("VM.Config.Disk"), resize)
+	do("PUT", "/nodes/{node}/lxc/{vmid}/resize", vmKeys+"digest len=0..40\ndisk! enum="+mountKeys+"\nsize! re=\\+?\\d+(\\.\\d+)?[KMGT]?", vmNeedsAny("VM.Config.Disk"), resize)
 	do("POST", "/nodes/{node}/lxc/{vmid}/clone", vmKeys+`
 bwlimit number 0..
 description
@@ -234,8 +239,8 @@ digest len=0..40
 storage format=storage
 target-digest len=0..40
 target-vmid integer 100..999999999 format=vmid
-target-volume
-volume!`, vmNeeds("VM.Config.Disk"), moveVolume)
+target-volume enum=`+mountKeys+unusedKeys+`
+volume! enum=`+mountKeys+unusedKeys, vmNeeds("VM.Config.Disk"), moveVolume)
 	do("POST", "/nodes/{node}/lxc/{vmid}/migrate", vmKeys+"bwlimit number 0..\nonline boolean\nrestart boolean\ntarget! format=node\ntarget-storage\ntimeout integer", vmNeeds("VM.Migrate"), migrate)
 	get("/nodes/{node}/lxc/{vmid}/snapshot", vmKeys, vmNeeds("VM.Audit"), snapshotList)
 	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot", snapKeys+"description", vmNeeds("VM.Snapshot"), snapshotCreate)
@@ -246,7 +251,7 @@ volume!`, vmNeeds("VM.Config.Disk"), moveVolume)
 	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback", snapKeys+"start boolean", vmNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback"), snapshotRollback)
 
 	audit := storageNeedsAny("Datastore.Audit", "Datastore.AllocateSpace")
-	fast("/storage", "type", nil, storageList)
+	fast("/storage", "type enum=btrfs,cephfs,cifs,dir,esxi,iscsi,iscsidirect,lvm,lvmthin,nfs,pbs,rbd,zfs,zfspool", nil, storageList)
 	fast("/storage/{storage}", "storage! format=storage", storageNeedsAny("Datastore.Allocate"), storageGet)
 	get("/nodes/{node}/storage", nodeKey+"content list\nenabled boolean\nformat boolean\nstorage format=storage\ntarget format=node", nil, nodeStorages)
 	fast("/nodes/{node}/storage/{storage}", storeKeys, audit, index("subdir", "content", "download-url", "file-restore", "prunebackups", "rrd", "rrddata", "status", "upload"))
@@ -298,13 +303,13 @@ zstd integer`, nil, vzdump)
 	fast("/access", "", nil, index("subdir", "users", "groups", "roles", "acl", "domains", "permissions", "ticket"))
 	fast("/access/permissions", "path\nuserid", nil, permissions)
 	fast("/access/users", "enabled boolean\nfull boolean", nil, accessUsers)
-	fast("/access/users/{userid}", "userid! len=0..64", nil, accessUser)
-	fast("/access/users/{userid}/token", "userid! len=0..64", nil, accessTokens)
+	fast("/access/users/{userid}", "userid! len=0..64", userPerm("User.Modify", "Sys.Audit"), accessUser)
+	fast("/access/users/{userid}/token", "userid! len=0..64", selfPerm, accessTokens)
 	fast("/access/roles", "", nil, accessRoles)
 	fast("/access/groups", "", nil, accessGroups)
 	fast("/access/acl", "", nil, accessACL)
 	add("GET", "/access/domains", route{schema: newSchema(""), run: accessDomains, world: true})
-	add("POST", "/access/ticket", route{schema: newSchema("new-format boolean\notp\npassword!\npath\nprivs\nrealm\ntfa-challenge\nusername! len=0..64"), run: accessTicket, world: true, protected: true})
+	add("POST", "/access/ticket", route{schema: newSchema("new-format boolean\notp\npassword!\npath len=0..64\nprivs len=0..64\nrealm len=0..32\ntfa-challenge\nusername! len=0..64"), run: accessTicket, world: true, protected: true})
 	fast("/pools", "poolid format=poolid\ntype enum=qemu,lxc,storage", nil, pools)
 	fast("/pools/{poolid}", "poolid! format=poolid\ntype enum=qemu,lxc,storage", nil, poolGet)
 	addExtra(add)

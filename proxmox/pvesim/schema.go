@@ -203,7 +203,11 @@ func (p *property) check(key, v string) string {
 	}
 	if p.format != nil {
 		if err := p.format(v); err != nil {
-			return "invalid format - " + err.Error() + "\n"
+			text := err.Error()
+			if rest, ok := strings.CutPrefix(text, "format error\n"); ok { // a property string of its own
+				text = "format error\n" + key + "." + strings.ReplaceAll(rest, "\n", "\n"+key+".")
+			}
+			return "invalid format - " + text + "\n"
 		}
 	}
 	if p.long > 0 && len([]rune(v)) > p.long {

@@ -245,7 +245,7 @@ func (c *call) volumeOf() (volid, name string, st *storage, err error) {
 	id := c.param("storage")
 	if !strings.HasPrefix(volid, id+":") {
 		if head, _, ok := strings.Cut(volid, ":"); ok && storageRE.MatchString(head) && !strings.Contains(head, "/") {
-			return "", "", nil, badParam("storage", "value '"+id+"' does not match the volume's storage '"+head+"'")
+			return "", "", nil, badParam("volume", "storage ID mismatch ("+head+" != "+id+")\n")
 		}
 		volid = id + ":" + volid
 	}
@@ -300,7 +300,7 @@ func (c *call) accessible(volid, name string, st *storage) (*volume, error) {
 		return nil, err
 	}
 	if v == nil {
-		return nil, fail("volume '%s' does not exist", volid)
+		return nil, fail("volume_size_info on '%s' failed - no format", volid)
 	}
 	return v, nil
 }
@@ -311,11 +311,32 @@ func contentPut(c *call) error {
 	if err != nil {
 		return err
 	}
-	v, err := c.accessible(volid, name, st)
+	kind, owner, err := st.kindOf(name)
 	if err != nil {
 		return err
 	}
-	if kind, owner, _ := st.kindOf(name); kind == "backup" && c.flag("protected") && !v.Protected && !c.s.can(c.who, onStorage(st.ID), "Datastore.Allocate") {
+	if err := c.s.volumeAccess(c.who, c.node, 0, volid, kind); err != nil {
+		return err
+	}
+	switch {
+	case kind == "backup":
+	case c.has("notes") && st.isDir():
+		return fail("only backups can have notes")
+	case c.has("notes"):
+		return fail("attribute 'notes' is not supported for storage type '%s'", st.Type)
+	case c.has("protected") && st.isDir():
+		return fail("only backups support attribute 'protected'")
+	case c.has("protected"):
+		return fail("attribute 'protected' is not supported for storage type '%s'", st.Type)
+	}
+	v, _, err := c.s.volume(c.node, volid)
+	if err != nil {
+		return err
+	}
+	if v == nil { // a file of notes, beside an archive that is not there
+		return nil
+	}
+	if kind == "backup" && c.flag("protected") && !v.Protected && !c.s.can(c.who, onStorage(st.ID), "Datastore.Allocate") {
 		limit := 5
 		if st.MaxProtected != nil {
 			limit = *st.MaxProtected

@@ -119,7 +119,7 @@ func nodeTasks(c *call) error {
 	errorsOnly := c.flag("errors")
 	var statuses []string
 	if c.has("statusfilter") {
-		statuses = splitList(c.param("statusfilter"))
+		statuses = splitList(strings.ToLower(c.param("statusfilter")))
 	}
 	since, until := int64(-1<<62), int64(1<<62)
 	if c.has("since") {

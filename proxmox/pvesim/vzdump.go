@@ -262,6 +262,9 @@ func (s *Sim) endJob(t *task) error {
 // extractConfig is the pct.conf of an archive.
 func extractConfig(c *call) error {
 	s, volid := c.s, c.param("volume")
+	if err := s.volumeAccess(c.who, c.node, 0, volid, "backup"); err != nil {
+		return err
+	}
 	id, name, ok := strings.Cut(volid, ":")
 	if !ok {
 		return fail("unable to parse volume ID '%s'", volid)
@@ -270,14 +273,8 @@ func extractConfig(c *call) error {
 	if st == nil {
 		return fail("storage '%s' does not exist", id)
 	}
-	kind, owner, err := st.kindOf(name)
+	_, owner, err := st.kindOf(name)
 	if err != nil {
-		return err
-	}
-	if kind != "backup" {
-		return fail("not a backup volume '%s'", volid)
-	}
-	if err := s.volumeAccess(c.who, c.node, 0, volid, "backup"); err != nil {
 		return err
 	}
 	if owner != 0 {
