@@ -63,7 +63,11 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 
 	state, notify := newStateTeller(n, src), newNotifier(n)
 	spawn(func() { notify.Run(ctx) })
-	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(err error) { seen.Pass(nil, nil, err); state.passed(nil, nil, n.explain(err)); notify.Pass(nil, n.explain(err)) }) {
+	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(err error) {
+		seen.Pass(nil, nil, err)
+		state.passed(nil, nil, n.explain(err))
+		notify.Pass(nil, n.explain(err))
+	}) {
 		return exitOK, nil
 	}
 	want := src.load()
@@ -188,8 +192,7 @@ type watchReport struct {
 	progress *reconcile.Progress
 
 	mu      sync.Mutex
-	header  string // the last one told
-	closing string
+	closing string // the last one told
 	failed  string
 }
 
