@@ -271,6 +271,45 @@ func TestAnImmutableMountPointTakesNothing(t *testing.T) {
 	})
 }
 
+func TestForceRestoreWithTheGuestsOwnVolumeLosesEverything(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		c.ok("PUT", lxc+"/101/config", form("mp0", "local-lvm:2,mp=/data,backup=1"))
+		c.done("POST", dumps, dumpForm("storage", "local"))
+		c.done("POST", lxc+"/101/status/stop", nil)
+		end, _ := c.task("POST", lxc, form("vmid", "101", "restore", "1", "force", "1", "ostemplate", "local:backup/vzdump-lxc-101-2026_11_22-18_02_09.tar.zst",
+			"rootfs", "local-lvm:4", "mp0", "local-lvm:vm-101-disk-1,mp=/data,backup=1"))
+		if end != "unable to restore CT 101 - no such logical volume pve/vm-101-disk-1" {
+			t.Error(end)
+		}
+		if got := c.ok("GET", "/nodes/pve1/storage/local-lvm/content", nil).([]any); len(got) != 0 {
+			t.Errorf("left: %v", got)
+		}
+		if status, _ := c.do("GET", lxc+"/101/config", nil); !strings.HasPrefix(status, "500 Configuration file") {
+			t.Error(status)
+		}
+	})
+}
+
+func TestFailedForceRestoreLeavesTheOldGuestOrNothing(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		c.done("POST", dumps, dumpForm("storage", "local"))
+		c.done("POST", lxc+"/101/status/stop", nil)
+		before := s.Data()
+		const missing = "local:backup/vzdump-lxc-101-2020_01_01-00_00_00.tar.zst"
+		end, _ := c.task("POST", lxc, form("vmid", "101", "restore", "1", "force", "1", "ostemplate", missing, "storage", "local-lvm"))
+		if end != "unable to restore CT 101 - volume '"+missing+"' does not exist" || s.Data() != before || c.config(101)["lock"] != "" {
+			t.Errorf("%s\n%s", end, s)
+		}
+		if err := s.Inject(Fault{Match: "task vzrestore 101", Effect: "fail", Text: "tar failed"}); err != nil {
+			t.Fatal(err)
+		}
+		end, _ = c.task("POST", lxc, form("vmid", "101", "restore", "1", "force", "1", "ostemplate", "local:backup/vzdump-lxc-101-2026_11_22-18_02_09.tar.zst", "storage", "local-lvm"))
+		if end != "unable to restore CT 101 - tar failed" || s.Data() != "" {
+			t.Errorf("%s\n%s", end, s)
+		}
+	})
+}
+
 func TestRestoreKeepsAndLoses(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
 		c.ok("PUT", lxc+"/101/config", form("mp0", "local-lvm:2,mp=/data,backup=1"))

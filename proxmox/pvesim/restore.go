@@ -60,6 +60,10 @@ func (t *task) request() map[string]string {
 // noted is freed when it fails.
 func (s *Sim) allocate(t *task, want []wanted) error {
 	for _, w := range want {
+		if w.storage == "" { // a volume that is there already
+			t.Args["new:"+w.key], t.Args["keep:"+w.key] = w.print(), "1"
+			continue
+		}
 		volid, lines, err := s.alloc(t.node, t.vmid(), w.storage, w.size)
 		if err != nil {
 			return err
@@ -271,6 +275,15 @@ func (s *Sim) endRestore(t *task, g *guest) error {
 	}
 	total := int64(0)
 	created := t.created()
+	for _, m := range created { // one that was named, and then destroyed with the old guest
+		if vol, p, err := s.volume(t.node, m.volid()); err != nil || vol == nil {
+			_, name, _ := strings.Cut(m.volid(), ":")
+			if err == nil {
+				err = fmt.Errorf("no such logical volume %s/%s", p.st.vg(), name)
+			}
+			return err
+		}
+	}
 	holder := func(path string) *volume { // the deepest volume that the path lies in
 		var best *volume
 		depth := -1
@@ -293,7 +306,7 @@ func (s *Sim) endRestore(t *task, g *guest) error {
 		}
 		exact := false
 		for _, m := range created {
-			exact = exact || m.path == p.Path
+			exact = exact || m.path == p.Path && (t.Args["keep:"+m.key] == "" || vol.Data == emptyData)
 		}
 		if exact {
 			vol.Data, vol.Bare = p.Data, p.Bare

@@ -15,16 +15,7 @@ func (s *Sim) beginCreate(t *task, g *guest) error {
 		m, _ := parseMountPoint("rootfs", t.Args["storage"]+":4")
 		want = []wanted{{mountPoint: m, storage: t.Args["storage"], size: 4 << 30}}
 	}
-	var fresh []wanted
-	for _, w := range want {
-		if w.storage == "" {
-			t.Args["new:"+w.key] = w.print()
-			t.Args["keep:"+w.key] = "1"
-			continue
-		}
-		fresh = append(fresh, w)
-	}
-	if err := s.allocate(t, fresh); err != nil {
+	if err := s.allocate(t, want); err != nil {
 		return err
 	}
 	v, p, err := s.volume(t.node, t.Args["archive"])

@@ -116,6 +116,8 @@ func (s *Sim) change(n *node, g *guest, set map[string]string, del, revert []str
 		clean[k] = v
 	}
 	conf.touch()
+	section, pending := conf.section.clone(), conf.pending.clone()
+	pending.del = append(pending.del, conf.pending.del...)
 	for _, k := range revert {
 		conf.pending.unset(k)
 		conf.pending.del = without(conf.pending.del, k)
@@ -137,17 +139,16 @@ func (s *Sim) change(n *node, g *guest, set map[string]string, del, revert []str
 		}
 		return !g.Running || s.hotplugs(g, key, deleted)
 	})
+	if len(errs) > 0 { // then nothing is written
+		conf.section, conf.pending = *section, *pending
+		conf.touch()
+		return &refusal{code: 400, text: "Parameter verification failed.", errors: errs}
+	}
 	s.dropIdlePending(conf)
 	if g.Running && s.memoryUse(g) > g.memoryLimit()+g.swapLimit() {
 		s.w.Events = append(s.w.Events, &event{At: s.now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}
-	if err := s.writeRuntime(n, g); err != nil { // the file is written by then
-		return err
-	}
-	if len(errs) > 0 {
-		return &refusal{code: 400, text: "Parameter verification failed.", errors: errs}
-	}
-	return nil
+	return s.writeRuntime(n, g) // the file is written by then
 }
 
 // writable: without quorum all of /etc/pve is read-only.
