@@ -40,7 +40,7 @@ func ExportNode(ctx context.Context, sight Sight, journal *Journal) (*Export, er
 	for {
 		text := x.text("")
 		if x.count() == 0 {
-			return &Export{Text: text, Unseen: x.unseen}, nil
+			return &Export{Text: text, Unseen: x.unseen, Differs: x.busy}, nil
 		}
 		want, again, err := x.load(text)
 		if err != nil {
@@ -66,6 +66,7 @@ type exporter struct {
 	guests   []*exported
 	vms      []string
 	unseen   []string
+	busy     []string // guests that are being made, destroyed, moved or rolled back
 	asked    int      // numbers of which PVE said whether they are free
 	eye      []string // what needs an eye, of the guests
 	stray    []string // what needs an eye, of other things
@@ -248,6 +249,9 @@ func (x *exporter) choose() {
 			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, upper(strings.Join(cureOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
 			continue
 		}
+		if t := x.have.task(vmid, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
+			x.busy = append(x.busy, fmt.Sprintf("%d (%s): %s runs since %s, by %s. Wait for it", vmid, state.Name, t.Type, x.have.clock(t.StartTime), t.Owner()))
+		}
 		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, holdTag)}
 		if proxmox.CheckHostname(e.name) != nil || e.name == "all" || hostnames[strings.ToLower(e.name)] > 1 || taken[e.name] {
 			e.name = fmt.Sprintf("ct-%d", vmid)
@@ -400,7 +404,7 @@ func (x *exporter) refuse(mistake *spec.Error) bool {
 // differs lists what a plan of the export would do besides taking guests over, now or
 // once they are taken over.
 func (x *exporter) differs(want *spec.Desired, have *Observed) []string {
-	var all []string
+	all := slices.Clone(x.busy)
 	held := map[spec.Ref]bool{}
 	for _, e := range x.guests {
 		held[spec.Ref{Kind: spec.KindGuest, Name: e.name}] = e.tagHeld

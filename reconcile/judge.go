@@ -66,6 +66,9 @@ func (a *Agent) report(e ending, have *Observed) {
 		}
 		f := a.cool(e, !permanent(e.err))
 		f.basis = basis(e.act.Lane, have)
+		if hidden := hiddenCure(e.err, have); hidden != "" {
+			f.Cure = []string{hidden}
+		}
 		a.cooling[e.act.ID] = f
 		event.Lines = failureLines(e, f, have)
 		a.failures = append(a.failures, event)
@@ -156,13 +159,52 @@ func stateNow(lane string, have *Observed) string {
 	return strings.ToUpper(state.Status)
 }
 
+// guestName is what people call the guest of a lane.
+func guestName(lane string, have *Observed) string {
+	id := strings.TrimPrefix(lane, "lxc/")
+	if vmid, err := proxmox.ParseVMID(id); err == nil && have != nil {
+		if state := have.Guests[vmid]; state != nil && state.Name != "" {
+			return state.Name
+		}
+	}
+	return id
+}
+
+// hiddenCure is the line for a privilege that the token has on / and that an entry on a
+// narrower path takes away; "" where that is not it.
+func hiddenCure(err error, have *Observed) string {
+	denied := proxmox.DeniedBy(err)
+	if denied == nil || len(denied.Privileges) == 0 || have == nil || !have.Permissions.Has("/", denied.Privileges[0]) {
+		return ""
+	}
+	return fmt.Sprintf("pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names the role)", denied.Path, have.TokenID)
+}
+
+// failureLines are what a person wants to know at two in the morning: what PVE said, in
+// what state the guest is now, what to do, and what happens next.
 func failureLines(e ending, f Failure, have *Observed) []EventLine {
 	var lines []EventLine
+	if who := "PVE said"; e.text != "" {
+		if e.act.Op != nil {
+			who = "the fence said"
+		}
+		lines = append(lines, EventLine{who, e.text})
+	}
 	if now := stateNow(e.act.Lane, have); now != "" {
-		lines = append(lines, EventLine{strings.TrimPrefix(e.act.Lane, "lxc/") + " is now", now})
+		if now != "RUNNING" && e.act.Facts["restart"] != "" {
+			now += " (it was running before)"
+		}
+		lines = append(lines, EventLine{guestName(e.act.Lane, have) + " is now", now})
 	}
 	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
-		lines = append(lines, EventLine{"missing", fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)})
+		missing := fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)
+		if have != nil {
+			missing += " for " + have.TokenID
+		}
+		lines = append(lines, EventLine{"missing", missing})
+		if hiddenCure(e.err, have) != "" {
+			lines = append(lines, EventLine{"because", fmt.Sprintf("an ACL entry on %s, or above it, replaces the one on / for this token", denied.Path)})
+		}
 	}
 	if !e.act.upid.IsZero() {
 		lines = append(lines, EventLine{"task", e.act.upid.String()})
@@ -172,7 +214,7 @@ func failureLines(e ending, f Failure, have *Observed) []EventLine {
 	}
 	next := "not tried again before the YAML, the rights or the guest change"
 	if !f.Until.IsZero() {
-		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", f.Until.Sub(e.at).Round(time.Second))
+		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", ago(f.Until.Sub(e.at)))
 	}
 	return append(lines, EventLine{"next", next})
 }

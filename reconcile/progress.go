@@ -52,6 +52,10 @@ func (p *Progress) print(e Event) {
 		text = e.UPID
 	case e.State == "ok" && text == "" && e.Elapsed >= time.Second:
 		text = elapsed(e.Elapsed)
+	case len(e.Lines) > 0 && e.Lines[0].Text == e.Text && e.Elapsed < time.Second: // the lines say it
+		text = ""
+	case len(e.Lines) > 0 && e.Lines[0].Text == e.Text:
+		text = "after " + elapsed(e.Elapsed)
 	case e.State == "FAILED" && e.Elapsed >= time.Second:
 		text = "after " + elapsed(e.Elapsed) + ": " + text
 	}
