@@ -1,6 +1,8 @@
 package pvesim
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -216,6 +218,14 @@ func packageVersions(c *call) error {
 		d.close()
 	}
 	d.end()
+	return nil
+}
+
+// hostsFile is the node's /etc/hosts.
+func hostsFile(c *call) error {
+	text := orElse(c.node.Files["/etc/hosts"], "127.0.0.1 localhost\n")
+	sum := sha1.Sum([]byte(text))
+	c.data().open().str("data", text).str("digest", hex.EncodeToString(sum[:])).close()
 	return nil
 }
 

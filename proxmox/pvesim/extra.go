@@ -112,6 +112,36 @@ DELETE /pools/{poolid} :: /pool/{poolid} Pool.Allocate :: poolid! format=poolid 
 POST /storage :: /storage Datastore.Allocate :: * :: storageSet
 PUT /storage/{storage} :: /storage Datastore.Allocate :: * :: storageSet
 DELETE /storage/{storage} :: /storage Datastore.Allocate :: storage! format=storage :: storageDelete
+GET /cluster/ha/resources :: / Sys.Audit :: type enum=ct,vm :: []
+POST /cluster/ha/resources :: / Sys.Console :: * :: !
+GET /cluster/ha/groups :: / Sys.Audit :: :: []
+GET /cluster/replication :: :: :: []
+PUT /cluster/options :: / Sys.Modify :: * :: !
+GET /nodes/{node}/qemu :: :: full boolean :: []
+GET /nodes/{node}/replication :: :: guest integer 100..999999999 format=vmid :: []
+GET /nodes/{node}/apt/update :: /nodes/{node} Sys.Modify :: :: []
+POST /nodes/{node}/apt/update :: /nodes/{node} Sys.Modify :: * :: !
+GET /nodes/{node}/config :: /nodes/{node} Sys.Audit :: * :: {}
+PUT /nodes/{node}/config :: /nodes/{node} Sys.Modify :: * :: !
+GET /nodes/{node}/dns :: /nodes/{node} Sys.Audit :: :: !
+PUT /nodes/{node}/dns :: /nodes/{node} Sys.Modify :: * :: !
+GET /nodes/{node}/hosts :: /nodes/{node} Sys.Audit :: :: hosts
+POST /nodes/{node}/hosts :: /nodes/{node} Sys.Modify :: * :: !
+GET /nodes/{node}/journal :: /nodes/{node} Sys.Syslog :: * :: []
+GET /nodes/{node}/syslog :: /nodes/{node} Sys.Syslog :: * :: []
+GET /nodes/{node}/netstat :: /nodes/{node} Sys.Audit :: :: []
+POST /nodes/{node}/network :: /nodes/{node} Sys.Modify :: * :: !
+PUT /nodes/{node}/network :: /nodes/{node} Sys.Modify :: * :: !
+DELETE /nodes/{node}/network :: /nodes/{node} Sys.Modify :: * :: !
+GET /nodes/{node}/report :: /nodes/{node} Sys.Audit :: :: !
+GET /nodes/{node}/services :: /nodes/{node} Sys.Audit :: :: !
+POST /nodes/{node}/services/{service}/restart :: /nodes/{node} Sys.Modify :: * :: !
+POST /nodes/{node}/services/{service}/stop :: /nodes/{node} Sys.Modify :: * :: !
+POST /nodes/{node}/termproxy :: /nodes/{node} Sys.Console :: * :: !
+POST /nodes/{node}/vncshell :: /nodes/{node} Sys.Console :: * :: !
+POST /nodes/{node}/spiceshell :: /nodes/{node} Sys.Console :: * :: !
+PUT /nodes/{node}/time :: /nodes/{node} Sys.Modify :: timezone! :: !
+POST /nodes/{node}/wakeonlan :: /nodes/{node} Sys.PowerMgmt :: * :: !
 `
 
 const jobParams = `all boolean; bwlimit integer 0..; comment len=0..512; compress enum=0,1,gzip,lzo,zstd; delete list; dow; dumpdir; enabled boolean; exclude format=vmid-list list;
@@ -126,7 +156,7 @@ var extraHandlers = map[string]func(*call) error{
 	"password": passwordSet, "role": roleGet, "roleSet": roleSet, "roleDelete": roleDelete, "aclSet": aclSet, "noTFA": missingThing("no such TFA entry"),
 	"userSet": userSet, "userDelete": userDelete, "tokenGet": tokenGet, "tokenSet": tokenSet, "tokenDelete": tokenDelete,
 	"backupInfo": index("subdir", "not-backed-up"), "notBackedUp": notBackedUp, "jobSet": jobSet, "jobGet": jobGet, "jobDelete": jobDelete, "includedVolumes": includedVolumes,
-	"versions": packageVersions, "disksIndex": index("name", "directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs"), "lvm": lvmList, "lvmthin": lvmThinList,
+	"versions": packageVersions, "hosts": hostsFile, "disksIndex": index("name", "directory", "initgpt", "list", "lvm", "lvmthin", "smart", "wipedisk", "zfs"), "lvm": lvmList, "lvmthin": lvmThinList,
 	"firewallIndex": index("name", "aliases", "ipset", "log", "options", "refs", "rules"), "firewallLog": firewallLog, "firewallOptions": emptyObject,
 	"noAlias": missingThing("no such alias"), "noIPSet": missingThing("no such IPSet"), "noRule": missingThing("no rule at position"),
 	"migratePreview": migratePreview, "allocVolume": allocVolume, "noFileRestore": missingThing("not a backup volume of a Proxmox Backup Server"),
