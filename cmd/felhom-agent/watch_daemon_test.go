@@ -26,7 +26,7 @@ import (
 // A household is a simulated node behind HTTPS, a folder of YAML, and the agent as a process of its own that
 // watches both, as systemd starts it.
 type household struct {
-	t       *testing.T
+	t       testing.TB
 	sim     *pvesim.Sim
 	desired string // the folder
 	state   string // the state directory
@@ -61,7 +61,7 @@ const oneGuest = `guests:
 `
 
 // newHousehold starts the agent; env comes on top of what it needs to reach the node.
-func newHousehold(t *testing.T, env ...string) *household {
+func newHousehold(t testing.TB, env ...string) *household {
 	t.Helper()
 	dir := t.TempDir()
 	h := &household{t: t, sim: pvesim.New(), desired: filepath.Join(dir, "desired"), state: filepath.Join(dir, "state"), ended: make(chan error, 1)}
