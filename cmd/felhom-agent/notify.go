@@ -289,8 +289,10 @@ func dailyLine(plan *reconcile.Plan, state map[string]string) string {
 // callCommand runs a command with a notice on its standard input, without a shell. At the deadline it and
 // all that it has started are killed; of what it prints the end is kept for the error.
 func callCommand(ctx context.Context, argv []string, n notice, deadline time.Duration) error {
-	text, err := json.Marshal(n)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text) // one line
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(n); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, deadline)
@@ -298,13 +300,13 @@ func callCommand(ctx context.Context, argv []string, n notice, deadline time.Dur
 	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"} // nothing of ours: no token
 	cmd.Dir = "/"
-	cmd.Stdin = bytes.NewReader(append(text, '\n'))
+	cmd.Stdin = &text
 	out := &tail{most: notifyOutput}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // a grandchild that left the group may keep the pipe open
-	err = cmd.Run()
+	err := cmd.Run()
 	said := strings.Join(strings.Fields(string(out.kept)), " ")
 	switch {
 	case err == nil || errors.Is(err, exec.ErrWaitDelay) && limited.Err() == nil:
