@@ -373,6 +373,8 @@ func (a *Agent) doOp(ctx context.Context, act *act) {
 			return
 		case err == nil:
 			e.text = strings.Join(result.Notes, "; ")
+		case errors.As(err, &refused) && refused.Busy: // somebody else acts on it
+			e.result, e.text, e.err = resultLocked, plainError(err), err
 		case errors.As(err, &refused):
 			e.result, e.text, e.err = resultRefused, plainError(err), err
 		default:
