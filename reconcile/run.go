@@ -184,11 +184,13 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 		}
 		tick := interval + rand.N(interval/10+1) // so that a cluster's agents do not look together
 		switch {
+		case proxmox.IsUnauthorized(err):
+			if a.awaitToken(ctx, err, passed) != nil {
+				return nil
+			}
+			continue
 		case err != nil:
 			tick = min(interval, waitedFor)
-			if proxmox.IsUnauthorized(err) {
-				tick = 5 * time.Minute
-			}
 			passed(nil, err)
 		case p.atOnce > 0:
 			continue
@@ -207,6 +209,27 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 			return nil
 		}
 	}
+}
+
+// tokenPause is how long a token that PVE does not accept is left alone: PVE delays each
+// refusal by seconds, in a process that then serves nobody else.
+const tokenPause = 5 * time.Minute
+
+// awaitToken waits until PVE accepts the token again. It asks with one request at a time,
+// whatever nudges meanwhile.
+func (a *Agent) awaitToken(ctx context.Context, err error, passed func(*Plan, error)) error {
+	for proxmox.IsUnauthorized(err) {
+		passed(nil, err)
+		timer := time.NewTimer(tokenPause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		_, err = a.o.Client.Version(ctx)
+	}
+	return ctx.Err()
 }
 
 // awaited reports whether what holds an object may pass by itself, or by somebody who

@@ -1,0 +1,64 @@
+package reconcile
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A token that is not accepted any more costs one request per five minutes, however
+// often somebody nudges; accepted again, everything goes on by itself.
+func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
+	want := loadText(t, "guests:\n  dns: {vmid: 101, config: {memory: 512MiB}, state: running}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		ctx, cancel := context.WithCancel(t.Context())
+		good, refused := 0, 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.agent.Watch(ctx, time.Minute, func() *spec.Desired { return want }, func(p *Plan, err error) {
+				switch {
+				case p != nil:
+					good++
+				case proxmox.IsUnauthorized(err):
+					refused++
+				}
+			})
+		}()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if good == 0 {
+			t.Fatal("it does not work at first")
+		}
+		b.as("PUT", "/access/users/felhom@pve", "enable=0")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		before := b.sim.Requests()
+		for range 3600 {
+			b.agent.Nudge()
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if n := b.sim.Requests() - before; n > 12 || n < 10 {
+			t.Errorf("%d requests in an hour", n)
+		}
+		if refused == 0 {
+			t.Error("nobody was told")
+		}
+		b.as("PUT", "/access/users/felhom@pve", "enable=1")
+		good = 0
+		time.Sleep(7 * time.Minute)
+		synctest.Wait()
+		if good == 0 {
+			t.Error("it does not go on")
+		}
+		cancel()
+		<-done
+	})
+}
