@@ -307,7 +307,7 @@ func rrdData(since func(*call) int64, write func(*call, *doc)) func(*call) error
 		for i := frame.count - 1; i >= 0; i-- {
 			at := end - i*step
 			d.open().num("time", at)
-			if at >= from {
+			if at >= from && !contains(c.node.Gaps, at) {
 				write(c, d)
 			}
 			d.close()

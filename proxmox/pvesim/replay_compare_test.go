@@ -232,13 +232,12 @@ func init() {
 		snaptime ctime size used avail free available used_fraction wait idle time localtime loadavg
 		pressurecpusome pressurecpufull pressureiosome pressureiofull pressurememorysome pressurememoryfull
 		memused memavailable memtotal roottotal rootused swaptotal swapused iowait arcsize
-		ssl_fingerprint repoid kversion mhz flags model vendor family release machine version user_hz cores sockets hvm
-		Expire expire worst raw`) {
+		ssl_fingerprint kversion`) {
 		bound[k] = true
 	}
 }
 
-// idle are the numbers that are exactly nothing in a guest that does not run.
+// value compares two values; of a guest that does not run the numbers are exact.
 func (w *walk) value(path string, then, now any, stopped bool) {
 	switch a := then.(type) {
 	case map[string]any:
@@ -266,7 +265,7 @@ func (w *walk) value(path string, then, now any, stopped bool) {
 		b, ok := now.(float64)
 		key := path[strings.LastIndexByte(path, '.')+1:]
 		loose := bound[key] && !stopped || key == "total" && path != ".total" || key == "maxdisk" && !stopped
-		if !ok || !loose && a != b {
+		if !ok || !loose && !machine.MatchString(path) && a != b {
 			w.say(path, differ(then, now))
 		}
 	default:
@@ -283,7 +282,7 @@ func (w *walk) text(path, then, now string) {
 		sort.Strings(a)
 		sort.Strings(b)
 		w.say(path, w.l.texts(strings.Join(a, ","), strings.Join(b, ",")))
-	case bound[strings.TrimRight(key, "[]0123456789")] && !strings.HasPrefix(path, ".data.version"):
+	case bound[strings.TrimRight(key, "[]0123456789")]:
 	case machine.MatchString(path):
 	default:
 		w.say(path, w.l.texts(then, now))

@@ -52,6 +52,7 @@ type node struct {
 	Drives  []*drive          `yaml:"drives,omitempty"`
 	NICs    []string          `yaml:"nics,omitempty"`
 	Stats   int64             `yaml:"stats,omitempty"`   // since when rrddata has points; 0: since the boot
+	Gaps    []int64           `yaml:"gaps,omitempty"`    // points of rrddata in between that were not measured
 	Devices []string          `yaml:"devices,omitempty"` // character devices besides the usual ones
 	Disks   []*disk           `yaml:"disks"`
 	Mounts  []*mount          `yaml:"mounts"`
