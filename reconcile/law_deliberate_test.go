@@ -9,6 +9,9 @@ import (
 // TestLawsCatchMistakes makes one mistake after the other on purpose. Each must be
 // caught, by the law that it breaks, within 5,000 scenarios.
 func TestLawsCatchMistakes(t *testing.T) {
+	if raceDetector || testing.Short() {
+		t.Skip("a run without the race detector goes through the mistakes")
+	}
 	yes := true
 	mistakes := []struct {
 		name    string

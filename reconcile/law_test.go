@@ -73,6 +73,8 @@ func laws(t *testing.T, profile lawProfile, n int) {
 		n = *lawN
 	case testing.Short():
 		n /= 25
+	case raceDetector:
+		n /= 12
 	}
 	dir := t.TempDir()
 	begin, requests, failed := time.Now(), 0, 0
