@@ -53,19 +53,20 @@ func newObserver(n *node, src *source) *observer {
 // Run tells the service manager that we are there, and serves where the configuration says, until ctx ends.
 func (o *observer) Run(ctx context.Context) {
 	o.manager.ready()
-	o.tell()
 	if at := o.node.config.listen; at.network != "" {
 		spawn(func() { o.Serve(ctx, at) })
 	}
-	o.manager.watch(ctx, o.alive)
+	o.manager.watch(ctx, o.alive, o.tell)
 }
 
 // Reload tells that somebody asked for a look (SIGHUP). The next pass ends it.
 func (o *observer) Reload() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.reloading = true
 	o.manager.reloading()
+	if o.reloading = !o.next.IsZero(); !o.reloading { // no pass is to come
+		o.manager.ready()
+	}
 }
 
 // Pass takes over what a pass has found, or why it could not look.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,7 +19,9 @@ import (
 // --watch by hand, it tells nobody.
 type supervisor struct {
 	watchdog time.Duration // how often the manager wants to hear of us; 0: it does not
-	status   string        // what it was told last
+
+	mu     sync.Mutex
+	status string // what it was told last
 }
 
 func newSupervisor() *supervisor {
@@ -49,23 +52,30 @@ func (s *supervisor) reloading() {
 // say tells the one line that `systemctl status` shows.
 func (s *supervisor) say(status string) {
 	status, _, _ = strings.Cut(status, "\n")
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if status != s.status {
 		s.status = status
 		s.notify("STATUS=" + status)
 	}
 }
 
-// watch keeps the manager's watchdog quiet while alive says so.
-func (s *supervisor) watch(ctx context.Context, alive func() bool) {
-	if s.watchdog <= 0 {
-		return
+// managerPace is how often the status line is looked at while no pass is made.
+const managerPace = 10 * time.Second
+
+// watch keeps the manager's watchdog quiet while alive says so, and its status line up to date.
+func (s *supervisor) watch(ctx context.Context, alive func() bool, tell func()) {
+	pace := managerPace
+	if s.watchdog > 0 {
+		pace = min(pace, s.watchdog/3)
 	}
-	ticker := time.NewTicker(s.watchdog / 3)
+	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
 	for {
-		if alive() {
+		if s.watchdog > 0 && alive() {
 			s.notify(daemon.SdNotifyWatchdog)
 		}
+		tell()
 		select {
 		case <-ctx.Done():
 			return

@@ -63,6 +63,12 @@ const oneGuest = `guests:
 // newHousehold starts the agent; env comes on top of what it needs to reach the node.
 func newHousehold(t testing.TB, env ...string) *household {
 	t.Helper()
+	return newHouseholdOf(t, fmt.Sprintf(oneGuest, 512), env...)
+}
+
+// newHouseholdOf starts it with other YAML.
+func newHouseholdOf(t testing.TB, text string, env ...string) *household {
+	t.Helper()
 	dir := t.TempDir()
 	h := &household{t: t, sim: pvesim.New(), desired: filepath.Join(dir, "desired"), state: filepath.Join(dir, "state"), ended: make(chan error, 1)}
 	h.sim.SetSpeed(worldSpeed)
@@ -74,7 +80,7 @@ func newHousehold(t testing.TB, env ...string) *household {
 	if err := os.Mkdir(h.desired, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h.write("home.yaml", fmt.Sprintf(oneGuest, 512))
+	h.write("home.yaml", text)
 
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
@@ -224,6 +230,27 @@ func TestServiceManager(t *testing.T) {
 	if _, tasks := h.sim.Do("root@pam", "GET", "/nodes/pve1/tasks?source=active", nil); !strings.Contains(tasks, "vzdump") {
 		t.Errorf("the backup should go on; active tasks: %s", tasks)
 	}
+}
+
+// TestBeginsBroken: with a mistake in the YAML from the start the service is up, says what it waits for, and
+// begins when it is corrected.
+func TestBeginsBroken(t *testing.T) {
+	t.Parallel()
+	h := newHouseholdOf(t, "guests: {dns: {vmid: many}}\n", "WATCHDOG_USEC=600000")
+	h.await("READY", func() bool { return h.told("READY=1") == 1 })
+	h.await("the mistake in the status", func() bool {
+		return h.told("STATUS=waiting for a valid desired state: home.yaml:1: guests.dns.vmid: ") > 0
+	})
+	h.await("the watchdog", func() bool { return h.told("WATCHDOG=1") > 2 })
+	h.signal(syscall.SIGHUP)
+	h.await("the end of the reload", func() bool { return h.told("READY=1") == 2 })
+	h.await("sick", func() bool { code, _ := h.get("/healthz"); return code == http.StatusServiceUnavailable })
+	if _, metrics := h.get("/metrics"); count(metrics, "felhom_desired_errors") != 1 {
+		t.Error("the metrics do not show the mistake")
+	}
+	h.write("home.yaml", fmt.Sprintf(oneGuest, 640))
+	h.memory(640)
+	h.await("healthy", h.healthy)
 }
 
 // TestTroubles: whatever happens to the files, the disk or the node, the agent stays, says once what is wrong,
