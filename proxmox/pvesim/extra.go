@@ -33,7 +33,7 @@ POST /access/users :: realm :: userid! len=0..64; password len=8..64; comment le
 PUT /access/users/{userid} :: users :: userid! len=0..64; append boolean; comment len=0..2048; email len=0..254; enable boolean; expire integer 0..; firstname len=0..1024; lastname len=0..1024; groups list; keys :: userSet
 DELETE /access/users/{userid} :: realm :: userid! len=0..64 :: userDelete
 GET /access/users/{userid}/tfa :: self :: userid! len=0..64; multiple boolean :: {}
-PUT /access/users/{userid}/unlock-tfa :: users :: userid! len=0..64 :: !
+PUT /access/users/{userid}/unlock-tfa :: modify :: userid! len=0..64 :: !
 GET /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid! :: tokenGet
 POST /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid!; comment; expire integer 0..; privsep boolean :: tokenSet
 PUT /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid!; comment; delete list; expire integer 0..; privsep boolean; regenerate boolean :: tokenSet
@@ -214,6 +214,8 @@ func extraPerm(text string) func(*call) error {
 		return selfPerm
 	case "realm":
 		return realmPerm
+	case "modify":
+		return userPerm("User.Modify")
 	case "download":
 		return downloadPerm
 	case "users":

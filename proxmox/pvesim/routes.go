@@ -311,6 +311,6 @@ zstd integer`, nil, vzdump)
 	add("GET", "/access/domains", route{schema: newSchema(""), run: accessDomains, world: true})
 	add("POST", "/access/ticket", route{schema: newSchema("new-format boolean\notp\npassword!\npath len=0..64\nprivs len=0..64\nrealm len=0..32\ntfa-challenge\nusername! len=0..64"), run: accessTicket, world: true, protected: true})
 	fast("/pools", "poolid format=poolid\ntype enum=qemu,lxc,storage", nil, pools)
-	fast("/pools/{poolid}", "poolid! format=poolid\ntype enum=qemu,lxc,storage", nil, poolGet)
+	fast("/pools/{poolid}", "poolid! format=poolid\ntype enum=qemu,lxc,storage", needsAnyAt("/pool/{poolid}", "Pool.Audit"), poolGet)
 	addExtra(add)
 }
