@@ -19,6 +19,11 @@ func (p *planner) planBackup(b *spec.Backup) {
 		p.holdFor(o, "storage", ob, Later{Verb: "back up", Symbol: Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(p.want.BackupGuests(b), ", "), b.Storage)})
 		return
 	}
+	if m, mounted := p.have.mountOf(p.want, b.Storage); m != nil && mounted {
+		if text := p.dying(m); text != "" {
+			p.note(o, "%s", text)
+		}
+	}
 	p.planRecords(o, b.Storage, func(m Marker) bool {
 		return m.Object == o.Ref.String() || o.Was != "" && m.Object == "backups/"+o.Was
 	})

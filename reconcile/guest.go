@@ -366,6 +366,13 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
 		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
 	}
 	p.fromNotes(g)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		if m := p.want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
+			if text := p.dying(m); text != "" {
+				p.note(&g.Object, "mp%d: %s", i, text)
+			}
+		}
+	}
 	var outside, binds []string
 	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
 		mp := config.MountPoints()[i]

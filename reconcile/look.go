@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,12 @@ type facts struct {
 	zone        *time.Location
 	permissions proxmox.Permissions
 	storages    []proxmox.Storage
+	failing     map[string]string // see HostState.Failing
+	smartAt     time.Time
 }
+
+// smartAge is how long a disk's health is believed: asking wakes it up.
+const smartAge = time.Hour
 
 // factsAge is how long facts are believed.
 const factsAge = time.Minute
@@ -106,6 +112,7 @@ func (l *looker) look(ctx context.Context) error {
 		return err
 	}
 	if l.facts != nil && !fresh {
+		kept.failing, kept.smartAt = l.facts.failing, l.facts.smartAt
 		*l.facts = kept
 	}
 	have.Version, have.Permissions = kept.version, kept.permissions
@@ -181,6 +188,9 @@ func (l *looker) lookHost(ctx context.Context) error {
 			}
 		}
 	}
+	if err == nil {
+		host.Failing = l.lookHealth(ctx, host)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -190,6 +200,32 @@ func (l *looker) lookHost(ctx context.Context) error {
 	}
 	l.have.Host = host
 	return nil
+}
+
+// lookHealth asks the declared disks that are plugged in how they are. A disk that
+// does not tell, as many behind USB bridges, is not failing.
+func (l *looker) lookHealth(ctx context.Context, host *HostState) map[string]string {
+	if l.facts != nil && time.Since(l.facts.smartAt) < smartAge {
+		return l.facts.failing
+	}
+	failing := map[string]string{}
+	for _, m := range l.want.Mounts {
+		for _, declared := range m.UUIDs {
+			for _, disk := range host.Disks {
+				if !strings.EqualFold(disk.UUID, declared.UUID) {
+					continue
+				}
+				report, err := privileged.SMART(ctx, l.ask, l.node, orElse(disk.Parent, disk.Device))
+				if err == nil && report.Health == privileged.HealthFailing {
+					failing[strings.ToLower(disk.UUID)] = fmt.Sprintf("%s (%s)", orElse(disk.Parent, disk.Device), orElse(report.Model, "model unknown"))
+				}
+			}
+		}
+	}
+	if l.facts != nil {
+		l.facts.failing, l.facts.smartAt = failing, time.Now()
+	}
+	return failing
 }
 
 // needsHost reports whether anything declared has to do with mounts.

@@ -37,6 +37,9 @@ func (p *planner) planMount(m *spec.Mount) {
 		p.planUnmount(m, have)
 		return
 	}
+	if text := p.dying(m); text != "" {
+		p.note(o, "%s", text)
+	}
 	if have.Mounted && !have.Gone {
 		disk, ours := p.have.mountedDisk(m)
 		if !ours {
@@ -95,6 +98,20 @@ func (p *planner) planMount(m *spec.Mount) {
 		return
 	}
 	p.hold(o, "uuid", notPlugged(m), "plug it in; the agent carries on by itself")
+}
+
+// dying says that the disk which is mounted tells of itself that it fails, or "". It
+// is only a note: a backup to a dying disk is better than none.
+func (p *planner) dying(m *spec.Mount) string {
+	disk, mounted := p.have.mountedDisk(m)
+	if !mounted {
+		return ""
+	}
+	what, failing := p.have.Host.Failing[strings.ToLower(disk.UUID)]
+	if !failing {
+		return ""
+	}
+	return fmt.Sprintf("the disk %s of mounts/%s says that it fails (SMART): replace it, and copy what is on it first", what, m.Ref.Name)
 }
 
 func notPlugged(m *spec.Mount) string {

@@ -88,7 +88,8 @@ type HostState struct {
 	Mounts  []privileged.Mount
 	Disks   []privileged.Disk
 	Running []privileged.RunningOp
-	Folders map[string]bool // "media/library" -> is a folder on the mounted disk
+	Failing map[string]string // UUIDs of disks whose SMART says that they fail -> which they are
+	Folders map[string]bool   // "media/library" -> is a folder on the mounted disk
 }
 
 // guestsOf returns every object under restores and guests, by name.
