@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -45,5 +46,38 @@ func TestReadme(t *testing.T) {
 		if !strings.Contains(string(text), fmt.Sprintf("\n| %s | ", code)) {
 			t.Errorf("exit code %s is not in the table", code)
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the plan into the README")
+
+// TestReadmePlan holds that the plan in the README is what the program prints, but for how long it took.
+// go test ./cmd/felhom-agent -run ReadmePlan -update puts it there.
+func TestReadmePlan(t *testing.T) {
+	t.Chdir("../..")
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, err := parse([]string{"--simulate", "--plan", "examples/desired"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, logs bytes.Buffer
+	if code, err := cmd.mode.run(t.Context(), cmd, &console{stdout: &out, stderr: &logs}); code != 2 || err != nil {
+		t.Fatalf("%d, %v\n%s", code, err, &logs)
+	}
+	took := regexp.MustCompile(`requests, \d+\.\d+ s\)`)
+	plan := took.ReplaceAllString(strings.TrimSpace(out.String()), "requests, 0.01 s)")
+	plan = regexp.MustCompile(`(?m)[ \t]+$`).ReplaceAllString(plan, "")
+	plan = regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(plan, "    $1") + "\n"
+	block := regexp.MustCompile(`(?ms)^    pve1, PVE .*?^    Next: [^\n]*\n`)
+	if have := string(block.Find(text)); have == plan {
+		return
+	} else if !*update {
+		t.Fatalf("the README shows\n%s\nand the program prints\n%s\n(-update puts it there)", have, plan)
+	}
+	if err := os.WriteFile("README.md", block.ReplaceAllLiteral(text, []byte(plan)), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
