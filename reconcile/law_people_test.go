@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,6 +65,9 @@ func (s *scenario) setUp() {
 	if s.profile.lose {
 		s.loseSomething()
 	}
+	if s.profile.births && s.r.IntN(2) == 0 {
+		s.beginAnew()
+	}
 	s.witness.keep(lawLook(s.sim))
 }
 
@@ -88,6 +92,26 @@ func (s *scenario) loseSomething() {
 		_, _ = s.sim.Shell("pve1", "umount /mnt/usb/backup")
 		s.sim.Unplug(lawBlue)
 	}
+}
+
+// beginAnew lets people destroy a guest and ask for an empty one in its place.
+func (s *scenario) beginAnew() {
+	for _, g := range s.house.guests {
+		if g.section != "restores" || !strings.Contains(g.from, "golden") {
+			continue
+		}
+		on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
+		s.person("PUT", on+"/config", map[string]string{"protection": "0"})
+		s.person("POST", on+"/status/stop", nil)
+		s.sim.Advance(5 * time.Second)
+		s.person("DELETE", on, nil)
+		s.sim.Advance(time.Minute)
+		g.from, g.despite = "{golden: debian}", s.sim.Now().UTC().Format(time.RFC3339)
+		s.witness.excuse(g.vmid)
+		break
+	}
+	s.lines, s.forgot = nil, true
+	s.load()
 }
 
 func (s *scenario) loseConfigs() {
@@ -128,6 +152,16 @@ func (s *scenario) person(method, path string, params map[string]string) int {
 // schedule draws what people do in a round.
 func (s *scenario) schedule() []lawDeed {
 	var deeds []lawDeed
+	if s.profile.mimics && s.r.IntN(2) == 0 {
+		for _, g := range s.house.guests {
+			deeds = append(deeds, lawDeed{pick(s.r, time.Millisecond, 25*time.Second), func() {
+				s.person("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": fmt.Sprint(g.vmid), "storage": "local", "mode": "snapshot", "compress": "zstd", "remove": "0"})
+			}})
+		}
+		if err := s.sim.Inject(pvesim.Fault{Match: "POST */vzdump", Effect: "lost", Times: 3}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	for range s.r.IntN(s.profile.people + 1) {
 		kind, seed := s.r.IntN(17), s.r.IntN(1<<30)
 		deeds = append(deeds, lawDeed{

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type lawProfile struct {
 	lose      bool // configs are lost, the house burns down
 	disks     bool // disks are pulled
 	waits     bool // hours pass between the rounds
+	births    bool // guests begin anew under a VMID that has backups
+	mimics    bool // people make backups of the same guests while answers are lost
 	neighbour bool // one guest is healthy, and all that concerns another fails
 }
 
@@ -107,8 +110,12 @@ type incarnation struct {
 	dead     bool
 	requests int // until it is killed; 0: never
 	lines    int
+	served   atomic.Int64
 	before   bool // killed before the request is delivered, else after it took effect
 }
+
+// lawPatience is how many requests one life may make: many times what any takes.
+const lawPatience = 10000
 
 var errKilled = errors.New("the agent was killed")
 
@@ -193,6 +200,10 @@ func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
 	if i.killed() {
 		return nil, errKilled
 	}
+	if i.served.Add(1) == lawPatience {
+		i.s.fails("settles", "after %d requests a run has not come to an end", lawPatience)
+		i.kill()
+	}
 	hit := i.count(&i.requests)
 	if hit && i.before {
 		i.s.tell("the agent is killed before %s %s", req.Method, req.URL.Path)
@@ -202,6 +213,10 @@ func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
 	var w *lawWrite
 	if req.Method != http.MethodGet {
 		w = i.s.witness.begin(i, req)
+		if i.s.tooMuch() {
+			i.kill() // what follows proves nothing
+			return nil, errKilled
+		}
 	}
 	res, err := i.s.sim.RoundTrip(req)
 	if hit {
@@ -405,6 +420,9 @@ func (s *scenario) judge(report *Report) {
 		s.fails("settles", "%s: %s is never sent (%v)", a.Object, a.Verb, report.Waits)
 	}
 	for _, h := range plan.Held {
+		if strings.Contains(h.Reason, "wanted again") {
+			s.fails("settles", "%s is never as declared, though nobody touches it: %s", h.Object, h.Reason)
+		}
 		if h.Reason == "" || len(h.Cure) == 0 {
 			s.fails("settles", "%s is held without a reason or a cure: %q %q", h.Object, h.Reason, h.Cure)
 		}

@@ -25,10 +25,10 @@ var (
 	lawWriters    = lawProfile{rounds: 1, faults: 2, people: 5, second: true}
 	lawForeign    = lawProfile{rounds: 1, people: 4, strangers: true, edits: true, waits: true}
 	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, lose: true, disks: true, edits: true}
-	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true}
+	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, births: true}
 	lawNeighbour  = lawProfile{rounds: 1, neighbour: true}
 	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true}
-	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1}
+	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1, backups: true, mimics: true}
 )
 
 func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 560) }
