@@ -152,21 +152,23 @@ func (t *notifier) Pass(plan *reconcile.Plan, err error) {
 	}
 }
 
-// Expiring tells of a token or a certificate that ends soon, once for each number of days.
-func (t *notifier) Expiring(what, state, text string) {
+// expiring tells of a token or a certificate that ends soon: once for each of leaseDays.
+func (t *notifier) expiring(all []lease, now time.Time) {
 	if len(t.config.command) == 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.save()
-	if state == "" {
-		delete(t.told.Objects, what)
-		return
-	}
-	if t.told.Objects[what] != state {
-		t.told.Objects[what] = state
-		t.send(notice{Event: "expiring", Object: what, Text: text})
+	for _, l := range all {
+		days := l.urgent(now)
+		switch state := fmt.Sprintf("%d days", days); {
+		case days == 0:
+			delete(t.told.Objects, l.what)
+		case t.told.Objects[l.what] != state:
+			t.told.Objects[l.what] = state
+			t.send(notice{Event: "expiring", Object: l.what, Text: l.line(now)})
+		}
 	}
 }
 

@@ -38,9 +38,12 @@ func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
 	}
 	plan.Header.Desired = cmd.path
 	if cmd.json {
+		n.warnOfLeases(ctx, cmd, con)
 		return plan.ExitCode(), writeJSON(con.stdout, plan)
 	}
-	return plan.ExitCode(), plan.WriteText(con.stdout, con.text(cmd, only))
+	err = plan.WriteText(con.stdout, con.text(cmd, only))
+	n.warnOfLeases(ctx, cmd, con)
+	return plan.ExitCode(), err
 }
 
 // runOnce converges and ends.
@@ -74,7 +77,9 @@ func runOnce(ctx context.Context, cmd *command, con *console) (code int, err err
 		return 0, n.explain(err)
 	}
 	report.Plan.Header.Desired = cmd.path
-	return report.ExitCode(), told.end(report)
+	err = told.end(report)
+	n.warnOfLeases(ctx, cmd, con)
+	return report.ExitCode(), err
 }
 
 // desired loads what is wanted, and finds what --only names in it.

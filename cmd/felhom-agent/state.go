@@ -26,6 +26,7 @@ type stateTeller struct {
 	plan     *reconcile.Plan // of the last pass that looked
 	errors   []string
 	progress map[string]string // the last log line of what runs, by UPID
+	leases   []lease
 	written  time.Time
 }
 
@@ -44,6 +45,14 @@ func (t *stateTeller) passed(agent *reconcile.Agent, plan *reconcile.Plan, err e
 	} else {
 		t.plan = plan
 	}
+	t.mu.Unlock()
+	t.write()
+}
+
+// expiring takes over when token and certificate end.
+func (t *stateTeller) expiring(all []lease) {
+	t.mu.Lock()
+	t.leases = all
 	t.mu.Unlock()
 	t.write()
 }
@@ -88,6 +97,10 @@ func (t *stateTeller) write() {
 	}
 	s.Version, s.Since, s.Written = version, t.since, time.Now()
 	s.Errors = slices.Concat(s.Errors, t.errors, t.src.mistakes())
+	for _, l := range t.leases {
+		s.Expiry = append(s.Expiry, l.short())
+	}
+	s.Errors = append(s.Errors, warnings(t.leases, t.node.clock())...)
 	t.written = s.Written
 	if err := s.Write(t.node.state); err != nil {
 		t.node.log.Error("the status cannot be written", zap.Error(err))

@@ -80,6 +80,15 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); state.event(e); seen.Event(e) }))
 	mu.Unlock()
 	spawn(func() { watchHolds(ctx, n, poke) })
+	spawn(func() {
+		n.watchLeases(ctx, func(all []lease, now time.Time) {
+			for _, line := range warnings(all, now) {
+				src.told(line)
+			}
+			state.expiring(all)
+			notify.expiring(all, now)
+		})
+	})
 	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
 	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) {
 		seen.Pass(agent, plan, err)
