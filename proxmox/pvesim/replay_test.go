@@ -145,12 +145,20 @@ type replay struct {
 	known *likeness
 	lasts map[string]time.Duration // by recorded UPID, where the recording tells
 	next  map[string]time.Duration // by "type id", for the task that starts next
+	works map[string]bool          // the recorded UPIDs that some answer shows at work
+	open  []string                 // tasks of the simulator whose end no answer waits for
 }
 
 func newReplay(sim *Sim, all []exchange, plan *stepPlan) *replay {
 	r := &replay{sim: sim, all: all, plan: plan, times: make(map[string]int), known: newLikeness(),
-		lasts: make(map[string]time.Duration), next: make(map[string]time.Duration)}
+		lasts: make(map[string]time.Duration), next: make(map[string]time.Duration), works: make(map[string]bool)}
 	for _, e := range all {
+		if u := upidTextRE.FindString(unescape(e.Path)); u != "" && strings.Contains(e.Response, `"status":"running"`) {
+			r.works[u] = true
+		}
+		for _, m := range runningRE.FindAllString(e.Response, -1) {
+			r.works[upidTextRE.FindString(m)] = true
+		}
 		for _, m := range finishedRE.FindAllString(e.Response, -1) {
 			var task struct {
 				UPID       string
@@ -171,6 +179,7 @@ func newReplay(sim *Sim, all []exchange, plan *stepPlan) *replay {
 var (
 	upidTextRE = regexp.MustCompile(`UPID:[A-Za-z0-9-]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s/"]+:[^:\s/"]*:[^:\s/"]+:`)
 	finishedRE = regexp.MustCompile(`\{[^{}]*"endtime":[^{}]*\}`)
+	runningRE  = regexp.MustCompile(`\{[^{}]*"saved":"0"[^{}]*\}`)
 	startRE    = regexp.MustCompile(`"starttime":(\d+)`)
 	endRE      = regexp.MustCompile(`"endtime":(\d+)`)
 	stoppedRE  = regexp.MustCompile(`"status":"stopped"`)
@@ -213,6 +222,10 @@ func (r *replay) exchange(i int) string {
 			}
 		}
 	}
+	for _, upid := range r.open {
+		r.finish(upid)
+	}
+	r.open = nil
 	r.await(e)
 	req, err := r.request(e)
 	if err != nil {
@@ -228,6 +241,9 @@ func (r *replay) exchange(i int) string {
 		return "no whole body: " + err.Error()
 	}
 	why := r.known.compare(e, res, string(body))
+	if u := answeredUPID(e.Response); u != "" && !r.works[u] && r.lasts[u] == 0 && r.known.now(u) != "" {
+		r.open = append(r.open, r.known.now(u))
+	}
 	if took := time.Since(began); why == "" && (res.StatusCode == 401 && took < 3*time.Second || res.StatusCode == 596 && e.Elapsed > 29 && took < 30*time.Second) {
 		why = fmt.Sprintf("it took %v, the recorded one %.0f s", took, e.Elapsed)
 	}
