@@ -303,13 +303,6 @@ func (j *Journal) act(name string) *act {
 	return j.acts[name]
 }
 
-// empty reports whether the journal has no act at all.
-func (j *Journal) empty() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.order) == 0
-}
-
 var actNumber atomic.Int64
 
 // newAct names an act uniquely among all processes that share a journal.

@@ -19,7 +19,7 @@ func (p *planner) planMissing(g *spec.Guest) {
 	}
 	if len(g.From) == 0 {
 		p.hold(&g.Object, "vmid", fmt.Sprintf("there is no container %d here, and nothing says from what to make it", g.VMID),
-			fmt.Sprintf("correct the vmid, remove the object, or say where its backups lie: from: {newest: STORAGE}"))
+			"correct the vmid, remove the object, or say where its backups lie: from: {newest: STORAGE}")
 		return
 	}
 	if p.destroyed(&g.Object, g.VMID) {
