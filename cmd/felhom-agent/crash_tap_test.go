@@ -156,6 +156,7 @@ func (t *tap) resume() {
 }
 
 // points are the moments at which an agent can die: at each event, and in the middle of the reads that follow it.
+// A torn outcome is left out, for that is the same as none.
 func (t *tap) points() []point {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -170,7 +171,7 @@ func (t *tap) points() []point {
 			all = append(all, point{last, (reads + 1) / 2})
 		}
 		last, reads = event, 0
-		if event != "begin #1" && event != "end" {
+		if event != "begin #1" && event != "end" && !strings.HasPrefix(event, "torn outcome") {
 			all = append(all, point{event, 0})
 		}
 	}
