@@ -29,6 +29,7 @@ type config struct {
 	digest string
 	json   []byte // the answer of GET config
 	root   *mountPoint
+	status []byte // the beginning of its entry in lists
 }
 
 func newSection() section { return section{vals: make(map[string]string)} }
@@ -38,7 +39,10 @@ func newConfig() *config {
 }
 
 // touch forgets what was made of the config; whoever changes it calls it.
-func (c *config) touch() { c.cached, c.digest, c.json, c.root = "", "", nil, nil }
+func (c *config) touch() {
+	c.cached, c.digest, c.json, c.root = "", "", nil, nil
+	c.status = nil
+}
 
 // rootfs is the root mount point, empty where there is none.
 func (c *config) rootfs() *mountPoint {

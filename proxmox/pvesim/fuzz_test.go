@@ -97,6 +97,9 @@ func chaos(t *testing.T, seed uint64, steps int) {
 		_, _ = s.Shell("pve1", cmd)
 	}
 	for range steps {
+		for _, g := range s.guests { // what is kept must be forgotten by whatever comes next
+			_ = g.conf.text()
+		}
 		id := vmid()
 		at := lxc + "/" + id
 		switch r.IntN(28) {
@@ -180,6 +183,9 @@ func chaos(t *testing.T, seed uint64, steps int) {
 	for id, g := range s.guests {
 		if g.Running && g.conf.vals["template"] == "1" {
 			t.Errorf("the template %d runs", id)
+		}
+		if now := (&config{section: g.conf.section, pending: g.conf.pending, snaps: g.conf.snaps}).text(); now != g.conf.text() {
+			t.Errorf("the text of %d is an old one:\n%s", id, Diff(g.conf.text(), now))
 		}
 		if text := g.conf.text(); parseConfig(text).text() != text {
 			t.Errorf("the config of %d does not read back:\n%s", id, text)
