@@ -34,7 +34,7 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"two disruptive acts", "disruptive", lawDisruptive, &deliberate.twoDisruptive},
 		{"claim success", "journal", lawJournal, &deliberate.claimSuccess},
 		{"skip the intent", "journal", lawJournal, &deliberate.skipIntent},
-		{"take any task for ours", "journal", lawJournal, &deliberate.anyTask},
+		{"take any task for ours", "twice", lawJournal, &deliberate.anyTask},
 		{"never equal", "settles", lawPlans, &deliberate.neverEqual},
 		{"no cure", "settles", lawSettles, &deliberate.noCure},
 		{"unordered", "plans", lawPlans, &deliberate.unordered},
@@ -49,6 +49,11 @@ func TestLawsCatchMistakes(t *testing.T) {
 			} else {
 				deliberate.pruneByVzdump = &yes
 				defer func() { deliberate.pruneByVzdump = nil }()
+			}
+			if *lawSeed > 0 {
+				_, story, _ := lawScenario(t, *lawSeed, dir, m.profile)
+				t.Log(story)
+				return
 			}
 			begin := time.Now()
 			most := 5000

@@ -65,6 +65,12 @@ func (s *scenario) setUp() {
 	if s.profile.lose {
 		s.loseSomething()
 	}
+	if s.profile.mimics && s.r.IntN(2) == 0 {
+		for _, g := range s.house.guests { // tasks of others that look like ours
+			s.person("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": fmt.Sprint(g.vmid), "storage": "local", "mode": "snapshot", "compress": "zstd", "remove": "0"})
+			s.sim.Advance(time.Minute)
+		}
+	}
 	if s.profile.births && s.r.IntN(2) == 0 {
 		s.beginAnew()
 	}
@@ -94,17 +100,14 @@ func (s *scenario) loseSomething() {
 	}
 }
 
-// beginAnew lets people destroy a guest and ask for an empty one in its place.
+// beginAnew loses a guest, and lets people ask for an empty one in its place.
 func (s *scenario) beginAnew() {
 	for _, g := range s.house.guests {
 		if g.section != "restores" || !strings.Contains(g.from, "golden") {
 			continue
 		}
-		on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
-		s.person("PUT", on+"/config", map[string]string{"protection": "0"})
-		s.person("POST", on+"/status/stop", nil)
-		s.sim.Advance(5 * time.Second)
-		s.person("DELETE", on, nil)
+		s.tell("the config of %d is lost", g.vmid)
+		s.sim.LoseConfig(g.vmid)
 		s.sim.Advance(time.Minute)
 		g.from, g.despite = "{golden: debian}", s.sim.Now().UTC().Format(time.RFC3339)
 		s.witness.excuse(g.vmid)
@@ -152,16 +155,6 @@ func (s *scenario) person(method, path string, params map[string]string) int {
 // schedule draws what people do in a round.
 func (s *scenario) schedule() []lawDeed {
 	var deeds []lawDeed
-	if s.profile.mimics && s.r.IntN(2) == 0 {
-		for _, g := range s.house.guests {
-			deeds = append(deeds, lawDeed{pick(s.r, time.Millisecond, 25*time.Second), func() {
-				s.person("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": fmt.Sprint(g.vmid), "storage": "local", "mode": "snapshot", "compress": "zstd", "remove": "0"})
-			}})
-		}
-		if err := s.sim.Inject(pvesim.Fault{Match: "POST */vzdump", Effect: "lost", Times: 3}); err != nil {
-			s.t.Fatal(err)
-		}
-	}
 	for range s.r.IntN(s.profile.people + 1) {
 		kind, seed := s.r.IntN(17), s.r.IntN(1<<30)
 		deeds = append(deeds, lawDeed{
@@ -249,6 +242,11 @@ func (s *scenario) deed(kind, seed int) {
 // injectFaults draws what goes wrong with requests and tasks in a round.
 func (s *scenario) injectFaults() {
 	s.sim.Heal()
+	if s.profile.mimics {
+		if err := s.sim.Inject(pvesim.Fault{Match: "POST */vzdump", Effect: pick(s.r, "lost", "lost-after", "late"), Times: 2}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	for range s.r.IntN(s.profile.faults + 1) {
 		f := pvesim.Fault{Skip: s.r.IntN(3), Times: 1 + s.r.IntN(2)}
 		if s.r.IntN(3) == 0 {

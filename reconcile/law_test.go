@@ -28,7 +28,7 @@ var (
 	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, births: true}
 	lawNeighbour  = lawProfile{rounds: 1, neighbour: true}
 	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true}
-	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1, backups: true, mimics: true}
+	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1, backups: true, mimics: true, lived: true}
 )
 
 func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 560) }

@@ -472,6 +472,9 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			}
 			continue
 		}
+		if known[act.upid.String()] {
+			w.s.fails("journal", "two acts claim the task %s", act.upid)
+		}
 		known[act.upid.String()] = true
 		t, ok := byUPID[act.upid.String()]
 		switch {
