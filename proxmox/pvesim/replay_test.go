@@ -241,7 +241,7 @@ func (r *replay) exchange(i int) string {
 		return "no whole body: " + err.Error()
 	}
 	why := r.known.compare(e, res, string(body))
-	if u := answeredUPID(e.Response); u != "" && !r.works[u] && r.lasts[u] == 0 && r.known.now(u) != "" {
+	if u := answeredUPID(e.Response); u != "" && !r.works[u] && r.known.now(u) != "" {
 		r.open = append(r.open, r.known.now(u))
 	}
 	if took := time.Since(began); why == "" && (res.StatusCode == 401 && took < 3*time.Second || res.StatusCode == 596 && e.Elapsed > 29 && took < 30*time.Second) {
