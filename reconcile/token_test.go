@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,22 +19,22 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		ctx, cancel := context.WithCancel(t.Context())
-		good, refused := 0, 0
+		var good, refused atomic.Int64
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			b.agent.Watch(ctx, time.Minute, func() *spec.Desired { return want }, func(p *Plan, err error) {
 				switch {
 				case p != nil:
-					good++
+					good.Add(1)
 				case proxmox.IsUnauthorized(err):
-					refused++
+					refused.Add(1)
 				}
 			})
 		}()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if good == 0 {
+		if good.Load() == 0 {
 			t.Fatal("it does not work at first")
 		}
 		b.as("PUT", "/access/users/felhom@pve", "enable=0")
@@ -48,14 +49,14 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 		if n := b.sim.Requests() - before; n > 12 || n < 10 {
 			t.Errorf("%d requests in an hour", n)
 		}
-		if refused == 0 {
+		if refused.Load() == 0 {
 			t.Error("nobody was told")
 		}
 		b.as("PUT", "/access/users/felhom@pve", "enable=1")
-		good = 0
+		good.Store(0)
 		time.Sleep(7 * time.Minute)
 		synctest.Wait()
-		if good == 0 {
+		if good.Load() == 0 {
 			t.Error("it does not go on")
 		}
 		cancel()
