@@ -40,6 +40,7 @@ type observer struct {
 	next      time.Time       // when the next look is due at the latest; zero: the loop has not begun
 	running   map[string]reconcile.Event
 	reloading bool
+	deaf      bool // PVE does not accept the token: the loop waits, whatever nudges
 }
 
 func newObserver(n *node, src *source) *observer {
@@ -64,7 +65,7 @@ func (o *observer) Reload() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.manager.reloading()
-	if o.reloading = !o.next.IsZero(); !o.reloading { // no pass is to come
+	if o.reloading = !o.next.IsZero() && !o.deaf; !o.reloading { // no pass is to come
 		o.manager.ready()
 	}
 }
@@ -85,6 +86,7 @@ func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, err error)
 			o.converged = plan.Header.Looked
 		}
 	}
+	o.deaf = proxmox.IsUnauthorized(err)
 	o.next = time.Now().Add(pause(plan, err, o.node.config.interval))
 	reloaded := o.reloading
 	o.reloading = false

@@ -23,9 +23,9 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
-// A household is a simulated node behind HTTPS, a folder of YAML, and the agent as a process of its own that
+// A watchedHome is a simulated node behind HTTPS, a folder of YAML, and the agent as a process of its own that
 // watches both, as systemd starts it.
-type household struct {
+type watchedHome struct {
 	t       testing.TB
 	sim     *pvesim.Sim
 	desired string // the folder
@@ -60,17 +60,17 @@ const oneGuest = `guests:
   dns: {vmid: 101, config: {memory: %dMiB}, state: running, drift: heal}
 `
 
-// newHousehold starts the agent; env comes on top of what it needs to reach the node.
-func newHousehold(t testing.TB, env ...string) *household {
+// newWatchedHome starts the agent; env comes on top of what it needs to reach the node.
+func newWatchedHome(t testing.TB, env ...string) *watchedHome {
 	t.Helper()
-	return newHouseholdOf(t, fmt.Sprintf(oneGuest, 512), env...)
+	return newWatchedHomeOf(t, fmt.Sprintf(oneGuest, 512), env...)
 }
 
-// newHouseholdOf starts it with other YAML.
-func newHouseholdOf(t testing.TB, text string, env ...string) *household {
+// newWatchedHomeOf starts it with other YAML.
+func newWatchedHomeOf(t testing.TB, text string, env ...string) *watchedHome {
 	t.Helper()
 	dir := t.TempDir()
-	h := &household{t: t, sim: pvesim.New(), desired: filepath.Join(dir, "desired"), state: filepath.Join(dir, "state"), ended: make(chan error, 1)}
+	h := &watchedHome{t: t, sim: pvesim.New(), desired: filepath.Join(dir, "desired"), state: filepath.Join(dir, "state"), ended: make(chan error, 1)}
 	h.sim.SetSpeed(worldSpeed)
 	h.sim.SetAuthDelay(0)
 	h.nodeAnswers(h.sim)
@@ -123,10 +123,10 @@ func newHouseholdOf(t testing.TB, text string, env ...string) *household {
 	return h
 }
 
-func (h *household) nodeAnswers(how http.Handler) { h.answer.Store(&how) }
+func (h *watchedHome) nodeAnswers(how http.Handler) { h.answer.Store(&how) }
 
 // write puts a file into the folder as editors do: by rename.
-func (h *household) write(name, text string) {
+func (h *watchedHome) write(name, text string) {
 	h.t.Helper()
 	temporary := filepath.Join(h.desired, "."+name+".new")
 	if err := os.WriteFile(temporary, []byte(text), 0o644); err != nil {
@@ -137,7 +137,7 @@ func (h *household) write(name, text string) {
 	}
 }
 
-func (h *household) signal(number syscall.Signal) {
+func (h *watchedHome) signal(number syscall.Signal) {
 	h.t.Helper()
 	if err := h.process.Process.Signal(number); err != nil {
 		h.t.Fatal(err)
@@ -145,7 +145,7 @@ func (h *household) signal(number syscall.Signal) {
 }
 
 // await waits for something that must come; a minute is for slow machines.
-func (h *household) await(what string, come func() bool) {
+func (h *watchedHome) await(what string, come func() bool) {
 	h.t.Helper()
 	for end := time.Now().Add(time.Minute); !come(); time.Sleep(10 * time.Millisecond) {
 		select {
@@ -160,15 +160,15 @@ func (h *household) await(what string, come func() bool) {
 	}
 }
 
-func (h *household) says(text string) func() bool {
+func (h *watchedHome) says(text string) func() bool {
 	return func() bool { return strings.Contains(h.out.String(), text) }
 }
 
 // told is how often the manager was told something.
-func (h *household) told(line string) int { return strings.Count("\n"+h.notes.String(), "\n"+line) }
+func (h *watchedHome) told(line string) int { return strings.Count("\n"+h.notes.String(), "\n"+line) }
 
 // memory waits until the guest has so much.
-func (h *household) memory(mib int) {
+func (h *watchedHome) memory(mib int) {
 	h.t.Helper()
 	h.await(fmt.Sprintf("101 has %d MiB", mib), func() bool {
 		_, config := h.sim.Do("root@pam", "GET", "/nodes/pve1/lxc/101/config", nil)
@@ -176,7 +176,7 @@ func (h *household) memory(mib int) {
 	})
 }
 
-func (h *household) get(path string) (int, string) {
+func (h *watchedHome) get(path string) (int, string) {
 	answer, err := h.client.Get("http://localhost" + path)
 	if err != nil {
 		return 0, err.Error()
@@ -189,21 +189,25 @@ func (h *household) get(path string) (int, string) {
 	return answer.StatusCode, string(text)
 }
 
-func (h *household) healthy() bool { code, _ := h.get("/healthz"); return code == http.StatusOK }
+func (h *watchedHome) healthy() bool { code, _ := h.get("/healthz"); return code == http.StatusOK }
 
 // TestServiceManager: READY, STATUS, RELOADING and its end, WATCHDOG, STOPPING, and a quick end that cancels
 // nothing.
 func TestServiceManager(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, "WATCHDOG_USEC=600000")
+	h := newWatchedHome(t, "WATCHDOG_USEC=600000")
 	h.await("READY", func() bool { return h.told("READY=1") == 1 })
 	h.await("the status line", func() bool { return h.told("STATUS=converged 1 of 1, next look at ") > 0 })
 	h.memory(512)
 	h.await("the watchdog", func() bool { return h.told("WATCHDOG=1") > 2 })
 
+	before := h.out.String()
 	h.signal(syscall.SIGHUP)
 	h.await("the reload has begun", func() bool { return h.told("RELOADING=1\nMONOTONIC_USEC=") == 1 })
 	h.await("the reload has ended", func() bool { return h.told("READY=1") == 2 })
+	if now := h.out.String(); now != before {
+		t.Errorf("a look that found nothing said: %s", now[len(before):])
+	}
 
 	h.write("home.yaml", "guests: {dns: {vmid: many}}\n")
 	h.await("the broken edit in the status", func() bool {
@@ -236,7 +240,7 @@ func TestServiceManager(t *testing.T) {
 // begins when it is corrected.
 func TestBeginsBroken(t *testing.T) {
 	t.Parallel()
-	h := newHouseholdOf(t, "guests: {dns: {vmid: many}}\n", "WATCHDOG_USEC=600000")
+	h := newWatchedHomeOf(t, "guests: {dns: {vmid: many}}\n", "WATCHDOG_USEC=600000")
 	h.await("READY", func() bool { return h.told("READY=1") == 1 })
 	h.await("the mistake in the status", func() bool {
 		return h.told("STATUS=waiting for a valid desired state: home.yaml:1: guests.dns.vmid: ") > 0
@@ -266,7 +270,7 @@ func TestTroubles(t *testing.T) {
 			conn.Close()
 		}
 	})
-	home := func(h *household) string { return filepath.Join(h.desired, "home.yaml") }
+	home := func(h *watchedHome) string { return filepath.Join(h.desired, "home.yaml") }
 	must := func(t *testing.T, err error) {
 		t.Helper()
 		if err != nil {
@@ -275,62 +279,62 @@ func TestTroubles(t *testing.T) {
 	}
 	for _, trouble := range []struct {
 		name    string
-		begin   func(*testing.T, *household)
+		begin   func(*testing.T, *watchedHome)
 		message string // what is said, once
 		sick    bool   // /healthz says so
-		end     func(*testing.T, *household)
+		deaf    bool   // it asks again only after five minutes, so only the beginning is seen here
+		end     func(*testing.T, *watchedHome)
 	}{
 		{name: "the folder disappears",
-			begin:   func(t *testing.T, h *household) { must(t, os.Rename(h.desired, h.desired+".away")) },
+			begin:   func(t *testing.T, h *watchedHome) { must(t, os.Rename(h.desired, h.desired+".away")) },
 			message: "does not exist. Create a folder there",
-			end:     func(t *testing.T, h *household) { must(t, os.Rename(h.desired+".away", h.desired)) }},
+			end:     func(t *testing.T, h *watchedHome) { must(t, os.Rename(h.desired+".away", h.desired)) }},
 		{name: "a file becomes a directory",
-			begin: func(t *testing.T, h *household) {
+			begin: func(t *testing.T, h *watchedHome) {
 				must(t, os.Remove(home(h)))
 				must(t, os.MkdirAll(filepath.Join(home(h), "x"), 0o755))
 			},
 			message: "The last valid state stays in force.",
-			end:     func(t *testing.T, h *household) { must(t, os.RemoveAll(home(h))) }},
+			end:     func(t *testing.T, h *watchedHome) { must(t, os.RemoveAll(home(h))) }},
 		{name: "a file that cannot be read",
-			begin: func(t *testing.T, h *household) {
+			begin: func(t *testing.T, h *watchedHome) {
 				must(t, os.Symlink("/proc/self/mem", filepath.Join(h.desired, "unreadable.yaml")))
 			},
 			message: "unreadable.yaml: read ",
-			end: func(t *testing.T, h *household) {
+			end: func(t *testing.T, h *watchedHome) {
 				must(t, os.Remove(filepath.Join(h.desired, "unreadable.yaml")))
 			}},
 		{name: "ten thousand events",
-			begin: func(t *testing.T, h *household) {
+			begin: func(t *testing.T, h *watchedHome) {
 				for i := range 5000 { // each a create and a rename
 					h.write("home.yaml", fmt.Sprintf(oneGuest+"# %d\n", 512, i))
 				}
 			}},
 		{name: "the token expires",
-			begin:   func(_ *testing.T, h *household) { h.nodeAnswers(broken(401, "authentication failure")) },
-			message: "PVE does not accept the token", sick: true,
-			end: func(_ *testing.T, h *household) { h.nodeAnswers(h.sim) }},
+			begin:   func(_ *testing.T, h *watchedHome) { h.nodeAnswers(broken(401, "authentication failure")) },
+			message: "PVE does not accept the token", sick: true, deaf: true},
 		{name: "the node restarts",
-			begin:   func(_ *testing.T, h *household) { h.nodeAnswers(hangUp) },
+			begin:   func(_ *testing.T, h *watchedHome) { h.nodeAnswers(hangUp) },
 			message: "felhom-agent: ", sick: true,
-			end: func(_ *testing.T, h *household) { h.nodeAnswers(h.sim) }},
+			end: func(_ *testing.T, h *watchedHome) { h.nodeAnswers(h.sim) }},
 		{name: "the disk under the journal is full",
-			begin: func(t *testing.T, h *household) { // /dev/full answers every write as a full disk does
+			begin: func(t *testing.T, h *watchedHome) { // /dev/full answers every write as a full disk does
 				journal := filepath.Join(h.state, "journal.jsonl")
 				must(t, os.Rename(journal, journal+".kept"))
 				must(t, os.Symlink("/dev/full", journal))
 				h.write("home.yaml", fmt.Sprintf(oneGuest, 576))
 			},
 			message: "no space left on device", sick: true,
-			end: func(t *testing.T, h *household) {
+			end: func(t *testing.T, h *watchedHome) {
 				journal := filepath.Join(h.state, "journal.jsonl")
 				must(t, os.Rename(journal+".kept", journal))
 			}},
 		{name: "the node's clock jumps ahead",
-			begin: func(_ *testing.T, h *household) { h.sim.Advance(30 * time.Hour) }},
+			begin: func(_ *testing.T, h *watchedHome) { h.sim.Advance(30 * time.Hour) }},
 	} {
 		t.Run(trouble.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHousehold(t)
+			h := newWatchedHome(t)
 			h.await("converged", h.healthy)
 			before := h.out.String()
 			trouble.begin(t, h)
@@ -342,15 +346,19 @@ func TestTroubles(t *testing.T) {
 			}
 			passes := func() (n int) { _, text := h.get("/metrics"); return count(text, "felhom_passes_total{") }
 			for range 5 { // five more passes, none of which repeats it
-				seen := passes()
+				seen, ready := passes(), h.told("READY=1")
 				h.signal(syscall.SIGHUP)
-				h.await("another pass", func() bool { return passes() > seen })
+				h.await("another pass", func() bool { return passes() > seen || trouble.deaf })
+				h.await("the end of the reload", func() bool { return h.told("READY=1") > ready })
 			}
 			if n := strings.Count(h.out.String()[len(before):], trouble.message); trouble.message != "" && n != 1 {
 				t.Errorf("%q was said %d times, not once", trouble.message, n)
 			}
 			if trouble.end != nil {
 				trouble.end(t, h)
+			}
+			if trouble.deaf {
+				return
 			}
 			h.write("home.yaml", fmt.Sprintf(oneGuest, 768))
 			h.signal(syscall.SIGHUP) // in place of a few minutes
@@ -368,7 +376,7 @@ func TestPortTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHousehold(t, "FELHOM_AGENT_LISTEN="+other.Addr().String())
+	h := newWatchedHome(t, "FELHOM_AGENT_LISTEN="+other.Addr().String())
 	h.await("the message", h.says("address already in use"))
 	h.memory(512)
 	other.Close()

@@ -157,7 +157,7 @@ func BenchmarkEdit(b *testing.B) {
 // BenchmarkDaemon: what the process costs on a node of 100 guests: its memory after as many edits as an hour has
 // minutes, its processor time for a look, and while nothing happens.
 func BenchmarkDaemon(b *testing.B) {
-	h := newHousehold(b, "FELHOM_AGENT_INTERVAL=1h")
+	h := newWatchedHome(b, "FELHOM_AGENT_INTERVAL=1h")
 	h.await("it runs", h.healthy)
 	crowd(b, h.sim, 100)
 	memory := slices.Repeat([]int{512}, 100)
@@ -212,7 +212,7 @@ func BenchmarkDaemon(b *testing.B) {
 }
 
 // processor is the processor time that the agent has used.
-func (h *household) processor() (sum time.Duration) {
+func (h *watchedHome) processor() (sum time.Duration) {
 	h.t.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", h.process.Process.Pid))
 	if err != nil || len(threads) == 0 {
