@@ -134,7 +134,7 @@ func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	journal, err := readJournal(dir)
+	journal, err := reconcile.ReadJournal(dir)
 	if err != nil {
 		return 0, err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,7 +166,7 @@ func (n *node) openState(write bool) error {
 	n.store = reconcile.OpenStore(n.state)
 	if !write {
 		var err error
-		n.journal, err = readJournal(n.state)
+		n.journal, err = reconcile.ReadJournal(n.state)
 		return err
 	}
 	if err := os.MkdirAll(n.state, 0o750); err != nil {
@@ -180,14 +179,6 @@ func (n *node) openState(write bool) error {
 	n.journal = journal
 	n.close = append(n.close, journal.Close)
 	return nil
-}
-
-// readJournal reads a journal for a mode that writes nothing.
-func readJournal(dir string) (*reconcile.Journal, error) {
-	if _, err := os.Stat(filepath.Join(dir, "journal.jsonl")); errors.Is(err, os.ErrNotExist) {
-		return reconcile.MemoryJournal(), nil
-	}
-	return reconcile.OpenJournal(dir)
 }
 
 // becomeOwner makes root the user to whom the state directory belongs, so that the service can read later

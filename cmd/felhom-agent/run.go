@@ -62,17 +62,11 @@ func runOnce(ctx context.Context, cmd *command, con *console) (code int, err err
 	}
 	n.sight.Only = only
 	told := con.teller(cmd, only)
+	options := n.options("--once", told.event)
 	if !cmd.json { // the run's first line stands above what it does
-		if err := n.look(); err != nil {
-			return 0, err
-		}
-		plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
-		if err != nil {
-			return 0, n.explain(err)
-		}
-		plan.WriteRunHeader(con.stdout, told.text)
+		options.Planned = func(plan *reconcile.Plan) { plan.WriteRunHeader(con.stdout, told.text) }
 	}
-	report, err := reconcile.New(n.options("--once", told.event)).Once(ctx, want)
+	report, err := reconcile.New(options).Once(ctx, want)
 	if err != nil {
 		return 0, n.explain(err)
 	}
@@ -126,7 +120,7 @@ func labels(refs []spec.Ref) []string {
 func (n *node) options(who string, event func(reconcile.Event)) reconcile.Options {
 	o := reconcile.Options{
 		Sight: n.sight, Client: n.client, Runner: n.runner, Journal: n.journal, Store: n.store, Log: n.log,
-		Events: event, Wait: n.wait, Patience: n.config.timeout,
+		Events: event, Wait: n.wait, Patience: n.config.timeout, Go: spawn,
 	}
 	if n.state != "" {
 		o.Lock = reconcile.NewWriteLock(n.state, "felhom-agent "+who, n.config.timeout)
