@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -63,8 +64,8 @@ type LastBackup struct {
 	Disk    string    `json:"disk,omitempty"` // the label, where disks take turns
 }
 
-// Store keeps Stored in a state directory. It is safe for concurrent use; writers in
-// other processes are kept out by the write lock.
+// Store keeps Stored in a state directory. It is safe for concurrent use, by several
+// processes too.
 type Store struct {
 	mu   sync.Mutex
 	path string // "" for one in memory
@@ -124,6 +125,11 @@ func (s Stored) clone() Stored {
 func (s *Store) Change(change func(*Stored)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	release, err := s.alone()
+	if err != nil {
+		return err
+	}
+	defer release()
 	stored, err := s.load()
 	if err != nil {
 		return err
@@ -142,6 +148,29 @@ func (s *Store) Change(change func(*Stored)) error {
 		return nil
 	}
 	return replaceFile(s.path, append(after, '\n'))
+}
+
+// alone keeps other processes from changing what is stored at the same moment: somebody
+// says --hold while the service notes what it has seen, and neither may be lost. It is a
+// lock of its own, for whoever stops the agent is not to wait for a pass.
+func (s *Store) alone() (release func(), err error) {
+	if s.path == "" {
+		return func() {}, nil
+	}
+	file, err := os.OpenFile(s.path+".lock", os.O_RDONLY|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("the state cannot be locked: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return func() { file.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			file.Close()
+			return nil, fmt.Errorf("the state cannot be locked: %s: %w", s.path, err)
+		}
+	}
 }
 
 // replaceFile writes a file beside the old one and puts it in its place.
