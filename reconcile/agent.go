@@ -169,6 +169,7 @@ type Agent struct {
 	planned   bool          // the first plan of this run has been told
 	sent      map[*act]bool // acts of this process
 	cooling   map[string]Failure
+	tries     map[string]int       // how often in a row an action has failed
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
 	stale     map[proxmox.VMID]bool
 	hash      string // of the desired state that the failures belong to
@@ -204,7 +205,7 @@ func New(o Options) *Agent {
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),
 		waiting: map[string]bool{}, aside: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
-		sent: map[*act]bool{}, cooling: map[string]Failure{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
+		sent: map[*act]bool{}, cooling: map[string]Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 	}
 }
 

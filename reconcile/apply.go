@@ -40,6 +40,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if want.Hash != a.hash { // an edit: what failed may be tried at once
 		a.hash = want.Hash
 		clear(a.cooling)
+		clear(a.tries)
 	}
 	finished, err := a.judge()
 	if err != nil {

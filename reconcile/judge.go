@@ -52,6 +52,7 @@ func (a *Agent) report(e ending, have *Observed) {
 		event.State = "ok"
 		event.Text = e.text
 		delete(a.cooling, e.act.ID)
+		delete(a.tries, e.act.ID)
 	case resultLocked:
 		event.State = "waits"
 		event.Text = e.text
@@ -90,14 +91,15 @@ const (
 // cool remembers a failure. One that repeating cannot mend stays until the YAML
 // changes or the agent is started anew.
 func (a *Agent) cool(e ending, again bool) Failure {
-	f := Failure{ID: e.act.ID, lane: e.act.Lane, Text: e.text, Cure: failureCure(e), times: a.cooling[e.act.ID].times + 1}
+	f := Failure{ID: e.act.ID, lane: e.act.Lane, Text: e.text, Cure: failureCure(e)}
+	a.tries[e.act.ID]++
 	if again {
-		wait := coolFirst
+		wait, most := coolFirst, coolMost
 		if f.Undelivered = e.result == resultUnsent; f.Undelivered {
-			wait = 5 * time.Second
+			wait, most = 5*time.Second, time.Minute
 		}
-		for range f.times - 1 {
-			wait = min(2*wait, coolMost)
+		for range a.tries[e.act.ID] - 1 {
+			wait = min(2*wait, most)
 		}
 		f.Until = e.at.Add(wait)
 	}

@@ -36,7 +36,6 @@ type Failure struct {
 	// Undelivered marks what never reached PVE: a run tries it again, other failures
 	// only the next run does.
 	Undelivered bool `json:"undelivered,omitempty"`
-	times       int
 	lane        string
 	basis       string // see basis
 }
