@@ -1,22 +1,14 @@
 package reconcile
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
-	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -95,182 +87,6 @@ func (s *scenario) tell(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.story = append(s.story, s.sim.Now().Format("02 15:04:05 ")+fmt.Sprintf(format, args...))
-}
-
-// An incarnation is one life of the agent: when it is killed, nothing leaves it any
-// more, neither a request nor a line of the journal.
-type incarnation struct {
-	s       *scenario
-	ctx     context.Context
-	cancel  context.CancelFunc
-	agents  []*Agent
-	journal *Journal
-
-	mu       sync.Mutex
-	dead     bool
-	requests int // until it is killed; 0: never
-	lines    int
-	served   atomic.Int64
-	before   bool // killed before the request is delivered, else after it took effect
-}
-
-// lawPatience is how many requests one life may make: many times what any takes.
-const lawPatience = 10000
-
-var errKilled = errors.New("the agent was killed")
-
-func (s *scenario) live(agents int) *incarnation {
-	i := &incarnation{s: s, journal: MemoryJournal()}
-	i.journal.mem.Write(s.lines)
-	i.journal.parse(s.lines)
-	i.journal.barrier = i.line
-	i.ctx, i.cancel = context.WithCancel(context.Background())
-	token, err := proxmox.NewToken(s.sim.TokenID(), s.sim.TokenSecret())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for n := range agents {
-		client, err := proxmox.New(proxmox.Options{Transport: i, Token: token})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		o := Options{
-			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
-			Client: client, Runner: &mortal{i, s.fence}, Journal: i.journal,
-			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
-			Events: func(e Event) {
-				if e.State != "running" {
-					s.tell("  agent %d: %s %s %s %s", n+1, e.Object, e.Verb, e.State, e.Text)
-				}
-			},
-		}
-		if agents > 1 {
-			o.Lock = NewWriteLock(s.dir, fmt.Sprintf("agent %d", n+1), time.Hour)
-		}
-		i.agents = append(i.agents, New(o))
-	}
-	return i
-}
-
-// end stops a life in an orderly way, and keeps the journal.
-func (i *incarnation) end() {
-	i.kill()
-	i.s.lines = bytes.Clone(i.journal.mem.Bytes())
-}
-
-func (i *incarnation) kill() {
-	i.mu.Lock()
-	i.dead = true
-	i.mu.Unlock()
-	i.cancel()
-}
-
-func (i *incarnation) killed() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.dead
-}
-
-// line is asked before a line of the journal is written.
-func (i *incarnation) line(Entry) error {
-	if i.killed() {
-		return errKilled
-	}
-	if i.count(&i.lines) {
-		i.s.tell("the agent is killed before it writes a line")
-		i.kill()
-		return errKilled
-	}
-	return nil
-}
-
-// count counts down to a kill.
-func (i *incarnation) count(n *int) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if *n == 0 {
-		return false
-	}
-	*n--
-	return *n == 0
-}
-
-// RoundTrip is the way of every request from the agent to the node.
-func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
-	if i.killed() {
-		return nil, errKilled
-	}
-	if i.served.Add(1) == lawPatience {
-		i.s.fails("settles", "after %d requests a run has not come to an end", lawPatience)
-		i.kill()
-	}
-	hit := i.count(&i.requests)
-	if hit && i.before {
-		i.s.tell("the agent is killed before %s %s", req.Method, req.URL.Path)
-		i.kill()
-		return nil, errKilled
-	}
-	var w *lawWrite
-	if req.Method != http.MethodGet {
-		w = i.s.witness.begin(i, req)
-		if i.s.tooMuch() {
-			i.kill() // what follows proves nothing
-			return nil, errKilled
-		}
-	}
-	res, err := i.s.sim.RoundTrip(req)
-	if hit {
-		i.s.tell("the agent is killed after %s %s", req.Method, req.URL.Path)
-		i.kill()
-		res, err = nil, errKilled
-	}
-	if w != nil {
-		i.s.witness.end(w, res, err)
-	}
-	return res, err
-}
-
-// mortal is the way of every act to the host. The fence is another process: what it
-// has begun, it ends.
-type mortal struct {
-	i *incarnation
-	*privileged.Local
-}
-
-func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
-	if m.i.killed() {
-		return privileged.Result{}, errKilled
-	}
-	m.i.s.witness.op(op)
-	return m.Local.Do(ctx, op, progress)
-}
-
-// a lawWrite is one write on its way.
-type lawWrite struct {
-	method, path string
-	params       map[string]string
-	key          string // of the same write, whatever the digest
-	at           time.Time
-	world        *lawWorld
-}
-
-func readWrite(req *http.Request) *lawWrite {
-	w := &lawWrite{method: req.Method, path: strings.TrimPrefix(req.URL.Path, "/api2/json"), params: map[string]string{}}
-	form := req.URL.RawQuery
-	if req.Body != nil {
-		body, _ := io.ReadAll(req.Body)
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		form += string(body)
-	}
-	values, _ := url.ParseQuery(form)
-	for k := range values {
-		w.params[k] = values.Get(k)
-	}
-	digest := w.params["digest"]
-	delete(w.params, "digest")
-	w.key = fmt.Sprint(w.method, w.path, w.params)
-	w.params["digest"] = digest
-	return w
 }
 
 // run lets all happen and judges the end.

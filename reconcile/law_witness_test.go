@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -24,17 +23,16 @@ type witness struct {
 	s  *scenario
 	mu sync.Mutex
 
-	before   *lawWorld            // when the agent came
-	excused  map[int]bool         // guests that people made or destroyed
-	gone     map[string]bool      // archives that people deleted
-	unknown  map[string]time.Time // writes whose outcome nobody knows
-	rolled   map[string]int       // rollbacks by request
-	stopped  map[int]bool         // guests shut down to be started again
-	inFlight map[string]string    // what the fence does, by lane
+	before  *lawWorld            // when the agent came
+	excused map[int]bool         // guests that people made or destroyed
+	gone    map[string]bool      // archives that people deleted
+	unknown map[string]time.Time // writes whose outcome nobody knows
+	rolled  map[string]int       // rollbacks by request
+	reading map[int]string       // the archive that the latest create of a guest reads
 }
 
 func newWitness(s *scenario) *witness {
-	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, stopped: map[int]bool{}, inFlight: map[string]string{}}
+	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, reading: map[int]string{}}
 }
 
 func (w *witness) keep(world *lawWorld) { w.before = world }
@@ -172,13 +170,9 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 		w.onConfig(wr, vmid, g)
 	case what == "/status/shutdown", what == "/status/stop":
 		w.oneDisruption(wr, vmid)
-		if wish != nil && wish.State == spec.Running {
-			w.stopped[vmid] = true
-		}
 	case strings.HasSuffix(what, "/rollback"):
 		w.oneDisruption(wr, vmid)
 		w.onRollback(wr, wish, path.Base(path.Dir(what)))
-		w.stopped[vmid] = wish != nil && wish.State == spec.Running
 	case strings.HasPrefix(what, "/snapshot/") && wr.method == "DELETE":
 		snap := g.snaps[path.Base(what)]
 		m, ok := lawMarkOf(snap["description"])
@@ -215,9 +209,6 @@ func (w *witness) oneWriter(wr *lawWrite, vmid int) {
 		if f := strings.Fields(t); f[1] == fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
 			w.s.fails("writers", "%s %s while %s runs", wr.method, wr.path, t)
 		}
-	}
-	if op := w.inFlight[fmt.Sprintf("lxc/%d", vmid)]; op != "" {
-		w.s.fails("writers", "%s %s while the fence does %s", wr.method, wr.path, op)
 	}
 }
 
@@ -276,6 +267,7 @@ func (w *witness) onCreate(wr *lawWrite) {
 	vmid, _ := strconv.Atoi(wr.params["vmid"])
 	name, wish := w.wish(vmid)
 	w.oneWriter(wr, vmid)
+	w.reading[vmid] = wr.params["ostemplate"]
 	if wr.params["force"] == "1" || name == "" {
 		w.s.fails("foreign", "a create with %v", wr.params)
 		return
@@ -404,9 +396,11 @@ func (w *witness) onArchive(wr *lawWrite) {
 	}
 }
 
-// reads reports whether a restore that runs reads an archive; which one is not told,
-// so every archive that a create of ours named lately counts.
-func (w *witness) reads(string, string) bool { return false }
+// reads reports whether a restore that runs reads an archive.
+func (w *witness) reads(task, name string) bool {
+	vmid, _ := strconv.Atoi(strings.Fields(task)[1])
+	return strings.HasSuffix(w.reading[vmid], name)
+}
 
 func cutArchive(s string) (dir, name string, ok bool) {
 	i := strings.Index(s, "vzdump-lxc-")
@@ -414,104 +408,4 @@ func cutArchive(s string) (dir, name string, ok bool) {
 		return "", "", false
 	}
 	return s[:i], s[i:], true
-}
-
-// op judges an act of the fence.
-func (w *witness) op(op privileged.Op) {}
-
-// A lawTask is an entry of the node's task list.
-type lawTask struct {
-	UPID, Type, ID, User, TokenID, Status string
-	StartTime, EndTime                    int64
-}
-
-func (t lawTask) owner() string {
-	if t.TokenID != "" && !strings.Contains(t.User, "!") {
-		return t.User + "!" + t.TokenID
-	}
-	return t.User
-}
-
-func (t lawTask) ok() bool { return t.Status == "OK" || strings.HasPrefix(t.Status, "WARNINGS") }
-
-// atTheEnd judges what has become of the world.
-func (w *witness) atTheEnd(journal *Journal) {
-	now := lawLook(w.s.sim)
-	for vmid, g := range w.before.guests {
-		if name, _ := w.wish(vmid); name != "" || w.excused[vmid] || vmid != 300 {
-			continue
-		}
-		if have := now.guests[vmid]; have == nil || have.text != g.text {
-			w.s.fails("foreign", "the guest %d of somebody else has changed", vmid)
-		}
-	}
-	for key, a := range w.before.archives {
-		if _, marked := lawMarkOf(a.notes); marked || w.gone[key] {
-			continue
-		}
-		if have, ok := now.archives[key]; !ok || have.text != a.text {
-			w.s.fails("foreign", "the archive %s of somebody else is gone or changed: %q %q", key, a.text, have.text)
-		}
-	}
-	w.tasks(w.list(), journal)
-}
-
-// tasks compares the journal with the node's own list of tasks.
-func (w *witness) tasks(all []lawTask, journal *Journal) {
-	byUPID := map[string]lawTask{}
-	for _, t := range all {
-		byUPID[t.UPID] = t
-	}
-	known := map[string]bool{}
-	lost := map[string]bool{}
-	for _, act := range journal.order {
-		if act.upid.IsZero() {
-			if act.Call != nil && (act.open() || act.result == resultLost) {
-				kind, id := taskOf(act.Call)
-				lost[kind+" "+id] = true
-			}
-			continue
-		}
-		if known[act.upid.String()] {
-			w.s.fails("journal", "two acts claim the task %s", act.upid)
-		}
-		known[act.upid.String()] = true
-		t, ok := byUPID[act.upid.String()]
-		switch {
-		case !ok:
-			w.s.fails("journal", "it names the task %s, which does not exist", act.upid)
-		case act.result == resultOK && !t.ok():
-			w.s.fails("journal", "it says that %s %s went well: %s", act.Object, act.Verb, t.Status)
-		case t.owner() != lawToken:
-			w.s.fails("journal", "it claims the task %s of %s", t.UPID, t.owner())
-		}
-	}
-	if w.s.lines == nil {
-		return
-	}
-	var ours []lawTask
-	for _, t := range all {
-		if t.owner() != lawToken {
-			continue
-		}
-		ours = append(ours, t)
-		if !known[t.UPID] && !lost[t.Type+" "+t.ID] && !w.s.forgot {
-			w.s.fails("journal", "it does not know our task %s", t.UPID)
-		}
-	}
-	slices.SortFunc(ours, func(a, b lawTask) int { return cmp.Compare(a.StartTime, b.StartTime) })
-	for i, a := range ours {
-		for _, b := range ours[i+1:] {
-			overlap := b.StartTime < a.EndTime || a.EndTime == 0
-			if !overlap {
-				continue
-			}
-			if a.ID == b.ID && a.Type != "imgdel" && b.Type != "imgdel" {
-				w.s.fails("writers", "%s and %s ran at once", a.UPID, b.UPID)
-			}
-			if d := []string{"vzshutdown", "vzrollback"}; slices.Contains(d, a.Type) && slices.Contains(d, b.Type) {
-				w.s.fails("disruptive", "%s and %s ran at once", a.UPID, b.UPID)
-			}
-		}
-	}
 }

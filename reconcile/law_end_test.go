@@ -1,0 +1,104 @@
+package reconcile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// A lawTask is an entry of the node's task list.
+type lawTask struct {
+	UPID, Type, ID, User, TokenID, Status string
+	StartTime, EndTime                    int64
+}
+
+func (t lawTask) owner() string {
+	if t.TokenID != "" && !strings.Contains(t.User, "!") {
+		return t.User + "!" + t.TokenID
+	}
+	return t.User
+}
+
+func (t lawTask) ok() bool { return t.Status == "OK" || strings.HasPrefix(t.Status, "WARNINGS") }
+
+// atTheEnd judges what has become of the world.
+func (w *witness) atTheEnd(journal *Journal) {
+	now := lawLook(w.s.sim)
+	for vmid, g := range w.before.guests {
+		if name, _ := w.wish(vmid); name != "" || w.excused[vmid] || vmid != 300 {
+			continue
+		}
+		if have := now.guests[vmid]; have == nil || have.text != g.text {
+			w.s.fails("foreign", "the guest %d of somebody else has changed", vmid)
+		}
+	}
+	for key, a := range w.before.archives {
+		if _, marked := lawMarkOf(a.notes); marked || w.gone[key] {
+			continue
+		}
+		if have, ok := now.archives[key]; !ok || have.text != a.text {
+			w.s.fails("foreign", "the archive %s of somebody else is gone or changed: %q %q", key, a.text, have.text)
+		}
+	}
+	w.tasks(w.list(), journal)
+}
+
+// tasks compares the journal with the node's own list of tasks.
+func (w *witness) tasks(all []lawTask, journal *Journal) {
+	byUPID := map[string]lawTask{}
+	for _, t := range all {
+		byUPID[t.UPID] = t
+	}
+	known := map[string]bool{}
+	lost := map[string]bool{}
+	for _, act := range journal.order {
+		if act.upid.IsZero() {
+			if act.Call != nil && (act.open() || act.result == resultLost) {
+				kind, id := taskOf(act.Call)
+				lost[kind+" "+id] = true
+			}
+			continue
+		}
+		if known[act.upid.String()] {
+			w.s.fails("journal", "two acts claim the task %s", act.upid)
+		}
+		known[act.upid.String()] = true
+		t, ok := byUPID[act.upid.String()]
+		switch {
+		case !ok:
+			w.s.fails("journal", "it names the task %s, which does not exist", act.upid)
+		case act.result == resultOK && !t.ok():
+			w.s.fails("journal", "it says that %s %s went well: %s", act.Object, act.Verb, t.Status)
+		case t.owner() != lawToken:
+			w.s.fails("journal", "it claims the task %s of %s", t.UPID, t.owner())
+		}
+	}
+	if w.s.lines == nil {
+		return
+	}
+	var ours []lawTask
+	for _, t := range all {
+		if t.owner() != lawToken {
+			continue
+		}
+		ours = append(ours, t)
+		if !known[t.UPID] && !lost[t.Type+" "+t.ID] && !w.s.forgot {
+			w.s.fails("journal", "it does not know our task %s", t.UPID)
+		}
+	}
+	slices.SortFunc(ours, func(a, b lawTask) int { return cmp.Compare(a.StartTime, b.StartTime) })
+	for i, a := range ours {
+		for _, b := range ours[i+1:] {
+			overlap := b.StartTime < a.EndTime || a.EndTime == 0
+			if !overlap {
+				continue
+			}
+			if a.ID == b.ID && a.Type != "imgdel" && b.Type != "imgdel" {
+				w.s.fails("writers", "%s and %s ran at once", a.UPID, b.UPID)
+			}
+			if d := []string{"vzshutdown", "vzrollback"}; slices.Contains(d, a.Type) && slices.Contains(d, b.Type) {
+				w.s.fails("disruptive", "%s and %s ran at once", a.UPID, b.UPID)
+			}
+		}
+	}
+}
