@@ -50,10 +50,10 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		}
 	})
 	seen := newObserver(n, src)
-	spawn(func() { seen.Run(ctx) })
 	defer seen.manager.stopping()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
+	spawn(func() { seen.Run(ctx) }) // ready: from now on a SIGHUP is understood
 	spawn(func() {
 		for range reload {
 			seen.Reload()

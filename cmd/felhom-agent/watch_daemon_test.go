@@ -144,10 +144,10 @@ func (h *watchedHome) signal(number syscall.Signal) {
 	}
 }
 
-// await waits for something that must come; a minute is for slow machines.
+// await waits for something that must come; five minutes are for slow machines.
 func (h *watchedHome) await(what string, come func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(time.Minute); !come(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); !come(); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-h.ended:
 			h.ended <- err
