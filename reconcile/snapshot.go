@@ -170,6 +170,10 @@ func (p *planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *GuestStat
 		p.hold(&s.Object, "guest", ob.reason, ob.cure...)
 		return
 	}
+	if p.creating[g.Ref.Name] && g.State == spec.Running && state.Status != "running" { // one of a guest that was never up holds nothing yet
+		p.later(Later{Object: s.Ref, Verb: "snapshot", Symbol: Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
+		return
+	}
 	m := Marker{Object: s.Ref.String(), VMID: g.VMID, Owner: p.have.Owner, Born: marker.Born, Facts: map[string]string{"guest": g.Ref.Name}}
 	description := m.String()
 	if s.Description != "" {
