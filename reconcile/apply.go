@@ -58,6 +58,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := a.seeEffects(have); err != nil {
+		return nil, err
+	}
 	if err := a.adopt(ctx, have); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +136,13 @@ func basis(lane string, have *Observed) string {
 	if id, ok := strings.CutPrefix(lane, "lxc/"); ok {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if state := have.Guests[vmid]; state != nil && state.Config != nil {
-				text += state.Config.Digest
+				for _, key := range slices.Sorted(maps.Keys(state.Config.Raw)) {
+					switch key {
+					case "parent", "lock", "description": // our own acts change these
+					default:
+						text += key + "=" + state.Config.Raw[key] + "\n"
+					}
+				}
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -52,6 +54,84 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 		}
 	}
 	return nil
+}
+
+// seeEffects settles acts whose answer was lost and whose effect the node shows: calls
+// that PVE carries out at once.
+func (a *Agent) seeEffects(have *Observed) error {
+	for _, act := range a.o.Journal.open() {
+		a.mu.Lock()
+		known := a.waiting[act.Act] || a.aside[act.Act]
+		a.mu.Unlock()
+		if known || act.Call == nil || act.Call.Async() || !act.upid.IsZero() || !shown(act.Call, have) {
+			continue
+		}
+		if err := a.settle(act, resultOK, "its answer was lost, but the node shows its effect", have.Now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shown reports whether the node is as a call that changes a config or the notes of
+// an archive would make it.
+func shown(call *proxmox.Call, have *Observed) bool {
+	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
+		volid, err := url.PathUnescape(volid)
+		v := have.volume(volid)
+		first, _, _ := strings.Cut(call.Params["notes"], "\n")
+		return err == nil && v != nil && v.Notes == first
+	}
+	m := vmidInPath.FindStringSubmatch(call.Path)
+	if m == nil || path.Base(call.Path) != "config" {
+		return false
+	}
+	vmid, err := proxmox.ParseVMID(m[1])
+	state := have.Guests[vmid]
+	if err != nil || state == nil || state.Config == nil {
+		return false
+	}
+	values := effective(state.Config)
+	for key, value := range call.Params {
+		switch {
+		case key == "digest":
+		case key == "delete":
+			for gone := range strings.SplitSeq(value, ",") {
+				if values[gone] != "" {
+					return false
+				}
+			}
+		case !sameStored(key, value, values[key]):
+			return false
+		}
+	}
+	return true
+}
+
+// sameStored reports whether PVE has stored what was sent for a key.
+func sameStored(key, sent, stored string) bool {
+	switch {
+	case key == "description":
+		return proxmox.CanonicalDescription(sent) == proxmox.CanonicalDescription(stored)
+	case key == "tags":
+		return slices.Equal(proxmox.ParseTags(sent), proxmox.ParseTags(stored))
+	case netKey.MatchString(key):
+		a, errA := proxmox.ParseNet(sent)
+		b, errB := proxmox.ParseNet(stored)
+		delete(a, "type")
+		delete(b, "type")
+		return errA == nil && errB == nil && maps.Equal(a, b)
+	case strings.HasPrefix(key, "mp"):
+		a, errA := proxmox.ParseMountPoint(sent)
+		b, errB := proxmox.ParseMountPoint(stored)
+		if errA != nil || errB != nil || a.Path() != b.Path() {
+			return false
+		}
+		id, _ := proxmox.ParseVolumeID(a.Volume())
+		_, named := id.Owner()
+		return !named || a.Volume() == b.Volume() // a new volume has a name of PVE's choice
+	}
+	return sent == stored
 }
 
 func (a *Agent) settle(act *act, result, text string, now time.Time) error {
