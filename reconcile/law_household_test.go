@@ -23,7 +23,7 @@ type lawHousehold struct {
 }
 
 type lawWish struct {
-	name, section, is    string
+	name, section        string
 	vmid                 int
 	from                 string
 	memory, cores        int
@@ -39,7 +39,7 @@ type lawWish struct {
 	rollback             string
 	paused, onboot       bool
 	tty                  bool
-	ip, protection, swap bool
+	ip, protection       bool
 }
 
 type lawSnap struct {
