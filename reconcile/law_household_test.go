@@ -23,23 +23,23 @@ type lawHousehold struct {
 }
 
 type lawWish struct {
-	name, section        string
-	vmid                 int
-	from                 string
-	memory, cores        int
-	rootfs, mp0          int // GiB; 0: not said
-	backup               bool
-	bind                 bool
-	volume               string
-	tags, needs          []string
-	order                int
-	state, restart       string
-	description, drift   string
-	despite              string
-	rollback             string
-	paused, onboot       bool
-	tty                  bool
-	ip, protection       bool
+	name, section      string
+	vmid               int
+	from               string
+	memory, cores      int
+	rootfs, mp0        int // GiB; 0: not said
+	backup             bool
+	bind               bool
+	volume             string
+	tags, needs        []string
+	order              int
+	state, restart     string
+	description, drift string
+	despite            string
+	rollback           string
+	paused, onboot     bool
+	tty                bool
+	ip, protection     bool
 }
 
 type lawSnap struct {
