@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -156,6 +157,8 @@ type Agent struct {
 	log   *zap.Logger
 	nudge chan struct{}
 
+	zone atomic.Pointer[time.Location] // the node's
+
 	mu      sync.Mutex
 	waiting map[string]bool         // acts that a waiter of this process looks after
 	ended   []ending                // of which the next pass has not heard yet
@@ -255,7 +258,7 @@ func (a *Agent) Nudge() {
 // clock is the node's time, as far as it is known.
 func (a *Agent) clock() time.Time {
 	if t := a.o.Client.Clock(); !t.IsZero() {
-		if zone := a.facts.zone; zone != nil {
+		if zone := a.zone.Load(); zone != nil {
 			return t.In(zone)
 		}
 		return t

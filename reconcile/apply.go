@@ -52,6 +52,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		return nil, err
 	}
 	have, err := sight.look(ctx, want, a.o.Journal, &a.facts)
+	if have != nil {
+		a.zone.Store(have.Now.Location())
+	}
 	for _, e := range finished {
 		a.report(e, have)
 	}
