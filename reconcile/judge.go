@@ -116,6 +116,15 @@ func failureCure(e ending) []string {
 	switch {
 	case denied != nil && len(denied.Privileges) > 0:
 		return []string{appendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
+	case errors.As(e.err, &task) && e.act.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
+		cure := []string{"make room on " + e.act.Facts["storage"] + ", or plug in a larger disk"}
+		for _, line := range task.LogTail {
+			if m := creatingArchive.FindStringSubmatch(line); m != nil { // what vzdump leaves behind
+				base, _, _ := strings.Cut(m[1], ".tar")
+				cure = append(cure, fmt.Sprintf("what is left of it, as root: rm -rf %s.log %s.tmp %s.tar*.dat", base, base, base))
+			}
+		}
+		return cure
 	case errors.As(e.err, &task):
 		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
 	}

@@ -1,6 +1,12 @@
 package reconcile
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
 
 // What a lost answer's request has stored is told from what stands there now.
 func TestStoredIsWhatWasSent(t *testing.T) {
@@ -23,5 +29,22 @@ func TestStoredIsWhatWasSent(t *testing.T) {
 		if same := sameStored(test.key, test.sent, test.stored); same != test.same {
 			t.Errorf("%s: %q stored as %q: %t", test.key, test.sent, test.stored, same)
 		}
+	}
+}
+
+func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
+	failed := ending{
+		act: &act{Entry: Entry{Object: "backups/daily", Facts: map[string]string{"storage": "usb-backup"}}},
+		err: &proxmox.TaskError{ExitStatus: "job errors", LogTail: []string{
+			"INFO: creating vzdump archive '/mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar.zst'",
+			"INFO: tar: -: Wrote only 8192 of 10240 bytes: No space left on device",
+		}},
+	}
+	want := []string{
+		"make room on usb-backup, or plug in a larger disk",
+		"what is left of it, as root: rm -rf /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.log /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tmp /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar*.dat",
+	}
+	if cure := failureCure(failed); !slices.Equal(cure, want) {
+		t.Errorf("the cure is\n%s", strings.Join(cure, "\n"))
 	}
 }
