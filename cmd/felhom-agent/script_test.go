@@ -42,6 +42,8 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM ARGS...     runs a program, which must exit with CODE
 //	world FILE [FAULT...]          puts faults, each as "MATCH=EFFECT[:TEXT]", into a simulated node, which
 //	                               is fresh where there is no FILE yet
+//	fire FILE                      the host burns down and is installed anew; its disks are still there
+//	data FILE TO                   writes what every volume holds
 //	await FILE REGEXP              waits until a file that another process writes matches
 //	serve NAME [WHAT...]           serves a fresh node by HTTPS and sets NAME_URL, NAME_FINGERPRINT and NAME_SECRET.
 //	                               WHAT is a privilege that its role lacks, or "ahead": its clock is two hours off
@@ -127,6 +129,19 @@ func TestScripts(t *testing.T) {
 					}
 					time.Sleep(5 * time.Millisecond) // another process writes it: there is nothing to wait on
 				}
+			},
+			"fire": func(ts *testscript.TestScript, _ bool, args []string) {
+				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
+				ts.Check(err)
+				sim.Reinstall()
+				text, err := sim.Save()
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+			},
+			"data": func(ts *testscript.TestScript, _ bool, args []string) {
+				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(sim.Data()), 0o600))
 			},
 			"serve": serve,
 			"contacts": func(ts *testscript.TestScript, neg bool, args []string) {
