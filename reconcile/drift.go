@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -53,14 +54,32 @@ func (p *planner) differences(g *spec.Guest, state *GuestState, marker Marker) [
 		}
 	}
 	if g.State != "" && string(g.State) != state.Status && state.HA == "" {
-		all = append(all, fmt.Sprintf("it is %s, not %s", state.Status, g.State))
+		all = append(all, fmt.Sprintf("it is %s, not %s (%s)", state.Status, g.State, p.whoMoved(g, state)))
 	}
 	return all
+}
+
+// whoMoved says who started or stopped a guest, where the task list still tells it. A
+// change of a config leaves no task.
+func (p *planner) whoMoved(g *spec.Guest, state *GuestState) string {
+	types := []string{"vzstop", "vzshutdown"}
+	if state.Status == "running" {
+		types = []string{"vzstart"}
+	}
+	for _, t := range p.have.Tasks { // newest first
+		if t.ID == g.VMID.String() && slices.Contains(types, t.Type) && t.OK() {
+			return fmt.Sprintf("%s by %s, %s", t.Type, t.Owner(), p.have.date(t.EndTime))
+		}
+	}
+	return "by whom is unknown"
 }
 
 // reportDrift notes what differs without carrying it out.
 func (p *planner) reportDrift(g *spec.Guest, state *GuestState, marker Marker) {
 	for _, text := range p.differences(g, state, marker) {
+		if !strings.HasSuffix(text, ")") {
+			text += ", by unknown" // a change of a config leaves no task
+		}
 		p.plan.Notes = append(p.plan.Notes, Note{Object: g.Ref, Drift: true,
 			Text: fmt.Sprintf("drift: %s (reported, not healed; to heal it: felhom-agent --once --only %s)", text, g.Ref)})
 	}
