@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,9 +40,6 @@ type facts struct {
 	failing     map[string]string // see HostState.Failing
 	smartAt     time.Time
 }
-
-// smartAge is how long a disk's health is believed: asking wakes it up.
-const smartAge = time.Hour
 
 // factsAge is how long facts are believed.
 const factsAge = time.Minute
@@ -162,88 +157,6 @@ func (l *looker) look(ctx context.Context) error {
 // inScope reports whether an object is looked at.
 func (l *looker) inScope(ref spec.Ref) bool { return l.have.Scope == nil || l.have.Scope[ref] }
 
-// lookHost asks the fence for mounts, disks and running acts. A fence that cannot
-// be reached holds what needs the host and nothing else.
-func (l *looker) lookHost(ctx context.Context) error {
-	if l.ask == nil {
-		return nil
-	}
-	host := &HostState{Folders: map[string]bool{}}
-	var err error
-	if host.Running, err = privileged.Running(ctx, l.ask, l.node); err == nil && l.needsHost() {
-		if host.Mounts, err = privileged.Mounts(ctx, l.ask, l.node); err == nil {
-			host.Disks, err = privileged.Disks(ctx, l.ask, l.node)
-		}
-		for _, bind := range l.folders() {
-			if err != nil {
-				break
-			}
-			m := l.want.Mounts[bind[0]]
-			if !slices.ContainsFunc(host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone }) {
-				continue // not mounted: what is below is the root disk
-			}
-			var folder privileged.Folder
-			if folder, err = privileged.FolderInfo(ctx, l.ask, l.node, m.Path, bind[1]); err == nil {
-				host.Folders[bind[0]+"/"+bind[1]] = folder.IsDir
-			}
-		}
-	}
-	if err == nil {
-		host.Failing = l.lookHealth(ctx, host)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if err != nil {
-		l.have.HostReason = err.Error()
-		return nil
-	}
-	l.have.Host = host
-	return nil
-}
-
-// lookHealth asks the declared disks that are plugged in how they are. A disk that
-// does not tell, as many behind USB bridges, is not failing.
-func (l *looker) lookHealth(ctx context.Context, host *HostState) map[string]string {
-	if l.facts != nil && time.Since(l.facts.smartAt) < smartAge {
-		return l.facts.failing
-	}
-	failing := map[string]string{}
-	for _, m := range l.want.Mounts {
-		for _, declared := range m.UUIDs {
-			for _, disk := range host.Disks {
-				if !strings.EqualFold(disk.UUID, declared.UUID) {
-					continue
-				}
-				report, err := privileged.SMART(ctx, l.ask, l.node, orElse(disk.Parent, disk.Device))
-				if err == nil && report.Health == privileged.HealthFailing {
-					failing[strings.ToLower(disk.UUID)] = fmt.Sprintf("%s (%s)", orElse(disk.Parent, disk.Device), orElse(report.Model, "model unknown"))
-				}
-			}
-		}
-	}
-	if l.facts != nil {
-		l.facts.failing, l.facts.smartAt = failing, time.Now()
-	}
-	return failing
-}
-
-// needsHost reports whether anything declared has to do with mounts.
-func (l *looker) needsHost() bool { return len(l.want.Mounts) > 0 }
-
-// folders lists the mount and folder of every declared bind of a declared disk.
-func (l *looker) folders() [][2]string {
-	var all [][2]string
-	for _, g := range guestsOf(l.want) {
-		for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
-			if m := g.Config.Mounts[i]; m.Mount != "" && l.want.Mounts[m.Mount] != nil {
-				all = append(all, [2]string{m.Mount, m.Folder})
-			}
-		}
-	}
-	return all
-}
-
 // lookGuests reads the config of every declared guest that is here, the snapshots
 // of those that declare some, and the storages on which things of ours are kept.
 func (l *looker) lookGuests(ctx context.Context) error {
@@ -297,34 +210,6 @@ func (l *looker) lookGuests(ctx context.Context) error {
 		l.content(ctx, g, id)
 	}
 	return g.Wait()
-}
-
-// lookInGuests asks the fence for the mount tables of running guests that bind a
-// folder of a declared disk: whether they still have the disk that is mounted now.
-func (l *looker) lookInGuests(ctx context.Context) error {
-	if l.have.Host == nil {
-		return nil
-	}
-	for _, g := range guestsOf(l.want) {
-		state := l.have.Guests[g.VMID]
-		if state == nil || state.Status != "running" || !l.inScope(g.Ref) {
-			continue
-		}
-		for _, mp := range g.Config.Mounts {
-			if mp.Mount == "" {
-				continue
-			}
-			mounts, err := privileged.GuestMounts(ctx, l.ask, l.node, int(g.VMID))
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err == nil { // a guest that stops at this moment has none: the next look knows
-				state.Mounts = mounts
-			}
-			break
-		}
-	}
-	return nil
 }
 
 // keep turns an error that concerns one thing into a fact about that thing, and

@@ -134,7 +134,7 @@ func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spe
 			fmt.Sprintf("attach it: %s: {volume: %s, mp: %s, backup: %t}", key, loose[0], declared.Path, declared.Backup))
 		return false
 	}
-	if ob := p.allSeenFor(declared.Storage); ob != nil && !p.released(g) {
+	if ob := p.volumesSeen(); ob != nil && !p.released(g) {
 		p.hold(&g.Object, field, ob.reason, ob.cure...)
 		return false
 	}
@@ -149,9 +149,9 @@ func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spe
 	return true
 }
 
-// allSeenFor says why loose volumes could be hidden: the storage itself, or any that
-// holds volumes, is not to be seen.
-func (p *planner) allSeenFor(string) *obstacle {
+// volumesSeen says why loose volumes could be hidden: a storage that holds volumes is
+// not to be seen.
+func (p *planner) volumesSeen() *obstacle {
 	for _, id := range p.storages() {
 		conf := p.have.Storages[id].Conf
 		if conf.Disabled || !slices.Contains(conf.Content, "rootdir") && !slices.Contains(conf.Content, "images") {
