@@ -23,7 +23,7 @@ type birth struct {
 // the archive's where none is sent (twins), and with unique=1 it overwrites what was
 // sent. Volumes are sent only where they must be: with rootfs given, PVE makes
 // exactly the mount points that are given and ignores the archive's own.
-func (p *planner) birth(g *spec.Guest, own bool, c *choice) (*birth, *obstacle) {
+func (p *planner) birth(g *spec.Guest, source spec.Source, own bool, c *choice) (*birth, *obstacle) {
 	in := c.inside
 	b := &birth{}
 	root, _ := in.RootFS()
@@ -59,7 +59,7 @@ func (p *planner) birth(g *spec.Guest, own bool, c *choice) (*birth, *obstacle) 
 	if len(tags) > 0 {
 		config["tags"] = proxmox.FormatTags(normalTags(tags))
 	}
-	config["description"] = describe(birthText(g, in, own), p.birthMarker(g, own, in))
+	config["description"] = describe(birthText(g, in, own), p.birthMarker(g, source, own, c))
 	nets := p.birthNets(g, own, in)
 	for i, net := range nets {
 		config[fmt.Sprintf("net%d", i)] = net.String()
@@ -112,15 +112,69 @@ func birthText(g *spec.Guest, in proxmox.GuestConfig, own bool) string {
 
 // birthMarker is the marker of the new guest: one brought back from its own backup
 // keeps its birth, everything else is born now.
-func (p *planner) birthMarker(g *spec.Guest, own bool, in proxmox.GuestConfig) Marker {
+func (p *planner) birthMarker(g *spec.Guest, source spec.Source, own bool, c *choice) Marker {
 	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}
-	if old, ok := oneMarker(in.Description()); ok && own && !old.Born.IsZero() {
+	if old, ok := oneMarker(c.inside.Description()); ok && own && !old.Born.IsZero() {
 		m.Born = old.Born
-		if mark := old.Facts["rollback"]; mark != "" {
-			m = m.with("rollback", mark) // a request that was carried out stays carried out
+		for _, fact := range []string{"from", "template", "rollback"} { // a rollback that was carried out stays carried out
+			m = m.with(fact, old.Facts[fact])
 		}
 	}
+	switch {
+	case source.Golden != "":
+		m = m.with("from", "golden/"+source.Golden)
+	case source.Archive != "" || !own:
+		m = m.with("from", c.volume.VolID)
+	}
 	return m
+}
+
+// bornElsewise reports whether the YAML names other sources than the one that the marker
+// says a guest was made from. The guest's own newest backup is no other one: it brings back
+// what was there. Of a guest that was taken over nobody knows.
+func (p *planner) bornElsewise(g *spec.Guest, marker Marker) bool {
+	from := marker.Facts["from"]
+	archive, isArchive := proxmox.ParseArchive(from)
+	births := 0
+	for _, s := range g.From {
+		own := isOwn(g, s)
+		if !own {
+			births++
+		}
+		golden := p.want.Golden[s.Golden]
+		switch {
+		case s.Archive != "" && from == s.Archive,
+			s.Golden != "" && from == "golden/"+s.Golden,
+			golden != nil && golden.Was != "" && from == "golden/"+golden.Was,
+			s.Newest != "" && isArchive && archive.VMID == sourceVMID(g, s) && (own || proxmoxStorage(from) == s.Newest):
+			return false
+		}
+	}
+	return from != "" && births > 0
+}
+
+// restoreOver remarks that `from` differs and what a person would lose who makes up for
+// it by restoring over the guest: PVE destroys every volume of it first.
+func (p *planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker Marker) {
+	if !p.bornElsewise(g, marker) {
+		return
+	}
+	var volumes []string
+	mounts := config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(mounts)) {
+		if mounts[i].Kind() == proxmox.VolumeMount {
+			volumes = append(volumes, fmt.Sprintf("mp%d", i))
+		}
+	}
+	unused := config.Unused()
+	for _, i := range slices.Sorted(maps.Keys(unused)) {
+		volumes = append(volumes, fmt.Sprintf("unused%d", i))
+	}
+	lost := "all that is in it"
+	if len(volumes) > 0 {
+		lost = list(volumes) + " as well"
+	}
+	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at birth. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
 }
 
 // birthNets are all nets of the archive and of the YAML, each with a MAC.

@@ -46,7 +46,7 @@ func (p *planner) planGolden(golden *spec.Golden) {
 	if p.stale(o, state) {
 		return
 	}
-	p.goldenNotes(golden, state)
+	p.goldenNotes(golden, state, marker)
 	marker.Object = name
 	want := marker
 	if golden.Publish != nil {
@@ -130,7 +130,7 @@ func (p *planner) planMissingGolden(golden *spec.Golden) {
 
 // goldenSpec is the act by which root builds the golden.
 func (p *planner) goldenSpec(golden *spec.Golden) privileged.GoldenSpec {
-	m := Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.have.Owner, Born: p.have.Now}
+	m := Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.have.Owner, Born: p.have.Now}.with("template", golden.Template)
 	if golden.Publish != nil {
 		m = m.with("revision", strconv.Itoa(golden.Publish.Revision)).with("digest", goldenDigest(golden))
 	}
@@ -240,7 +240,10 @@ func (p *planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
 }
 
 // goldenNotes remarks what differs and is fixed at birth.
-func (p *planner) goldenNotes(golden *spec.Golden, state *GuestState) {
+func (p *planner) goldenNotes(golden *spec.Golden, state *GuestState, marker Marker) {
+	if made := marker.Facts["template"]; made != "" && made != golden.Template {
+		p.note(&golden.Object, "it was built from %s, the YAML says %s: fixed at birth. A person upgrades it from inside (pct enter %d) and raises its revision, or declares another golden beside it", made, golden.Template, golden.VMID)
+	}
 	live := state.Config.Features()
 	for _, f := range sortedFlags(golden.Features) {
 		key := f
@@ -253,6 +256,7 @@ func (p *planner) goldenNotes(golden *spec.Golden, state *GuestState) {
 		}
 	}
 	if root, ok := state.Config.RootFS(); ok {
+		p.movedRoot(&golden.Object, golden.VMID, root, golden.RootFS.Storage)
 		if size, known := root.Size(); known && size != golden.RootFS.Size && golden.RootFS.Size > 0 {
 			p.note(&golden.Object, "its rootfs is %s, the YAML says %s: fixed at birth. A person changes it: pct resize %d rootfs %s", size, golden.RootFS.Size, golden.VMID, golden.RootFS.Size)
 		}

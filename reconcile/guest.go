@@ -215,7 +215,7 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	if p.onlyReports(g) {
 		if marker.Facts["want"] == wishHash(g) && !p.have.Named[g.Ref] {
 			p.reportDrift(g, state, marker)
-			p.birthNotes(g, state)
+			p.birthNotes(g, state, marker)
 			return
 		}
 		marker = marker.with("want", "") // an edit: until it is carried out whole
@@ -247,7 +247,7 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 		return
 	}
 	p.planRunState(g, state)
-	p.birthNotes(g, state)
+	p.birthNotes(g, state, marker)
 	if p.onlyReports(g) && len(p.plan.Actions) == before && len(p.plan.Held) == heldBefore && !p.creating[g.Ref.Name] {
 		p.planWish(g, state, marker)
 	}
@@ -352,12 +352,10 @@ func (p *planner) startsSoon(g *spec.Guest, state *GuestState) {
 }
 
 // birthNotes remarks what differs and is fixed at birth, and what hurts one day.
-func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
+func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 	config := state.Config
 	if root, ok := config.RootFS(); ok && g.Storage != "" {
-		if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil && id.Storage != g.Storage {
-			p.note(&g.Object, "its root lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d rootfs %s", id.Storage, g.Storage, g.VMID, g.Storage)
-		}
+		p.movedRoot(&g.Object, g.VMID, root, g.Storage)
 	}
 	if !config.Unprivileged() {
 		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
@@ -365,6 +363,7 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
 	if config.Protection() && g.Config.Values["protection"] == "" {
 		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
 	}
+	p.restoreOver(g, config, marker)
 	p.fromNotes(g)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		if m := p.want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
@@ -389,6 +388,13 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState) {
 	}
 	if len(binds) > 0 {
 		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots", strings.Join(binds, ", "))
+	}
+}
+
+// movedRoot remarks a root disk that lies on another storage than is declared.
+func (p *planner) movedRoot(o *spec.Object, vmid proxmox.VMID, root proxmox.MountPoint, want string) {
+	if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil && id.Storage != want {
+		p.note(o, "its root lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d rootfs %s", id.Storage, want, vmid, want)
 	}
 }
 

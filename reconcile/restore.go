@@ -326,7 +326,7 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 			fmt.Sprintf("restore it as root: pct restore %d %s --storage %s", g.VMID, c.volume.VolID, orElse(g.Storage, "STORAGE")))
 		return
 	}
-	b, ob := p.birth(g, own, c)
+	b, ob := p.birth(g, source, own, c)
 	if ob != nil {
 		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
 		return
