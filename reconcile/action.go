@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -114,10 +115,27 @@ type Held struct {
 
 // A Note is a remark on an object that is otherwise as declared.
 type Note struct {
-	Object spec.Ref `json:"object"`
-	Text   string   `json:"text"`
-	Drift  bool     `json:"drift,omitempty"` // a difference that is only reported
+	Object spec.Ref  `json:"object"`
+	Text   string    `json:"text"`
+	Drift  bool      `json:"drift,omitempty"` // a difference that is only reported
+	By     string    `json:"by,omitempty"`    // of a drift: who made it, and when, as far as PVE tells
+	Since  time.Time `json:"since,omitzero"`  // of a drift: the first look that saw it; zero: this one
 }
+
+// String is the remark as a plan shows it.
+func (n Note) String() string {
+	if !n.Drift {
+		return "note: " + n.Text
+	}
+	since := ""
+	if !n.Since.IsZero() {
+		since = ", seen since " + n.Since.Format("Mon 2 Jan 15:04")
+	}
+	return fmt.Sprintf("drift: %s, by %s%s (reported, not healed; to heal it: felhom-agent --once --only %s)", n.Text, n.By, since, n.Object)
+}
+
+// driftKey names a difference of an object, whoever made it.
+func driftKey(n Note) string { return n.Object.String() + ": " + n.Text }
 
 // A Plan is a list of requests that have not been sent yet, and what stands in the
 // way of others. It is made by a pure function and is the same, byte for byte, for

@@ -134,7 +134,7 @@ func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
 			if !n.Drift {
 				continue
 			}
-			key := n.Object.String() + ": " + n.Text
+			key := driftKey(n)
 			since[key] = have.Now
 			if old, ok := stored.Drift[key]; ok {
 				since[key] = old

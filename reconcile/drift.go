@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -34,7 +33,8 @@ func shortHash(text string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// differences lists in words everything in which a guest differs from its YAML.
+// differences lists in words everything but the run state in which a guest differs from
+// its YAML.
 func (p *planner) differences(g *spec.Guest, state *GuestState, marker Marker) []string {
 	var all []string
 	for _, f := range p.compareConfig(&g.Object, g.Config, state, marker, "").fields {
@@ -53,36 +53,66 @@ func (p *planner) differences(g *spec.Guest, state *GuestState, marker Marker) [
 			all = append(all, fmt.Sprintf("mp%d is %s", i, mp))
 		}
 	}
-	if g.State != "" && string(g.State) != state.Status && state.HA == "" {
-		all = append(all, fmt.Sprintf("it is %s, not %s (%s)", state.Status, g.State, p.whoMoved(g, state)))
-	}
 	return all
 }
 
-// whoMoved says who started or stopped a guest, where the task list still tells it. A
-// change of a config leaves no task.
-func (p *planner) whoMoved(g *spec.Guest, state *GuestState) string {
-	types := []string{"vzstop", "vzshutdown"}
+// whoMoved says who started or stopped a guest, and when, where the task list still tells
+// it, and whether that was us.
+func (p *planner) whoMoved(g *spec.Guest, state *GuestState) (who string, ours bool) {
+	stops, starts := []string{"vzstop", "vzshutdown"}, []string{"vzstart", "vzreboot"}
 	if state.Status == "running" {
-		types = []string{"vzstart"}
+		stops, starts = starts, stops
 	}
+	starts = append(starts, "vzcreate", "vzrestore", "vzrollback")
 	for _, t := range p.have.Tasks { // newest first
-		if t.ID == g.VMID.String() && slices.Contains(types, t.Type) && t.OK() {
-			return fmt.Sprintf("%s by %s, %s", t.Type, t.Owner(), p.have.date(t.EndTime))
+		switch {
+		case t.ID != g.VMID.String() || !t.OK():
+		case slices.Contains(stops, t.Type):
+			return fmt.Sprintf("%s (%s, %s)", t.Owner(), t.Type, p.have.date(t.EndTime)), t.Owner() == p.have.TokenID
+		case slices.Contains(starts, t.Type): // it moved since, and that from inside or by a crash
+			return unknown, false
 		}
 	}
-	return "by whom is unknown"
+	return unknown, false
 }
+
+// movedBy is the line below a start or a stop that undoes what somebody else did.
+func (p *planner) movedBy(g *spec.Guest, state *GuestState) []string {
+	who, ours := p.whoMoved(g, state)
+	if who == unknown || ours {
+		return nil
+	}
+	what := "stopped"
+	if state.Status == "running" {
+		what = "started"
+	}
+	return []string{fmt.Sprintf("it was %s by %s", what, who)}
+}
+
+// unknown is who did what leaves no task: a change of a config, or of long ago.
+const unknown = "unknown"
 
 // reportDrift notes what differs without carrying it out.
 func (p *planner) reportDrift(g *spec.Guest, state *GuestState, marker Marker) {
-	for _, text := range p.differences(g, state, marker) {
-		if !strings.HasSuffix(text, ")") {
-			text += ", by unknown" // a change of a config leaves no task
+	report := func(text, by string) {
+		n := Note{Object: g.Ref, Drift: true, Text: text, By: by}
+		if since, ok := p.have.Stored.Drift[driftKey(n)]; ok {
+			n.Since = since.In(p.have.Now.Location())
 		}
-		p.plan.Notes = append(p.plan.Notes, Note{Object: g.Ref, Drift: true,
-			Text: fmt.Sprintf("drift: %s (reported, not healed; to heal it: felhom-agent --once --only %s)", text, g.Ref)})
+		p.plan.Notes = append(p.plan.Notes, n)
 	}
+	for _, text := range p.differences(g, state, marker) {
+		report(text, unknown)
+	}
+	if movedRunState(g, state) {
+		who, _ := p.whoMoved(g, state)
+		report(fmt.Sprintf("it is %s, not %s", state.Status, g.State), who)
+	}
+}
+
+// movedRunState reports whether a guest runs that is to be stopped, or the other way round.
+func movedRunState(g *spec.Guest, state *GuestState) bool {
+	return g.State != "" && string(g.State) != state.Status && state.HA == ""
 }
 
 // planWish writes into the marker that the YAML, as it is now, has been carried out

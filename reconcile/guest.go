@@ -143,7 +143,7 @@ func (p *planner) identify(g *spec.Guest, state *GuestState) (Marker, bool) {
 		return Marker{}, false
 	}
 	m := Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.have.Owner, Born: p.have.Now}
-	if p.onlyReports(g) && len(p.differences(g, state, m)) == 0 {
+	if p.onlyReports(g) && len(p.differences(g, state, m)) == 0 && !movedRunState(g, state) {
 		m = m.with("want", wishHash(g)) // it is as declared already
 	}
 	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
@@ -267,7 +267,7 @@ func (p *planner) planRunState(g *spec.Guest, state *GuestState) {
 	switch {
 	case g.State == spec.Stopped && running:
 		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
-		p.act(Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: Power, Text: fmt.Sprintf("shut down %d", g.VMID),
+		p.act(Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: p.movedBy(g, state),
 			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
 	case g.State == spec.Running && !running:
 		p.planStart(g, state)
@@ -321,7 +321,7 @@ func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 	if cooling {
 		p.unmet[g.Ref.Name] = "its start failed"
 	}
-	p.act(Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID),
+	p.act(Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: p.movedBy(g, state),
 		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
 }
 

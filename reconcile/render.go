@@ -114,11 +114,7 @@ func (p *Plan) lines(o TextOptions) []line {
 		add(line{Blocked, h.Object, strings.TrimRight(h.Reason, ".") + ".", "", []string{strings.TrimSpace(cure)}})
 	}
 	for _, n := range p.Notes {
-		text := n.Text
-		if !n.Drift {
-			text = "note: " + text
-		}
-		add(line{Remark, n.Object, text, "", nil})
+		add(line{Remark, n.Object, n.String(), "", nil})
 	}
 	fine := p.AsDeclared()
 	var all []line

@@ -180,10 +180,11 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 		if !n.Drift {
 			continue
 		}
-		text := strings.TrimPrefix(n.Text, "drift: ")
-		if since, ok := s.Drift[n.Object.String()+": "+n.Text]; ok {
-			text += ", since " + at(since)
+		text := fmt.Sprintf("%s, by %s", n.Text, n.By)
+		if since, ok := s.Drift[driftKey(n)]; ok {
+			text += ", seen since " + at(since)
 		}
+		text += " (reported, not healed)"
 		row("drift", n.Object.String(), text)
 	}
 	if len(s.Now)+len(s.Held)+len(s.Errors) > 0 {

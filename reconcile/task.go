@@ -213,9 +213,10 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 		o.Total = max(act.Timeout-a.clock().Sub(act.Time), time.Second)
 		o.LogTail = 40
 		ref, _ := spec.ParseRef(act.Object)
+		log := logWatch{client: a.o.Client, upid: act.upid}
 		o.Progress = func(s proxmox.TaskStatus) {
 			if s.Running {
-				a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time)})
+				a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time), Text: log.line(ctx)})
 			}
 		}
 		status, err := a.o.Client.WaitTask(ctx, act.upid, o)
@@ -255,6 +256,37 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 		}
 		a.finish(e)
 	})
+}
+
+// A logWatch knows the last line of a running task's log: how far it is, as far as PVE
+// tells. (A vzdump of a container tells its steps and no percentage.)
+type logWatch struct {
+	client *proxmox.Client
+	upid   proxmox.UPID
+	last   string
+	read   time.Time
+}
+
+// logPace is how often the log of a running task is read: most tasks have ended before.
+const logPace = 10 * time.Second
+
+// line returns the last line that says something. A log that cannot be read is no matter.
+func (l *logWatch) line(ctx context.Context) string {
+	switch {
+	case l.read.IsZero():
+		l.read = time.Now() // at its begin it says nothing yet
+	case time.Since(l.read) >= logPace:
+		ctx, cancel := context.WithTimeout(ctx, logPace/2) // the polls wait meanwhile
+		defer cancel()
+		lines, _ := l.client.TaskLogTail(ctx, l.upid, 50)
+		for _, line := range lines {
+			if line = strings.TrimSpace(strings.TrimPrefix(line, "INFO: ")); line != "" {
+				l.last = line
+			}
+		}
+		l.read = time.Now()
+	}
+	return l.last
 }
 
 func (a *Agent) forget(act *act, overdue bool) {

@@ -312,7 +312,7 @@ func objectStates(plan *reconcile.Plan) []objectState {
 	}
 	for _, n := range plan.Notes {
 		if n.Drift {
-			note(n.Object, "drifted", n.Text, nil)
+			note(n.Object, "drifted", n.String(), nil)
 		} else {
 			note(n.Object, "declared", n.Text, nil)
 		}

@@ -25,7 +25,7 @@ type stateTeller struct {
 	mu       sync.Mutex
 	plan     *reconcile.Plan // of the last pass that looked
 	errors   []string
-	progress map[string]string // the last log line of what runs, by UPID
+	progress map[string]string // the last line of what runs, by object, verb and UPID
 	leases   []lease
 	written  time.Time
 }
@@ -61,20 +61,25 @@ func (t *stateTeller) expiring(all []lease) {
 const statusPace = 5 * time.Second
 
 func (t *stateTeller) event(e reconcile.Event) {
+	key := progressKey(e.Object.String(), e.Verb, e.UPID)
 	t.mu.Lock()
 	soon := false
-	switch {
-	case e.State == "running":
-		t.progress[e.UPID] = e.Text
+	switch e.State {
+	case "running":
+		t.progress[key] = e.Text
 		soon = time.Since(t.written) < statusPace
-	case e.UPID != "" && e.State != "started":
-		delete(t.progress, e.UPID)
+	case "started":
+	default:
+		delete(t.progress, key)
 	}
 	t.mu.Unlock()
 	if !soon {
 		t.write()
 	}
 }
+
+// progressKey names an act that runs; those of the fence have no UPID.
+func progressKey(object, verb, upid string) string { return object + " " + verb + " " + upid }
 
 // write writes the status. What cannot be written is logged, and keeps nothing from being done.
 func (t *stateTeller) write() {
@@ -91,7 +96,7 @@ func (t *stateTeller) write() {
 		}
 	}
 	for i := range s.Now {
-		if line := t.progress[s.Now[i].UPID]; line != "" {
+		if line := t.progress[progressKey(s.Now[i].Object, s.Now[i].Verb, s.Now[i].UPID)]; line != "" {
 			s.Now[i].Log = []string{line}
 		}
 	}
