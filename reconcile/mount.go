@@ -69,12 +69,8 @@ func (p *planner) planMount(m *spec.Mount) {
 		p.hold(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", m.Path, have.Fstab.Text), "remove that line, or choose another path")
 		return
 	}
-	ejected := ""
 	for _, disk := range m.UUIDs {
-		if h, ok := p.have.ejected(disk); ok && ejected == "" {
-			if p.have.plugged(h) {
-				ejected = fmt.Sprintf("%s was ejected by %s on %s and is still plugged in", name(disk), h.By, p.have.date(h.Since))
-			}
+		if _, ok := p.have.ejected(disk); ok {
 			continue
 		}
 		switch found := p.disksOf(disk.UUID); len(found) {
@@ -92,12 +88,37 @@ func (p *planner) planMount(m *spec.Mount) {
 		}
 		return
 	}
-	if ejected != "" {
-		p.hold(o, "uuid", ejected, "unplug it; plugged in again, or another disk of this mount, it is mounted by itself",
-			"to mount it as it is: felhom-agent --release "+m.Ref.String())
+	if why, cure := p.ejectedOf(m); why != "" {
+		p.hold(o, "uuid", why, cure...)
 		return
 	}
 	p.hold(o, "uuid", notPlugged(m), "plug it in; the agent carries on by itself")
+}
+
+// ejectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
+func (p *planner) ejectedOf(m *spec.Mount) (why string, cure []string) {
+	for _, disk := range m.UUIDs {
+		if h, ok := p.have.ejected(disk); ok && p.have.plugged(h) {
+			return fmt.Sprintf("%s was ejected by %s on %s and is still plugged in", name(disk), h.By, p.have.date(h.Since)),
+				[]string{"unplug it; plugged in again, or another disk of this mount, it is mounted by itself", "to mount it as it is: felhom-agent --release " + m.Ref.String()}
+		}
+	}
+	return "", nil
+}
+
+// away says, for what needs a mount, why none of its disks is mounted where that is not
+// simply that none is plugged in, and what to do.
+func (p *planner) away(m *spec.Mount) (why string, cure []string) {
+	if why, cure = p.ejectedOf(m); why != "" {
+		return " (" + why + ")", cure
+	}
+	if p.have.Host != nil {
+		taken := slices.ContainsFunc(p.have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone })
+		if taken || slices.ContainsFunc(m.UUIDs, func(d spec.Disk) bool { return len(p.disksOf(d.UUID)) > 0 }) {
+			return "", []string{"see " + m.Ref.String()}
+		}
+	}
+	return "", []string{"plug in " + disks(m)}
 }
 
 // dying says that the disk which is mounted tells of itself that it fails, or "". It

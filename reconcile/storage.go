@@ -39,10 +39,8 @@ func (p *planner) seen(storage string) *obstacle {
 		if p.mounting[m.Ref.Name] {
 			return &obstacle{reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), mount: m.Ref.Name}
 		}
-		return &obstacle{
-			reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted", storage, m.Ref.Name),
-			cure:   []string{fmt.Sprintf("plug in %s", disks(m))},
-		}
+		why, cure := p.away(m)
+		return &obstacle{reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), cure: cure}
 	}
 	if state.Conf.Disabled {
 		return &obstacle{reason: fmt.Sprintf("storage %s is disabled", storage), cure: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}

@@ -258,8 +258,8 @@ func (p *planner) bindReady(declared spec.MountPoint) *obstacle {
 		return p.needsHost()
 	}
 	if _, mounted := p.have.mountedDisk(m); !mounted {
-		return &obstacle{reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted: started now, it would write to the root disk", declared.Path, declared.Mount),
-			cure: []string{"plug in " + disks(m)}}
+		why, cure := p.away(m)
+		return &obstacle{reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), cure: cure}
 	}
 	if ob := p.ejecting(m); ob != nil {
 		return ob
