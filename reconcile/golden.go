@@ -67,9 +67,30 @@ func (p *planner) planGolden(golden *spec.Golden) {
 		p.act(a)
 		return
 	}
-	if golden.Publish != nil {
+	actions, held := len(p.plan.Actions), len(p.plan.Held)
+	p.planGoldenParts(golden, state)
+	if golden.Publish != nil && len(p.plan.Actions) == actions && len(p.plan.Held) == held {
 		p.planPublish(golden, state, marker)
 	}
+}
+
+// planGoldenParts plans the volumes, devices and protection of a golden, one act at a
+// time. They are a part of what is published.
+func (p *planner) planGoldenParts(golden *spec.Golden, state *GuestState) {
+	guest := goldenGuest(golden)
+	guest.RootFS = spec.RootFS{} // fixed at birth
+	before := len(p.plan.Actions)
+	for _, plan := range []func(*spec.Guest, *GuestState){p.planVolumes, p.planDevices, p.planProtection} {
+		if len(p.plan.Actions) == before {
+			plan(guest, state)
+		}
+	}
+}
+
+// goldenGuest is a golden as a guest, which it is for the rules on blanks, archives and
+// volumes.
+func goldenGuest(golden *spec.Golden) *spec.Guest {
+	return &spec.Guest{Object: golden.Object, VMID: golden.VMID, Storage: golden.RootFS.Storage, RootFS: spec.RootFS{Size: golden.RootFS.Size}, Config: golden.Config}
 }
 
 // planMissingGolden brings a golden back from its own newest archive, in which
@@ -79,9 +100,7 @@ func (p *planner) planMissingGolden(golden *spec.Golden) {
 	if !p.mayCreate(o, golden.VMID) {
 		return
 	}
-	// A golden is a guest for the rules on blanks, archives and volumes.
-	guest := &spec.Guest{Object: golden.Object, VMID: golden.VMID, Storage: golden.RootFS.Storage, RootFS: spec.RootFS{Size: golden.RootFS.Size}, Config: golden.Config}
-	guest.Config.Features = nil
+	guest := goldenGuest(golden)
 	if golden.Publish != nil {
 		if ob := p.seen(golden.Publish.Storage); ob != nil {
 			p.holdFor(o, "publish.storage", ob, Later{Verb: "create", Symbol: Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})

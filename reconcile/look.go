@@ -258,12 +258,11 @@ func (l *looker) content(ctx context.Context, g *reads, id string) {
 // the object stands on another guest.
 func (l *looker) lookCreations(ctx context.Context) error {
 	missing, volumes := map[string]proxmox.VMID{}, false
-	for name, golden := range l.want.Golden {
-		if l.inScope(golden.Ref) && l.have.Guests[golden.VMID] == nil {
-			missing[name] = golden.VMID
-		}
+	made := guestsOf(l.want)
+	for _, golden := range l.want.Golden {
+		made = append(made, goldenGuest(golden))
 	}
-	for _, guest := range guestsOf(l.want) {
+	for _, guest := range made {
 		if !l.inScope(guest.Ref) {
 			continue
 		}

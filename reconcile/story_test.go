@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "write what the stories print into their
 //	plan FILE        print the plan
 //	shell COMMAND    a command of root on the node
 //	do METHOD PATH KEY=VALUE...   a call of root@pam (blanks in values as +)
+//	config VMID      print the guest's config as the node has it
 //	hold NAME, release NAME
 //	plug UUID, unplug UUID, advance DURATION
 //	forget           the agent is installed anew: its journal is gone
@@ -135,6 +136,12 @@ func tell(t *testing.T, dir, steps string) string {
 				t.Fatalf("%s: %d %s", step, status, body)
 			}
 			sim.Advance(time.Minute)
+		case "config":
+			printed, err := sim.Shell(sim.Node(), "pct config "+rest)
+			if err != nil {
+				t.Fatalf("%s: %v %s", step, err, printed)
+			}
+			out.WriteString(printed)
 		case "plug":
 			sim.Plug(rest)
 		case "unplug":

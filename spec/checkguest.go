@@ -35,6 +35,11 @@ func (c *checker) guests() {
 	for _, h := range c.hosts() {
 		c.config(h)
 	}
+	for _, g := range sorted(c.Golden) {
+		if size := g.RootFS.Size; size%proxmox.GiB != 0 {
+			c.fail(&g.Object, "rootfs.size", fmt.Sprintf("Write %s.", (size/proxmox.GiB+1)*proxmox.GiB), "%s is no whole number of GiB, in which the fence makes a golden", size)
+		}
+	}
 	for _, g := range sorted(c.Restores, c.Guests) {
 		if g.Restart == RestartAuto && g.State != Running {
 			c.fail(&g.Object, "restart", "Add state: running, or leave restart out.", "restart: auto ends with a start, so it needs state: running")
@@ -70,6 +75,10 @@ func (c *checker) config(h host) {
 			} else if strings.HasPrefix(id.Name, "backup/") || strings.HasPrefix(id.Name, "vztmpl/") || strings.HasPrefix(id.Name, "iso/") {
 				c.fail(h.Object, field, "Write a disk, such as local-lvm:vm-111-disk-1.", "%s is no disk", m.Volume)
 			}
+		}
+		if m.Bind() && h.Ref.Kind == KindGolden {
+			c.fail(h.Object, field, "Declare it on what is restored from the golden.", "is a folder of the host, which no archive contains, so it would never reach a copy")
+			continue
 		}
 		if m.Mount != "" {
 			disk := c.Mounts[m.Mount]

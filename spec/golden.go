@@ -66,7 +66,7 @@ var publishShape = shaped(nil,
 var rootShape = shaped(nil,
 	of("storage", BirthOnly, storage, func(r *RootFS, v string) { r.Storage = v }, "The storage of the disk.").
 		must("Say where: storage: local-lvm."),
-	of("size", Live, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size; larger later is a resize, smaller is refused.").
+	of("size", BirthOnly, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size when it is made, in whole GiB; what is restored from it may be larger.").
 		must("Say how large: size: 8G."),
 )
 

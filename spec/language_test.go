@@ -240,7 +240,7 @@ func TestPropertyStrings(t *testing.T) {
 	for name, c := range map[string]struct{ golden, asMap, goldenText, asText string }{
 		"rootfs": {"{storage: local-lvm, size: 8G}", "rootfs: {size: 16G}",
 			"'local-lvm:vm-9000-disk-0,size=8G'", "rootfs: 'local-lvm:vm-111-disk-0,size=16G'"},
-		"rootfs as asked for": {"{storage: local-lvm, size: 1536M}", "rootfs: {size: 1.5G}", "local-lvm:1.5", "rootfs: 'local:1.5'"},
+		"rootfs as asked for": {"{storage: local-lvm, size: 2048M}", "rootfs: {size: 1.5G}", "local-lvm:2", "rootfs: 'local:1.5'"},
 		"net": {"local:8", "config: {net0: {name: eth0, bridge: vmbr0, ip: dhcp, firewall: true}}",
 			"local:8", "config: {net0: 'name=eth0,bridge=vmbr0,firewall=1,ip=dhcp'}"},
 		"volume": {"local:8", "config: {mp0: {volume: 'local-lvm:vm-111-disk-1', mp: /data, backup: true, acl: true}}",
