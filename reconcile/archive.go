@@ -222,6 +222,29 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 	return second, passed
 }
 
+// begun is when an archive was begun. PVE reads that from the archive's name, which has
+// the node's local time: one of the hour that the clocks show twice in autumn looks an
+// hour older than it is if it was begun in the second of the two. So the second is
+// taken where it has been.
+func (o *Observed) begun(v proxmox.Volume) time.Time {
+	a, ok := proxmox.ParseArchive(v.VolID)
+	if !ok || a.Stamp == "" || strings.HasSuffix(a.Stamp, "Z") {
+		return v.CTime
+	}
+	t := v.CTime.In(o.Now.Location())
+	_, end := t.ZoneBounds()
+	if end.IsZero() {
+		return v.CTime
+	}
+	_, before := t.Zone()
+	_, after := end.Zone()
+	again := t.Add(time.Duration(before-after) * time.Second)
+	if again.Before(end) || again.After(o.Now) || before <= after {
+		return v.CTime
+	}
+	return again
+}
+
 // date prints a time as people name a backup.
 func (o *Observed) date(t time.Time) string {
 	t = t.In(o.Now.Location())

@@ -93,7 +93,7 @@ func (p *planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 	} else if !due {
 		p.plan.due(p.newestOwn(own, born).Add(b.Every))
 	}
-	if due {
+	if due && !p.wantedAgain(b, g, slot) {
 		text := fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage)
 		state, marker, ok := p.ready(o, g, "back up", text)
 		if !ok {
@@ -138,10 +138,31 @@ func (p *planner) backupDue(b *spec.Backup, own []ownBackup, born time.Time) (bo
 func (p *planner) newestOwn(own []ownBackup, born time.Time) time.Time {
 	for _, have := range own {
 		if have.state != damaged && have.marker.Born.Equal(born) {
-			return have.volume.CTime
+			return p.have.begun(have.volume)
 		}
 	}
 	return time.Time{}
+}
+
+// wantedAgain says that a backup is due although it was made often enough since it
+// became due: PVE does not show the archives, or something takes them away. Going on
+// would fill the disk.
+func (p *planner) wantedAgain(b *spec.Backup, g *spec.Guest, slot time.Time) (held bool) {
+	if b.At == nil {
+		slot = slot.Add(-b.Every)
+	}
+	made := 0
+	for _, t := range p.have.Memory.BackedUp[b.Ref.String()+"/"+g.Ref.Name+"/create"] {
+		if t.After(slot) {
+			made++
+		}
+	}
+	if made < repeatLimit {
+		return false
+	}
+	p.hold(&b.Object, "storage", fmt.Sprintf("%s was backed up %d times since %s, and %s shows no such archive", g.Ref.Name, made, p.have.date(slot), b.Storage),
+		fmt.Sprintf("look what becomes of them: pvesm list %s --vmid %d; felhom-agent --history --only %s", b.Storage, g.VMID, b.Ref))
+	return true
 }
 
 // noteLate says once per object that a slot was missed.

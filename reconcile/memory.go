@@ -23,6 +23,7 @@ type Memory struct {
 	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
 	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
 	Reading   map[string]bool          // archives that a restore of ours reads now
+	BackedUp  map[string][]time.Time   // action ID -> when backups that ended well were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
 }
@@ -62,7 +63,7 @@ func (j *Journal) memory(now time.Time) Memory {
 	m := Memory{
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
 		Done: map[string]bool{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
-		Restarting: map[string]bool{},
+		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{},
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -79,6 +80,9 @@ func (j *Journal) memory(now time.Time) Memory {
 			m.Reading[a.Facts["reads"]] = true
 		}
 		m.Done[a.ID] = a.result == resultOK
+		if a.Verb == "back up" && a.result == resultOK {
+			m.BackedUp[a.ID] = append(m.BackedUp[a.ID], a.Time)
+		}
 		if key := a.Facts["rollback-mark"]; key != "" {
 			state := m.Rollbacks[key]
 			state.Marked = state.Marked || a.result == resultOK || a.open()

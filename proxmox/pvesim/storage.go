@@ -138,10 +138,16 @@ func storageStatus(c *call) error {
 	return nil
 }
 
-// archiveTime is when an archive was made: by its name in the node's zone, else by its file.
+// archiveTime is when an archive was made: by its name in the node's zone, else by its
+// file. Of a time that the clocks show twice it is the earlier (Perl: Time::Local,
+// "Ambiguous Local Times").
 func (s *Sim) archiveTime(n *node, name string, v *volume) int64 {
+	const form = "2006_01_02-15_04_05"
 	if m := dumpRE.FindStringSubmatch(name); m != nil && stampRE.MatchString(m[3]) {
-		if t, err := time.ParseInLocation("2006_01_02-15_04_05", m[3], n.zone); err == nil {
+		if t, err := time.ParseInLocation(form, m[3], n.zone); err == nil {
+			if earlier := t.Add(-time.Hour); earlier.Format(form) == m[3] {
+				t = earlier
+			}
 			return t.Unix()
 		}
 	}
