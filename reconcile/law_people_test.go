@@ -323,7 +323,7 @@ func (s *scenario) besideAFailure() {
 	ctx, stop := context.WithCancel(i.ctx)
 	var work sync.WaitGroup
 	work.Go(func() {
-		i.agents[0].Watch(ctx, time.Minute, func() *spec.Desired { return s.want }, func(p *Plan, err error) {
+		i.agents[0].Watch(ctx, time.Minute, func() *spec.Desired { return s.want }, func(p *Plan, _ time.Duration, err error) {
 			if p != nil {
 				last = p
 			}

@@ -174,8 +174,9 @@ func (a *Agent) passing(p *passed) bool {
 // Watch keeps a node as the desired state says, until the context ends: a pass at
 // every nudge (an edit, the end of a task), every interval against drift, and every
 // 15 s while something is waited for. load returns the desired state in force, which
-// after a broken edit is the last good one.
-func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(*Plan, error)) error {
+// after a broken edit is the last good one. passed is told what each pass found, or why it
+// could not look, and how long the agent then waits at most before it looks again.
+func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(p *Plan, wait time.Duration, err error)) error {
 	a.o.Watching = true
 	for {
 		p, err := a.pass(ctx, load())
@@ -191,11 +192,10 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 			continue
 		case err != nil:
 			tick = min(interval, waitedFor)
-			passed(nil, err)
+			passed(nil, tick, err)
 		case p.atOnce > 0:
 			continue
 		default:
-			passed(p.plan, nil)
 			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, awaited) || a.watchesEjected() {
 				tick = min(tick, waitedFor)
 			}
@@ -204,6 +204,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 					tick = min(tick, max(at.Sub(a.clock()), time.Second))
 				}
 			}
+			passed(p.plan, tick, nil)
 		}
 		if a.pause(ctx, tick) != nil {
 			return nil
@@ -217,9 +218,9 @@ const tokenPause = 5 * time.Minute
 
 // awaitToken waits until PVE accepts the token again. It asks with one request at a time,
 // whatever nudges meanwhile.
-func (a *Agent) awaitToken(ctx context.Context, err error, passed func(*Plan, error)) error {
+func (a *Agent) awaitToken(ctx context.Context, err error, passed func(*Plan, time.Duration, error)) error {
 	for proxmox.IsUnauthorized(err) {
-		passed(nil, err)
+		passed(nil, tokenPause, err)
 		timer := time.NewTimer(tokenPause)
 		select {
 		case <-ctx.Done():

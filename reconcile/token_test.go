@@ -23,7 +23,7 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			b.agent.Watch(ctx, time.Minute, func() *spec.Desired { return want }, func(p *Plan, err error) {
+			b.agent.Watch(ctx, time.Minute, func() *spec.Desired { return want }, func(p *Plan, _ time.Duration, err error) {
 				switch {
 				case p != nil:
 					good.Add(1)

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -41,7 +39,7 @@ type config struct {
 	runner                            privileged.Runner // nil: none
 	runnerMode                        string            // sudo, direct, socket or none
 	state                             string            // "": the default
-	interval, timeout                 time.Duration
+	interval, timeout, settle         time.Duration
 	listen                            listenAddress // none: its network is ""
 	notify                            notifyConfig
 	drift                             spec.Drift // "": each kind's default
@@ -55,6 +53,10 @@ type config struct {
 	warning    string
 }
 
+// leastSettle is how long after a lost answer PVE may still carry out the request: pveproxy gives up on the
+// daemon behind it after 30 s of silence, and the daemon goes on.
+const leastSettle = 30 * time.Second
+
 var logFormats = []string{"console", "json"}
 
 // keys are the keys of agent.yaml. Those that tell how to reach a node and where its service keeps its
@@ -62,7 +64,7 @@ var logFormats = []string{"console", "json"}
 var keys = map[string]struct{ connection bool }{
 	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true}, "fingerprint": {true}, "ca": {true},
 	"node": {true}, "runner": {true}, "state": {true},
-	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "log_level": {}, "log_format": {},
+	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "settle": {}, "log_level": {}, "log_format": {},
 }
 
 // rivals are keys of which one is enough: the environment's takes the place of the file's others.
@@ -106,6 +108,17 @@ func readConfig(file string, environ []string, simulate bool) (*config, error) {
 	}
 	c.warning = r.warning
 	return c, nil
+}
+
+// givenIn is what a configuration says that need not be complete or valid yet.
+func givenIn(file string, environ []string) map[string]entry {
+	r := reading{given: map[string]entry{}}
+	file = cmp.Or(file, defaultConfig)
+	if text, err := os.ReadFile(file); err == nil {
+		r.file(file, text)
+	}
+	r.environment(environ)
+	return r.given
 }
 
 // reading is a configuration that is being read.
@@ -227,7 +240,7 @@ func (r *reading) environment(environ []string) {
 
 // settle turns what was given into values.
 func (r *reading) settle(environ []string) *config {
-	c := &config{interval: 15 * time.Minute, timeout: 10 * time.Minute, maxDestructive: 20, logLevel: zapcore.InfoLevel, logFormat: "console", places: map[string]string{}}
+	c := &config{interval: 15 * time.Minute, timeout: 10 * time.Minute, settle: time.Minute, maxDestructive: 20, logLevel: zapcore.InfoLevel, logFormat: "console", places: map[string]string{}}
 	for key, e := range r.given {
 		c.places[key] = e.place
 	}
@@ -247,6 +260,12 @@ func (r *reading) settle(environ []string) *config {
 	c.url, c.node, c.owner, c.ca, c.fingerprint, c.state = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
 	check("interval", func(s string) (err error) { c.interval, err = parseDuration(s); return err })
 	check("timeout", func(s string) (err error) { c.timeout, err = parseDuration(s); return err })
+	check("settle", func(s string) (err error) {
+		if c.settle, err = parseDuration(s); err == nil && c.settle < leastSettle {
+			err = fmt.Errorf("it is %s or more: PVE may carry out a request that long after its answer was lost", leastSettle)
+		}
+		return err
+	})
 	check("notify", func(s string) (err error) {
 		var doc yaml.Node
 		if err := yaml.Unmarshal([]byte(s), &doc); err != nil || len(doc.Content) != 1 {
@@ -288,57 +307,6 @@ func (r *reading) settle(environ []string) *config {
 	return c
 }
 
-// token puts the token together. Its secret comes from the file or the environment, from a file of its
-// own, or from systemd (LoadCredential=token:...).
-func (r *reading) token(environ []string) proxmox.Token {
-	id, secret := r.given["token_id"], r.given["token_secret"]
-	if e, ok := r.given["token_file"]; ok {
-		secret = entry{place: e.place}
-		var err error
-		if secret.value, err = readSecret(e.value, true); err != nil {
-			r.fail(e, "token_file", "%v", err)
-			return proxmox.Token{}
-		}
-	}
-	if dir := lookup(environ, "CREDENTIALS_DIRECTORY"); dir != "" && secret.place == "" {
-		path := filepath.Join(dir, "token")
-		value, err := readSecret(path, false) // systemd guards it
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			r.fail(entry{place: path}, "", "%v", err)
-			return proxmox.Token{}
-		}
-		secret = entry{value: value, place: path}
-	}
-	r.secret = secret.value != ""
-	if id.value == "" || !r.secret {
-		return proxmox.Token{} // complete says what is missing
-	}
-	token, err := proxmox.NewToken(id.value, secret.value)
-	if err != nil {
-		r.fail(id, "token_id", "%v", err)
-	}
-	return token
-}
-
-// readSecret reads a file with a secret in it.
-func readSecret(path string, guarded bool) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if guarded && info.Mode()&0o007 != 0 {
-		return "", fmt.Errorf("everybody on this machine may read %s: chmod 640 %s, and make a new secret if somebody may have seen it (pveum user token remove, then add)", path, path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	if secret := strings.TrimSpace(string(text)); secret != "" {
-		return secret, nil
-	}
-	return "", fmt.Errorf("%s is empty: it shall hold the secret that `pveum user token add` printed", path)
-}
-
 // complete says what is missing to reach a node.
 func (r *reading) complete(file string, c *config) error {
 	var errs *multierror.Error
@@ -357,88 +325,4 @@ func (r *reading) complete(file string, c *config) error {
 		}
 	}
 	return errs.ErrorOrNil()
-}
-
-// parseRunner reads how the fence is reached.
-func parseRunner(s string) (privileged.Runner, string, error) {
-	mode, path, _ := strings.Cut(s, ":")
-	switch {
-	case s == "sudo":
-		return &privileged.ExecRunner{Mode: privileged.Sudo}, mode, nil
-	case s == "direct":
-		return &privileged.ExecRunner{Mode: privileged.Direct}, mode, nil
-	case mode == "socket" && (s == "socket" || filepath.IsAbs(path)):
-		return &privileged.SocketRunner{Path: path}, mode, nil
-	case s == "none":
-		return nil, mode, nil
-	}
-	return nil, "", errors.New("it is one of sudo, direct, socket, socket:/PATH, none")
-}
-
-// parseDuration reads Go's durations, and days: 90s, 15m, 1h30m, 7d.
-func parseDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		var n int64
-		n, err = strconv.ParseInt(days, 10, 32)
-		d = time.Duration(n) * 24 * time.Hour
-	}
-	if err != nil || d <= 0 {
-		return 0, errors.New("it is a time such as 90s, 15m, 2h or 7d")
-	}
-	return d, nil
-}
-
-func parseLevel(s string) (*zapcore.Level, error) {
-	levels := []string{"debug", "info", "warn", "error"}
-	if err := oneOf(levels...)(s); err != nil {
-		return nil, err
-	}
-	level, err := zapcore.ParseLevel(s)
-	return &level, err
-}
-
-// lookup is os.Getenv on a list.
-func lookup(environ []string, name string) string {
-	for _, pair := range environ {
-		if value, ok := strings.CutPrefix(pair, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
-
-// nearest suggests the word that was probably meant.
-func nearest(word string, words iter.Seq[string]) string {
-	var best string
-	least := 3
-	for _, w := range slices.Sorted(words) {
-		if d := distance(word, w); d < least {
-			best, least = w, d
-		}
-	}
-	if best == "" {
-		return "; there are " + strings.Join(slices.Sorted(words), ", ")
-	}
-	return ": did you mean " + best + "?"
-}
-
-// distance is how many letters must be changed, added or dropped to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

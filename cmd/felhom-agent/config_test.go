@@ -53,6 +53,7 @@ runner: socket:/run/x.sock
 state: /var/lib/elsewhere
 interval: 30m
 timeout: 1d
+settle: 2m
 drift: report
 max_destructive: 3
 log_level: warn
@@ -61,8 +62,8 @@ log_format: json
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "https://pve1:8006 pve2 AA:BB garage socket /var/lib/elsewhere 30m0s 24h0m0s report 3 warn json felhom@pve!agent <nil>"
-	if have := fmt.Sprint(c.url, " ", c.node, " ", c.fingerprint, " ", c.owner, " ", c.runnerMode, " ", c.state, " ", c.interval, " ", c.timeout, " ",
+	want := "https://pve1:8006 pve2 AA:BB garage socket /var/lib/elsewhere 30m0s 24h0m0s 2m0s report 3 warn json felhom@pve!agent <nil>"
+	if have := fmt.Sprint(c.url, " ", c.node, " ", c.fingerprint, " ", c.owner, " ", c.runnerMode, " ", c.state, " ", c.interval, " ", c.timeout, " ", c.settle, " ",
 		c.drift, " ", c.maxDestructive, " ", c.logLevel, " ", c.logFormat, " ", c.token.ID(), " ", c.incomplete); have != want {
 		t.Errorf("read  %s\nwant  %s", have, want)
 	}
@@ -118,6 +119,7 @@ func TestConfigRefused(t *testing.T) {
 		whole + "fingerprint: AA\nca: /etc/x.pem\n":         "agent.yaml:6: ca: fingerprint is given too (agent.yaml:5): keep one of them",
 		whole + "interval: 900\n":                           "agent.yaml:5: interval: \"900\": it is a time such as 90s, 15m, 2h or 7d",
 		whole + "timeout: -5m\n":                            "agent.yaml:5: timeout: \"-5m\": it is a time such as",
+		whole + "settle: 10s\n":                             "agent.yaml:5: settle: \"10s\": it is 30s or more: PVE may carry out a request that long after its answer was lost",
 		whole + "runner: su\n":                              "agent.yaml:5: runner: \"su\": it is one of sudo, direct, socket, socket:/PATH, none",
 		whole + "runner: socket:relative\n":                 "agent.yaml:5: runner: \"socket:relative\": it is one of",
 		whole + "drift: ignore\n":                           "agent.yaml:5: drift: \"ignore\": it is one of heal, report",

@@ -48,7 +48,7 @@ var modes = []mode{
 	{name: "schema", run: runSchema},
 	{name: "routes", run: runRoutes},
 	{name: "print-sudoers", run: runSudoers},
-	{name: "print-setup", run: runSetup},
+	{name: "print-setup", run: runSetup, options: []string{"config"}},
 	{name: "version", run: runVersion},
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -99,16 +100,33 @@ const (
 	setupRole  = "FelhomAgent"
 )
 
-// runSetup prints the commands that give the agent its rights. The token is separate from its user and
-// has only what both are given; so the role is given to both.
-func runSetup(_ context.Context, _ *command, con *console) (int, error) {
-	fmt.Fprintf(con.stdout, `# As root on the node, once. The secret is printed by the third line, and never again.
+// runSetup prints the commands that give the agent its rights, with the names of this host: its token is of
+// the user and name that the configuration says. The token is separate from its user and has only what both are
+// given; so the role is given to both.
+func runSetup(_ context.Context, cmd *command, con *console) (int, error) {
+	here, err := os.Hostname()
+	if err != nil {
+		return 0, err
+	}
+	here, _, _ = strings.Cut(here, ".")
+	given := givenIn(cmd.config, os.Environ())
+	node := cmp.Or(given["node"].value, here)
+	if _, err := os.Stat("/etc/pve"); err != nil && given["node"].value == "" {
+		node = "the node"
+	}
+	id := cmp.Or(given["token_id"].value, setupUser+"!"+setupToken)
+	if _, err := proxmox.NewToken(id, "unknown"); err != nil {
+		return 0, &configError{given["token_id"].place, "token_id", err.Error()}
+	}
+	user, token, _ := strings.Cut(id, "!")
+	fmt.Fprintf(con.stdout, `# As root on %[5]s, once; in a cluster its nodes share user and role. The secret is printed by the third line, and
+# never again.
 pveum role add %[1]s --privs '%[2]s'
 pveum user add %[3]s --comment felhom-agent
-pveum user token add %[3]s %[4]s --privsep 1
+pveum user token add %[3]s %[4]s --privsep 1 --comment 'felhom-agent on %[6]s'
 pveum acl modify / --users %[3]s --roles %[1]s
 pveum acl modify / --tokens '%[3]s!%[4]s' --roles %[1]s
-`, setupRole, strings.Join(needed, ","), setupUser, setupToken)
+`, setupRole, strings.Join(needed, ","), user, token, node, here)
 	return exitOK, nil
 }
 

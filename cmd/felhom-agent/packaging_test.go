@@ -88,6 +88,7 @@ func TestUnits(t *testing.T) {
 		{agent, "Environment=FELHOM_AGENT_TOKEN_FILE=%d/token FELHOM_AGENT_CA=%d/ca"}, {agent, "LoadCredential=ca:/etc/pve/pve-root-ca.pem"},
 		{socket, "ListenStream=" + privileged.SocketPath}, {socket, "Accept=yes"}, {socket, "SocketGroup=" + serviceUser},
 		{fence, "ExecStart=" + privileged.FencePath}, {fence, "StandardInput=socket"}, {fence, "StandardOutput=socket"},
+		{fence, "KillMode=process"}, // any other kills pct in mid-act when the fence is gone
 	} {
 		if !strings.Contains("\n"+want.unit, "\n"+want.line+"\n") {
 			t.Errorf("a unit has no line %s", want.line)

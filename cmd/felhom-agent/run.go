@@ -120,7 +120,7 @@ func labels(refs []spec.Ref) []string {
 func (n *node) options(who string, event func(reconcile.Event)) reconcile.Options {
 	o := reconcile.Options{
 		Sight: n.sight, Client: n.client, Runner: n.runner, Journal: n.journal, Store: n.store, Log: n.log,
-		Events: event, Wait: n.wait, Patience: n.config.timeout, Go: spawn,
+		Events: event, Wait: n.wait, Patience: n.config.timeout, Settle: n.config.settle, Go: spawn,
 	}
 	if n.state != "" {
 		o.Lock = reconcile.NewWriteLock(n.state, "felhom-agent "+who, n.config.timeout)

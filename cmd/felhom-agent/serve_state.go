@@ -70,8 +70,9 @@ func (o *observer) Reload() {
 	}
 }
 
-// Pass takes over what a pass has found, or why it could not look.
-func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, err error) {
+// Pass takes over what a pass has found, or why it could not look, and how long the loop waits at most for the
+// next one.
+func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.Duration, err error) {
 	o.mu.Lock()
 	o.agent = agent
 	o.failed = ""
@@ -87,7 +88,7 @@ func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, err error)
 		}
 	}
 	o.deaf = proxmox.IsUnauthorized(err)
-	o.next = time.Now().Add(pause(plan, err, o.node.config.interval))
+	o.next = time.Now().Add(wait)
 	reloaded := o.reloading
 	o.reloading = false
 	o.mu.Unlock()
@@ -116,25 +117,6 @@ func (o *observer) Event(e reconcile.Event) {
 			o.counts.seconds.WithLabelValues(e.Verb, result).Observe(e.Elapsed.Seconds())
 		}
 	}
-}
-
-// pause is how long the agent waits at most after a pass before it looks again; see Agent.Watch.
-func pause(plan *reconcile.Plan, err error, interval time.Duration) time.Duration {
-	const soon = 15 * time.Second
-	switch {
-	case proxmox.IsUnauthorized(err):
-		return 5 * time.Minute
-	case err != nil:
-		return min(interval, soon)
-	}
-	wait := interval + interval/10
-	if len(plan.Actions) > 0 || slices.ContainsFunc(plan.Held, func(h reconcile.Held) bool { return h.Passing }) {
-		wait = min(wait, soon)
-	}
-	if !plan.Due.IsZero() {
-		wait = min(wait, max(plan.Due.Sub(plan.Header.Looked), time.Second))
-	}
-	return wait
 }
 
 // lookTime is how long a look may take: PVE gives up on a request after 30 s, and we after 40 s; some are

@@ -52,7 +52,7 @@ func observed(t *testing.T, desired string) *observer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Pass(agent, result.Plan, nil)
+	o.Pass(agent, result.Plan, 15*time.Minute, nil)
 	return o
 }
 
@@ -335,13 +335,13 @@ func TestAlive(t *testing.T) {
 		if !o.alive() {
 			t.Error("there was no valid YAML for a day, and it takes itself for dead")
 		}
-		o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, nil)
+		o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, 15*time.Minute, nil)
 		for range 100 {
 			time.Sleep(16 * time.Minute)
 			if !o.alive() {
 				t.Fatal("it waits for its next look, and takes itself for dead")
 			}
-			o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, nil)
+			o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, 15*time.Minute, nil)
 		}
 		time.Sleep(35 * time.Minute)
 		if o.alive() {

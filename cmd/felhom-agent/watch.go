@@ -63,8 +63,8 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 
 	state, notify := newStateTeller(n, src), newNotifier(n)
 	spawn(func() { notify.Run(ctx) })
-	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(err error) {
-		seen.Pass(nil, nil, err)
+	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(wait time.Duration, err error) {
+		seen.Pass(nil, nil, wait, err)
 		state.passed(nil, nil, n.explain(err))
 		notify.Pass(nil, n.explain(err))
 	}) {
@@ -90,8 +90,8 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		})
 	})
 	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
-	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) {
-		seen.Pass(agent, plan, err)
+	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+		seen.Pass(agent, plan, wait, err)
 		err = n.explain(err)
 		report.passed(plan, err)
 		state.passed(agent, plan, err)
@@ -101,7 +101,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 
 // reach waits until the node can be asked who it is, and says once why it cannot. At boot we may be there
 // before PVE's API is.
-func (n *node) reach(ctx context.Context, failed func(error)) bool {
+func (n *node) reach(ctx context.Context, failed func(wait time.Duration, err error)) bool {
 	for told := ""; ; {
 		err := n.find(ctx)
 		if err == nil {
@@ -112,7 +112,7 @@ func (n *node) reach(ctx context.Context, failed func(error)) bool {
 			pause = 5 * time.Minute
 		}
 		if ctx.Err() == nil {
-			failed(err)
+			failed(pause, err)
 			if text := n.explain(err).Error(); text != told {
 				told = text
 				n.log.Error("the node cannot be reached; trying on", zap.String("error", text), zap.Duration("every", pause))

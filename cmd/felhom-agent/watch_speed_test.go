@@ -92,7 +92,10 @@ func watching(t testing.TB, sim *pvesim.Sim, transport http.RoundTripper, desire
 	go func() { _ = spec.Watch(ctx, desired, agent.Nudge); ended <- struct{}{} }()
 	go func() {
 		defer func() { ended <- struct{}{} }()
-		if err := agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, err error) { o.Pass(agent, plan, err); passed(agent, err) }); err != nil {
+		if err := agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+			o.Pass(agent, plan, wait, err)
+			passed(agent, err)
+		}); err != nil {
 			t.Error(err)
 		}
 	}()

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// token puts the token together. Its secret comes from the file or the environment, from a file of its
+// own, or from systemd (LoadCredential=token:...).
+func (r *reading) token(environ []string) proxmox.Token {
+	id, secret := r.given["token_id"], r.given["token_secret"]
+	if e, ok := r.given["token_file"]; ok {
+		secret = entry{place: e.place}
+		var err error
+		if secret.value, err = readSecret(e.value, true); err != nil {
+			r.fail(e, "token_file", "%v", err)
+			return proxmox.Token{}
+		}
+	}
+	if dir := lookup(environ, "CREDENTIALS_DIRECTORY"); dir != "" && secret.place == "" {
+		path := filepath.Join(dir, "token")
+		value, err := readSecret(path, false) // systemd guards it
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			r.fail(entry{place: path}, "", "%v", err)
+			return proxmox.Token{}
+		}
+		secret = entry{value: value, place: path}
+	}
+	r.secret = secret.value != ""
+	if id.value == "" || !r.secret {
+		return proxmox.Token{} // complete says what is missing
+	}
+	token, err := proxmox.NewToken(id.value, secret.value)
+	if err != nil {
+		r.fail(id, "token_id", "%v", err)
+	}
+	return token
+}
+
+// readSecret reads a file with a secret in it.
+func readSecret(path string, guarded bool) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if guarded && info.Mode()&0o007 != 0 {
+		return "", fmt.Errorf("everybody on this machine may read %s: chmod 640 %s, and make a new secret if somebody may have seen it (pveum user token remove, then add)", path, path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if secret := strings.TrimSpace(string(text)); secret != "" {
+		return secret, nil
+	}
+	return "", fmt.Errorf("%s is empty: it shall hold the secret that `pveum user token add` printed", path)
+}
