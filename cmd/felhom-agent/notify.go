@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -116,7 +117,10 @@ func (t *notifier) Pass(plan *reconcile.Plan, err error) {
 			t.failed = time.Now()
 		}
 		if time.Since(t.failed) >= notifyPatience {
-			t.turn("node", "failed", strings.Join(strings.Fields(err.Error()), " "), nil, "")
+			why := strings.Join(strings.Fields(err.Error()), " ")
+			t.turn("node", "failed", why, nil, "")
+			t.status = fmt.Sprintf("%s could not be looked at for %s: %s", cmp.Or(t.node, "the node"), time.Since(t.failed).Truncate(time.Minute), why)
+			t.daylight()
 		}
 		return
 	}

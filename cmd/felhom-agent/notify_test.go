@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -187,4 +189,48 @@ func TestNotifyConfig(t *testing.T) {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
+}
+
+// A node that does not answer is told of once, when that lasts, and once when it answers again; a short outage is
+// nobody's business. The daily line does not repeat what was true before.
+func TestNotifyUnreachableNode(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		n := testNotifier(t, dir)
+		fine := func() *reconcile.Plan { return planOf(time.Now().UTC(), []string{"restores/web"}) }
+		down := errors.New("pve1 does not answer:\n  connection refused")
+		fails := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(15 * time.Second) {
+				n.Pass(nil, down)
+			}
+		}
+		expect := func(what string, want ...string) {
+			t.Helper()
+			if got := noticesOf(t, n); strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("%s: told %q, want %q", what, got, want)
+			}
+		}
+		n.Pass(fine(), nil)
+		fails(4 * time.Minute)
+		n.Pass(fine(), nil)
+		fails(4 * time.Minute)
+		expect("two short outages")
+		n.Pass(fine(), nil)
+		fails(time.Hour)
+		expect("a long one", "failed node: pve1 does not answer: connection refused")
+		n = testNotifier(t, dir)
+		fails(time.Hour)
+		expect("over a restart")
+		n.Pass(fine(), nil)
+		expect("the end", "recovered node: it can be looked at again")
+
+		time.Sleep(24*time.Hour - time.Duration(time.Now().UTC().Hour())*time.Hour) // past midnight
+		n.Pass(fine(), nil)
+		noticesOf(t, n)
+		fails(8 * time.Hour) // over the hour of the daily line
+		got := noticesOf(t, n)
+		if len(got) != 2 || !strings.HasPrefix(got[1], "daily : pve1 could not be looked at for ") || !strings.HasSuffix(got[1], "m0s: pve1 does not answer: connection refused") {
+			t.Errorf("over a day told %q", got)
+		}
+	})
 }
