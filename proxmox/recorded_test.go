@@ -77,6 +77,7 @@ var readers = []struct {
 	{regexp.MustCompile(`/vzdump/extractconfig$`), func(c *Client, t *testing.T) (any, error) {
 		return c.ArchiveConfig(t.Context(), "n", "local:backup/vzdump-lxc-101-2026_11_22-18_21_14.tar.zst")
 	}},
+	{regexp.MustCompile(`^/nodes/[^/]+/disks/list$`), func(c *Client, t *testing.T) (any, error) { return c.Disks(t.Context(), "n") }},
 	{regexp.MustCompile(`^/nodes/[^/]+/tasks$`), func(c *Client, t *testing.T) (any, error) {
 		tasks, _, err := c.Tasks(t.Context(), "n", TaskFilter{})
 		return tasks, err

@@ -55,7 +55,10 @@ func (l *looker) lookHost(ctx context.Context) error {
 }
 
 // lookHealth asks the declared disks that are plugged in how they are. A disk that
-// does not tell, as many behind USB bridges, is not failing.
+// does not tell, as many behind USB bridges, is not failing. PVE's API has this too
+// (GET /nodes/N/disks/smart), but not which disk bears a UUID: where the fence tells
+// that, it tells the rest without a request to PVE, of which a look has few, knows USB
+// bridges, and lets a disk sleep.
 func (l *looker) lookHealth(ctx context.Context, host *HostState) map[string]string {
 	if l.facts != nil && time.Since(l.facts.smartAt) < smartAge {
 		return l.facts.failing

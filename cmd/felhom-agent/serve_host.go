@@ -6,13 +6,14 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
 )
 
-// hardware is what the host tells of its disks and sensors. Without a way to ask root it is empty, and
-// Missing says why.
+// hardware is what the host tells of its disks and sensors. Without a way to ask root it is what PVE's API tells
+// of the health of disks, and Missing says why there is no more.
 type hardware struct {
 	Looked  time.Time                `json:"looked,omitzero"` // by this machine's clock
 	Disks   []privileged.Disk        `json:"disks"`           // file systems
@@ -27,11 +28,11 @@ func (o *observer) lookHardware(ctx context.Context) (h hardware, whole bool) {
 	o.mu.Unlock()
 	h = hardware{Disks: []privileged.Disk{}, SMART: []privileged.SMARTReport{}, Sensors: []privileged.Sensor{}}
 	switch {
-	case ask == nil:
-		h.Missing = append(h.Missing, "disks and sensors are looked at through the root helper; there is none: "+o.noFence)
-		return h, true
 	case node == "":
 		return h, false // not found yet
+	case ask == nil:
+		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are looked at through the root helper; there is none: "+o.noFence)
+		return o.lookDisks(ctx, node, h), true
 	}
 	h.Looked = time.Now().Truncate(time.Second)
 	miss := func(what string, err error) { h.Missing = append(h.Missing, what+": "+err.Error()) }
@@ -60,6 +61,27 @@ func (o *observer) lookHardware(ctx context.Context) (h hardware, whole bool) {
 	}
 	h.Sensors = append(h.Sensors, sensors...)
 	return h, true
+}
+
+// lookDisks asks the API what the disks say of their health: without numbers, little of USB disks, and for seconds of
+// PVE's time, so only where there is no fence.
+func (o *observer) lookDisks(ctx context.Context, node string, h hardware) hardware {
+	h.Looked = time.Now().Truncate(time.Second)
+	disks, err := o.node.client.Look().Disks(ctx, node)
+	if err != nil {
+		h.Missing = append(h.Missing, "disks: "+o.node.explain(err).Error())
+	}
+	for _, d := range disks {
+		report := privileged.SMARTReport{Device: d.Device, Model: d.Model, Serial: d.Serial, Health: privileged.HealthUnknown}
+		switch {
+		case d.Health == "PASSED":
+			report.Health = privileged.HealthPassed
+		case strings.HasPrefix(d.Health, "FAIL"):
+			report.Health = privileged.HealthFailing
+		}
+		h.SMART = append(h.SMART, report)
+	}
+	return h
 }
 
 // expiry is when what we live by ends. A zero time: never, or not known.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -367,5 +369,34 @@ func TestFiltered(t *testing.T) {
 	}
 	if err := filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
 		t.Error(err)
+	}
+}
+
+// TestHealthWithoutFence: without the root helper the API tells of the health of disks, and what is missing is said.
+// (Assumed: PVE's word for a failing disk begins with FAIL, as smartctl's.)
+func TestHealthWithoutFence(t *testing.T) {
+	t.Parallel()
+	o := observed(t, "../../examples/desired")
+	world, err := o.node.world.sim.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const serial = "serial: SIMUSB0001\n"
+	sim, err := pvesim.Load([]byte(strings.Replace(string(world), serial, serial+"        failing: true\n", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.node.client, err = proxmox.New(proxmox.Options{Token: o.node.config.token, Transport: sim}); err != nil {
+		t.Fatal(err)
+	}
+	o.node.runner, o.noFence = nil, "runner: none"
+	health := map[string]privileged.Health{}
+	h := o.report(t.Context()).Host
+	for _, r := range h.SMART {
+		health[r.Device] = r.Health
+	}
+	want := map[string]privileged.Health{"/dev/sda": privileged.HealthPassed, "/dev/sdb": privileged.HealthFailing, "/dev/sdc": privileged.HealthUnknown}
+	if !maps.Equal(health, want) || len(h.Missing) != 1 || !strings.HasSuffix(h.Missing[0], "runner: none") || len(h.Sensors) > 0 {
+		t.Errorf("it shows %+v", h)
 	}
 }
