@@ -25,7 +25,7 @@ import (
 // list of ten thousand guests or archives, are a fifth of it.
 const bodyLimit = 32 << 20
 
-// readsAtOnce is how many GETs are in flight at a time.
+// readsAtOnce is how many GETs are in flight at a time, by default.
 const readsAtOnce = 8
 
 // conn sends single requests and understands PVE's envelope.
@@ -49,7 +49,7 @@ func newConn(o Options) (*conn, error) {
 		agent:   cmp.Or(o.UserAgent, "felhom-agent"),
 		timeout: cmp.Or(o.Timeout, 40*time.Second),
 		retries: max(cmp.Or(o.Retries, 3), 0),
-		slots:   make(chan struct{}, readsAtOnce),
+		slots:   make(chan struct{}, cmp.Or(o.Reads, readsAtOnce)),
 	}
 	if o.Token.ID() == "" {
 		return nil, &OptionError{"Token", errors.New("no API token is given: make one with `pveum user token add USER NAME`")}

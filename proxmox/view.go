@@ -94,7 +94,7 @@ func (v *View) fetch(ctx context.Context, path string, params Params, retries in
 			return r, err
 		}
 		retries--
-		timer := time.NewTimer(pause/2 + rand.N(pause))
+		timer := time.NewTimer(pause/2 + jitter(pause))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -103,6 +103,12 @@ func (v *View) fetch(ctx context.Context, path string, params Params, retries in
 		}
 		pause *= 3
 	}
+}
+
+// jitter draws a time below most, so that those who failed together do not come back
+// together. It is drawn from the clock: under virtual time every run is the same.
+func jitter(most time.Duration) time.Duration {
+	return time.Duration(rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)).Int64N(int64(most)))
 }
 
 func (v *View) once(ctx context.Context, path string, params Params) (*reply, error) {

@@ -58,7 +58,7 @@ func (a *Agent) report(e ending, have *Observed) {
 	case resultLocked:
 		event.State = "waits"
 		event.Text = e.text
-		a.lockedOut[e.act.Lane] = e.at.Add(5*time.Second + rand.N(10*time.Second))
+		a.lockedOut[e.act.Lane] = e.at.Add(5*time.Second + jitter(10*time.Second))
 	case resultUnsent:
 		event.State, event.Text = "waits", e.text
 		a.cool(e, true)
@@ -77,6 +77,12 @@ func (a *Agent) report(e ending, have *Observed) {
 		a.failures = append(a.failures, event)
 	}
 	a.o.Events(event)
+}
+
+// jitter draws a time below most, so that those who were locked out together do not come
+// back together. It is drawn from the clock: under virtual time every run is the same.
+func jitter(most time.Duration) time.Duration {
+	return time.Duration(rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)).Int64N(int64(most)))
 }
 
 func permanent(err error) bool {

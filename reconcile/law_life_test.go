@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/http"
 	"net/url"
@@ -50,13 +51,13 @@ func (s *scenario) live(agents int) *incarnation {
 		s.t.Fatal(err)
 	}
 	for n := range agents {
-		client, err := proxmox.New(proxmox.Options{Transport: i, Token: token})
+		client, err := proxmox.New(proxmox.Options{Transport: wire{i, n}, Token: token, Reads: 1 << 10})
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		o := Options{
 			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
-			Client: client, Runner: &mortal{i, s.fence}, Journal: i.journal,
+			Client: client, Runner: &mortal{i, n, s.fence}, Journal: i.journal,
 			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
 			Events: func(e Event) {
 				if e.State != "running" {
@@ -115,8 +116,31 @@ func (i *incarnation) count(n *int) bool {
 	return *n == 0
 }
 
-// RoundTrip is the way of every request from the agent to the node.
-func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
+// A wire is the way of every request of one agent to the node.
+type wire struct {
+	*incarnation
+	agent int
+}
+
+// travel takes a moment, up to a millisecond, that depends on who asks for what. So of
+// the requests that are on their way at once the same one comes first in every run of
+// a seed, whatever the scheduler does, and the same ones are hit by what goes wrong.
+func travel(ctx context.Context, agent int, what string) {
+	h := fnv.New64a()
+	fmt.Fprint(h, agent, what)
+	timer := time.NewTimer(time.Duration(h.Sum64() % uint64(time.Millisecond)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// RoundTrip sends a request.
+func (i wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	if travel(req.Context(), i.agent, req.Method+req.URL.Path+req.URL.RawQuery); req.Context().Err() != nil {
+		return nil, req.Context().Err()
+	}
 	if i.killed() {
 		return nil, errKilled
 	}
@@ -132,7 +156,7 @@ func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	var w *lawWrite
 	if req.Method != http.MethodGet {
-		w = i.s.witness.begin(i, req)
+		w = i.s.witness.begin(i.incarnation, req)
 		if i.s.tooMuch() {
 			i.kill() // what follows proves nothing
 			return nil, errKilled
@@ -153,12 +177,19 @@ func (i *incarnation) RoundTrip(req *http.Request) (*http.Response, error) {
 // mortal is the way of every act to the host. The fence is another process: what it
 // has begun, it ends.
 type mortal struct {
-	i *incarnation
+	i     *incarnation
+	agent int
 	*privileged.Local
 }
 
+// Ask looks at the host.
+func (m *mortal) Ask(ctx context.Context, q privileged.Query) (privileged.Answer, error) {
+	travel(ctx, m.agent, fmt.Sprint(q))
+	return m.Local.Ask(ctx, q)
+}
+
 func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
-	if m.i.killed() {
+	if travel(ctx, m.agent, op.String()); m.i.killed() {
 		return privileged.Result{}, errKilled
 	}
 	return m.Local.Do(ctx, op, progress)

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,8 +133,10 @@ func (s *scenario) round() {
 	people := s.schedule()
 	var work sync.WaitGroup
 	work.Go(func() { s.meanwhile(i, people) })
-	for _, agent := range i.agents {
+	for n, agent := range i.agents {
+		after := time.Duration(n) * time.Duration(s.r.Int64N(int64(time.Minute)))
 		work.Go(func() {
+			time.Sleep(after)
 			_, err := agent.Once(i.ctx, s.want)
 			if err != nil && !i.killed() {
 				s.tell("the run ended with: %v", err)
@@ -186,6 +189,7 @@ func (s *scenario) snapshotNames() []string {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names)
 	return names
 }
 

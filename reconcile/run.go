@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -183,7 +182,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 		if ctx.Err() != nil {
 			return nil
 		}
-		tick := interval + rand.N(interval/10+1) // so that a cluster's agents do not look together
+		tick := interval + jitter(interval/10+1) // so that a cluster's agents do not look together
 		switch {
 		case proxmox.IsUnauthorized(err):
 			if a.awaitToken(ctx, err, passed) != nil {

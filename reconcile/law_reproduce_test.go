@@ -1,0 +1,42 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// A seed is worth nothing if what it shows cannot be seen again: two runs of one seed
+// tell the same story with the same number of requests, and end in the same world.
+func TestASeedReproduces(t *testing.T) {
+	t.Parallel()
+	n := 25
+	switch {
+	case *lawN > 0:
+		n = *lawN
+	case testing.Short() || raceDetector:
+		n = 2
+	}
+	dir := t.TempDir()
+	run := func(seed uint64, profile lawProfile) (all string) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScenario(t, seed, dir, profile)
+			s.run()
+			s.fence.Wait()
+			all = fmt.Sprintf("%s\n%d requests\n%s", s, s.sim.Requests(), s.sim)
+		})
+		return
+	}
+	for i, profile := range []lawProfile{lawSettles, lawPlans, lawTwice, lawWriters, lawForeign, lawData, lawRetention, lawNeighbour, lawDisruptive, lawJournal} {
+		for seed := *lawFrom + 1; seed <= *lawFrom+uint64(n); seed++ {
+			one, two := strings.Split(run(seed, profile), "\n"), strings.Split(run(seed, profile), "\n")
+			for k := range min(len(one), len(two)) {
+				if one[k] != two[k] {
+					t.Errorf("law %d, seed %d: two runs part at line %d:\n%s\n%s", i, seed, k, one[k], two[k])
+					break
+				}
+			}
+		}
+	}
+}
