@@ -76,7 +76,8 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
 	have.Memory.Repeats = a.repeats(now)
-	have.Memory.Making = a.o.Journal.memory(now).Making // adoption may have settled some
+	known := a.o.Journal.memory(now) // adoption may have found and settled some
+	have.Memory.Making, have.Memory.Tasks = known.Making, known.Tasks
 	a.mu.Lock()
 	for volid, state := range a.proven {
 		if _, known := have.Memory.Archives[volid]; !known {
@@ -199,70 +200,15 @@ func staleNow(have *Observed) map[proxmox.VMID]bool {
 // send sends what is ready, one act per lane, within the budgets.
 func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, plan *Plan) (*passed, error) {
 	p := &passed{}
-	taken := map[string]string{} // lane -> who
-	budget := map[string]int{}
-	disruptive, creating := "", false
-	ours := map[proxmox.UPID]bool{}
-	for _, act := range a.o.Journal.open() {
-		ours[act.upid] = true
-		taken[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
-		budget[act.Budget]++
-		if act.Effect == Disruptive {
-			disruptive = act.Object
-		}
-	}
-	for _, t := range have.Tasks {
-		if !t.Running() {
-			continue
-		}
-		owner, _, _ := strings.Cut(t.ID, "@")
-		if l := "lxc/" + owner; owner != "" && taken[l] == "" && t.Type != "imgdel" {
-			taken[l] = fmt.Sprintf("%s runs since %s, by %s", t.Type, have.clock(t.StartTime), t.Owner())
-		}
-		if t.Type == "vzdump" && budget["vzdump"] == 0 {
-			budget["vzdump"]++
-		}
-		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] {
-			creating = true // on which storage nobody tells
-		}
-	}
-	if have.Host != nil {
-		for _, op := range have.Host.Running {
-			if taken[op.Lane] == "" {
-				taken[op.Lane] = op.Name + " runs through the fence"
-			}
-		}
-	}
-	for vmid, state := range have.Guests {
-		if state.Lock != "" && taken[lane(vmid)] == "" {
-			taken[lane(vmid)] = fmt.Sprintf("it is locked (%s)", state.Lock)
-		}
-	}
-	for _, g := range guestsOf(want) { // a guest that is being restarted keeps the lane until it runs
-		if state := have.Guests[g.VMID]; have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running {
-			disruptive = orElse(disruptive, g.Ref.String())
-		}
-	}
-	if deliberate.ignoreLocks {
-		clear(taken)
-	}
+	o := a.occupied(want, have)
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
-		why := ""
-		switch limit := budgetOf(action.Budget); {
-		case taken[action.Lane] != "":
-			why = taken[action.Lane]
-		case a.lockedOut[action.Lane].After(have.Now):
+		why := o.keeps(action)
+		if at := a.lockedOut[action.Lane]; why == "" && at.After(have.Now) {
 			why = "a lock; tried again soon"
-			if at := a.lockedOut[action.Lane]; p.soon.IsZero() || at.Before(p.soon) {
+			if p.soon.IsZero() || at.Before(p.soon) {
 				p.soon = at
 			}
-		case creating && strings.HasPrefix(action.Budget, "create "):
-			why = "somebody else creates a guest, and storages lock"
-		case limit > 0 && budget[action.Budget] >= limit && !deliberate.ignoreBudgets:
-			why = "its turn comes: " + action.Budget
-		case !deliberate.twoDisruptive && action.Effect == Disruptive && disruptive != "" && disruptive != action.Object.String():
-			why = "one disruptive act at a time: " + disruptive
 		}
 		if why != "" {
 			p.busy = append(p.busy, fmt.Sprintf("%s: %s", action.Object, why))
@@ -272,29 +218,13 @@ func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, pl
 		if err != nil {
 			return p, err
 		}
-		taken[action.Lane] = action.Verb + " was sent"
-		budget[action.Budget]++
-		if action.Effect == Disruptive {
-			disruptive = action.Object.String()
-		}
+		o.take(action)
 		p.sent++
 		if atOnce {
 			p.atOnce++
 		}
 	}
 	return p, nil
-}
-
-// budgetOf is how many acts may share a budget: one creation per storage (PVE's
-// storage lock times out beyond), two snapshots per storage, one vzdump per node.
-func budgetOf(budget string) int {
-	switch {
-	case budget == "":
-		return 0
-	case strings.HasPrefix(budget, "snapshot "):
-		return 2
-	}
-	return 1
 }
 
 // begin journals an act and sends it, exactly once.

@@ -38,6 +38,7 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"never equal", "settles", lawPlans, &deliberate.neverEqual},
 		{"no cure", "settles", lawSettles, &deliberate.noCure},
 		{"unordered", "plans", lawPlans, &deliberate.unordered},
+		{"keep the budget", "neighbour", lawNeighbour, &deliberate.keepBudget},
 		{"give up together", "neighbour", lawNeighbour, &deliberate.giveUpTogether},
 	}
 	dir := t.TempDir()

@@ -6,9 +6,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -287,18 +287,25 @@ func (s *scenario) injectFaults() {
 // besideAFailure lets all that concerns one guest fail, for ever, and looks whether the
 // others converge.
 func (s *scenario) besideAFailure() {
-	var sick *lawWish
+	var those []*lawWish
 	for _, g := range s.house.guests {
 		if g.section == "restores" && !s.house.needed(g.name) && g.order == 0 {
-			sick = g
+			those = append(those, g)
 		}
 	}
-	if sick == nil {
+	if len(those) == 0 {
 		return
 	}
+	sick := pick(s.r, those...)
+	for range s.r.IntN(6) { // where they have lived before, something is to be done
+		s.house.edit(pick(s.r, 0, 2, 3, 4, 5, 14), s.r, s.sim.Now(), nil)
+	}
+	s.load()
+	service := s.r.IntN(2) == 0
+	healthy := s.withoutFailure(30*time.Minute, service)
 	on := fmt.Sprintf("*/lxc/%d/", sick.vmid)
 	for _, f := range []pvesim.Fault{
-		{Match: fmt.Sprintf("task * %d", sick.vmid), Effect: pick(s.r, "fail", "hang", "die")},
+		{Match: fmt.Sprintf("task * %d", sick.vmid), Effect: pick(s.r, "fail", "hang", "hang", "die")},
 		{Match: "POST " + on + "*", Effect: pick(s.r, "error", "lost", "refused", "lost-after")},
 		{Match: "PUT " + on + "*", Effect: pick(s.r, "error", "lost", "refused", "eof")},
 		{Match: "GET " + on + "pending", Effect: "error"},
@@ -309,30 +316,7 @@ func (s *scenario) besideAFailure() {
 			s.t.Fatal(err)
 		}
 	}
-	healthy := map[spec.Ref]bool{}
-	for _, ref := range s.want.Refs() {
-		healthy[ref] = (ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest) && ref.Name != sick.name
-	}
-	i := s.live(1)
-	for _, g := range guestsOf(s.want) { // a guest that would be held without any failure proves nothing
-		if p, _, err := i.preview(); err == nil && slices.ContainsFunc(p.Held, func(h Held) bool { return h.Object == g.Ref }) {
-			healthy[g.Ref] = false
-		}
-	}
-	var last *Plan
-	ctx, stop := context.WithCancel(i.ctx)
-	var work sync.WaitGroup
-	work.Go(func() {
-		i.agents[0].Watch(ctx, time.Minute, func() *spec.Desired { return s.want }, func(p *Plan, _ time.Duration, err error) {
-			if p != nil {
-				last = p
-			}
-		})
-	})
-	time.Sleep(30 * time.Minute)
-	stop()
-	work.Wait()
-	i.end()
+	last := s.unattended(30*time.Minute, service)
 	if last == nil {
 		s.fails("neighbour", "no pass")
 		return
@@ -341,9 +325,52 @@ func (s *scenario) besideAFailure() {
 	for _, ref := range last.AsDeclared() {
 		fine[ref] = true
 	}
-	for ref, is := range healthy {
-		if is && !fine[ref] {
+	for _, ref := range healthy {
+		if (ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest) && ref.Name != sick.name && !fine[ref] {
 			s.fails("neighbour", "%s does not converge because %s fails", ref, sick.name)
 		}
 	}
+}
+
+// withoutFailure is what is as declared in a twin of this world after a while in which
+// nothing fails: what is not, with a failure beside it proves nothing.
+func (s *scenario) withoutFailure(d time.Duration, service bool) []spec.Ref {
+	world, err := s.sim.Save()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	lines, told := s.lines, s.story
+	plan := s.unattended(d, service)
+	s.fence.Wait()
+	s.lines, s.story = lines, told
+	if s.sim, err = pvesim.Load(world); err != nil {
+		s.t.Fatal(err)
+	}
+	s.fence = &privileged.Local{Host: s.sim.Host(s.sim.Node())}
+	s.witness = newWitness(s)
+	if plan == nil {
+		return nil
+	}
+	return plan.AsDeclared()
+}
+
+// unattended lets the agent work for a while, as a service or as one run, and returns
+// its last plan.
+func (s *scenario) unattended(d time.Duration, service bool) (last *Plan) {
+	i := s.live(1)
+	ctx, stop := context.WithTimeout(i.ctx, d)
+	defer stop()
+	if service {
+		i.agents[0].Watch(ctx, 3*time.Minute, func() *spec.Desired { return s.want }, func(p *Plan, _ time.Duration, err error) {
+			if p != nil {
+				last = p
+			}
+		})
+	} else if report, err := i.agents[0].Once(ctx, s.want); report != nil {
+		if last = report.Plan; err != nil && ctx.Err() == nil {
+			s.tell("the run ended with: %v", err)
+		}
+	}
+	i.end()
+	return last
 }

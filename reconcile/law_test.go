@@ -38,7 +38,7 @@ func TestLawWriters(t *testing.T)    { laws(t, lawWriters, 500) }
 func TestLawForeign(t *testing.T)    { laws(t, lawForeign, 500) }
 func TestLawData(t *testing.T)       { laws(t, lawData, 700) }
 func TestLawRetention(t *testing.T)  { laws(t, lawRetention, 400) }
-func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 50) }
+func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 500) }
 func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 450) }
 func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 500) }
 

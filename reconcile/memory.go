@@ -22,6 +22,7 @@ type Memory struct {
 	Done      map[string]bool          // action IDs that ended well
 	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
 	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
+	Tasks     map[proxmox.UPID]bool    // of acts of ours that have no outcome yet
 	Reading   map[string]bool          // archives that a restore of ours reads now
 	BackedUp  map[string][]time.Time   // action ID -> when backups that ended well were begun
 	// Restarting are the objects whose guest we shut down to start it again.
@@ -63,7 +64,7 @@ func (j *Journal) memory(now time.Time) Memory {
 	m := Memory{
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
 		Done: map[string]bool{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
-		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{},
+		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Tasks: map[proxmox.UPID]bool{},
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -75,6 +76,9 @@ func (j *Journal) memory(now time.Time) Memory {
 			case a.result == resultOK:
 				m.Made[a.Object] = a.ended
 			}
+		}
+		if a.open() {
+			m.Tasks[a.upid] = true
 		}
 		if a.open() && a.Facts["reads"] != "" {
 			m.Reading[a.Facts["reads"]] = true

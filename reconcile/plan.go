@@ -237,8 +237,12 @@ func (p *planner) act(a Action) {
 	p.plan.Actions = append(p.plan.Actions, a)
 }
 
-// whenFree says when a lane is free: now, or after the task that works on its guest.
+// whenFree says when a lane is free: now, or after the task that works on its guest or
+// that another agent has begun.
 func (p *planner) whenFree(lane string) string {
+	if t := p.have.otherAgent(); t != nil {
+		return fmt.Sprintf("when %s %s has ended (since %s, by %s)", t.Type, t.ID, p.have.clock(t.StartTime), t.Owner())
+	}
 	id, ok := strings.CutPrefix(lane, "lxc/")
 	if !ok {
 		return "now"

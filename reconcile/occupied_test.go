@@ -1,0 +1,84 @@
+package reconcile
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+)
+
+// A task of our token that the journal does not know is another agent's: nothing is
+// started beside it, on whatever guest it works, and the plan says what is waited for.
+func TestNothingIsStartedBesideAnotherAgent(t *testing.T) {
+	want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101, config: {cores: 2}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		template := map[string]string{"vmid": "300", "ostemplate": "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz", "unprivileged": "1", "rootfs": "local-lvm:1"}
+		if status, body := b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc", template); status != 200 {
+			t.Fatal(body)
+		}
+		b.sim.Advance(time.Minute)
+		other := newBench(t, b.sim) // with a journal of its own
+		dump := proxmox.Call{Method: "POST", Path: "/nodes/pve1/vzdump", Params: map[string]string{"vmid": "300", "storage": "local", "mode": "snapshot", "compress": "zstd", "remove": "0"}}
+		upid, err := other.client.Do(context.Background(), dump)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text := b.plan(want)
+		if !strings.Contains(text, "when vzdump 300 has ended (since 18:03, by felhom@pve!agent)") {
+			t.Errorf("the plan does not say what is waited for:\n%s", text)
+		}
+		go func() { // what a pass would have sent by now
+			time.Sleep(20 * time.Second)
+			if n := len(b.journal.order); n > 0 {
+				t.Errorf("%d acts were begun beside the other agent's %s", n, upid)
+			}
+		}()
+		if r := b.once(want); r.ExitCode() != 0 || r.Sent == 0 {
+			t.Errorf("it did not go on when the other had ended:\n%s", b.closing(r))
+		}
+		if s, err := b.client.TaskStatusOnce(context.Background(), upid); err != nil || !s.OK() {
+			t.Errorf("the other agent's task: %v, %v", s, err)
+		}
+		synctest.Wait()
+	})
+}
+
+// A restore that hangs, or unpacks for hours, holds PVE's lock on its storage only at
+// its begin: after a while the next guest is made on the same storage.
+func TestALongRestoreDoesNotKeepItsStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := pvesim.New()
+		if status, body := sim.Do("root@pam", "POST", "/nodes/pve1/vzdump", map[string]string{"vmid": "101", "storage": "local", "mode": "snapshot", "compress": "zstd", "remove": "0"}); status != 200 {
+			t.Fatal(body)
+		}
+		sim.Advance(time.Minute)
+		want := desired(t, `node: pve1
+restores:
+  ada: {vmid: 110, from: {archive: "local:backup/vzdump-lxc-101-2026_11_22-18_02_09.tar.zst"}, storage: local-lvm}
+  bea: {vmid: 111, from: {archive: "local:backup/vzdump-lxc-101-2026_11_22-18_02_09.tar.zst"}, storage: local-lvm}
+`)
+		if err := sim.Inject(pvesim.Fault{Match: "task vzrestore 110", Effect: "hang", Times: -1}); err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t, sim)
+		ctx, stop := context.WithCancel(context.Background())
+		go func() {
+			time.Sleep(storageLocked - time.Minute)
+			if parseLawWorld(sim.String()).guests[111] != nil {
+				t.Error("two restores at once on one storage")
+			}
+			time.Sleep(3 * time.Minute)
+			stop()
+		}()
+		b.agent.Once(ctx, want)
+		if parseLawWorld(sim.String()).guests[111] == nil {
+			t.Errorf("the second guest was never made:\n%s", b.events)
+		}
+		sim.Heal()
+	})
+}
