@@ -72,9 +72,16 @@ func (c Call) check() error {
 }
 
 // Async tells whether PVE answers with a task (a UPID) that does the work
-// afterwards. The others are done when they are answered.
+// afterwards. The others, all PUTs but that of a resize and the stopping of a
+// task, are done when they are answered.
 func (c Call) Async() bool {
-	return c.Method != "PUT" || strings.HasSuffix(c.Path, "/resize")
+	switch c.Method {
+	case "PUT":
+		return strings.HasSuffix(c.Path, "/resize")
+	case "DELETE":
+		return !strings.Contains(c.Path, "/tasks/")
+	}
+	return true
 }
 
 func (p Params) encode() string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 )
@@ -79,10 +80,12 @@ func (c *Client) Clock() time.Time {
 // Close closes idle connections.
 func (c *Client) Close() { c.conn.close() }
 
-// Do sends a call, exactly once, and returns the task that PVE started; the
-// zero UPID where PVE did it at once or has nothing to do on this node. An
-// error of class IsNotDelivered or IsOutcomeUnknown says whether it may be
-// sent again; all other errors mean that PVE refused it.
+// Do sends a call, exactly once, and returns the task that PVE started. The
+// zero UPID stands for a call that was carried out at once (see Call.Async), and
+// for a backup of guests none of which lives on the node: nothing was done then.
+// An error of class IsNotDelivered or IsOutcomeUnknown says whether it may be
+// sent again; all other errors mean that PVE refused it, or that it was never
+// sent.
 func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 	if err := call.check(); err != nil {
 		return UPID{}, err
@@ -102,7 +105,12 @@ func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 	if err := json.Unmarshal(body.data, &answer); err != nil {
 		return UPID{}, body.fault("expected a task id, got %s", excerpt(body.data))
 	}
-	if answer == nil || *answer == "OK" {
+	switch {
+	case answer == nil && (!call.Async() || call.Params["delay"] != ""): // PVE waited itself
+		return UPID{}, nil
+	case answer == nil:
+		return UPID{}, body.fault("expected a task id, got null")
+	case *answer == "OK" && strings.HasSuffix(call.Path, "/vzdump"):
 		return UPID{}, nil
 	}
 	upid, err := ParseUPID(*answer)

@@ -54,6 +54,10 @@ func TestRequestsOnTheWire(t *testing.T) {
 		if r.ContentLength != int64(len(body)) {
 			t.Errorf("%s: content length %d of %d", r.Method, r.ContentLength, len(body))
 		}
+		if r.RequestURI == startPath {
+			fmt.Fprintf(w, `{"data":%q}`, startedUPID)
+			return
+		}
 		fmt.Fprint(w, `{"data":null}`)
 	})
 	const auth = "PVEAPIToken=felhom@pve!agent=" + testSecret
@@ -90,8 +94,8 @@ func TestRequestsOnTheWire(t *testing.T) {
 func TestDo(t *testing.T) {
 	for answer, want := range map[string]string{
 		`{"data":"` + startedUPID + `"}`: startedUPID,
-		`{"data":null}`:                  "", // done at once
-		`{"data":"OK"}`:                  "", // vzdump: none of the guests is here
+		`{"data":null}`:                  "error", // a start is a task
+		`{"data":"OK"}`:                  "error",
 		`{"data":"UPID:broken"}`:         "error",
 		`{"data":7}`:                     "error",
 		`{"data":["x"]}`:                 "error",
@@ -111,6 +115,27 @@ func TestDo(t *testing.T) {
 			}
 		case err != nil || upid.String() != want:
 			t.Errorf("%s: %v, %v", answer, upid, err)
+		}
+	}
+	// What is done at once is answered with null, and a backup of guests that live
+	// on another node with "OK".
+	for name, c := range map[string]struct {
+		call   Call
+		answer string
+		ok     bool
+	}{
+		"config":              {On("pve1").SetConfig(100, ConfigChange{Delete: []string{"tags"}}), `{"data":null}`, true},
+		"notes":               {On("pve1").SetNotes("local:backup/x.tar", ""), `{"data":null}`, true},
+		"backup":              {On("pve1").Vzdump(VzdumpSpec{VMIDs: []VMID{100}}), `{"data":"OK"}`, true},
+		"backup without word": {On("pve1").Vzdump(VzdumpSpec{VMIDs: []VMID{100}}), `{"data":null}`, false},
+		"restore":             {On("pve1").RestoreLXC(RestoreSpec{VMID: 100, Archive: "local:backup/x.tar"}), `{"data":null}`, false},
+		"deletion":            {On("pve1").DeleteVolume("local:backup/x.tar"), `{"data":null}`, false},
+		"resize":              {On("pve1").Resize(100, "rootfs", GiB), `{"data":"OK"}`, false},
+	} {
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", c.answer), nil }))
+		upid, err := client.Do(t.Context(), c.call)
+		if _, odd := errors.AsType[*AnswerError](err); !upid.IsZero() || (err == nil) != c.ok || !c.ok && (!odd || !IsOutcomeUnknown(err)) {
+			t.Errorf("%s: %s: %v, %v", name, c.answer, upid, err)
 		}
 	}
 }
@@ -306,7 +331,7 @@ func TestConnections(t *testing.T) {
 	client, _ := server(t, func(w http.ResponseWriter, r *http.Request) {
 		n, _ := peers.LoadOrStore(r.RemoteAddr, new(atomic.Int32))
 		n.(*atomic.Int32).Add(1)
-		fmt.Fprint(w, `{"data":null}`)
+		fmt.Fprintf(w, `{"data":%q}`, startedUPID)
 	})
 	count := func() (n int) {
 		peers.Range(func(any, any) bool { n++; return true })

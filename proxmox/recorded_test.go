@@ -151,7 +151,12 @@ func TestRecordedWrites(t *testing.T) {
 		if len(e.Response) > 0 && !json.Valid([]byte(e.Response)) && strings.Contains(e.StatusLine, " 200 ") {
 			continue // cut by the recorder
 		}
-		upid, err := replay(t, e).Start(t.Context(), "n", 100)
+		path, err := url.PathUnescape(strings.TrimPrefix(e.Path, "/api2/json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, _, _ = strings.Cut(path, "?")
+		upid, err := replay(t, e).Do(t.Context(), Call{Method: e.Method, Path: path})
 		if !strings.Contains(e.StatusLine, " 200 ") {
 			refused++
 			api, ok := errors.AsType[*APIError](err)
