@@ -254,6 +254,8 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 	}
 	upid, err := a.o.Client.Do(ctx, *action.Call)
 	switch {
+	case err == nil && upid.IsZero() && action.Call.Async():
+		a.finish(ending{act: act, result: resultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
 	case err == nil && upid.IsZero():
 		a.finish(ending{act: act, result: resultOK})
 		return true, nil

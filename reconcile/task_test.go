@@ -1,11 +1,15 @@
 package reconcile
 
 import (
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
 // What a lost answer's request has stored is told from what stands there now.
@@ -47,4 +51,37 @@ func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
 	if cure := failureCure(failed); !slices.Equal(cure, want) {
 		t.Errorf("the cure is\n%s", strings.Join(cure, "\n"))
 	}
+}
+
+// A guest that moved to another node between the look and the backup: PVE answers
+// "OK" and backs nothing up, so nothing may say that it did.
+func TestABackupThatFindsNoGuestIsNone(t *testing.T) {
+	want := loadText(t, ejectYAML)
+	synctest.Test(t, func(t *testing.T) {
+		sim := pvesim.New()
+		b := newBench(t, sim, func(o *Options) {
+			token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o.Client, err = proxmox.New(proxmox.Options{Token: token, Transport: elsewhere{sim}}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		report := b.once(want)
+		text := b.events.String() + b.closing(report)
+		if report.ExitCode() == 0 || !strings.Contains(text, "nothing was backed up") {
+			t.Errorf("exit code %d\n%s", report.ExitCode(), text)
+		}
+	})
+}
+
+// elsewhere is a node on which no guest of a backup lives.
+type elsewhere struct{ *pvesim.Sim }
+
+func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == "POST" && strings.HasSuffix(req.URL.Path, "/vzdump") {
+		return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(`{"data":"OK"}`))}, nil
+	}
+	return e.Sim.RoundTrip(req)
 }
