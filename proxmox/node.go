@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -235,9 +236,27 @@ func (v *View) VMIDFree(ctx context.Context, vmid VMID) (bool, error) {
 // whether they reach to the paths below.
 type Permissions map[string]map[string]bool
 
-// Permissions asks for the token's own privileges. Any token may.
-func (v *View) Permissions(ctx context.Context) (Permissions, error) {
-	w, _, err := read[map[string]map[string]flag](ctx, v, "/access/permissions", nil)
+// Permissions asks for the token's own privileges. Any token may. PVE lists
+// the tops of its tree and all paths that any ACL entry or pool names, but leaves
+// out those on which the token has nothing (PVE: RPCEnvironment,
+// get_effective_permissions). The paths given here are asked for one by one and
+// are never missing in the result, so that Has is certain of them.
+func (v *View) Permissions(ctx context.Context, paths ...string) (Permissions, error) {
+	permissions, err := v.permissions(ctx, nil)
+	for _, path := range paths {
+		if err != nil {
+			return nil, err
+		}
+		var exact Permissions
+		if exact, err = v.permissions(ctx, Params{"path": path}); err == nil {
+			permissions[path] = exact[path]
+		}
+	}
+	return permissions, err
+}
+
+func (v *View) permissions(ctx context.Context, params Params) (Permissions, error) {
+	w, _, err := read[map[string]map[string]flag](ctx, v, "/access/permissions", params)
 	if err != nil {
 		return nil, err
 	}
@@ -252,27 +271,29 @@ func (v *View) Permissions(ctx context.Context) (Permissions, error) {
 	return permissions, nil
 }
 
+// tops are the paths that PVE always lists, unless the token has nothing there.
+var tops = []string{"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
+
 // Has tells whether the token has a privilege on a path. An entry for the path
 // itself replaces what it would inherit; without one the nearest path above
-// that hands anything down decides (PVE: AccessControl, roles).
+// that hands anything down decides (PVE: AccessControl, roles). A path that an
+// ACL entry shuts the token out of looks like one without an entry, unless
+// View.Permissions was given it.
 func (p Permissions) Has(path, privilege string) bool {
 	if own, ok := p[path]; ok {
 		_, has := own[privilege]
 		return has
 	}
 	for path != "/" && path != "" {
-		path = path[:max(strings.LastIndex(path, "/"), 0)]
-		if path == "" {
-			path = "/"
+		if p[path] == nil && slices.Contains(tops, path) {
+			return false // left out: there is nothing to hand down
 		}
-		above, ok := p[path]
-		if !ok {
-			continue
-		}
-		if len(above) == 0 || above[privilege] {
-			return above[privilege]
-		}
-		if slices.Contains(slices.Collect(maps.Values(above)), true) {
+		path = cmp.Or(path[:max(strings.LastIndex(path, "/"), 0)], "/")
+		above, listed := p[path]
+		switch {
+		case above[privilege]:
+			return true
+		case listed && len(above) == 0, slices.Contains(slices.Collect(maps.Values(above)), true):
 			return false
 		}
 	}

@@ -242,16 +242,19 @@ func TestReadStorage(t *testing.T) {
 
 func TestReadAccess(t *testing.T) {
 	c := testClient(t, &script{to: map[string][]string{
-		"GET /access/permissions":      {"200 OK\n" + `{"data":{"/":{"VM.Audit":1,"Sys.Audit":1},"/vms":{"VM.Audit":1},"/vms/131":{"VM.Backup":1},"/storage/x":{},"/nodes":{"Sys.Modify":0}}}`, "200 OK\n" + `{"data":{}}`},
-		"GET /access/users/felhom@pve": data(`{"enable":1,"expire":1800000000,"tokens":{"agent":{"expire":0,"privsep":1,"comment":"x"},"old":{"expire":1700000000,"privsep":0}},"groups":[]}`),
-		"GET /access/users/nobody@pve": data(`{"enable":0,"tokens":[{"tokenid":"tok","expire":"5"}]}`),
-		"GET /access/users/none@pve":   data(`{"enable":1}`),
-		"GET /cluster/nextid?vmid=100": {"400 Parameter verification failed.\n" + `{"errors":{"vmid":"VM 100 already exists"},"message":"Parameter verification failed.\n","data":null}`},
-		"GET /cluster/nextid?vmid=101": data(`"101"`),
-		"GET /cluster/nextid?vmid=102": {"401 Authentication failed!"},
-		"GET /cluster/nextid?vmid=103": {"200 OK\n{}"},
-		"GET /cluster/nextid?vmid=104": data("null"),
-		"GET /cluster/nextid?vmid=105": data(`"100"`),
+		"GET /access/permissions": {"200 OK\n" + `{"data":{"/":{"VM.Audit":1,"Sys.Audit":1},"/vms":{"VM.Audit":1},"/vms/131":{"VM.Backup":1},"/storage":{"VM.Audit":1,"Sys.Audit":1},"/sdn":{"VM.Audit":1,"Sys.Audit":1},"/nodes":{"Sys.Modify":0}}}`, "200 OK\n" + `{"data":{}}`,
+			"200 OK\n" + `{"data":{"/":{"VM.Audit":1},"/vms":{"VM.Audit":1}}}`},
+		"GET /access/permissions?path=%2Fvms%2F132": data(`{}`),
+		"GET /access/permissions?path=%2Fvms%2F133": data(`{"/vms/133":{"VM.Audit":1}}`),
+		"GET /access/users/felhom@pve":              data(`{"enable":1,"expire":1800000000,"tokens":{"agent":{"expire":0,"privsep":1,"comment":"x"},"old":{"expire":1700000000,"privsep":0}},"groups":[]}`),
+		"GET /access/users/nobody@pve":              data(`{"enable":0,"tokens":[{"tokenid":"tok","expire":"5"}]}`),
+		"GET /access/users/none@pve":                data(`{"enable":1}`),
+		"GET /cluster/nextid?vmid=100":              {"400 Parameter verification failed.\n" + `{"errors":{"vmid":"VM 100 already exists"},"message":"Parameter verification failed.\n","data":null}`},
+		"GET /cluster/nextid?vmid=101":              data(`"101"`),
+		"GET /cluster/nextid?vmid=102":              {"401 Authentication failed!"},
+		"GET /cluster/nextid?vmid=103":              {"200 OK\n{}"},
+		"GET /cluster/nextid?vmid=104":              data("null"),
+		"GET /cluster/nextid?vmid=105":              data(`"100"`),
 	}})
 	ctx := t.Context()
 	p, err := c.Permissions(ctx)
@@ -267,8 +270,8 @@ func TestReadAccess(t *testing.T) {
 		{"/vms/100", "Sys.Audit", false}, // /vms replaced /
 		{"/vms/131", "VM.Audit", false},  // an own entry replaces, it does not add
 		{"/vms/131", "VM.Backup", true},
-		{"/storage/x", "VM.Audit", false}, // an empty entry: no access
-		{"/storage/x/deeper", "VM.Audit", false},
+		{"/pool/x", "VM.Audit", false}, // PVE lists /pool, unless the token has nothing there
+		{"/pool", "VM.Audit", false},
 		{"/storage/y", "VM.Audit", true},
 		{"/nodes", "Sys.Modify", true},
 		{"/nodes/pve1", "Sys.Modify", false}, // not handed down
@@ -282,6 +285,17 @@ func TestReadAccess(t *testing.T) {
 	}
 	if p, err := c.Permissions(ctx); err != nil || p.Has("/", "VM.Audit") || p.Has("/vms/1", "VM.Audit") {
 		t.Errorf("a token without rights: %v, %v", p, err)
+	}
+
+	// Of a path that is not listed, only PVE's own word on it is certain.
+	exact, err := c.Permissions(ctx, "/vms/132", "/vms/133")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"/vms/132": false, "/vms/132/x": false, "/vms/133": true, "/vms/134": true} {
+		if got := exact.Has(path, "VM.Audit"); got != want {
+			t.Errorf("asked for: VM.Audit on %s: %v", path, got)
+		}
 	}
 
 	for id, expected := range map[string]TokenInfo{

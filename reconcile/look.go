@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -110,7 +111,7 @@ func (l *looker) look(ctx context.Context) error {
 		kept.failing, kept.smartAt = l.facts.failing, l.facts.smartAt
 		*l.facts = kept
 	}
-	have.Version, have.Permissions = kept.version, kept.permissions
+	have.Version, have.Permissions = kept.version, maps.Clone(kept.permissions)
 	have.Now = l.view.Now().In(kept.zone)
 	if have.Now.Unix() <= 0 {
 		return errors.New("the node's answers have no Date, so its clock is not known and nothing can be planned")
@@ -254,8 +255,8 @@ func (l *looker) content(ctx context.Context, g *reads, id string) {
 
 // lookCreations reads what only objects need that are to be created, and guests to
 // which a volume is to be added: every storage's content, the configs inside their
-// archives, the word of PVE on whether the VMID is free, and whether a marker of
-// the object stands on another guest.
+// archives, the word of PVE on whether the VMID is free and on what the token may do
+// with it, and whether a marker of the object stands on another guest.
 func (l *looker) lookCreations(ctx context.Context) error {
 	missing, volumes := map[string]proxmox.VMID{}, false
 	made := guestsOf(l.want)
@@ -291,6 +292,16 @@ func (l *looker) lookCreations(ctx context.Context) error {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.have.Taken[vmid] = !free
+			return err
+		})
+		g.Go(func() error { // what the token is shut out of is not in the list of all
+			path := fmt.Sprintf("/vms/%d", vmid)
+			exact, err := l.view.Permissions(gctx, path)
+			if err == nil && len(exact[path]) == 0 {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.have.Permissions[path] = nil
+			}
 			return err
 		})
 	}

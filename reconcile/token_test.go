@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -61,5 +62,42 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 		}
 		cancel()
 		<-done
+	})
+}
+
+// PVE leaves a path on which the token has nothing out of its list of privileges, and
+// what the token may not see out of every other list. Neither makes a blank guest where
+// archives of it lie.
+func TestNoBlankWhereTheTokenIsShutOut(t *testing.T) {
+	want := loadText(t, `
+node: pve1
+mounts:
+  backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}
+golden:
+  alpine:
+    vmid: 9001
+    template: local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz
+    rootfs: {storage: local-lvm, size: 2G}
+    config: {memory: 256, net0: {bridge: vmbr0, ip: dhcp}}
+    publish: {storage: local, revision: 1}
+restores:
+  web:
+    vmid: 250
+    from: {golden: alpine}
+    storage: local-lvm
+    config: {net0: {bridge: vmbr0, ip: dhcp}}
+`)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.as("POST", "/nodes/pve1/lxc/101/status/stop")
+		b.as("POST", "/nodes/pve1/lxc/101/clone", "newid=250")
+		b.as("POST", "/nodes/pve1/vzdump", "vmid=250", "storage=usb-backup")
+		b.sim.LoseConfig(250)
+		b.as("PUT", "/access/acl", "path=/vms/250", "roles=NoAccess", "tokens=felhom@pve!agent")
+		report := b.once(want)
+		text := b.closing(report)
+		if report.ExitCode() != 3 || !strings.Contains(text, "the token felhom@pve!agent lacks VM.Audit on /vms/250: an ACL entry on /vms/250 replaces the one on /") {
+			t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, text)
+		}
 	})
 }
