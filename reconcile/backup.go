@@ -227,15 +227,22 @@ func (p *planner) room(b *spec.Backup, g *spec.Guest) *obstacle {
 	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
 		return nil
 	}
-	last := p.have.archivesOf(b.Storage, g.VMID)
-	if len(last) == 0 || state.Status.Avail >= last[0].Size {
+	all := p.have.archivesOf(b.Storage, g.VMID)
+	if len(all) == 0 {
+		return nil
+	}
+	best := max(0, slices.IndexFunc(all, func(v proxmox.Volume) bool { return p.have.wholeness(v) == whole })) // the one to come back from
+	last := all[best]
+	if state.Status.Avail >= last.Size {
 		return nil
 	}
 	var older []string
-	for i := len(last) - 1; i > 0 && len(older) < 3; i-- {
-		older = append(older, fmt.Sprintf("pvesm free %s (%s, %s)", last[i].VolID, p.have.date(last[i].CTime), last[i].Size.Human()))
+	for i := len(all) - 1; i >= 0 && len(older) < 3; i-- {
+		if i != best && !all[i].Protected {
+			older = append(older, fmt.Sprintf("pvesm free %s (%s, %s)", all[i].VolID, p.have.date(all[i].CTime), all[i].Size.Human()))
+		}
 	}
-	ob := &obstacle{reason: fmt.Sprintf("%s has %s left, and the last archive of %s has %s: %s are missing", p.where(b.Storage), state.Status.Avail.Human(), g.Ref.Name, last[0].Size.Human(), (last[0].Size - state.Status.Avail).Human()),
+	ob := &obstacle{reason: fmt.Sprintf("%s has %s left, and the last archive of %s has %s: %s are missing", p.where(b.Storage), state.Status.Avail.Human(), g.Ref.Name, last.Size.Human(), (last.Size - state.Status.Avail).Human()),
 		cure: []string{"make room, or plug in a larger disk"}}
 	if len(older) > 0 {
 		ob.cure = append(ob.cure, "a person could delete: "+strings.Join(older, ", "))

@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "write what the stories print into their
 //	hold NAME, release NAME
 //	plug UUID, unplug UUID, advance DURATION
 //	forget           the agent is installed anew: its journal is gone
+//	world OLD NEW    the fresh node is another one: NEW stands for OLD in its world file (first of all)
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "story", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -165,6 +166,19 @@ func tell(t *testing.T, dir, steps string) string {
 				t.Fatal(err)
 			}
 		case "forget":
+			b = newBench(t, sim)
+		case "world":
+			world, err := sim.Save()
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, with, _ := strings.Cut(rest, " ")
+			if n := strings.Count(string(world), old); n != 1 {
+				t.Fatalf("%s: it is there %d times\n%s", step, n, world)
+			}
+			if sim, err = pvesim.Load([]byte(strings.Replace(string(world), old, with, 1))); err != nil {
+				t.Fatal(err)
+			}
 			b = newBench(t, sim)
 		default:
 			t.Fatalf("unknown step %q", step)
