@@ -206,11 +206,15 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 			passed = append(passed, fmt.Sprintf("passed over: the config inside the archive of %s cannot be read: %v; %s", date, inside.Err, take))
 			continue
 		case !o.ownArchive(guest, source, inside.Config):
-			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is of another guest (hostname %s) with this VMID; %s", date, inside.Config.Hostname(), take))
+			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is of another guest (%s) with this VMID; %s", date, whose(inside.Config, o.Owner), take))
 			continue
 		}
 		c := &choice{volume: v, inside: inside.Config}
 		if o.wholeness(v) == whole {
+			if second != nil {
+				passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not proven whole (no size noted: it is not of this agent, or was cut off); to take it all the same: from: {archive: %s}",
+					o.date(second.volume.CTime), second.volume.VolID))
+			}
 			c.notes = passed
 			return c, passed
 		}
@@ -243,6 +247,14 @@ func (o *Observed) begun(v proxmox.Volume) time.Time {
 		return v.CTime
 	}
 	return again
+}
+
+// whose says of which guest an archive is, where it is not of the one that is looked for.
+func whose(inside proxmox.GuestConfig, owner string) string {
+	if m, ok := oneMarker(inside.Description()); ok && m.Owner != owner {
+		return fmt.Sprintf("%s of the owner %s", m.Object, m.Owner)
+	}
+	return "hostname " + inside.Hostname()
 }
 
 // date prints a time as people name a backup.

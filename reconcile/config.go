@@ -309,15 +309,20 @@ func declares(g *spec.Guest, key string) bool {
 
 // planProtection sets protection last: PVE refuses mount points of a protected guest.
 func (p *planner) planProtection(g *spec.Guest, state *GuestState) {
-	want, declared := g.Config.Values["protection"]
-	live := cmp.Or(effective(state.Config)["protection"], "0")
-	if !declared || cmp.Or(want, "0") == live {
+	want, live := protection(g, state)
+	if want == live {
 		return
-	}
-	if want == "" {
-		want = "0"
 	}
 	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"protection": want}, Digest: state.Config.Digest})
 	p.act(Action{ID: g.Ref.String() + "/protection", Object: g.Ref, Verb: "set", Symbol: Change,
 		Fields: []Field{{Name: "protection", Old: live, New: want, When: "now"}}, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call})
+}
+
+// protection is what the YAML says of it, else what it is, and what it is.
+func protection(g *spec.Guest, state *GuestState) (want, live string) {
+	live = cmp.Or(effective(state.Config)["protection"], "0")
+	if want, declared := g.Config.Values["protection"]; declared {
+		return cmp.Or(want, "0"), live
+	}
+	return live, live
 }

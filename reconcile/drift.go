@@ -40,6 +40,9 @@ func (p *planner) differences(g *spec.Guest, state *GuestState, marker Marker) [
 	for _, f := range p.compareConfig(&g.Object, g.Config, state, marker, "").fields {
 		all = append(all, fmt.Sprintf("%s %s -> %s", f.Name, f.New, f.Old))
 	}
+	if want, have := protection(g, state); want != have {
+		all = append(all, fmt.Sprintf("protection %s -> %s", want, have))
+	}
 	live := effectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]

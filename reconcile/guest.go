@@ -213,12 +213,14 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	marker.Object = g.Ref.Name // an old name is rewritten
 	if p.onlyReports(g) {
-		if marker.Facts["want"] == wishHash(g) && !p.have.Named[g.Ref] {
+		switch done := marker.Facts["want"] == wishHash(g); {
+		case done && !p.have.Named[g.Ref]:
 			p.reportDrift(g, state, marker)
 			p.birthNotes(g, state, marker)
 			return
+		case !done, len(p.differences(g, state, marker)) > 0, movedRunState(g, state):
+			marker = marker.with("want", "") // an edit, or a drift to be healed: until it is carried out whole
 		}
-		marker = marker.with("want", "") // an edit: until it is carried out whole
 	}
 	before := len(p.plan.Actions)
 	heldBefore := len(p.plan.Held)
@@ -248,7 +250,7 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	}
 	p.planRunState(g, state)
 	p.birthNotes(g, state, marker)
-	if p.onlyReports(g) && len(p.plan.Actions) == before && len(p.plan.Held) == heldBefore && !p.creating[g.Ref.Name] {
+	if p.onlyReports(g) && marker.Facts["want"] == "" && len(p.plan.Actions) == before && len(p.plan.Held) == heldBefore && !p.creating[g.Ref.Name] {
 		p.planWish(g, state, marker)
 	}
 }
