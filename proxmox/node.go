@@ -271,6 +271,28 @@ func (v *View) permissions(ctx context.Context, params Params) (Permissions, err
 	return permissions, nil
 }
 
+// ACLEntry gives a role on a path to a user, a group or a token.
+type ACLEntry struct {
+	Path      string
+	Type      string // user, group or token
+	ID        string // of the user, group or token
+	Role      string
+	Propagate bool
+}
+
+// ACL lists the access control list, as far as the token may see it. Any token may ask.
+func (v *View) ACL(ctx context.Context) ([]ACLEntry, error) {
+	w, _, err := read[[]struct {
+		Path, Type, UGID, RoleID text
+		Propagate                flag
+	}](ctx, v, "/access/acl", nil)
+	entries := make([]ACLEntry, len(w))
+	for i, e := range w {
+		entries[i] = ACLEntry{string(e.Path), string(e.Type), string(e.UGID), string(e.RoleID), bool(e.Propagate)}
+	}
+	return entries, err
+}
+
 // tops are the paths that PVE always lists, unless the token has nothing there.
 var tops = []string{"/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"}
 

@@ -59,6 +59,7 @@ var readers = []struct {
 	{regexp.MustCompile(`^/nodes/[^/]+/time$`), func(c *Client, t *testing.T) (any, error) { return c.NodeTime(t.Context(), "n") }},
 	{regexp.MustCompile(`^/cluster/status$`), func(c *Client, t *testing.T) (any, error) { return c.ClusterStatus(t.Context()) }},
 	{regexp.MustCompile(`^/cluster/resources$`), func(c *Client, t *testing.T) (any, error) { return c.Resources(t.Context(), "") }},
+	{regexp.MustCompile(`^/access/acl$`), func(c *Client, t *testing.T) (any, error) { return c.ACL(t.Context()) }},
 	{regexp.MustCompile(`^/access/permissions$`), func(c *Client, t *testing.T) (any, error) { return c.Permissions(t.Context()) }},
 	{regexp.MustCompile(`^/nodes/[^/]+/lxc$`), func(c *Client, t *testing.T) (any, error) { return c.ListLXC(t.Context(), "n") }},
 	{regexp.MustCompile(`/lxc/\d+/status/current$`), func(c *Client, t *testing.T) (any, error) { return c.GuestStatus(t.Context(), "n", 100) }},
