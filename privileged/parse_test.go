@@ -2,6 +2,8 @@ package privileged
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -86,4 +88,31 @@ func FuzzParsers(f *testing.F) {
 			t.Errorf("%+v", p)
 		}
 	})
+}
+
+// What root's file says of the roots; without one it is the default, and a file that is not right is an error.
+func TestRootsOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "fence.json")
+	for text, want := range map[string]string{
+		"":                             "[/mnt] <nil>",
+		`{"roots": ["/mnt", "/tank"]}`: "[/mnt /tank] <nil>",
+		`{"users": ["anna"]}`:          "[/mnt] <nil>",
+		`{"rots": []}`:                 `[] json: unknown field "rots"`,
+	} {
+		if text != "" {
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			os.Remove(file)
+		}
+		roots, err := rootsIn(file)
+		if got := fmt.Sprint(roots, " ", err); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	if _, err := rootsIn(dir); err == nil {
+		t.Error("a folder was read")
+	}
 }

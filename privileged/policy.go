@@ -3,7 +3,10 @@ package privileged
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"path"
 	"strings"
 )
@@ -22,6 +25,22 @@ var defaultPolicy = policy{
 	Roots:   []string{"/mnt"},
 	Devices: []string{"/dev/dri/card*", "/dev/dri/renderD*", "/dev/net/tun", "/dev/ttyUSB*", "/dev/ttyACM*"},
 	Users:   []string{"felhom-agent"},
+}
+
+// LocalRoots are the folders of this machine below which its fence mounts disks and binds folders, for those who want
+// to know before they ask it. It is an error where root's file cannot be read or is not right.
+func LocalRoots() ([]string, error) { return rootsIn(policyPath) }
+
+func rootsIn(file string) ([]string, error) {
+	data, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return defaultPolicy.Roots, nil
+	case err != nil:
+		return nil, err
+	}
+	p, err := parsePolicy(data)
+	return p.Roots, err
 }
 
 func parsePolicy(data []byte) (policy, error) {

@@ -119,7 +119,7 @@ func valuesOf(option, path string) []string {
 	if values, ok := optionValues[option]; ok {
 		return values
 	}
-	want, err := spec.Load(path)
+	want, err := (&command{path: path}).load()
 	if err != nil {
 		return nil
 	}

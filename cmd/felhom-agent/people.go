@@ -160,7 +160,7 @@ func heldName(cmd *command, con *console) (string, error) {
 		return "all", nil
 	}
 	mode := "--" + cmd.mode.name
-	want, err := spec.Load(cmd.path)
+	want, err := cmd.load()
 	if err != nil {
 		if ref, e := spec.ParseRef(cmd.name); e == nil {
 			con.say("%s cannot be read at the moment, so nobody can say whether there is a %s", cmd.path, ref)
@@ -231,7 +231,7 @@ func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
 
 // runEject makes a disk safe to unplug.
 func runEject(ctx context.Context, cmd *command, con *console) (code int, err error) {
-	want, err := spec.Load(cmd.path)
+	want, err := cmd.load()
 	if err != nil {
 		return 0, err
 	}
@@ -272,7 +272,7 @@ func runPrintRollback(ctx context.Context, cmd *command, con *console) (int, err
 		return 0, usagef("--print-rollback %s: write GUEST/SNAPSHOT, such as nextcloud/before-32", cmd.name)
 	}
 	guest, snapshot := cmd.name[:i], cmd.name[i+1:]
-	want, err := spec.Load(cmd.path)
+	want, err := cmd.load()
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -76,9 +77,27 @@ func runOnce(ctx context.Context, cmd *command, con *console) (code int, err err
 	return report.ExitCode(), err
 }
 
+// fenceRoots are the fence's roots of this machine; a variable for the tests.
+var fenceRoots = privileged.LocalRoots
+
+// load reads the desired state with what is known of the host: host paths that the fence would refuse are
+// mistakes. Where root keeps to itself which those are, the fence says it later; a simulated node has a fence of
+// its own.
+func (cmd *command) load() (*spec.Desired, error) {
+	var l spec.Loader
+	if !cmd.simulate {
+		roots, err := fenceRoots()
+		if err != nil {
+			roots = []string{"/"}
+		}
+		l.Roots = roots
+	}
+	return l.Load(cmd.path)
+}
+
 // desired loads what is wanted, and finds what --only names in it.
 func desired(cmd *command) (*spec.Desired, []spec.Ref, error) {
-	want, err := spec.Load(cmd.path)
+	want, err := cmd.load()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -187,7 +206,7 @@ func (t *teller) end(report *reconcile.Report) error {
 
 // runCheck reads the YAML alone.
 func runCheck(_ context.Context, cmd *command, con *console) (int, error) {
-	want, err := spec.Load(cmd.path)
+	want, err := cmd.load()
 	if err != nil {
 		writeErrors(con.stdout, err) // for this mode the mistakes are the result
 		return exitInvalid, nil

@@ -46,7 +46,7 @@ func observed(t *testing.T, desired string) *observer {
 		wait: proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
 	}
 	n.sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
-	src := &source{path: desired, told: func(text string) { t.Error(text) }}
+	src := &source{path: desired, read: (&command{path: desired, simulate: true}).load, told: func(text string) { t.Error(text) }}
 	want := src.load()
 	o := newObserver(n, src)
 	agent := reconcile.New(n.options("test", o.Event))

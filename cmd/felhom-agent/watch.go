@@ -29,7 +29,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 
-	src := &source{path: cmd.path, told: func(text string) { fmt.Fprintln(con.stdout, text) }}
+	src := &source{path: cmd.path, read: cmd.load, told: func(text string) { fmt.Fprintln(con.stdout, text) }}
 	nudge := make(chan struct{}, 1)
 	var agent *reconcile.Agent
 	var mu sync.Mutex // guards agent
@@ -129,6 +129,7 @@ func (n *node) reach(ctx context.Context, failed func(wait time.Duration, err er
 // A source is the desired state in force: what PATH says, or said when it was last valid.
 type source struct {
 	path string
+	read func() (*spec.Desired, error)
 	told func(text string)
 
 	mu     sync.Mutex
@@ -150,7 +151,7 @@ func (s *source) load() *spec.Desired {
 		return s.good
 	}
 	s.seen = seen
-	want, err := spec.Load(s.path)
+	want, err := s.read()
 	switch {
 	case err != nil:
 		var text strings.Builder

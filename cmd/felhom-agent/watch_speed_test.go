@@ -81,7 +81,7 @@ func watching(t testing.TB, sim *pvesim.Sim, transport http.RoundTripper, desire
 		wait:   proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
 	}
 	n.sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID(), FenceReason: "a test"}
-	src := &source{path: desired, told: func(text string) { t.Error(text) }}
+	src := &source{path: desired, read: (&command{path: desired, simulate: true}).load, told: func(text string) { t.Error(text) }}
 	if src.load() == nil {
 		t.FailNow()
 	}
