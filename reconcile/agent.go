@@ -174,9 +174,11 @@ type Agent struct {
 	cooling   map[string]Failure
 	tries     map[string]int       // how often in a row an action has failed
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
-	stale     map[proxmox.VMID]bool
-	hash      string // of the desired state that the failures belong to
-	failures  []Event
+	// lockedSince is since when an act, by its ID, has met nothing but locks.
+	lockedSince map[string]time.Time
+	stale       map[proxmox.VMID]bool
+	hash        string // of the desired state that the failures belong to
+	failures    []Event
 }
 
 // New makes an agent. It does nothing yet.
@@ -208,7 +210,7 @@ func New(o Options) *Agent {
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),
 		waiting: map[string]bool{}, aside: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
-		sent: map[*act]bool{}, cooling: map[string]Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
+		sent: map[*act]bool{}, cooling: map[string]Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 	}
 }
 

@@ -271,6 +271,9 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 		a.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
 		a.tell(act, "waits", "its answer was lost; looking what became of it")
 		return false, nil
+	case proxmox.IsAlreadyRunning(err), proxmox.IsNotRunning(err): // what was wanted is so
+		a.finish(ending{act: act, result: resultOK, text: "somebody else was faster: " + plainError(err)})
+		return true, nil
 	case proxmox.IsNotDelivered(err):
 		a.finish(ending{act: act, result: resultUnsent, text: err.Error(), err: err})
 	case proxmox.IsLocked(err), proxmox.IsDigestConflict(err):

@@ -55,10 +55,17 @@ func (a *Agent) report(e ending, have *Observed) {
 		event.Text = e.text
 		delete(a.cooling, e.act.ID)
 		delete(a.tries, e.act.ID)
+		delete(a.lockedSince, e.act.ID)
 	case resultLocked:
 		event.State = "waits"
 		event.Text = e.text
 		a.lockedOut[e.act.Lane] = e.at.Add(5*time.Second + jitter(10*time.Second))
+		if since, ok := a.lockedSince[e.act.ID]; !ok {
+			a.lockedSince[e.act.ID] = e.at
+		} else if e.at.Sub(since) > a.o.Patience { // nobody waits for ever
+			delete(a.lockedSince, e.act.ID)
+			a.cool(e, true)
+		}
 	case resultUnsent:
 		event.State, event.Text = "waits", e.text
 		a.cool(e, true)

@@ -51,6 +51,7 @@ const waitedFor = 15 * time.Second
 func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 	report := &Report{}
 	a.failures, a.planned = nil, false
+	clear(a.lockedSince)
 	var waitingSince time.Time
 	broken := 0
 	for {

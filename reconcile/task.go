@@ -232,6 +232,8 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 			e.facts = a.afterDump(ctx, act)
 		case proxmox.IsLocked(err):
 			e.result, e.text = resultLocked, lockText(err)
+		case errors.As(err, &task) && proxmox.IsTransient(err): // such as a storage's lock
+			e.result, e.text = resultLocked, task.Reason()
 		case errors.As(err, &task) && deliberate.claimSuccess:
 			e.result = resultOK
 		case errors.As(err, &task):

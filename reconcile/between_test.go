@@ -1,0 +1,120 @@
+package reconcile
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+)
+
+// A meddler lets somebody else act on the node just before a request arrives there.
+type meddler struct {
+	sim    *pvesim.Sim
+	before func(r *http.Request)
+}
+
+func (m *meddler) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.before(r)
+	return m.sim.RoundTrip(r)
+}
+
+// meddled is a bench whose agent's requests pass by a meddler.
+func meddled(t *testing.T, sim *pvesim.Sim, before func(r *http.Request)) *bench {
+	token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := proxmox.New(proxmox.Options{Transport: &meddler{sim, before}, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newBench(t, sim, func(o *Options) { o.Client = client })
+}
+
+// What a person does between the look and the act is no failure where it is what was
+// wanted: PVE then answers "CT 101 already running" or "CT 101 not running".
+func TestWhatSomebodyElseWasFasterInIsNoFailure(t *testing.T) {
+	for _, c := range []struct{ name, first, then, call, person string }{
+		{"start", "state: stopped", "state: running", "/status/start", "start"},
+		{"stop", "state: running", "state: stopped", "/status/shutdown", "stop"},
+		{"restart", "state: running, restart: auto", "state: running, restart: auto, config: {nameserver: 10.0.10.9}", "/status/shutdown", "stop"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			house := func(fields string) string {
+				return "guests: {dns: {vmid: 101, " + fields + "}}\n"
+			}
+			first, then := desired(t, house(c.first)), desired(t, house(c.then))
+			synctest.Test(t, func(t *testing.T) {
+				sim := pvesim.New()
+				meddling, meddles := false, 0
+				b := meddled(t, sim, func(r *http.Request) {
+					if meddling && meddles == 0 && r.Method == "POST" && strings.HasSuffix(r.URL.Path, c.call) {
+						meddles++
+						if status, body := sim.Do("root@pam", "POST", "/nodes/pve1/lxc/101/status/"+c.person, nil); status != 200 {
+							t.Error(status, body)
+						}
+						sim.Advance(time.Minute)
+					}
+				})
+				if r := b.once(first); r.ExitCode() != 0 {
+					t.Fatalf("exit code %d\n%s\n%s", r.ExitCode(), b.events, b.closing(r))
+				}
+				meddling = true
+				if r := b.once(then); r.ExitCode() != 0 || meddles != 1 || strings.Contains(b.events.String(), "REFUSED") {
+					t.Errorf("exit code %d, somebody acted %d times\n%s\n%s", r.ExitCode(), meddles, b.events, b.closing(r))
+				}
+				if plan, text := b.plan(then); plan.ExitCode() != 0 {
+					t.Errorf("the next plan is not empty:\n%s", text)
+				}
+			})
+		})
+	}
+}
+
+// storageLock is what PVE said when ten guests were made at once on a slow node
+// (pve-facts 14.15).
+const storageLock = "can't lock file '/var/lock/pve-manager/pve-storage-local-lvm' - got timeout"
+
+// A storage's lock that somebody else holds is waited out, also inside a task; but not
+// for ever.
+func TestLocksInsideTasksAreWaitedOut(t *testing.T) {
+	for _, c := range []struct {
+		name, match string
+		times, code int
+	}{
+		{"a while", "task vzrestore 201", 3, 0},
+		{"for ever", "task vzrestore 201", -1, 3},
+		{"for ever at the call", "POST */nodes/pve1/lxc", -1, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := desired(t, strings.NewReplacer("RESTART", "auto", "STATE", "running").Replace(canonicalBase))
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pvesim.New())
+				fault := pvesim.Fault{Match: c.match, Times: c.times, Effect: "fail", Text: "unable to create CT 201 - " + storageLock}
+				if !strings.HasPrefix(c.match, "task") {
+					fault.Effect, fault.Text = "error", "can't lock file '/run/lock/lxc/pve-config-201.lock' - got timeout"
+				}
+				if err := b.sim.Inject(fault); err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+				defer cancel()
+				report, err := b.agent.Once(ctx, want)
+				if err != nil {
+					t.Fatalf("%v\n%.3000s", err, b.events)
+				}
+				if report.ExitCode() != c.code || strings.Contains(b.events.String(), "FAILED") {
+					t.Errorf("exit code %d, not %d\n%s\n%s", report.ExitCode(), c.code, b.events, b.closing(report))
+				}
+				if c.times > 0 && !strings.Contains(b.sim.String(), "guest 201") {
+					t.Errorf("the guest was not made:\n%s", b.sim)
+				}
+			})
+		})
+	}
+}
