@@ -83,13 +83,17 @@ func (p *planner) stale(o *spec.Object, state *GuestState) bool {
 	if len(p.have.tasksOf("vzdump")) > 0 && (state.Lock == "backup" || state.Lock == "snapshot") {
 		return false // a job of several guests has no id
 	}
+	reason := fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock)
 	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)
-	if state.Lock == "create" || state.Lock == "destroyed" {
+	switch state.Lock {
+	case "create", "destroyed":
 		cure += fmt.Sprintf(" && pct destroy %d", state.VMID)
+	case "mounted":
+		reason, cure = fmt.Sprintf("%d is mounted on the host (pct mount): root works in its files", state.VMID), fmt.Sprintf("when that is done: pct unmount %d", state.VMID)
+	case "fstrim": // which has no task
+		reason, cure = fmt.Sprintf("%d is being trimmed (pct fstrim), or that crashed", state.VMID), fmt.Sprintf("wait for it; if none runs, as root: pct unlock %d", state.VMID)
 	}
-	p.plan.Held = append(p.plan.Held, Held{Object: o.Ref, Pos: o.Pos, Cure: []string{cure},
-		Reason:  fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock),
-		Passing: !p.have.Memory.Stale[state.VMID]})
+	p.plan.Held = append(p.plan.Held, Held{Object: o.Ref, Pos: o.Pos, Cure: []string{cure}, Reason: reason, Passing: !p.have.Memory.Stale[state.VMID]})
 	p.unmet[o.Ref.Name] = "it is locked"
 	return true
 }
