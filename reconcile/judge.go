@@ -138,6 +138,8 @@ func failureCure(e ending) []string {
 			}
 		}
 		return cure
+	case e.result == resultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
+		return []string{fmt.Sprintf("look whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Lane, "lxc/"))}
 	case errors.As(e.err, &task):
 		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
 	}

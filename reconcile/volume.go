@@ -11,7 +11,8 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// effectiveMounts are the mount points that a guest has after its next start.
+// effectiveMounts are the mount points that a guest has after its next start. Their
+// sizes are those in force, for a resize is done at once, also below a pending change.
 func effectiveMounts(config *proxmox.GuestConfig) map[int]proxmox.MountPoint {
 	mounts := map[int]proxmox.MountPoint{}
 	for key, value := range effective(config) {
@@ -20,9 +21,14 @@ func effectiveMounts(config *proxmox.GuestConfig) map[int]proxmox.MountPoint {
 		if !ok || err != nil {
 			continue
 		}
-		if mp, err := proxmox.ParseMountPoint(value); err == nil {
-			mounts[i] = mp
+		mp, err := proxmox.ParseMountPoint(value)
+		if err != nil {
+			continue
 		}
+		if now, err := proxmox.ParseMountPoint(config.Raw[key]); err == nil && now.Volume() == mp.Volume() && now["size"] != "" {
+			mp["size"] = now["size"]
+		}
+		mounts[i] = mp
 	}
 	return mounts
 }
