@@ -334,7 +334,8 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	return l.lookInside(ctx, missing)
 }
 
-// insideAtMost bounds how many archives of one guest are opened to find its newest.
+// insideAtMost bounds how many archives of one guest are opened to find its newest: of
+// those that are proven whole, and of the others.
 const insideAtMost = 8
 
 // lookInside reads the configs inside the archives from which the missing guests
@@ -376,9 +377,12 @@ func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 						volids = append(volids, v.VolID)
 					}
 				}
-				for i, volid := range volids {
-					if i == insideAtMost {
-						break
+				opened := map[bool]int{} // proven ones are sought behind any number of others
+				for _, volid := range volids {
+					v := l.have.volume(volid)
+					proven := v != nil && l.have.wholeness(*v) == whole
+					if opened[proven]++; opened[proven] > insideAtMost {
+						continue
 					}
 					inside, err := read(volid)
 					if err != nil {
@@ -387,8 +391,7 @@ func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 					if source.Newest == "" {
 						break
 					}
-					if v := l.have.volume(volid); v != nil && inside.Err == nil &&
-						l.have.ownArchive(guest, source, inside.Config) && l.have.wholeness(*v) == whole {
+					if proven && inside.Err == nil && l.have.ownArchive(guest, source, inside.Config) {
 						break // the newest proven one: older ones do not matter
 					}
 				}

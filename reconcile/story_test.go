@@ -33,6 +33,7 @@ var update = flag.Bool("update", false, "write what the stories print into their
 //	plug UUID, unplug UUID, advance DURATION
 //	forget           the agent is installed anew: its journal is gone
 //	world OLD NEW    the fresh node is another one: NEW stands for OLD in its world file (first of all)
+//	burn             the host burns down and is set up anew, as pvesim -reinstall does
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "story", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -165,6 +166,9 @@ func tell(t *testing.T, dir, steps string) string {
 			if _, err := b.agent.o.Store.Release(rest); err != nil {
 				t.Fatal(err)
 			}
+		case "burn":
+			sim.Reinstall()
+			b = newBench(t, sim)
 		case "forget":
 			b = newBench(t, sim)
 		case "world":
