@@ -50,14 +50,19 @@ func (p *planner) birth(g *spec.Guest, source spec.Source, own bool, c *choice) 
 		config["protection"] = "0" // PVE refuses mount points of a protected guest; it is set at the end
 	}
 	if len(g.Config.Startup) > 0 {
-		config["startup"] = g.Config.Startup.String()
+		startup := proxmox.Startup{}
+		if own {
+			maps.Copy(startup, in.Startup())
+		}
+		maps.Copy(startup, g.Config.Startup)
+		config["startup"] = startup.String()
 	}
-	tags := slices.Clone(g.Config.Tags)
+	had := ""
 	if own {
-		tags = append(tags, in.Tags()...)
+		had = in.Raw["tags"]
 	}
-	if len(tags) > 0 {
-		config["tags"] = proxmox.FormatTags(normalTags(tags))
+	if tags := addTags(had, g.Config.Tags); tags != "" {
+		config["tags"] = tags
 	}
 	config["description"] = describe(birthText(g, in, own), p.birthMarker(g, source, own, c))
 	nets := p.birthNets(g, own, in)
@@ -71,7 +76,10 @@ func (p *planner) birth(g *spec.Guest, source spec.Source, own bool, c *choice) 
 		return nil, ob
 	}
 	if passed {
-		b.spec.RootFS = proxmox.NewVolume(b.storage, size)
+		rootfs := maps.Clone(root) // its options stay
+		rootfs["volume"] = proxmox.NewVolume(b.storage, size)
+		delete(rootfs, "size")
+		b.spec.RootFS = rootfs.String()
 		b.spec.MountPoints = map[int]string{}
 		for i, mp := range mounts {
 			b.spec.MountPoints[i] = mp.sent
@@ -353,5 +361,15 @@ func orElse(s, other string) string {
 	return other
 }
 
-// normalTags lower-cases, sorts and de-duplicates, as PVE does by default.
-func normalTags(tags []string) []string { return proxmox.ParseTags(strings.Join(tags, ";")) }
+// addTags adds tags to a list as PVE stores it, whose own stay as they are written: a
+// datacenter's tag-style may tell cases apart, and only changed tags are checked.
+func addTags(list string, tags []string) string {
+	all := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",; ", r) })
+	have := proxmox.ParseTags(list)
+	for _, tag := range tags {
+		if !slices.Contains(have, tag) {
+			all = append(all, tag)
+		}
+	}
+	return proxmox.FormatTags(all)
+}

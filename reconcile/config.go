@@ -102,12 +102,9 @@ func (p *planner) compareConfig(o *spec.Object, want spec.Config, state *GuestSt
 			d.add("features", features.String(), Field{Name: "features", Old: old, New: new, When: when("features")})
 		}
 	}
-	if len(want.Tags) > 0 {
-		have := proxmox.ParseTags(values["tags"])
-		all := normalTags(append(slices.Clone(have), want.Tags...))
-		if !slices.Equal(all, normalTags(have)) {
-			d.add("tags", proxmox.FormatTags(all), Field{Name: "tags", Old: strings.Join(have, " "), New: strings.Join(all, " "), When: "now"})
-		}
+	if all := addTags(values["tags"], want.Tags); len(proxmox.ParseTags(all)) > len(proxmox.ParseTags(values["tags"])) {
+		tidy := func(list string) string { return strings.Join(proxmox.ParseTags(list), " ") }
+		d.add("tags", all, Field{Name: "tags", Old: tidy(values["tags"]), New: tidy(all), When: "now"})
 	}
 	text := withoutMarker(state.Config.Description())
 	if want.Description != nil && proxmox.CanonicalDescription(*want.Description) != proxmox.CanonicalDescription(text) {

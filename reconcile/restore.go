@@ -326,6 +326,11 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 			fmt.Sprintf("restore it as root: pct restore %d %s --storage %s", g.VMID, c.volume.VolID, orElse(g.Storage, "STORAGE")))
 		return
 	}
+	if c.inside.Template() {
+		p.hold(&g.Object, "from", fmt.Sprintf("the archive %s is of a template, and would become a template again, which nobody can start", c.volume.VolID),
+			"name an archive of a container", fmt.Sprintf("or make one, as root: pct clone %d NEW-VMID --full, and back that up", c.volume.VMID))
+		return
+	}
 	b, ob := p.birth(g, source, own, c)
 	if ob != nil {
 		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
