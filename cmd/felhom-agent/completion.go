@@ -31,12 +31,20 @@ _felhom_agent() {
 	local -a answers
 	answers=("${(@f)$(felhom-agent --complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
 	answers=(${answers:#})
-	if (( $#answers )); then compadd -Q -- $answers; else _files; fi
+	if (( $#answers )); then compadd -U -Q -- $answers; else _files; fi # -U: dn stands for guests/dns
 }
 if [ "$funcstack[1]" = "_felhom_agent" ]; then _felhom_agent "$@"; else compdef _felhom_agent felhom-agent; fi
 `,
 	"fish": `# fish completion for felhom-agent: put it into ~/.config/fish/completions/felhom-agent.fish
-complete -c felhom-agent -f -a '(felhom-agent --complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null; or __fish_complete_path (commandline -ct))'
+function __felhom_agent_complete
+	set -l answers (felhom-agent --complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)
+	if test (count $answers) -gt 0
+		string join \n -- $answers
+	else
+		__fish_complete_path (commandline -ct)
+	end
+end
+complete -c felhom-agent -f -a '(__felhom_agent_complete)'
 `,
 }
 

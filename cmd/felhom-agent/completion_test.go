@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const completedHouse = `node: pve1
@@ -61,12 +64,58 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestCompletionInBash asks bash itself.
-func TestCompletionInBash(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("there is no bash here")
-	}
+// A shell says what it makes of a line: what it offers, or for zsh the line after the Tab key.
+var completingShells = map[string]struct {
+	script string
+	want   map[string]string // line -> what is printed; HOUSE is a file
+}{
+	"bash": {
+		`source <(felhom-agent --completion bash); compopt() { :; }; COMP_LINE=$1; COMP_POINT=${#1}; _felhom_agent; echo "${COMPREPLY[*]}"`,
+		map[string]string{
+			"felhom-agent --sch":                   "--schema",
+			"felhom-agent HOUSE --eject ":          "backup",
+			"felhom-agent HOUSE --plan --only=dn":  "guests/dns",
+			"felhom-agent HOUSE --plan --only d":   "guests/dhcp guests/dns",
+			"felhom-agent --plan /no/such/folder/": "",
+		},
+	},
+	"fish": {
+		`source (felhom-agent --completion fish | psub); echo (complete -C $argv[1])`,
+		map[string]string{
+			"felhom-agent --sch":                  "--schema",
+			"felhom-agent HOUSE --eject ":         "backup",
+			"felhom-agent HOUSE --plan --only=dn": "--only=guests/dns",
+			"felhom-agent HOUSE --plan --only d":  "guests/dhcp guests/dns",
+			"felhom-agent --plan HOU":             "HOUSE",
+		},
+	},
+	// An interactive zsh in a pseudo terminal, into which the line is typed; ^X writes down what then stands there.
+	"zsh": {
+		`zmodload zsh/zpty
+dir=$(mktemp -d)
+trap 'zpty -d z; rm -rf $dir' EXIT
+cat >$dir/setup <<'END'
+autoload -Uz compinit && compinit -D -u
+source <(felhom-agent --completion zsh)
+note() { print -r -- "$BUFFER" >$1/new && mv $1/new $1/line }
+END
+zpty z zsh -f -i
+zpty -w z "source $dir/setup; show() note $dir; zle -N show; bindkey '^X' show"
+zpty -w -n z "$1"$'\t\x18'
+until [[ -e $dir/line ]]; do sleep 0.05; while zpty -r -t z seen; do :; done; done
+cat $dir/line`,
+		map[string]string{
+			"felhom-agent --sch":                  "felhom-agent --schema",
+			"felhom-agent HOUSE --eject ":         "felhom-agent HOUSE --eject backup",
+			"felhom-agent HOUSE --plan --only=dn": "felhom-agent HOUSE --plan --only=guests/dns",
+			"felhom-agent HOUSE --plan --only d":  "felhom-agent HOUSE --plan --only guests/d",
+			"felhom-agent --plan HOU":             "felhom-agent --plan HOUSE",
+		},
+	},
+}
+
+// TestCompletionInShells asks the shells themselves.
+func TestCompletionInShells(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the program")
 	}
@@ -74,17 +123,24 @@ func TestCompletionInBash(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "felhom-agent"), ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for line, want := range map[string]string{
-		"felhom-agent --sch":                         "--schema",
-		"felhom-agent " + file + " --eject ":         "backup",
-		"felhom-agent " + file + " --plan --only=dn": "guests/dns",
-	} {
-		script := `source <(felhom-agent --completion bash); compopt() { :; }; COMP_LINE=$1; COMP_POINT=${#1}; _felhom_agent; echo "${COMPREPLY[*]}"`
-		cmd := exec.Command(bash, "-c", script, "bash", line)
-		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("%q: %q, %v, want %q", line, got, err, want)
-		}
+	paths := strings.NewReplacer("HOUSE", file, "HOU", strings.TrimSuffix(file, "se.yaml"))
+	for name, shell := range completingShells {
+		t.Run(name, func(t *testing.T) {
+			program, err := exec.LookPath(name)
+			if err != nil {
+				t.Skipf("there is no %s here: apt-get install %s", name, name)
+			}
+			args := map[string][]string{"bash": {"--norc", "-c", shell.script, "bash"}, "fish": {"--no-config", "-c", shell.script}, "zsh": {"-f", "-c", shell.script, "zsh"}}[name]
+			for line, want := range shell.want {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // for slow machines
+				cmd := exec.CommandContext(ctx, program, append(slices.Clone(args), paths.Replace(line))...)
+				cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TERM=dumb", "HOME="+dir, "XDG_DATA_HOME="+dir)
+				out, err := cmd.Output()
+				cancel()
+				if got := strings.TrimSpace(string(out)); err != nil || got != paths.Replace(want) {
+					t.Errorf("%q: %q, %v, want %q", line, got, err, want)
+				}
+			}
+		})
 	}
 }
