@@ -175,8 +175,14 @@ type PlanHeader struct {
 	Desired    string    `json:"desired"` // the path
 	Files      int       `json:"files"`
 	Hash       string    `json:"hash"`
-	Undeclared [2]int    `json:"undeclared"` // containers and VMs here that nobody declared
+	Undeclared Strangers `json:"undeclared"`
 	Elsewhere  []string  `json:"elsewhere,omitempty"`
+}
+
+// Strangers counts the guests here that nobody declared.
+type Strangers struct {
+	Containers int `json:"containers"`
+	VMs        int `json:"vms"`
 }
 
 // Changes reports whether anything is to be done, now or later.

@@ -117,17 +117,17 @@ func declaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 }
 
 // undeclared counts the containers and VMs of this node that nobody declared.
-func (o *Observed) undeclared(want *spec.Desired) [2]int {
+func (o *Observed) undeclared(want *spec.Desired) Strangers {
 	declared := declaredVMIDs(want)
-	var n [2]int
+	var n Strangers
 	for vmid := range o.Guests {
 		if !declared[vmid] {
-			n[0]++
+			n.Containers++
 		}
 	}
 	for _, r := range o.Others {
 		if r.Type == "qemu" && r.Node == o.Node {
-			n[1]++
+			n.VMs++
 		}
 	}
 	return n

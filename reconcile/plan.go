@@ -36,7 +36,7 @@ type planner struct {
 func NewPlan(want *spec.Desired, have *Observed) *Plan {
 	p := &planner{
 		want: want, have: have,
-		plan:     &Plan{Format: 1},
+		plan:     &Plan{Format: 1, Actions: []Action{}, Laters: []Later{}, Held: []Held{}, Notes: []Note{}, Objects: []spec.Ref{}},
 		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]Marker{},
 	}
 	have.index()

@@ -197,19 +197,19 @@ func verboseHint(o TextOptions, n int) string {
 	return " (-v lists them)"
 }
 
-func undeclaredText(n [2]int) string {
+func undeclaredText(n Strangers) string {
 	var parts []string
-	if n[0] > 0 {
-		parts = append(parts, count(n[0], "container", "containers"))
+	if n.Containers > 0 {
+		parts = append(parts, count(n.Containers, "container", "containers"))
 	}
-	if n[1] > 0 {
-		parts = append(parts, count(n[1], "VM", "VMs"))
+	if n.VMs > 0 {
+		parts = append(parts, count(n.VMs, "VM", "VMs"))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	verb := "are"
-	if n[0]+n[1] == 1 {
+	if n.Containers+n.VMs == 1 {
 		verb = "is"
 	}
 	return fmt.Sprintf(" %s here %s not declared.", list(parts), verb)

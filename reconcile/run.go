@@ -76,7 +76,7 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			report.First = p.plan
 		}
 		report.Sent += p.sent
-		report.Failed, report.Waits, report.Overdue = a.failures, p.busy, a.late()
+		report.Failed, report.Waits, report.Overdue = append([]Event{}, a.failures...), append([]string{}, p.busy...), append([]string{}, a.late()...)
 		if p.atOnce > 0 {
 			continue // the next look reads it back
 		}

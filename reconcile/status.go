@@ -53,7 +53,7 @@ func (a *Agent) Status(plan *Plan) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Format: 1, Node: plan.Header.Node, PID: os.Getpid(), Process: processStart(os.Getpid()), Looked: plan.Header.Looked, Clock: a.clock(), Fine: len(plan.AsDeclared()), Of: len(plan.Objects),
-		Held: plan.Held, Notes: plan.Notes, Holds: stored.Holds, Drift: stored.Drift, Due: plan.Due, Backups: map[string]LastBackup{}}
+		Held: plan.Held, Notes: plan.Notes, Holds: stored.Holds, Drift: stored.Drift, Due: plan.Due, Now: []HistoryEntry{}, Backups: map[string]LastBackup{}}
 	for _, e := range a.o.Journal.History("") {
 		if e.Result == "" {
 			s.Now = append(s.Now, e)
@@ -93,6 +93,12 @@ func ReadStatus(dir string) (Status, error) {
 	return s, nil
 }
 
+// StatusOf is what is known where no service has ever written a status: what people have
+// said, and what runs by hand have seen.
+func StatusOf(stored Stored) Status {
+	return Status{Format: 1, Now: []HistoryEntry{}, Held: []Held{}, Notes: []Note{}, Holds: stored.Holds, Drift: stored.Drift, Backups: stored.Backups}
+}
+
 // Running reports whether the process that wrote the status still lives.
 func (s Status) Running() bool {
 	if s.PID == 0 {
@@ -124,16 +130,22 @@ func processStart(pid int) string {
 func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	zone := s.Looked.Location()
+	if s.Looked.IsZero() {
+		zone = time.Local
+	}
 	at := func(t time.Time) string { return t.In(zone).Format("Mon 2 Jan 15:04") }
 	age := ago(now.Sub(s.Written))
 	clock := s.Clock.Add(now.Sub(s.Written)) // the node's, now
-	if s.Running() {
+	switch {
+	case s.Written.IsZero():
+		fmt.Fprint(b, "No service has told its state yet; this is what runs by hand have left. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan\n")
+	case s.Running():
 		if s.Looked.IsZero() {
 			fmt.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
 		} else {
 			fmt.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), ago(clock.Sub(s.Looked)))
 		}
-	} else {
+	default:
 		fmt.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
 	}
 	hold := "none"
@@ -153,12 +165,19 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 	if len(holds) > 0 {
 		hold = strings.Join(holds, ", ")
 	}
-	fmt.Fprintf(b, "%d of %d as declared. Hold: %s.", s.Fine, s.Of, hold)
+	if !s.Written.IsZero() {
+		fmt.Fprintf(b, "%d of %d as declared. ", s.Fine, s.Of)
+	}
+	fmt.Fprintf(b, "Hold: %s.", hold)
 	for _, line := range s.Expiry {
 		fmt.Fprintf(b, " %s.", line)
 	}
 	fmt.Fprintf(b, "\n\n")
-	row := func(mark, object, text string) { fmt.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text) }
+	rows := 0
+	row := func(mark, object, text string) {
+		rows++
+		fmt.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text)
+	}
 	for _, text := range s.Errors {
 		row("!", "", text)
 	}
@@ -187,7 +206,7 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 		text += " (reported, not healed)"
 		row("drift", n.Object.String(), text)
 	}
-	if len(s.Now)+len(s.Held)+len(s.Errors) > 0 {
+	if rows > 0 {
 		fmt.Fprintln(b)
 	}
 	if len(s.Backups) > 0 {

@@ -63,8 +63,8 @@ func (r *Ref) UnmarshalText(text []byte) error {
 // Pos is a place in a file. File is what a user would recognise: the path
 // below the folder that was loaded, or the file's base name.
 type Pos struct {
-	File string
-	Line int
+	File string `json:"file"`
+	Line int    `json:"line"`
 }
 
 // String is "pve1.yaml:12".

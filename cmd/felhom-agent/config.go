@@ -46,6 +46,7 @@ type config struct {
 	maxDestructive                    int
 	logLevel                          zapcore.Level
 	logFormat                         string
+	file                              string // the configuration's
 	// places says where a key was given, as "agent.yaml:4" or "FELHOM_AGENT_URL".
 	places map[string]string
 	// incomplete says what is missing to reach a node; some modes reach none.
@@ -95,11 +96,12 @@ func readConfig(file string, environ []string, simulate bool) (*config, error) {
 				r.warning = fmt.Sprintf("%s holds the token's secret, and everybody on this machine may read it: chmod 640 %s", file, file)
 			}
 		case named || !errors.Is(err, os.ErrNotExist):
-			r.fail(entry{place: file}, "", "it cannot be read: %v", errors.Unwrap(err))
+			r.fail(entry{place: file}, "", "it cannot be read: %v. Name the configuration with --config FILE; the usual one is %s", errors.Unwrap(err), defaultConfig)
 		}
 	}
 	r.environment(environ)
 	c := r.settle(environ)
+	c.file = file
 	if err := r.errs.ErrorOrNil(); err != nil {
 		return nil, err
 	}
@@ -248,7 +250,7 @@ func (r *reading) settle(environ []string) *config {
 	check := func(key string, read func(string) error) {
 		if e, ok := r.given[key]; ok {
 			if err := read(e.value); err != nil {
-				r.fail(e, key, "%q: %v", e.value, err)
+				r.fail(e, key, "%q: %v", strings.TrimSpace(e.value), err)
 			}
 		}
 	}
@@ -258,7 +260,7 @@ func (r *reading) settle(environ []string) *config {
 		}
 	}
 	c.url, c.node, c.owner, c.ca, c.fingerprint, c.state = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
-	check("interval", func(s string) (err error) { c.interval, err = parseDuration(s); return err })
+	check("interval", intervalTo(&c.interval))
 	check("timeout", func(s string) (err error) { c.timeout, err = parseDuration(s); return err })
 	check("settle", func(s string) (err error) {
 		if c.settle, err = parseDuration(s); err == nil && c.settle < leastSettle {

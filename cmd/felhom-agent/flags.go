@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -118,6 +119,9 @@ func parse(args []string) (*command, error) {
 				if *given {
 					return fmt.Errorf("%q is named too: one at a time", cmd.name)
 				}
+				if strings.HasPrefix(s, "-") {
+					return fmt.Errorf("a name belongs between --%s and %s", m.name, s)
+				}
 				*given, cmd.name = true, s
 				return notEmpty(s)
 			})
@@ -137,7 +141,7 @@ func parse(args []string) (*command, error) {
 	fs.BoolVar(&cmd.verbose, "v", false, "")
 	fs.Func("only", "", func(s string) error { cmd.only = append(cmd.only, s); return notEmpty(s) })
 	fs.Func("state", "", func(s string) error { cmd.state = s; return notEmpty(s) })
-	fs.Func("interval", "", durationFlag(&cmd.interval))
+	fs.Func("interval", "", intervalTo(&cmd.interval))
 	fs.Func("timeout", "", durationFlag(&cmd.timeout))
 	fs.Func("log-level", "", func(s string) (err error) { cmd.logLevel, err = parseLevel(s); return err })
 	fs.Func("log-format", "", func(s string) error { cmd.logFormat = s; return oneOf(logFormats...)(s) })
@@ -179,7 +183,7 @@ func (cmd *command) settle(chosen map[string]*bool, given map[string]bool, paths
 	case len(named) > 1:
 		return usagef("%s are two modes: give one", strings.Join(named, " and "))
 	case len(named) == 0 && len(paths) > 0:
-		return usagef("what shall be done with %s? Say --plan, --once or --watch", paths[0])
+		return usagef("what shall be done with %s? Say --plan, --once or --watch", cmp.Or(paths[0], `""`))
 	case len(named) == 0:
 		cmd.mode = &modes[0]
 	}
@@ -212,8 +216,8 @@ func (cmd *command) settle(chosen map[string]*bool, given map[string]bool, paths
 		return usagef("-vmid makes no sense without --selftest=task")
 	case cmd.mode.name == "history" && len(cmd.only) > 1:
 		return usagef("--history shows one object at a time: give one --only")
-	case cmd.mode.name == "history" && cmd.simulate && cmd.world == "" && cmd.state == "":
-		return usagef("a simulated node in memory has no history: say --simulate=FILE")
+	case (cmd.mode.name == "history" || cmd.mode.name == "status") && cmd.simulate && cmd.world == "" && cmd.state == "":
+		return usagef("a simulated node in memory has no %s: say --simulate=FILE", cmd.mode.name)
 	}
 	return nil
 }
@@ -262,6 +266,18 @@ func notEmpty(s string) error {
 		return errors.New("it is empty")
 	}
 	return nil
+}
+
+// leastInterval keeps a slip of the pen from asking the node without a pause.
+const leastInterval = time.Second
+
+func intervalTo(to *time.Duration) func(string) error {
+	return func(s string) (err error) {
+		if *to, err = parseDuration(s); err == nil && *to < leastInterval {
+			err = fmt.Errorf("it is %s or more, usually some minutes", leastInterval)
+		}
+		return err
+	}
 }
 
 func durationFlag(to *time.Duration) func(string) error {

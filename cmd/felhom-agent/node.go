@@ -45,7 +45,7 @@ func connect(ctx context.Context, cmd *command, con *console, write bool) (*node
 	c.override(cmd)
 	n := &node{config: c, log: con.logger(c.logLevel, c.logFormat)}
 	if cmd.simulate {
-		err = n.simulated(ctx, cmd, write)
+		err = n.simulated(ctx, cmd, con, write)
 	} else {
 		err = n.real(con, write)
 	}
@@ -75,13 +75,13 @@ func (c *config) override(cmd *command) {
 
 // simulated takes a node in memory, loaded from a file if one is named. Its client has no way to the
 // network: whatever the configuration says, no real node is contacted.
-func (n *node) simulated(ctx context.Context, cmd *command, write bool) error {
+func (n *node) simulated(ctx context.Context, cmd *command, con *console, write bool) error {
 	n.state = cmd.state
 	if cmd.world == "" {
 		n.world = &worldFile{sim: freshWorld()}
 	} else {
 		var err error
-		if n.world, err = openWorld(ctx, cmd.world, write, cmd.mode.name == "watch", n.config.timeout); err != nil {
+		if n.world, err = openWorld(ctx, con, cmd.world, write, cmd.mode.name == "watch", n.config.timeout); err != nil {
 			return err
 		}
 		n.close = append(n.close, n.world.Close)
@@ -274,11 +274,18 @@ func (n *node) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &certificate) && certificate.Pinned == "":
+		return fmt.Errorf("%s shows a certificate that nobody known here vouches for (%v). Its fingerprint is %s: where `pvenode cert info` on the node says the same, write into %s: fingerprint: %s",
+			certificate.Host, certificate.Err, certificate.Seen, c.file, certificate.Seen)
 	case errors.As(err, &certificate):
 		return fmt.Errorf("%s shows another certificate: %s, pinned is %s. If you renewed it: fingerprint: %s in %s. If you did not: do not continue",
 			certificate.Host, certificate.Seen, certificate.Pinned, certificate.Seen, c.places["fingerprint"])
 	case proxmox.IsUnauthorized(err):
 		return fmt.Errorf("PVE does not accept the token %s (wrong, disabled or expired: PVE does not say which). Look: pveum user token list %s. Nothing was changed", c.token.ID(), c.token.User())
+	case proxmox.IsDenied(err):
+		return fmt.Errorf("%w. What the token lacks in all, with the lines that give it: felhom-agent --selftest", err)
+	case proxmox.IsNotDelivered(err) && c.places["url"] != "":
+		err = fmt.Errorf("%w (url: %s in %s)", err, c.url, c.places["url"])
 	}
 	return filtered(err, c.url)
 }

@@ -57,7 +57,7 @@ func runHold(_ context.Context, cmd *command, con *console) (int, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return 0, fmt.Errorf("the state directory cannot be made: %w", err)
 	}
-	now, err := clockOf(cmd)
+	now, err := clockOf(cmd, con)
 	if err != nil {
 		return 0, err
 	}
@@ -176,11 +176,11 @@ func heldName(cmd *command, con *console) (string, error) {
 }
 
 // clockOf is the clock by which a hold is kept: the node's, which a simulated node has of its own.
-func clockOf(cmd *command) (time.Time, error) {
+func clockOf(cmd *command, con *console) (time.Time, error) {
 	if cmd.world == "" {
 		return time.Now(), nil
 	}
-	w, err := openWorld(context.Background(), cmd.world, false, false, time.Minute)
+	w, err := openWorld(context.Background(), con, cmd.world, false, false, time.Minute)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -207,24 +207,31 @@ func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	stored, err := reconcile.OpenStore(dir).Load()
+	if err != nil {
+		return 0, err
+	}
 	s, err := reconcile.ReadStatus(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && len(stored.Known)+len(stored.Holds) > 0:
+		s, err = reconcile.StatusOf(stored), nil
+	case errors.Is(err, fs.ErrNotExist):
 		return 0, fmt.Errorf("no service has told its state in %s yet. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan", dir)
 	}
 	if err != nil {
 		return 0, err
 	}
-	stored, err := reconcile.OpenStore(dir).Load()
-	if err != nil {
-		return 0, err
+	s.Holds = append([]reconcile.Hold{}, stored.Holds...) // what people have said since counts already
+	age := ""
+	if !s.Written.IsZero() {
+		age = time.Since(s.Written).Round(time.Second).String()
 	}
-	s.Holds = stored.Holds // what people have said since counts already
 	if cmd.json {
 		return exitOK, writeJSON(con.stdout, struct {
 			reconcile.Status
 			Running bool   `json:"running"`
-			Age     string `json:"age"`
-		}{s, s.Running(), time.Since(s.Written).Round(time.Second).String()})
+			Age     string `json:"age,omitempty"` // since it was written; empty where no service ever wrote one
+		}{s, s.Running(), age})
 	}
 	return exitOK, s.WriteText(con.stdout, time.Now(), reconcile.TextOptions{Colour: con.colour, Width: con.width})
 }

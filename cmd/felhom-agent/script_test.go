@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 //	data FILE TO                   writes what every volume holds
 //	await FILE REGEXP              waits until a file that another process writes matches
 //	serve NAME [WHAT...]           serves a fresh node by HTTPS and sets NAME_URL, NAME_FINGERPRINT and NAME_SECRET.
-//	                               WHAT is a privilege that its role lacks, or "ahead": its clock is two hours off
+//	                               WHAT is a privilege that its role lacks, "no-token-acl": the role was not given to
+//	                               the token, or "ahead": its clock is two hours off
 //	contacts N                     tells how often somebody came to where $TRAP listens; ! contacts 0: at all
 func TestScripts(t *testing.T) {
 	examples, err := filepath.Abs("../../examples/desired")
@@ -171,6 +172,10 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	change(regexp.MustCompile(`(?m)^clock: .*$`), "clock: "+now.Format(time.RFC3339))
 	for _, privilege := range args[1:] {
+		if privilege == "no-token-acl" {
+			change(regexp.MustCompile(`(?m)^ *- path: /\n *type: token\n *id: .*\n *role: .*\n`), "")
+			continue
+		}
 		change(regexp.MustCompile(`(?m)^ *- `+regexp.QuoteMeta(privilege)+`\n`), "")
 	}
 	sim.SetSpeed(worldSpeed)

@@ -97,13 +97,7 @@ func (t *selftest) run(ctx context.Context) {
 // the command that gives it: a change of the role, since an ACL entry on a narrower path would replace
 // what the role on / gives there.
 func (t *selftest) rights(have proxmox.Permissions) {
-	lacking := false
-	for _, privilege := range needed {
-		if !have.Has("/", privilege) {
-			lacking = true
-			t.fail("privileges", "%s is missing on /: pveum role modify %s --append 1 --privs %s", privilege, setupRole, privilege)
-		}
-	}
+	lacking := slices.DeleteFunc(slices.Clone(needed), func(p string) bool { return have.Has("/", p) })
 	var elsewhere []string // paths with an entry of their own that takes something away
 	for path := range have {
 		missing := slices.DeleteFunc(slices.Clone(needed), func(p string) bool { return !have.Has("/", p) || have.Has(path, p) || !reaches(path, p) })
@@ -113,7 +107,13 @@ func (t *selftest) rights(have proxmox.Permissions) {
 	}
 	slices.Sort(elsewhere)
 	switch {
-	case lacking:
+	case len(lacking) == len(needed): // not the role is what lacks them, but one of the two has none
+		token := t.node.config.token
+		t.fail("privileges", "the token has none of the %d on /. It has what both it and its user are given: pveum acl modify / --users %s --roles %s; pveum acl modify / --tokens '%s' --roles %s",
+			len(needed), token.User(), setupRole, token.ID(), setupRole)
+	case len(lacking) > 0:
+		t.fail("privileges", "%s %s missing on /: pveum role modify %s --append 1 --privs %s",
+			strings.Join(lacking, ", "), map[bool]string{true: "is", false: "are"}[len(lacking) == 1], setupRole, strings.Join(lacking, ","))
 	case len(elsewhere) > 0:
 		t.fail("privileges", "all %d on /, but an ACL entry of its own takes some away on %s: pveum acl list", len(needed), strings.Join(elsewhere, "; "))
 	default:
@@ -223,7 +223,9 @@ func (t *selftest) expiry(ctx context.Context) {
 	case info.Expire.IsZero():
 		t.ok("token", "never expires")
 	case info.Expire.Before(t.view.Now().Add(14 * 24 * time.Hour)):
-		t.fail("token", "expires on %s; PVE will then say the same as to a wrong one", info.Expire.Format("Mon 2 Jan 2006 15:04"))
+		user, name, _ := strings.Cut(t.node.config.token.ID(), "!")
+		t.fail("token", "expires on %s; PVE will then say the same as to a wrong one. Let it last: pveum user token modify %s %s --expire 0",
+			info.Expire.Format("Mon 2 Jan 2006 15:04"), user, name)
 	default:
 		t.ok("token", "expires on %s", info.Expire.Format("Mon 2 Jan 2006"))
 	}
@@ -248,6 +250,14 @@ const selftestSnapshot = "felhom-selftest"
 // task takes a real snapshot, waits for it, and deletes it.
 func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
 	client, node := t.node.client, t.node.sight.Node
+	if guests, err := t.view.ListLXC(ctx, node); err == nil && !slices.ContainsFunc(guests, func(g proxmox.Guest) bool { return g.VMID == vmid }) {
+		var there []string
+		for _, g := range guests {
+			there = append(there, fmt.Sprintf("%d (%s)", g.VMID, g.Name))
+		}
+		t.fail("snapshot", "of %s: there is no such container on %s; there is %s", vmid, node, strings.Join(there, ", "))
+		return
+	}
 	name := fmt.Sprintf("%s-%s", selftestSnapshot, t.view.Now().UTC().Format("150405"))
 	begin := time.Now()
 	upid, err := client.Snapshot(ctx, node, vmid, name, "made and deleted by felhom-agent --selftest=task")

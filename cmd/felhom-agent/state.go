@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,6 +39,31 @@ func newStateTeller(n *node, src *source) *stateTeller {
 	t := &stateTeller{node: n, src: src, since: time.Now().Truncate(time.Second), progress: map[string]string{}}
 	t.write()
 	return t
+}
+
+// onlyService makes sure that no other service watches with this state directory, until this one ends: the
+// two would tell the state of each other.
+func (n *node) onlyService() error {
+	if n.state == "" {
+		return nil
+	}
+	path := filepath.Join(n.state, "service")
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return fmt.Errorf("the state directory: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		pid, _ := io.ReadAll(io.NewSectionReader(file, 0, 20))
+		file.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("%s cannot be locked: %w", path, err)
+		}
+		return fmt.Errorf("a service watches already with %s (process %s). One is enough: look at it with --status, or end it first (systemctl stop felhom-agent)", n.state, strings.TrimSpace(string(pid)))
+	}
+	file.Truncate(0)
+	fmt.Fprintln(file, os.Getpid())
+	n.close = append(n.close, file.Close)
+	return nil
 }
 
 // passed takes over what a pass has seen, or why it could not look.

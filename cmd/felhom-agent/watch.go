@@ -26,6 +26,9 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
+	if err := n.onlyService(); err != nil {
+		return 0, err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 

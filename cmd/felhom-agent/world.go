@@ -33,7 +33,7 @@ type worldFile struct {
 // openWorld loads a simulated node, or makes a fresh one where there is no file. Without write nothing is
 // made and nothing is saved; watching lets others look meanwhile. It waits for others to be done with the
 // file, up to limit.
-func openWorld(ctx context.Context, path string, write, watching bool, limit time.Duration) (*worldFile, error) {
+func openWorld(ctx context.Context, con *console, path string, write, watching bool, limit time.Duration) (*worldFile, error) {
 	w := &worldFile{path: path, lock: syscall.LOCK_EX}
 	if watching {
 		w.lock = syscall.LOCK_SH
@@ -52,7 +52,12 @@ func openWorld(ctx context.Context, path string, write, watching bool, limit tim
 		if err != nil {
 			return nil, fmt.Errorf("the simulated node cannot be opened: %w", err)
 		}
-		if err := flock(ctx, file, lock, limit-time.Since(begin)); err != nil {
+		err = flock(ctx, file, lock, min(time.Second, limit))
+		if errors.Is(err, syscall.EWOULDBLOCK) && limit > time.Second {
+			con.say("waiting for %s, which another felhom-agent uses", path)
+			err = flock(ctx, file, lock, limit-time.Since(begin))
+		}
+		if err != nil {
 			file.Close()
 			if errors.Is(err, syscall.EWOULDBLOCK) {
 				return nil, fmt.Errorf("the simulated node %s is used by another felhom-agent, for longer than %s. Wait for it, or end it", path, limit)
