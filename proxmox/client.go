@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -134,14 +136,17 @@ func (c *Client) lane(path string) chan struct{} {
 
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("%q is not the address of a node: write https://HOST:8006", s)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
 		return nil, errors.New("the address of a node is only https://HOST:8006, without user, path or query")
 	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
+		return nil, fmt.Errorf("%q is not the address of a node: there is no port %s, PVE's is 8006", s, u.Port())
+	}
 	if u.Scheme == "https" && u.Port() == "" {
-		u.Host += ":8006"
+		u.Host = net.JoinHostPort(u.Hostname(), "8006")
 	}
 	u.Path = ""
 	return u, nil

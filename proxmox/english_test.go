@@ -170,7 +170,7 @@ func TestParseDenied(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"Permission check failed (/vms/100, VM.Audit)":                                  "lacks VM.Audit on /vms/100",
+		"Permission check failed (/vms/100, VM.Audit)":                                  "lacks VM.Audit on /vms/100: add it to the role that the token and its user have (pveum role modify ROLE --append 1 --privs VM.Audit)",
 		"Permission check failed (mount point type bind is only allowed for root@pam)":  "as root on the node",
 		"Permission check failed (/storage/s, Datastore.Audit|Datastore.AllocateSpace)": "Datastore.Audit or Datastore.AllocateSpace on /storage/s",
 	} {

@@ -44,7 +44,9 @@ func (d *Denied) String() string {
 	case d.Path == "":
 		return "the token lacks a privilege that PVE does not name" + d.tail()
 	}
-	return fmt.Sprintf("the token lacks %s on %s%s: give it, and its user, a role that has it", strings.Join(d.Privileges, " or "), d.Path, d.tail())
+	// A role of its own on this path would replace the one that is inherited.
+	return fmt.Sprintf("the token lacks %s on %s%s: add it to the role that the token and its user have (pveum role modify ROLE --append 1 --privs %s)",
+		strings.Join(d.Privileges, " or "), d.Path, d.tail(), d.Privileges[0])
 }
 
 func (d *Denied) tail() string {
