@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -140,10 +139,7 @@ func parseConfigText(content string) GuestConfig {
 			break
 		}
 		if comment, ok := strings.CutPrefix(line, "#"); ok {
-			if decoded, err := url.PathUnescape(comment); err == nil {
-				comment = decoded
-			}
-			description.WriteString(comment + "\n")
+			description.WriteString(decodeText(comment) + "\n")
 			described = true
 			continue
 		}
@@ -167,6 +163,17 @@ func parseConfigText(content string) GuestConfig {
 		c.Raw["description"] = description.String()
 	}
 	return c
+}
+
+var escapeForm = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+// decodeText reads a line of a description, in which PVE escapes what is not
+// printable ASCII, and people not even a percent sign.
+func decodeText(line string) string {
+	return escapeForm.ReplaceAllStringFunc(line, func(escape string) string {
+		b, _ := strconv.ParseUint(escape[1:], 16, 8)
+		return string([]byte{byte(b)})
+	})
 }
 
 // Merged is the config as it will be after a restart.

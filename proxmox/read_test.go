@@ -235,6 +235,11 @@ func TestReadStorage(t *testing.T) {
 		},
 		LXC: [][2]string{{"lxc.environment.runtime", "A=1"}, {"lxc.idmap", "u 0 1 2"}},
 	})
+	// People write comments by hand: what is no escape stays as it is, and the rest is read.
+	byHand := parseConfigText("# 100% caf%C3%A9, 50%2\n#%zz%3A\n#\nhostname: a\n").Raw["description"]
+	if byHand != " 100% café, 50%2\n%zz:\n\n" {
+		t.Errorf("%q", byHand)
+	}
 	if _, err := c.ArchiveConfig(ctx, "pve1", "usb-backup:empty"); err == nil {
 		t.Error("an archive without a config passes")
 	}
