@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +100,11 @@ func (t *selftest) run(ctx context.Context) {
 func (t *selftest) rights(have proxmox.Permissions) {
 	lacking := slices.DeleteFunc(slices.Clone(needed), func(p string) bool { return have.Has("/", p) })
 	var elsewhere []string // paths with an entry of their own that takes something away
+	paths := map[string]bool{"/nodes": true, "/pool": true, "/sdn": true, "/storage": true, "/vms": true}
 	for path := range have {
+		paths[path] = true
+	}
+	for path := range paths {
 		missing := slices.DeleteFunc(slices.Clone(needed), func(p string) bool { return !have.Has("/", p) || have.Has(path, p) || !reaches(path, p) })
 		if len(missing) > 0 {
 			elsewhere = append(elsewhere, fmt.Sprintf("%s (%s)", path, strings.Join(missing, ", ")))
@@ -114,6 +119,9 @@ func (t *selftest) rights(have proxmox.Permissions) {
 	case len(lacking) > 0:
 		t.fail("privileges", "%s %s missing on /: pveum role modify %s --append 1 --privs %s",
 			strings.Join(lacking, ", "), map[bool]string{true: "is", false: "are"}[len(lacking) == 1], setupRole, strings.Join(lacking, ","))
+	case !slices.Contains(slices.Collect(maps.Values(have["/"])), true):
+		t.fail("privileges", "all %d on /, but the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1 --users %s --tokens '%s!%s' --roles %s",
+			len(needed), setupUser, setupUser, setupToken, setupRole)
 	case len(elsewhere) > 0:
 		t.fail("privileges", "all %d on /, but an ACL entry of its own takes some away on %s: pveum acl list", len(needed), strings.Join(elsewhere, "; "))
 	default:
