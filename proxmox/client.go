@@ -99,13 +99,26 @@ func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 	case <-ctx.Done():
 		return UPID{}, &TransportError{call.Method, call.Path, false, fmt.Errorf("waiting for earlier calls: %w", context.Cause(ctx))}
 	}
-	body, err := c.conn.send(ctx, call.Method, call.Path, call.Params)
+	r, err := c.conn.send(ctx, call.Method, call.Path, call.Params)
 	if err != nil {
 		return UPID{}, err
 	}
+	return r.task()
+}
+
+// task reads the answer to a write: a task's id, or null or OK where there is none.
+func (r *reply) task() (UPID, error) {
+	var envelope struct {
+		Data json.RawMessage `json:"data"`
+	}
 	var answer *string
-	if err := json.Unmarshal(body.data, &answer); err != nil {
-		return UPID{}, body.fault("expected a task id, got %s", excerpt(body.data))
+	switch err := json.Unmarshal(r.body, &envelope); {
+	case err != nil:
+		return UPID{}, r.fault("it is not PVE's JSON (%v): %s", err, excerpt(r.body))
+	case envelope.Data == nil:
+		return UPID{}, r.fault("it has no data: %s", excerpt(r.body))
+	case json.Unmarshal(envelope.Data, &answer) != nil:
+		return UPID{}, r.fault("expected a task id, got %s", excerpt(envelope.Data))
 	}
 	switch {
 	case answer == nil && (!call.Async() || call.Params["delay"] != ""): // PVE waited itself
@@ -117,7 +130,7 @@ func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 	}
 	upid, err := ParseUPID(*answer)
 	if err != nil {
-		return UPID{}, body.fault("%v", err)
+		return UPID{}, r.fault("%v", err)
 	}
 	return upid, nil
 }

@@ -34,11 +34,13 @@ type conn struct {
 	token   Token
 	agent   string
 	timeout time.Duration
+	late    error // the cause of a context that ended after timeout
 	retries int
 	// Two transports: a write gets a connection of its own, so that it never
 	// goes out on one that PVE is just closing, and so that a broken connection
 	// tells whether anything was sent.
 	reads, writes http.RoundTripper
+	network       bool // they are ours, not a caller's
 	slots         chan struct{}
 	date          atomic.Int64 // Unix seconds of the latest answer's Date
 }
@@ -51,6 +53,7 @@ func newConn(o Options) (*conn, error) {
 		retries: max(cmp.Or(o.Retries, 3), 0),
 		slots:   make(chan struct{}, cmp.Or(o.Reads, readsAtOnce)),
 	}
+	c.late = fmt.Errorf("no answer within %v: %w", c.timeout, context.DeadlineExceeded)
 	if o.Token.ID() == "" {
 		return nil, &OptionError{"Token", errors.New("no API token is given: make one with `pveum user token add USER NAME`")}
 	}
@@ -72,7 +75,7 @@ func newConn(o Options) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.reads, c.writes = newTransport(config, false), newTransport(config, true)
+	c.reads, c.writes, c.network = newTransport(config, false), newTransport(config, true), true
 	return c, nil
 }
 
@@ -104,8 +107,7 @@ type reply struct {
 	method, path string
 	status       int
 	date         time.Time
-	data         json.RawMessage
-	total        int
+	body         []byte
 }
 
 func (r *reply) fault(format string, args ...any) error {
@@ -114,7 +116,7 @@ func (r *reply) fault(format string, args ...any) error {
 
 // send makes exactly one request.
 func (c *conn) send(ctx context.Context, method, path string, params Params) (*reply, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v: %w", c.timeout, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, c.late)
 	defer cancel()
 
 	lost := func(sent bool, err error) error {
@@ -124,10 +126,7 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 		return &TransportError{method, path, sent, err}
 	}
 	var sent atomic.Bool
-	req, err := c.request(ctx, method, path, params, &sent)
-	if err != nil {
-		return nil, lost(false, err)
-	}
+	req := c.request(ctx, method, path, params, &sent)
 	transport := c.reads
 	if method != http.MethodGet {
 		transport = c.writes
@@ -140,10 +139,10 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 		if cert, ok := distrust(err, c.base.Host); ok {
 			return nil, cert
 		}
-		return nil, lost(c.maySent(transport, &sent, err), err)
+		return nil, lost(c.maySent(&sent, err), err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, bodyLimit+1))
+	body, err := readBody(res)
 	r := &reply{method: method, path: path, status: res.StatusCode}
 	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 		r.date = date
@@ -159,21 +158,32 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 	case len(body) > bodyLimit:
 		return nil, r.fault("it is longer than %s", Size(bodyLimit).Human())
 	}
-	return r, r.decode(body)
+	r.body = body
+	return r, nil
+}
+
+// readBody reads an answer, up to one byte more than is allowed.
+func readBody(res *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := res.ContentLength; n > 0 && n <= bodyLimit {
+		b.Grow(int(n) + bytes.MinRead) // room to see its end, too
+	}
+	_, err := b.ReadFrom(io.LimitReader(res.Body, bodyLimit+1))
+	return b.Bytes(), err
 }
 
 // maySent tells whether a request that failed may have reached PVE. The
 // network's own transport reports it; of another one only a failed connect is
 // known to be harmless.
-func (c *conn) maySent(transport http.RoundTripper, sent *atomic.Bool, err error) bool {
-	if _, own := transport.(*http.Transport); own {
+func (c *conn) maySent(sent *atomic.Bool, err error) bool {
+	if c.network {
 		return sent.Load()
 	}
 	op, ok := errors.AsType[*net.OpError](err)
 	return !ok || op.Op != "dial"
 }
 
-func (c *conn) request(ctx context.Context, method, path string, params Params, sent *atomic.Bool) (*http.Request, error) {
+func (c *conn) request(ctx context.Context, method, path string, params Params, sent *atomic.Bool) *http.Request {
 	u := *c.base
 	u.Path = "/api2/json" + path
 	u.RawPath = escapePath(u.Path)
@@ -184,13 +194,16 @@ func (c *conn) request(ctx context.Context, method, path string, params Params, 
 		// PVE refuses GET and DELETE with a body.
 		u.RawQuery = params.encode()
 	}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaderField: func(string, []string) { sent.Store(true) },
-	})
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
-	if err != nil {
-		return nil, err
+	if c.network {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			WroteHeaderField: func(string, []string) { sent.Store(true) },
+		})
 	}
+	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{
+		"Authorization": {c.token.header()},
+		"User-Agent":    {c.agent},
+		"Accept":        {"application/json"},
+	}}).WithContext(ctx)
 	if method == http.MethodPost || method == http.MethodPut {
 		req.Body = io.NopCloser(strings.NewReader(form))
 		req.ContentLength = int64(len(form)) // PVE refuses chunked bodies
@@ -199,10 +212,7 @@ func (c *conn) request(ctx context.Context, method, path string, params Params, 
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	req.Header.Set("Authorization", c.token.header())
-	req.Header.Set("User-Agent", c.agent)
-	req.Header.Set("Accept", "application/json")
-	return req, nil
+	return req
 }
 
 // escapePath escapes what PVE would not take literally. It decodes the whole
@@ -219,22 +229,6 @@ func escapePath(path string) string {
 		}
 	}
 	return b.String()
-}
-
-// decode reads the envelope of a success.
-func (r *reply) decode(body []byte) error {
-	var envelope struct {
-		Data  json.RawMessage `json:"data"`
-		Total number          `json:"total"`
-	}
-	switch err := json.Unmarshal(body, &envelope); {
-	case err != nil:
-		return r.fault("it is not PVE's JSON (%v): %s", err, excerpt(body))
-	case envelope.Data == nil:
-		return r.fault("it has no data: %s", excerpt(body))
-	}
-	r.data, r.total = envelope.Data, int(envelope.Total)
-	return nil
 }
 
 // refusal makes the error of an answer with a status of 400 or more. PVE up to

@@ -39,8 +39,8 @@ func (c *Client) taskStatus(ctx context.Context, upid UPID, retries int) (TaskSt
 	if err != nil {
 		return TaskStatus{}, err
 	}
-	var w struct{ Status, ExitStatus text }
-	if err := r.decodeInto(&w); err != nil {
+	w, _, err := decode[struct{ Status, ExitStatus text }](r)
+	if err != nil {
 		return TaskStatus{}, err
 	}
 	switch w.Status {
@@ -154,8 +154,11 @@ func (c *Client) TaskLogTail(ctx context.Context, upid UPID, n int) ([]string, e
 }
 
 func (c *Client) taskLog(ctx context.Context, upid UPID, start, limit int) ([]string, int, error) {
-	w, r, err := read[[]struct{ T text }](ctx, &View{conn: c.conn}, taskPath(upid, "log"),
-		Params{"start": strconv.Itoa(start), "limit": strconv.Itoa(limit)})
+	r, err := c.get(ctx, taskPath(upid, "log"), Params{"start": strconv.Itoa(start), "limit": strconv.Itoa(limit)})
+	if err != nil {
+		return nil, 0, err
+	}
+	w, total, err := decode[[]struct{ T text }](r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -172,7 +175,7 @@ func (c *Client) taskLog(ctx context.Context, upid UPID, start, limit int) ([]st
 			return nil, 0, &APIError{Method: r.method, Path: r.path, Status: r.status, Message: lines[0]}
 		}
 	}
-	return lines, r.total, nil
+	return lines, total, nil
 }
 
 // Task is an entry of a node's task list.
@@ -233,11 +236,15 @@ func (v *View) Tasks(ctx context.Context, node string, f TaskFilter) ([]Task, in
 	if f.Errors {
 		p["errors"] = "1"
 	}
-	w, r, err := read[[]struct {
+	r, err := v.get(ctx, "/nodes/"+node+"/tasks", p)
+	if err != nil {
+		return nil, 0, err
+	}
+	w, total, err := decode[[]struct {
 		UPID                            text
 		StartTime, EndTime              number
 		Type, ID, User, TokenID, Status text
-	}](ctx, v, "/nodes/"+node+"/tasks", p)
+	}](r)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -253,5 +260,5 @@ func (v *View) Tasks(ctx context.Context, node string, f TaskFilter) ([]Task, in
 		})
 	}
 	slices.SortStableFunc(tasks, func(a, b Task) int { return b.StartTime.Compare(a.StartTime) })
-	return tasks, max(r.total, len(tasks)), nil
+	return tasks, max(total, len(tasks)), nil
 }

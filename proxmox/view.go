@@ -153,6 +153,6 @@ func read[T any](ctx context.Context, v *View, path string, params Params) (T, *
 	if err != nil {
 		return value, nil, err
 	}
-	err = r.decodeInto(&value)
+	value, _, err = decode[T](r)
 	return value, r, err
 }

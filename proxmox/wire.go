@@ -3,8 +3,10 @@ package proxmox
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -120,13 +122,30 @@ func list(s text) []string {
 	})
 }
 
-// decodeInto reads data that must be there.
-func (r *reply) decodeInto(v any) error {
-	if string(r.data) == "null" {
-		return r.fault("its data is null")
+// decode reads an answer: its data, which must be there, and how many entries PVE
+// says there are in all, of which a page may show fewer.
+func decode[T any](r *reply) (data T, total int, err error) {
+	envelope := struct {
+		Data  *T     `json:"data"`
+		Total number `json:"total"`
+	}{Data: &data}
+	err = json.Unmarshal(r.body, &envelope)
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	mismatch, _ := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case syntax, mismatch != nil && mismatch.Field == "":
+		err = r.fault("it is not PVE's JSON (%v): %s", err, excerpt(r.body))
+	case err != nil:
+		err = r.fault("%v", err)
+	case envelope.Data == nil:
+		err = r.fault("its data is null")
+	case reflect.ValueOf(data).IsZero() && !hasData(r.body): // left as it was, since nothing was there
+		err = r.fault("it has no data: %s", excerpt(r.body))
 	}
-	if err := json.Unmarshal(r.data, v); err != nil {
-		return r.fault("%v", err)
-	}
-	return nil
+	return data, int(envelope.Total), err
+}
+
+func hasData(body []byte) bool {
+	var envelope map[string]json.RawMessage
+	return json.Unmarshal(body, &envelope) == nil && envelope["data"] != nil
 }
