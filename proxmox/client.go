@@ -49,6 +49,7 @@ type Client struct {
 
 	mu    sync.Mutex
 	lanes map[string]chan struct{} // node -> slots for writes in flight
+	waits map[string]*waits        // by node
 }
 
 // writesPerNode is how many writes are in flight at one node. PVE's daemon has
@@ -62,7 +63,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{View: &View{conn: conn}, conn: conn, lanes: map[string]chan struct{}{}}, nil
+	return &Client{View: &View{conn: conn}, conn: conn, lanes: map[string]chan struct{}{}, waits: map[string]*waits{}}, nil
 }
 
 // Look is a new View that sends each distinct GET once.

@@ -3,8 +3,6 @@ package proxmox
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,66 +53,6 @@ func (c *Client) taskStatus(ctx context.Context, upid UPID, retries int) (TaskSt
 
 func taskPath(upid UPID, what string) string {
 	return On(upid.Node).path("tasks", upid.String(), what)
-}
-
-// WaitOptions are the pace of a wait. Zero fields have the defaults named
-// here.
-type WaitOptions struct {
-	Interval time.Duration // pause after the first poll, which is at once; 1 s
-	Factor   float64       // by which each pause is longer than the one before; 1.5
-	Cap      time.Duration // the longest pause; 5 s
-	Total    time.Duration // gives up after this; 10 min, negative: never
-	LogTail  int           // lines of log in a TaskError; 20, negative: none
-	// Progress is called after each poll that was answered.
-	Progress func(TaskStatus)
-}
-
-// WaitTask waits until a task has ended. It returns its status when it ended
-// with OK or warnings, and a TaskError when it failed. When the context or the
-// time ends first, or when the task cannot be asked about any more, the error
-// is a WaitError; the task goes on then. Polls that PVE cannot answer for the
-// moment are repeated. The zero UPID has ended already.
-func (c *Client) WaitTask(ctx context.Context, upid UPID, o WaitOptions) (TaskStatus, error) {
-	if upid.IsZero() {
-		return c.TaskStatusOnce(ctx, upid)
-	}
-	pause := cmp.Or(o.Interval, time.Second)
-	factor := max(cmp.Or(o.Factor, 1.5), 1)
-	longest := cmp.Or(o.Cap, 5*time.Second)
-	if total := cmp.Or(o.Total, 10*time.Minute); total > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, total, fmt.Errorf("it still ran after %v: %w", total, context.DeadlineExceeded))
-		defer cancel()
-	}
-	var last error // of the latest poll
-	for {
-		s, err := c.taskStatus(ctx, upid, 0)
-		last = err
-		switch {
-		case err == nil:
-			if o.Progress != nil {
-				o.Progress(s)
-			}
-			if !s.Running {
-				return c.ended(ctx, s, cmp.Or(o.LogTail, 20))
-			}
-		case ctx.Err() == nil && !IsTransient(err):
-			return TaskStatus{}, &WaitError{upid, err}
-		}
-		timer := time.NewTimer(min(pause, longest))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			if cause := context.Cause(ctx); last == nil || errors.Is(last, cause) {
-				last = cause
-			} else {
-				last = fmt.Errorf("%w (the last poll: %w)", cause, last)
-			}
-			return TaskStatus{}, &WaitError{upid, last}
-		}
-		pause = min(time.Duration(float64(pause)*factor), longest)
-	}
 }
 
 // ended reads what the log adds to the end of a task. A log that cannot be
@@ -236,10 +174,14 @@ func (v *View) Tasks(ctx context.Context, node string, f TaskFilter) ([]Task, in
 	if f.Errors {
 		p["errors"] = "1"
 	}
-	r, err := v.get(ctx, "/nodes/"+node+"/tasks", p)
+	r, err := v.get(ctx, On(node).path("tasks"), p)
 	if err != nil {
 		return nil, 0, err
 	}
+	return taskList(r)
+}
+
+func taskList(r *reply) ([]Task, int, error) {
 	w, total, err := decode[[]struct {
 		UPID                            text
 		StartTime, EndTime              number

@@ -3,6 +3,7 @@ package proxmox
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -27,6 +28,44 @@ type answer struct {
 	reply *reply
 	err   error
 	void  bool // the asker gave up: ask again
+
+	recalled bool // an earlier look asked
+}
+
+// Recall makes a look answer with what an earlier one was told, as far as still
+// says that it holds; nothing that this look has asked already, and no failure. A
+// request is named by its path and query: /nodes/pve1/lxc/111/config?snapshot=a.
+func (v *View) Recall(earlier *View, still func(request string) bool) {
+	if earlier == v {
+		return
+	}
+	earlier.mu.Lock()
+	defer earlier.mu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for request, a := range earlier.memo {
+		select {
+		case <-a.done:
+		default:
+			continue
+		}
+		if v.memo[request] == nil && a.err == nil && still(request) {
+			v.memo[request] = &answer{done: a.done, reply: a.reply, recalled: true}
+		}
+	}
+}
+
+// Forget makes a look ask itself what it has only recalled, where stale says so, and
+// reports whether there was any.
+func (v *View) Forget(stale func(request string) bool) (any bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	maps.DeleteFunc(v.memo, func(request string, a *answer) bool {
+		gone := a.recalled && stale(request)
+		any = any || gone
+		return gone
+	})
+	return any
 }
 
 // Requests is how many requests this View has sent, retries included.
@@ -49,7 +88,10 @@ func (v *View) get(ctx context.Context, path string, params Params) (*reply, err
 	if v.memo == nil {
 		return v.fetch(ctx, path, params, v.conn.retries)
 	}
-	key := path + "?" + params.encode()
+	key := path
+	if len(params) > 0 {
+		key += "?" + params.encode()
+	}
 	for {
 		v.mu.Lock()
 		a, known := v.memo[key]
