@@ -104,11 +104,6 @@ func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 	if err != nil {
 		return UPID{}, err
 	}
-	return r.task()
-}
-
-// task reads the answer to a write: a task's id, or null or OK where there is none.
-func (r *reply) task() (UPID, error) {
 	var envelope struct {
 		Data json.RawMessage `json:"data"`
 	}
@@ -120,12 +115,10 @@ func (r *reply) task() (UPID, error) {
 		return UPID{}, r.fault("it has no data: %s", excerpt(r.body))
 	case json.Unmarshal(envelope.Data, &answer) != nil:
 		return UPID{}, r.fault("expected a task id, got %s", excerpt(envelope.Data))
-	}
-	switch {
 	case answer == nil && (!call.Async() || call.Params["delay"] != ""): // PVE waited itself
 		return UPID{}, nil
 	case answer == nil:
-		return UPID{}, body.fault("expected a task id, got null")
+		return UPID{}, r.fault("expected a task id, got null")
 	case *answer == "OK" && strings.HasSuffix(call.Path, "/vzdump"):
 		return UPID{}, nil
 	}

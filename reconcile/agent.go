@@ -47,7 +47,7 @@ type Sight struct {
 
 // Preview makes a plan. It cannot write: there is nothing in its hands to write with.
 func Preview(ctx context.Context, sight Sight, want *spec.Desired, journal *Journal) (*Plan, error) {
-	have, err := sight.look(ctx, want, journal, nil)
+	have, err := sight.looker(want, journal, nil).look(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +60,17 @@ func planOf(want *spec.Desired, have *Observed) *Plan {
 	return plan
 }
 
-// look observes the world for a desired state.
-func (s Sight) look(ctx context.Context, want *spec.Desired, journal *Journal, kept *facts) (*Observed, error) {
+// looker prepares a look for a desired state.
+func (s Sight) looker(want *spec.Desired, journal *Journal, kept *facts) *looker {
+	return &looker{sight: s, view: s.View, ask: s.Fence, node: s.Node, want: want, facts: kept, memory: journal.memory}
+}
+
+// observed is what is known before looking.
+func (s Sight) observed(want *spec.Desired) *Observed {
 	have := &Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE,
-		Stored: s.Stored, Watching: s.Watching}
+		Stored: s.Stored, Watching: s.Watching,
+		Guests: map[proxmox.VMID]*GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*StorageState{},
+		Taken: map[proxmox.VMID]bool{}, Inside: map[string]Inside{}}
 	if len(s.Only) > 0 {
 		have.Named = map[spec.Ref]bool{}
 		for _, ref := range s.Only {
@@ -71,11 +78,7 @@ func (s Sight) look(ctx context.Context, want *spec.Desired, journal *Journal, k
 		}
 		have.Scope = scope(want, s.Only)
 	}
-	l := &looker{view: s.View, ask: s.Fence, node: s.Node, want: want, have: have, facts: kept, memory: func(now time.Time) Memory { return journal.memory(now) }}
-	if err := l.look(ctx); err != nil {
-		return nil, err
-	}
-	return have, nil
+	return have
 }
 
 // scope is the named objects and all that they need.
@@ -178,6 +181,7 @@ type Agent struct {
 	lockedSince map[string]time.Time
 	stale       map[proxmox.VMID]bool
 	hash        string // of the desired state that the failures belong to
+	earlier     *earlier
 	failures    []Event
 }
 

@@ -18,11 +18,14 @@ import (
 
 // passed is what a pass has found and done.
 type passed struct {
-	plan   *Plan
-	sent   int       // acts that were sent, of which
-	atOnce int       // were done at once
-	busy   []string  // why actions of the plan were not sent
-	soon   time.Time // when a lock is tried again, by the node's clock
+	plan    *Plan
+	partial bool      // some of the look was taken from an earlier one
+	ready   []*Action // of the plan, to be sent now
+	sent    int       // acts that were sent, of which
+	atOnce  int       // were done at once
+	busy    []string  // why actions of the plan were not sent
+	poll    bool      // one of them waits for what nothing tells of, so it has to be looked at
+	soon    time.Time // when a lock is tried again, by the node's clock
 }
 
 // pass looks, plans and sends what is ready, under the write lock.
@@ -51,7 +54,10 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if sight.Stored, err = a.o.Store.Load(); err != nil {
 		return nil, err
 	}
-	have, err := sight.look(ctx, want, a.o.Journal, &a.facts)
+	l := sight.looker(want, a.o.Journal, &a.facts)
+	l.earlier = a.stillKnown(want, finished)
+	a.earlier = nil
+	have, err := l.look(ctx)
 	if have != nil {
 		a.zone.Store(have.Now.Location())
 	}
@@ -61,6 +67,33 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := a.consider(ctx, want, have)
+	if err != nil {
+		return nil, err
+	}
+	for l.earlier != nil && sight.View.Forget(basedOn(p.ready)) {
+		if have, err = l.look(ctx); err != nil {
+			return nil, err
+		}
+		if p, err = a.consider(ctx, want, have); err != nil {
+			return nil, err
+		}
+	}
+	p.partial = l.earlier != nil
+	a.remember(want, l)
+	a.stale = staleNow(have)
+	if err := a.keep(want, p.plan, have); err != nil {
+		return nil, err
+	}
+	if a.o.Planned != nil && !a.planned {
+		a.planned = true
+		a.o.Planned(p.plan)
+	}
+	return p, a.send(ctx, p, have)
+}
+
+// consider plans what a look asks for, and chooses what of it can be sent.
+func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *Observed) (*passed, error) {
 	if err := a.seeEffects(have); err != nil {
 		return nil, err
 	}
@@ -85,20 +118,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		}
 	}
 	a.mu.Unlock()
-	plan := planOf(want, have)
-	a.stale = staleNow(have)
-	if err := a.keep(want, plan, have); err != nil {
-		return nil, err
-	}
-	if a.o.Planned != nil && !a.planned {
-		a.planned = true
-		a.o.Planned(plan)
-	}
-	p, err := a.send(ctx, want, have, plan)
-	if p != nil {
-		p.plan = plan
-	}
-	return p, err
+	return a.choose(want, have, planOf(want, have)), nil
 }
 
 // keep stores what this look has seen and a later one could not look up: guests that
@@ -197,34 +217,48 @@ func staleNow(have *Observed) map[proxmox.VMID]bool {
 	return stale
 }
 
-// send sends what is ready, one act per lane, within the budgets.
-func (a *Agent) send(ctx context.Context, want *spec.Desired, have *Observed, plan *Plan) (*passed, error) {
-	p := &passed{}
+// choose finds what of a plan can be sent now: one act per lane, within the budgets.
+func (a *Agent) choose(want *spec.Desired, have *Observed, plan *Plan) *passed {
+	p := &passed{plan: plan}
+	soon := func(at time.Time) {
+		if !at.IsZero() && (p.soon.IsZero() || at.Before(p.soon)) {
+			p.soon = at
+		}
+	}
 	o := a.occupied(want, have)
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
-		why := o.keeps(action)
-		if at := a.lockedOut[action.Lane]; why == "" && at.After(have.Now) {
+		why, poll := o.keeps(action)
+		if why != "" {
+			p.poll = p.poll || poll
+			soon(o.frees[action.Budget])
+		} else if at := a.lockedOut[action.Lane]; at.After(have.Now) {
 			why = "a lock; tried again soon"
-			if p.soon.IsZero() || at.Before(p.soon) {
-				p.soon = at
-			}
+			soon(at)
 		}
 		if why != "" {
 			p.busy = append(p.busy, fmt.Sprintf("%s: %s", action.Object, why))
 			continue
 		}
+		p.ready = append(p.ready, action)
+		o.take(action)
+	}
+	return p
+}
+
+// send sends what was chosen.
+func (a *Agent) send(ctx context.Context, p *passed, have *Observed) error {
+	for _, action := range p.ready {
 		atOnce, err := a.begin(ctx, action, have)
 		if err != nil {
-			return p, err
+			return err
 		}
-		o.take(action)
 		p.sent++
 		if atOnce {
 			p.atOnce++
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // begin journals an act and sends it, exactly once.

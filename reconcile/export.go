@@ -49,7 +49,7 @@ func ExportNode(ctx context.Context, sight Sight, journal *Journal) (*Export, er
 		if again {
 			continue
 		}
-		have, err := sight.look(ctx, want, journal, nil)
+		have, err := sight.looker(want, journal, nil).look(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +87,7 @@ func (x *exporter) look(ctx context.Context) error {
 	view, node := x.sight.View, x.sight.Node
 	none := &spec.Desired{}
 	var err error
-	if x.have, err = x.sight.look(ctx, none, MemoryJournal(), nil); err != nil {
+	if x.have, err = x.sight.looker(none, MemoryJournal(), nil).look(ctx); err != nil {
 		return err
 	}
 	have := x.have

@@ -212,7 +212,7 @@ func TestExportSaysWhatWouldDiffer(t *testing.T) {
 		}
 		x.choose()
 		want := loadText(t, strings.Replace(x.text(""), "memory: 512MiB", "memory: 1GiB", 1))
-		have, err := sight.look(context.Background(), want, b.journal, nil)
+		have, err := sight.looker(want, b.journal, nil).look(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}

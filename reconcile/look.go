@@ -19,15 +19,19 @@ import (
 
 // looker does the looking. It may only read: a View and an Asker are all it has.
 type looker struct {
-	view    *proxmox.View
-	ask     privileged.Asker // nil without a fence
-	node    string
-	want    *spec.Desired
-	have    *Observed
-	facts   *facts
-	memory  func(now time.Time) Memory
-	mu      sync.Mutex
-	started time.Time
+	sight    Sight
+	view     *proxmox.View
+	ask      privileged.Asker // nil without a fence
+	node     string
+	want     *spec.Desired
+	have     *Observed
+	facts    *facts
+	memory   func(now time.Time) Memory
+	mu       sync.Mutex
+	started  time.Time
+	earlier  *earlier // what is still known; nil: nothing
+	recalled bool
+	host     *hostLook
 }
 
 // facts are what rarely changes; they are kept for up to a minute, or until PVE
@@ -49,15 +53,33 @@ const factsAge = time.Minute
 // declared guest; a later one 4 and one per guest, plus one per guest with declared
 // snapshots, one per storage with declared backups or goldens, and what an object
 // to be created needs.
-func (l *looker) look(ctx context.Context) error {
-	l.started = time.Now()
-	have := l.have
-	have.Guests = map[proxmox.VMID]*GuestState{}
-	have.Others = map[proxmox.VMID]proxmox.Resource{}
-	have.Storages = map[string]*StorageState{}
-	have.Taken = map[proxmox.VMID]bool{}
-	have.Inside = map[string]Inside{}
+//
+// A second look of the same looker asks only what its View has forgotten.
+func (l *looker) look(ctx context.Context) (*Observed, error) {
+	if l.started.IsZero() {
+		l.started = time.Now()
+	}
+	l.have = l.sight.observed(l.want)
+	if err := l.lookAround(ctx); err != nil {
+		return nil, err
+	}
+	if l.earlier != nil && !l.recalled {
+		l.view.Recall(l.earlier.view, l.earlier.still(l.have))
+		l.recalled = true
+	}
+	for _, part := range []func(context.Context) error{l.lookGuests, l.lookCreations, l.lookInGuests} {
+		if err := part(ctx); err != nil {
+			return nil, err
+		}
+	}
+	l.have.Requests = l.view.Requests()
+	l.have.Elapsed = time.Since(l.started)
+	return l.have, nil
+}
 
+// lookAround reads the lists: what there is on the node.
+func (l *looker) lookAround(ctx context.Context) error {
+	have := l.have
 	var kept facts
 	fresh := l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < factsAge
 	if fresh {
@@ -141,17 +163,6 @@ func (l *looker) look(ctx context.Context) error {
 		}
 		have.Storages[conf.ID] = state
 	}
-	if err := l.lookGuests(ctx); err != nil {
-		return err
-	}
-	if err := l.lookCreations(ctx); err != nil {
-		return err
-	}
-	if err := l.lookInGuests(ctx); err != nil {
-		return err
-	}
-	have.Requests = l.view.Requests()
-	have.Elapsed = time.Since(l.started)
 	return nil
 }
 

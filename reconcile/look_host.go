@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // smartAge is how long a disk's health is believed: asking wakes it up.
@@ -18,6 +19,10 @@ const smartAge = time.Hour
 // be reached holds what needs the host and nothing else.
 func (l *looker) lookHost(ctx context.Context) error {
 	if l.ask == nil {
+		return nil
+	}
+	if l.host != nil {
+		l.have.Host, l.have.HostReason = l.host.state, l.host.reason
 		return nil
 	}
 	host := &HostState{Folders: map[string]bool{}}
@@ -48,10 +53,18 @@ func (l *looker) lookHost(ctx context.Context) error {
 	}
 	if err != nil {
 		l.have.HostReason = err.Error()
-		return nil
+	} else {
+		l.have.Host = host
 	}
-	l.have.Host = host
+	l.host = &hostLook{l.have.Host, l.have.HostReason, map[proxmox.VMID][]privileged.GuestMount{}}
 	return nil
+}
+
+// A hostLook is what the fence has said, once for one look.
+type hostLook struct {
+	state  *HostState
+	reason string
+	guests map[proxmox.VMID][]privileged.GuestMount
 }
 
 // lookHealth asks the declared disks that are plugged in how they are. A disk that
@@ -114,13 +127,15 @@ func (l *looker) lookInGuests(ctx context.Context) error {
 			if mp.Mount == "" {
 				continue
 			}
-			mounts, err := privileged.GuestMounts(ctx, l.ask, l.node, int(g.VMID))
+			mounts, known := l.host.guests[g.VMID]
+			if !known {
+				mounts, _ = privileged.GuestMounts(ctx, l.ask, l.node, int(g.VMID)) // a guest that stops at this moment has none: the next look knows
+				l.host.guests[g.VMID] = mounts
+			}
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err == nil { // a guest that stops at this moment has none: the next look knows
-				state.Mounts = mounts
-			}
+			state.Mounts = mounts
 			break
 		}
 	}

@@ -1,8 +1,12 @@
 package reconcile
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
@@ -38,6 +42,37 @@ func TestLookIsCheap(t *testing.T) {
 		b.plan(want)
 		if b.sim.Writes() != writes {
 			t.Error("a plan has written")
+		}
+	})
+}
+
+// TestATasksEndIsLookedAtCheaply: the pass after the end of an act reads the lists, and
+// of forty guests only those on which acts of ours worked; the last pass reads all.
+func TestATasksEndIsLookedAtCheaply(t *testing.T) {
+	const guests = 40
+	var text strings.Builder
+	text.WriteString("backups:\n  daily: {guests: all, storage: local, every: 24h, keep: 3}\nguests:\n")
+	for i := range guests {
+		fmt.Fprintf(&text, "  g%d: {vmid: %d, config: {memory: 512MiB}}\n", i, 300+i)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		sim := pvesim.New()
+		for i := range guests {
+			if status, body := sim.Do("root@pam", "POST", "/nodes/"+sim.Node()+"/lxc", map[string]string{"vmid": strconv.Itoa(300 + i), "hostname": fmt.Sprintf("g%d", i),
+				"ostemplate": "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst", "rootfs": "local-lvm:1", "memory": "512", "unprivileged": "1"}); status != 200 {
+				t.Fatal(body)
+			}
+		}
+		sim.Advance(time.Hour)
+		b := newBench(t, sim)
+		report := b.once(desired(t, text.String())) // adopts them side by side, then backs up one after the other
+		if report.ExitCode() != 0 || report.Passes < guests {
+			t.Fatalf("%d passes\n%s", report.Passes, b.closing(report))
+		}
+		n := sim.Requests()
+		t.Logf("%d guests, %d acts in %d passes: %d requests", guests, report.Sent, report.Passes, n)
+		if most := report.Passes * guests * 3 / 4; n > most {
+			t.Errorf("%d passes over %d guests cost %d requests, polls included: at most %d", report.Passes, guests, n, most)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -14,8 +15,10 @@ type occupied struct {
 	node       string            // why nothing at all may be sent; "" where something may
 	lanes      map[string]string // by whom
 	budgets    map[string]int
-	disruptive string // the object whose guest is being disturbed
-	creating   bool   // somebody else creates a guest, on which storage nobody tells
+	told       map[string]bool      // lanes and budgets in use by acts whose waiters nudge at their end
+	frees      map[string]time.Time // when the first of a budget's places is free, at the latest
+	disruptive string               // the object whose guest is being disturbed
+	creating   bool                 // somebody else creates a guest, on which storage nobody tells
 }
 
 // storageLocked is how long a task may hold its place in the budget of a storage. PVE
@@ -27,13 +30,20 @@ const storageLocked = 15 * time.Minute
 
 // occupied finds what is in use: by acts of ours, by tasks of others, by the fence.
 func (a *Agent) occupied(want *spec.Desired, have *Observed) *occupied {
-	o := &occupied{lanes: map[string]string{}, budgets: map[string]int{}}
+	o := &occupied{lanes: map[string]string{}, budgets: map[string]int{}, told: map[string]bool{}, frees: map[string]time.Time{}}
 	ours := map[proxmox.UPID]bool{}
+	a.mu.Lock()
+	waiting := maps.Clone(a.waiting)
+	a.mu.Unlock()
 	for _, act := range a.o.Journal.open() {
 		ours[act.upid] = true
 		o.lanes[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
+		o.told[act.Lane], o.told[act.Budget] = waiting[act.Act], waiting[act.Act]
 		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < storageLocked || deliberate.keepBudget {
 			o.budgets[act.Budget]++
+			if free := act.Time.Add(storageLocked); act.Budget != "vzdump" && (o.frees[act.Budget].IsZero() || free.Before(o.frees[act.Budget])) {
+				o.frees[act.Budget] = free
+			}
 		}
 		if act.Effect == Disruptive {
 			o.disruptive = act.Object
@@ -80,28 +90,30 @@ func (a *Agent) occupied(want *spec.Desired, have *Observed) *occupied {
 	return o
 }
 
-// keeps says what keeps an act from being sent, or "".
-func (o *occupied) keeps(a *Action) string {
+// keeps says what keeps an act from being sent, or "", and whether that has to be
+// looked at from time to time, since nobody tells when it is over.
+func (o *occupied) keeps(a *Action) (why string, poll bool) {
 	limit := budgetOf(a.Budget)
 	switch {
 	case o.node != "":
-		return o.node
+		return o.node, true
 	case o.lanes[a.Lane] != "":
-		return o.lanes[a.Lane]
+		return o.lanes[a.Lane], !o.told[a.Lane]
 	case o.creating && strings.HasPrefix(a.Budget, "create "):
-		return "somebody else creates a guest, and storages lock"
+		return "somebody else creates a guest, and storages lock", true
 	case limit > 0 && o.budgets[a.Budget] >= limit && !deliberate.ignoreBudgets:
-		return "its turn comes: " + a.Budget
+		return "its turn comes: " + a.Budget, !o.told[a.Budget]
 	case a.Effect == Disruptive && o.disruptive != "" && o.disruptive != a.Object.String() && !deliberate.twoDisruptive:
-		return "one disruptive act at a time: " + o.disruptive
+		return "one disruptive act at a time: " + o.disruptive, true
 	}
-	return ""
+	return "", false
 }
 
-// take notes an act that was sent.
+// take notes an act that is about to be sent.
 func (o *occupied) take(a *Action) {
-	o.lanes[a.Lane] = a.Verb + " was sent"
+	o.lanes[a.Lane] = a.Verb + " is sent"
 	o.budgets[a.Budget]++
+	o.told[a.Lane], o.told[a.Budget] = true, true
 	if a.Effect == Disruptive {
 		o.disruptive = a.Object.String()
 	}

@@ -155,7 +155,7 @@ func RollbackText(ctx context.Context, sight Sight, want *spec.Desired, journal 
 		asked.Restores[ref.Name] = &g
 	}
 	sight.Only = []spec.Ref{ref}
-	have, err := sight.look(ctx, &asked, journal, nil)
+	have, err := sight.looker(&asked, journal, nil).look(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -50,11 +50,12 @@ const waitedFor = 15 * time.Second
 // nothing that it sent still runs.
 func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 	report := &Report{}
-	a.failures, a.planned = nil, false
+	a.failures, a.planned, a.earlier = nil, false, nil
 	clear(a.lockedSince)
 	var waitingSince time.Time
 	broken := 0
 	for {
+		a.unnudge()
 		p, err := a.pass(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -77,14 +78,14 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 		}
 		report.Sent += p.sent
 		report.Failed, report.Waits, report.Overdue = append([]Event{}, a.failures...), append([]string{}, p.busy...), append([]string{}, a.late()...)
-		if p.atOnce > 0 {
-			continue // the next look reads it back
+		if p.atOnce > 0 || p.partial && p.sent == 0 && !a.running(p.plan) {
+			continue // the next look reads it back; the last one is at everything
 		}
 		tick := waitedFor
 		switch {
 		case a.running(p.plan) || p.sent > 0:
 			waitingSince = time.Time{}
-			if len(p.plan.Actions) == 0 {
+			if !p.poll {
 				tick = time.Minute
 			}
 		case !a.passing(p):
@@ -137,6 +138,14 @@ func temporary(err error) bool {
 	return proxmox.IsTransient(err) || proxmox.IsNotDelivered(err) || proxmox.IsOutcomeUnknown(err)
 }
 
+// unnudge forgets a nudge that the pass about to be made answers.
+func (a *Agent) unnudge() {
+	select {
+	case <-a.nudge:
+	default:
+	}
+}
+
 // pause waits for a nudge, at most d.
 func (a *Agent) pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
@@ -179,6 +188,7 @@ func (a *Agent) passing(p *passed) bool {
 func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(p *Plan, wait time.Duration, err error)) error {
 	a.o.Watching = true
 	for {
+		a.unnudge()
 		p, err := a.pass(ctx, load())
 		if ctx.Err() != nil {
 			return nil
@@ -193,10 +203,10 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 		case err != nil:
 			tick = min(interval, waitedFor)
 			passed(nil, tick, err)
-		case p.atOnce > 0:
+		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.o.Journal.open()) == 0:
 			continue
 		default:
-			if len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, awaited) || a.watchesEjected() {
+			if p.poll || slices.ContainsFunc(p.plan.Held, awaited) || a.watchesEjected() {
 				tick = min(tick, waitedFor)
 			}
 			for _, at := range append(a.coolings(), p.plan.Due, p.soon) {
