@@ -23,6 +23,8 @@ var deliberate struct {
 	unordered        bool  // the order of a plan is that of a map
 	anyTask          bool  // any task of the right kind is taken for ours
 	ignoreBudgets    bool  // two backups are made at once
+	startAmidBulk    bool  // guests are started while startall or stopall runs
+	forgetRestart    bool  // the next guest is disturbed before the last runs again
 	keepBudget       bool  // a creation keeps others from its storage for as long as it takes
 	ignoreOtherAgent bool  // acts are sent beside those of an agent with another journal
 }

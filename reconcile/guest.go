@@ -297,7 +297,7 @@ func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 		p.hold(o, "state", ob.reason, ob.cure...)
 		return
 	}
-	if tasks := p.have.tasksOf("startall", "stopall", "migrateall"); len(tasks) > 0 {
+	if tasks := p.have.tasksOf("startall", "stopall", "migrateall"); len(tasks) > 0 && !deliberate.startAmidBulk {
 		p.await(o, fmt.Sprintf("%s runs since %s: nothing is started meanwhile", tasks[0].Type, p.have.clock(tasks[0].StartTime)), "wait for it")
 		return
 	}

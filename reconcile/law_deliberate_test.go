@@ -38,6 +38,9 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"never equal", "settles", lawPlans, &deliberate.neverEqual},
 		{"no cure", "settles", lawSettles, &deliberate.noCure},
 		{"unordered", "plans", lawPlans, &deliberate.unordered},
+		{"ignore another agent", "writers", lawWriters, &deliberate.ignoreOtherAgent},
+		{"start amid stopall", "writers", lawWriters, &deliberate.startAmidBulk},
+		{"forget a restart", "disruptive", lawDisruptive, &deliberate.forgetRestart},
 		{"keep the budget", "neighbour", lawNeighbour, &deliberate.keepBudget},
 		{"give up together", "neighbour", lawNeighbour, &deliberate.giveUpTogether},
 	}

@@ -23,9 +23,10 @@ func (t lawTask) ok() bool { return t.Status == "OK" || strings.HasPrefix(t.Stat
 
 // atTheEnd judges what has become of the world.
 func (w *witness) atTheEnd(journal *Journal) {
+	w.want = w.s.want
 	now := lawLook(w.s.sim)
 	for vmid, g := range w.before.guests {
-		if name, _ := w.wish(vmid); name != "" || w.excused[vmid] || vmid != 300 {
+		if vmid != 300 && vmid != 150 {
 			continue
 		}
 		if have := now.guests[vmid]; have == nil || have.text != g.text {
@@ -51,7 +52,9 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 	}
 	known := map[string]bool{}
 	lost := map[string]bool{}
-	for _, act := range journal.order {
+	elsewhere := MemoryJournal()
+	elsewhere.parse(w.s.there.lines)
+	for _, act := range slices.Concat(journal.order, elsewhere.order) {
 		if act.upid.IsZero() {
 			if act.Call != nil && (act.open() || act.result == resultLost) {
 				kind, id := taskOf(act.Call)
@@ -59,7 +62,7 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			}
 			continue
 		}
-		if known[act.upid.String()] {
+		if known[act.upid.String()] && w.alone() { // two who lost an answer to the same wish take one task for theirs
 			w.s.fails("journal", "two acts claim the task %s", act.upid)
 		}
 		known[act.upid.String()] = true
@@ -73,7 +76,7 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			w.s.fails("journal", "it claims the task %s of %s", t.UPID, t.owner())
 		}
 	}
-	if w.s.lines == nil {
+	if w.s.here.lines == nil {
 		return
 	}
 	var ours []lawTask
@@ -92,6 +95,9 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			overlap := b.StartTime < a.EndTime || a.EndTime == 0
 			if !overlap {
 				continue
+			}
+			if !w.alone() {
+				continue // those who did not know of each other; see apart
 			}
 			if a.ID == b.ID && a.Type != "imgdel" && b.Type != "imgdel" {
 				w.s.fails("writers", "%s and %s ran at once", a.UPID, b.UPID)

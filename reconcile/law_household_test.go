@@ -15,7 +15,8 @@ import (
 // A lawHousehold is a random household: what is printed as YAML, and can be edited.
 type lawHousehold struct {
 	backupDisk, media bool
-	golden            bool
+	golden, alpine    bool
+	far               bool // there is another node
 	revision          int
 	guests            []*lawWish
 	snapshots         []*lawSnap
@@ -61,6 +62,7 @@ var lawNames = []string{"ada", "bea", "cleo", "dana", "elsa"}
 // newLawHousehold draws one of up to twelve objects.
 func newLawHousehold(r *rand.Rand, profile lawProfile) *lawHousehold {
 	h := &lawHousehold{backupDisk: r.IntN(10) < 8 || profile.backups || profile.lose, media: r.IntN(10) < 3, golden: r.IntN(10) < 9 || profile.neighbour, revision: 1}
+	h.alpine, h.far = h.golden && r.IntN(3) == 0, profile.cluster && r.IntN(2) == 0
 	for i := range 1 + r.IntN(3) + profile.least() {
 		h.guests = append(h.guests, newLawWish(r, h, i))
 	}
@@ -94,7 +96,7 @@ func newLawHousehold(r *rand.Rand, profile lawProfile) *lawHousehold {
 			if r.IntN(3) == 0 {
 				b.guests = "[" + h.guests[r.IntN(len(h.guests))].name + "]"
 			}
-			if r.IntN(5) == 0 {
+			if r.IntN(5) == 0 && !profile.neighbour { // a backup that restarts a guest would mend it; and only one runs at a time
 				b.mode = "stop"
 			}
 			h.backups = append(h.backups, b)
@@ -116,6 +118,9 @@ func newLawWish(r *rand.Rand, h *lawHousehold, i int) *lawWish {
 	}
 	if r.IntN(12) == 0 {
 		g.from = "{newest: local, vmid: 101}"
+	}
+	if h.alpine && r.IntN(2) == 0 {
+		g.from = strings.ReplaceAll(g.from, "debian", "alpine")
 	}
 	if r.IntN(3) == 0 {
 		g.rootfs = 8 + r.IntN(8)
@@ -241,6 +246,10 @@ func (h *lawHousehold) yaml() string {
 		p("golden:\n  debian:\n    vmid: 9000\n    template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst\n    rootfs: {storage: local-lvm, size: 8G}")
 		p("    features: {keyctl: true, nesting: true}\n    config: {cores: 1, memory: 512, net0: {bridge: vmbr0, ip: dhcp}}\n    publish: {storage: local, revision: %d}", h.revision)
 	}
+	if h.alpine {
+		p("  alpine:\n    vmid: 9001\n    template: local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz\n    rootfs: {storage: local-lvm, size: 2G}")
+		p("    publish: {storage: local, revision: %d}", h.revision)
+	}
 	for _, section := range []string{"restores", "guests"} {
 		head := false
 		for _, g := range h.guests {
@@ -252,6 +261,9 @@ func (h *lawHousehold) yaml() string {
 				head = true
 			}
 			g.print(p)
+		}
+		if h.far && head {
+			p("  far%s: {node: pve2, vmid: %d%s, state: running}", section, map[string]int{"restores": 151, "guests": 150}[section], map[string]string{"restores": ", from: {newest: local}, storage: local-lvm", "guests": ", is: far"}[section])
 		}
 	}
 	for i, s := range h.snapshots {

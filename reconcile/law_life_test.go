@@ -16,21 +16,28 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // An incarnation is one life of the agent: when it is killed, nothing leaves it any
 // more, neither a request nor a line of the journal.
 type incarnation struct {
 	s       *scenario
+	place   *lawPlace
 	ctx     context.Context
 	cancel  context.CancelFunc
 	agents  []*Agent
+	wires   []*wire
 	journal *Journal
 
 	mu       sync.Mutex
 	dead     bool
 	requests int // until it is killed; 0: never
 	lines    int
+	ops      int // acts of the fence until it is killed in one
+	into     time.Duration
+	edit     int // requests until somebody edits the YAML
+	edits    chan chan struct{}
 	served   atomic.Int64
 	before   bool // killed before the request is delivered, else after it took effect
 }
@@ -40,10 +47,24 @@ const lawPatience = 10000
 
 var errKilled = errors.New("the agent was killed")
 
-func (s *scenario) live(agents int) *incarnation {
-	i := &incarnation{s: s, journal: MemoryJournal()}
-	i.journal.mem.Write(s.lines)
-	i.journal.parse(s.lines)
+// A lawPlace is a machine on which agents run: it has their state directory.
+type lawPlace struct {
+	name  string
+	lines []byte // the journal, as it is on the disk
+	store *Store
+	fence *privileged.Local // nil on a machine that is not the node
+}
+
+// forget loses the state directory.
+func (p *lawPlace) forget() { p.lines, p.store = nil, MemoryStore() }
+
+// live starts agents on the node.
+func (s *scenario) live(agents int) *incarnation { return s.liveAt(s.here, agents) }
+
+func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
+	i := &incarnation{s: s, place: place, journal: MemoryJournal(), edits: make(chan chan struct{})}
+	i.journal.mem.Write(place.lines)
+	i.journal.parse(place.lines)
 	i.journal.barrier = i.line
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	token, err := proxmox.NewToken(s.sim.TokenID(), s.sim.TokenSecret())
@@ -51,19 +72,24 @@ func (s *scenario) live(agents int) *incarnation {
 		s.t.Fatal(err)
 	}
 	for n := range agents {
-		client, err := proxmox.New(proxmox.Options{Transport: wire{i, n}, Token: token, Reads: 1 << 10})
+		i.wires = append(i.wires, &wire{incarnation: i, agent: n, want: s.want})
+		client, err := proxmox.New(proxmox.Options{Transport: i.wires[n], Token: token, Reads: 1 << 10})
 		if err != nil {
 			s.t.Fatal(err)
 		}
 		o := Options{
 			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
-			Client: client, Runner: &mortal{i, n, s.fence}, Journal: i.journal,
+			Client: client, Journal: i.journal, Store: place.store,
 			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
 			Events: func(e Event) {
 				if e.State != "running" {
-					s.tell("  agent %d: %s %s %s %s", n+1, e.Object, e.Verb, e.State, e.Text)
+					s.tell("  %s %d: %s %s %s %s", place.name, n+1, e.Object, e.Verb, e.State, e.Text)
 				}
 			},
+		}
+		o.FenceReason = "this is another machine"
+		if place.fence != nil {
+			o.FenceReason, o.Runner = "", &mortal{i, n, place.fence}
 		}
 		if agents > 1 {
 			o.Lock = NewWriteLock(s.dir, fmt.Sprintf("agent %d", n+1), time.Hour)
@@ -76,7 +102,23 @@ func (s *scenario) live(agents int) *incarnation {
 // end stops a life in an orderly way, and keeps the journal.
 func (i *incarnation) end() {
 	i.kill()
-	i.s.lines = bytes.Clone(i.journal.mem.Bytes())
+	i.place.lines = bytes.Clone(i.journal.mem.Bytes())
+}
+
+// once is a run of one of the agents.
+func (i *incarnation) once(n int) (*Report, error) {
+	i.wires[n].load(i.s.want)
+	return i.agents[n].Once(i.ctx, i.s.want)
+}
+
+// watch is the service, for a while.
+func (i *incarnation) watch(ctx context.Context, n int, interval time.Duration, passed func(*Plan)) {
+	load := func() *spec.Desired { return i.wires[n].load(i.s.inForce()) }
+	i.agents[n].Watch(ctx, interval, load, func(p *Plan, _ time.Duration, err error) {
+		if p != nil {
+			passed(p)
+		}
+	})
 }
 
 func (i *incarnation) kill() {
@@ -120,6 +162,24 @@ func (i *incarnation) count(n *int) bool {
 type wire struct {
 	*incarnation
 	agent int
+
+	mu     sync.Mutex
+	want   *spec.Desired // what the agent goes by
+	looked time.Time     // when it was last told which tasks run
+}
+
+// load notes what the agent goes by from now on.
+func (i *wire) load(want *spec.Desired) *spec.Desired {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.want = want
+	return want
+}
+
+func (i *wire) knows() (*spec.Desired, time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.want, i.looked
 }
 
 // travel takes a moment, up to a millisecond, that depends on who asks for what. So of
@@ -137,7 +197,7 @@ func travel(ctx context.Context, agent int, what string) {
 }
 
 // RoundTrip sends a request.
-func (i wire) RoundTrip(req *http.Request) (*http.Response, error) {
+func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if travel(req.Context(), i.agent, req.Method+req.URL.Path+req.URL.RawQuery); req.Context().Err() != nil {
 		return nil, req.Context().Err()
 	}
@@ -148,6 +208,14 @@ func (i wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		i.s.fails("settles", "after %d requests a run has not come to an end", lawPatience)
 		i.kill()
 	}
+	if i.count(&i.edit) {
+		done := make(chan struct{})
+		select {
+		case i.edits <- done:
+			<-done
+		case <-i.ctx.Done():
+		}
+	}
 	hit := i.count(&i.requests)
 	if hit && i.before {
 		i.s.tell("the agent is killed before %s %s", req.Method, req.URL.Path)
@@ -156,7 +224,7 @@ func (i wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	var w *lawWrite
 	if req.Method != http.MethodGet {
-		w = i.s.witness.begin(i.incarnation, req)
+		w = i.s.witness.begin(i, req)
 		if i.s.tooMuch() {
 			i.kill() // what follows proves nothing
 			return nil, errKilled
@@ -170,6 +238,11 @@ func (i wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if w != nil {
 		i.s.witness.end(w, res, err)
+	}
+	if req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/nodes/pve1/tasks") && strings.Contains(req.URL.RawQuery, "source=all") {
+		i.mu.Lock()
+		i.looked = i.s.sim.Now()
+		i.mu.Unlock()
 	}
 	return res, err
 }
@@ -192,6 +265,13 @@ func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)
 	if travel(ctx, m.agent, op.String()); m.i.killed() {
 		return privileged.Result{}, errKilled
 	}
+	if m.i.count(&m.i.ops) {
+		m.i.s.aside.Go(func() {
+			time.Sleep(m.i.into)
+			m.i.s.tell("the agent is killed, in the middle of %s or soon after", op)
+			m.i.kill()
+		})
+	}
 	return m.Local.Do(ctx, op, progress)
 }
 
@@ -201,6 +281,7 @@ type lawWrite struct {
 	params       map[string]string
 	key          string // of the same write, whatever the digest
 	at           time.Time
+	looked       time.Time // when its agent was last told which tasks run
 	world        *lawWorld
 }
 

@@ -55,7 +55,7 @@ func (s *scenario) setUp() {
 	s.sim.Advance(2 * time.Minute)
 	if s.profile.lose || s.profile.lived || s.r.IntN(2) == 0 { // the household lived here before
 		i := s.live(1)
-		if _, err := i.agents[0].Once(i.ctx, s.want); err != nil {
+		if _, err := i.once(0); err != nil {
 			s.fails("settles", "the first run fails: %v", err)
 		}
 		i.end()
@@ -83,9 +83,11 @@ func (s *scenario) loseSomething() {
 	case 0:
 		s.tell("the house burns down")
 		s.sim.Reinstall()
-		s.lines, s.forgot = nil, true
+		s.here.forget()
+		s.forgot = true
 	case 1:
-		s.lines, s.forgot = nil, true
+		s.here.forget()
+		s.forgot = true
 		s.tell("the journal is lost")
 		s.loseConfigs()
 	case 2, 3:
@@ -113,7 +115,8 @@ func (s *scenario) beginAnew() {
 		s.witness.excuse(g.vmid)
 		break
 	}
-	s.lines, s.forgot = nil, true
+	s.here.forget()
+	s.forgot = true
 	s.load()
 }
 
@@ -156,7 +159,7 @@ func (s *scenario) person(method, path string, params map[string]string) int {
 func (s *scenario) schedule() []lawDeed {
 	var deeds []lawDeed
 	for range s.r.IntN(s.profile.people + 1) {
-		kind, seed := s.r.IntN(17), s.r.IntN(1<<30)
+		kind, seed := s.r.IntN(19), s.r.IntN(1<<30)
 		deeds = append(deeds, lawDeed{
 			after: []time.Duration{time.Millisecond, time.Second, 10 * time.Second, 25 * time.Second, time.Minute}[s.r.IntN(5)],
 			do:    func() { s.deed(kind, seed) },
@@ -167,6 +170,12 @@ func (s *scenario) schedule() []lawDeed {
 		deeds = append(deeds,
 			lawDeed{pick(s.r, time.Second, 21*time.Second, 70*time.Second), func() { s.tell("person: pulls %s", disk); s.sim.Unplug(disk) }},
 			lawDeed{pick(s.r, 5*time.Second, 40*time.Second), func() { s.plug(disk) }})
+	}
+	if s.profile.faults > 1 && s.r.IntN(6) == 0 {
+		what := pick(s.r, "pvedaemon-down", "pvedaemon-hung", "pmxcfs-down")
+		deeds = append(deeds,
+			lawDeed{pick(s.r, time.Second, 25*time.Second), func() { s.tell("the node: %s", what); s.sim.SetOutage("pve1", what) }},
+			lawDeed{time.Duration(1+s.r.IntN(90)) * time.Second, func() { s.tell("the node is well again"); s.sim.SetOutage("pve1", "") }})
 	}
 	deeds = append(deeds, lawDeed{20 * time.Minute, func() { s.tell("person: stops what hangs"); s.sim.Heal() }})
 	return deeds
@@ -183,6 +192,9 @@ func (s *scenario) deed(kind, seed int) {
 	on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
 	w := lawLook(s.sim)
 	have := w.guests[g.vmid]
+	if kind != 10 && kind < 17 {
+		s.witness.disturbed()
+	}
 	switch kind {
 	case 0:
 		s.witness.excuse(200 + seed%7)
@@ -212,7 +224,13 @@ func (s *scenario) deed(kind, seed int) {
 	case 9:
 		s.person("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": fmt.Sprint(g.vmid), "storage": pick(s.r, "local", "usb-backup"), "mode": "snapshot", "compress": "zstd", "remove": "0"})
 	case 10:
+		s.witness.disturbed()
 		s.person("POST", "/nodes/pve1/stopall", nil)
+	case 17, 18:
+		if s.profile.bulk {
+			s.witness.disturbed()
+			s.person("POST", "/nodes/pve1/"+pick(s.r, "startall", "stopall"), nil)
+		}
 	case 11:
 		s.person("POST", on+"/status/shutdown", nil)
 	case 12:
@@ -339,14 +357,15 @@ func (s *scenario) withoutFailure(d time.Duration, service bool) []spec.Ref {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	lines, told := s.lines, s.story
+	lines, told := s.here.lines, s.story
 	plan := s.unattended(d, service)
-	s.fence.Wait()
-	s.lines, s.story = lines, told
+	s.here.fence.Wait()
+	s.here.forget()
+	s.here.lines, s.story = lines, told
 	if s.sim, err = pvesim.Load(world); err != nil {
 		s.t.Fatal(err)
 	}
-	s.fence = &privileged.Local{Host: s.sim.Host(s.sim.Node())}
+	s.here.fence = &privileged.Local{Host: s.sim.Host(s.sim.Node())}
 	s.witness = newWitness(s)
 	if plan == nil {
 		return nil
@@ -360,13 +379,10 @@ func (s *scenario) unattended(d time.Duration, service bool) (last *Plan) {
 	i := s.live(1)
 	ctx, stop := context.WithTimeout(i.ctx, d)
 	defer stop()
-	if service {
-		i.agents[0].Watch(ctx, 3*time.Minute, func() *spec.Desired { return s.want }, func(p *Plan, _ time.Duration, err error) {
-			if p != nil {
-				last = p
-			}
-		})
-	} else if report, err := i.agents[0].Once(ctx, s.want); report != nil {
+	i.cancel = stop
+	if i.ctx = ctx; service {
+		i.watch(ctx, 0, 3*time.Minute, func(p *Plan) { last = p })
+	} else if report, err := i.once(0); report != nil {
 		if last = report.Plan; err != nil && ctx.Err() == nil {
 			s.tell("the run ended with: %v", err)
 		}

@@ -23,7 +23,6 @@ func TestASeedReproduces(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newScenario(t, seed, dir, profile)
 			s.run()
-			s.fence.Wait()
 			all = fmt.Sprintf("%s\n%d requests\n%s", s, s.sim.Requests(), s.sim)
 		})
 		return

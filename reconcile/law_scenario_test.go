@@ -34,6 +34,10 @@ type lawProfile struct {
 	births    bool // guests begin anew under a VMID that has backups
 	mimics    bool // people make backups of the same guests while answers are lost
 	neighbour bool // one guest is healthy, and all that concerns another fails
+	service   bool // the service runs, and the YAML is edited between two of its requests
+	elsewhere bool // an agent on another machine has the same token
+	bulk      bool // people start and stop all guests
+	cluster   bool // there may be another node, which may be dead
 }
 
 // A scenario is one household in one world, with what happens to them.
@@ -45,10 +49,12 @@ type scenario struct {
 	sim     *pvesim.Sim
 	house   *lawHousehold
 	want    *spec.Desired
-	fence   *privileged.Local
-	lines   []byte // the journal, as it is on the disk
-	forgot  bool   // the journal was lost
+	here    *lawPlace // the node
+	there   *lawPlace // another machine
+	forgot  bool      // the journal was lost
 	witness *witness
+
+	aside sync.WaitGroup
 
 	mu     sync.Mutex
 	broken []string // what breaks a law, each "law: what"
@@ -57,7 +63,11 @@ type scenario struct {
 
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
 	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New()}
-	s.fence = &privileged.Local{Host: s.sim.Host(s.sim.Node())}
+	if profile.cluster && s.r.IntN(2) == 0 {
+		s.sim = lawCluster(t, s.r.IntN(2) == 0)
+	}
+	s.here = &lawPlace{name: "agent", store: MemoryStore(), fence: &privileged.Local{Host: s.sim.Host(s.sim.Node())}}
+	s.there = &lawPlace{name: "agent elsewhere", store: MemoryStore()}
 	s.witness = newWitness(s)
 	for s.want == nil {
 		s.house = newLawHousehold(s.r, profile)
@@ -74,7 +84,16 @@ func (s *scenario) load() {
 		s.tell("the YAML is refused: %v", err)
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.want = want
+}
+
+// inForce is what the YAML says now.
+func (s *scenario) inForce() *spec.Desired {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.want
 }
 
 func (s *scenario) fails(law, format string, args ...any) {
@@ -92,6 +111,8 @@ func (s *scenario) tell(format string, args ...any) {
 
 // run lets all happen and judges the end.
 func (s *scenario) run() {
+	defer s.aside.Wait()
+	defer func() { s.here.fence.Wait() }()
 	if s.want == nil {
 		return
 	}
@@ -115,73 +136,6 @@ func (s *scenario) tooMuch() bool {
 	return len(s.broken) > 0
 }
 
-// round is one life of the agent among faults and people.
-func (s *scenario) round() {
-	s.injectFaults()
-	agents := 1
-	if s.profile.second && s.r.IntN(2) == 0 {
-		agents = 2
-	}
-	i := s.live(agents)
-	if s.profile.kills && s.r.IntN(3) > 0 {
-		if s.r.IntN(2) == 0 {
-			i.lines = 1 + s.r.IntN(25)
-		} else {
-			i.requests, i.before = 1+s.r.IntN(120), s.r.IntN(2) == 0
-		}
-	}
-	people := s.schedule()
-	var work sync.WaitGroup
-	work.Go(func() { s.meanwhile(i, people) })
-	for n, agent := range i.agents {
-		after := time.Duration(n) * time.Duration(s.r.Int64N(int64(time.Minute)))
-		work.Go(func() {
-			time.Sleep(after)
-			_, err := agent.Once(i.ctx, s.want)
-			if err != nil && !i.killed() {
-				s.tell("the run ended with: %v", err)
-			}
-			if agents == 1 {
-				i.cancel()
-			}
-		})
-	}
-	work.Wait()
-	i.end()
-	if s.profile.edits && s.r.IntN(3) > 0 || s.profile.rollbacks {
-		kind := s.r.IntN(14)
-		switch {
-		case s.profile.rollbacks && s.r.IntN(3) > 0:
-			kind = 11
-		case s.profile.restarts && s.r.IntN(3) > 0:
-			for range 2 {
-				s.house.edit(14, s.r, s.sim.Now(), nil)
-			}
-		}
-		s.tell("edit of %s", s.house.edit(kind, s.r, s.sim.Now(), s.snapshotNames()))
-		s.load()
-	}
-	pauses := []time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}
-	if s.profile.waits {
-		pauses = append(pauses, 7*time.Hour, 26*time.Hour, 26*time.Hour)
-	}
-	s.sim.Advance(pick(s.r, pauses...))
-}
-
-// meanwhile lets people do what they do while the agent works.
-func (s *scenario) meanwhile(i *incarnation, people []lawDeed) {
-	for _, deed := range people {
-		timer := time.NewTimer(deed.after)
-		select {
-		case <-timer.C:
-		case <-i.ctx.Done():
-			timer.Stop()
-			return
-		}
-		deed.do()
-	}
-}
-
 func (s *scenario) snapshotNames() []string {
 	var names []string
 	for _, g := range lawLook(s.sim).guests {
@@ -201,7 +155,7 @@ func (s *scenario) calmDown() {
 	var last *Report
 	for range 6 {
 		i := s.live(1)
-		report, err := i.agents[0].Once(i.ctx, s.want)
+		report, err := i.once(0)
 		i.end()
 		if s.tooMuch() {
 			return
@@ -248,6 +202,7 @@ func (s *scenario) judge(report *Report) {
 		}
 	}
 	writes := s.sim.Writes()
+	s.sim.Advance(time.Second - time.Duration(s.sim.Now().Nanosecond())) // both plans are made within one second
 	i := s.live(1)
 	first, one, err := i.preview()
 	if err != nil {

@@ -19,15 +19,15 @@ var (
 // The laws, each with what has to happen to put it to the test. Every scenario is held
 // to all of them: the profile only decides which is tried hardest.
 var (
-	lawSettles    = lawProfile{rounds: 1, faults: 5, people: 2, edits: true}
+	lawSettles    = lawProfile{rounds: 1, faults: 5, people: 2, edits: true, cluster: true, bulk: true, service: true}
 	lawPlans      = lawProfile{rounds: 1, edits: true, waits: true}
-	lawTwice      = lawProfile{rounds: 2, faults: 4, lost: true, kills: true, rollbacks: true}
-	lawWriters    = lawProfile{rounds: 1, faults: 2, people: 5, second: true}
-	lawForeign    = lawProfile{rounds: 1, people: 4, strangers: true, edits: true, waits: true}
-	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, lose: true, disks: true, edits: true}
+	lawTwice      = lawProfile{rounds: 2, faults: 4, lost: true, kills: true, rollbacks: true, service: true}
+	lawWriters    = lawProfile{rounds: 1, faults: 2, people: 5, second: true, elsewhere: true, bulk: true, service: true}
+	lawForeign    = lawProfile{rounds: 1, people: 4, strangers: true, edits: true, waits: true, cluster: true}
+	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, lose: true, disks: true, edits: true, service: true}
 	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, births: true}
 	lawNeighbour  = lawProfile{rounds: 1, neighbour: true}
-	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true}
+	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true, bulk: true, service: true}
 	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1, backups: true, mimics: true, lived: true}
 )
 
@@ -110,7 +110,6 @@ func lawScenario(t *testing.T, seed uint64, dir string, profile lawProfile) (bro
 	synctest.Test(t, func(t *testing.T) {
 		s := newScenario(t, seed, dir, profile)
 		s.run()
-		s.fence.Wait()
 		requests = s.sim.Requests()
 		if broken = s.broken; len(broken) > 0 || *lawSeed > 0 {
 			story = s.String()

@@ -29,10 +29,12 @@ type witness struct {
 	unknown map[string]time.Time // writes whose outcome nobody knows
 	rolled  map[string]int       // rollbacks by request
 	reading map[int]string       // the archive that the latest create of a guest reads
+	down    map[int]time.Time    // guests that the agent has shut down to start them again
+	want    *spec.Desired        // what the agent goes by that writes just now
 }
 
 func newWitness(s *scenario) *witness {
-	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, reading: map[int]string{}}
+	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, reading: map[int]string{}, down: map[int]time.Time{}}
 }
 
 func (w *witness) keep(world *lawWorld) { w.before = world }
@@ -58,12 +60,16 @@ var (
 )
 
 // begin judges a write before it leaves.
-func (w *witness) begin(i *incarnation, req *http.Request) *lawWrite {
+func (w *witness) begin(i *wire, req *http.Request) *lawWrite {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	wr := readWrite(req)
 	wr.at, wr.world = w.s.sim.Now(), lawLook(w.s.sim)
-	w.noLineNoAct(i, wr)
+	w.want, wr.looked = i.knows()
+	wr.key = i.place.name + wr.key
+	w.noLineNoAct(i.incarnation, wr)
+	w.apart(i.incarnation, wr)
+	w.notAmidBulk(wr)
 	if sent, ok := w.unknown[wr.key]; ok && wr.at.Sub(sent) < time.Minute && !w.failedSince(wr, sent) {
 		w.s.fails("twice", "%s %s is sent again %s after an answer that was lost", wr.method, wr.path, wr.at.Sub(sent))
 	}
@@ -91,6 +97,12 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 		w.unknown[wr.key] = w.s.sim.Now()
 	} else {
 		delete(w.unknown, wr.key)
+	}
+	if m := lawGuestPath.FindStringSubmatch(wr.path); m != nil && m[2] == "/status/shutdown" && err == nil && res.StatusCode == 200 {
+		vmid, _ := strconv.Atoi(m[1])
+		if _, wish := w.wish(vmid); wish != nil && wish.State == spec.Running {
+			w.down[vmid] = w.s.sim.Now()
+		}
 	}
 }
 
@@ -125,12 +137,12 @@ func (w *witness) noLineNoAct(i *incarnation, wr *lawWrite) {
 
 // wish is the declared guest or golden of a VMID.
 func (w *witness) wish(vmid int) (name string, guest *spec.Guest) {
-	for _, g := range guestsOf(w.s.want) {
+	for _, g := range guestsOf(w.want) {
 		if int(g.VMID) == vmid {
 			return g.Ref.Name, g
 		}
 	}
-	for name, golden := range w.s.want.Golden {
+	for name, golden := range w.want.Golden {
 		if int(golden.VMID) == vmid {
 			return name, nil
 		}
@@ -205,7 +217,7 @@ func (w *witness) testified(wr *lawWrite, vmid int, name string) bool {
 
 // oneWriter: never two writers of ours at once in one guest.
 func (w *witness) oneWriter(wr *lawWrite, vmid int) {
-	for _, t := range wr.world.tasks {
+	for _, t := range w.running(wr) {
 		if f := strings.Fields(t); f[1] == fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
 			w.s.fails("writers", "%s %s while %s runs", wr.method, wr.path, t)
 		}
@@ -214,7 +226,8 @@ func (w *witness) oneWriter(wr *lawWrite, vmid int) {
 
 // oneDisruption: never two disruptive acts at once on a node.
 func (w *witness) oneDisruption(wr *lawWrite, vmid int) {
-	for _, t := range wr.world.tasks {
+	w.oneIsDown(wr, vmid)
+	for _, t := range w.running(wr) {
 		f := strings.Fields(t)
 		if (f[0] == "vzshutdown" || f[0] == "vzrollback") && f[1] != fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
 			w.s.fails("disruptive", "%s %s while %s runs", wr.method, wr.path, t)
@@ -272,7 +285,7 @@ func (w *witness) onCreate(wr *lawWrite) {
 		w.s.fails("foreign", "a create with %v", wr.params)
 		return
 	}
-	if wr.world.guests[vmid] != nil && !w.excused[vmid] {
+	if wr.world.guests[vmid] != nil && !w.excused[vmid] && w.alone() {
 		w.s.fails("twice", "%d is created while it exists", vmid)
 	}
 	if wish != nil && !wish.Despite.IsZero() {
@@ -335,7 +348,7 @@ func (w *witness) onDump(wr *lawWrite) {
 		w.s.fails("foreign", "a backup of %d, which is not ours", vmid)
 	}
 	w.oneWriter(wr, vmid)
-	for _, t := range wr.world.tasks {
+	for _, t := range w.running(wr) {
 		if f := strings.Fields(t); f[0] == "vzdump" && f[len(f)-1] == lawToken {
 			w.s.fails("writers", "a second vzdump beside %s", t)
 		}
@@ -371,7 +384,7 @@ func (w *witness) onArchive(wr *lawWrite) {
 	if wr.method != "DELETE" {
 		return
 	}
-	for _, t := range wr.world.tasks {
+	for _, t := range w.running(wr) {
 		if strings.HasPrefix(t, "vzrestore ") && w.reads(t, name) {
 			w.s.fails("retention", "%s is deleted while %s reads it", a.key, t)
 		}
@@ -379,7 +392,7 @@ func (w *witness) onArchive(wr *lawWrite) {
 	if a.protected {
 		w.s.fails("retention", "%s is protected", a.key)
 	}
-	golden := w.s.want.Golden[m.object] != nil
+	golden := w.want.Golden[m.object] != nil
 	newer := false
 	for _, other := range wr.world.archives {
 		o, ok := lawMarkOf(other.notes)

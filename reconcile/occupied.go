@@ -77,7 +77,7 @@ func (a *Agent) occupied(want *spec.Desired, have *Observed) *occupied {
 		}
 	}
 	for _, g := range guestsOf(want) { // a guest that is being restarted keeps the lane until it runs
-		if state := have.Guests[g.VMID]; have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running {
+		if state := have.Guests[g.VMID]; have.Memory.Restarting[g.Ref.String()] && !deliberate.forgetRestart && state != nil && state.Status != "running" && g.State == spec.Running {
 			o.disruptive = orElse(o.disruptive, g.Ref.String())
 		}
 	}

@@ -16,6 +16,19 @@ func (s *Sim) Heal() {
 	}
 }
 
+// SetOutage stops daemons of a node: "pvedaemon-down", "pvedaemon-hung" (its requests
+// come through when it runs again), "pmxcfs-down"; "" lets them run again.
+func (s *Sim) SetOutage(node, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	for _, n := range s.w.Nodes {
+		if n.Name == node {
+			n.Outage = what
+		}
+	}
+}
+
 // LoseConfig loses a guest's config file and nothing else: its volumes and archives
 // stay, as after a pmxcfs database that was set up anew.
 func (s *Sim) LoseConfig(vmid int) {
