@@ -156,8 +156,13 @@ func basis(lane string, have *Observed) string {
 	if have == nil {
 		return ""
 	}
-	text := fmt.Sprint(have.Permissions) // maps are printed in order
-	if id, ok := strings.CutPrefix(lane, "lxc/"); ok {
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	rights := maps.Clone(have.Permissions)
+	maps.DeleteFunc(rights, func(path string, _ map[string]bool) bool { // of which guests it knows more depends on the look
+		return strings.HasPrefix(path, "/vms/") && path != "/vms/"+id
+	})
+	text := fmt.Sprint(rights) // maps are printed in order
+	if ok {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if state := have.Guests[vmid]; state != nil && state.Config != nil {
 				for _, key := range slices.Sorted(maps.Keys(state.Config.Raw)) {
