@@ -137,54 +137,6 @@ func (p *planner) birthMarker(g *spec.Guest, source spec.Source, own bool, c *ch
 	return m
 }
 
-// bornElsewise reports whether the YAML names other sources than the one that the marker
-// says a guest was made from. The guest's own newest backup is no other one: it brings back
-// what was there. Of a guest that was taken over nobody knows.
-func (p *planner) bornElsewise(g *spec.Guest, marker Marker) bool {
-	from := marker.Facts["from"]
-	archive, isArchive := proxmox.ParseArchive(from)
-	births := 0
-	for _, s := range g.From {
-		own := isOwn(g, s)
-		if !own {
-			births++
-		}
-		golden := p.want.Golden[s.Golden]
-		switch {
-		case s.Archive != "" && from == s.Archive,
-			s.Golden != "" && from == "golden/"+s.Golden,
-			golden != nil && golden.Was != "" && from == "golden/"+golden.Was,
-			s.Newest != "" && isArchive && archive.VMID == sourceVMID(g, s) && (own || proxmoxStorage(from) == s.Newest):
-			return false
-		}
-	}
-	return from != "" && births > 0
-}
-
-// restoreOver remarks that `from` differs and what a person would lose who makes up for
-// it by restoring over the guest: PVE destroys every volume of it first.
-func (p *planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker Marker) {
-	if !p.bornElsewise(g, marker) {
-		return
-	}
-	var volumes []string
-	mounts := config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(mounts)) {
-		if mounts[i].Kind() == proxmox.VolumeMount {
-			volumes = append(volumes, fmt.Sprintf("mp%d", i))
-		}
-	}
-	unused := config.Unused()
-	for _, i := range slices.Sorted(maps.Keys(unused)) {
-		volumes = append(volumes, fmt.Sprintf("unused%d", i))
-	}
-	lost := "all that is in it"
-	if len(volumes) > 0 {
-		lost = list(volumes) + " as well"
-	}
-	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at birth. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
-}
-
 // birthNets are all nets of the archive and of the YAML, each with a MAC.
 func (p *planner) birthNets(g *spec.Guest, own bool, in proxmox.GuestConfig) map[int]proxmox.Net {
 	nets := map[int]proxmox.Net{}

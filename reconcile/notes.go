@@ -1,0 +1,133 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// birthNotes remarks what differs and is fixed at birth, and what hurts one day.
+func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
+	config := state.Config
+	if root, ok := config.RootFS(); ok && g.Storage != "" {
+		p.movedRoot(&g.Object, g.VMID, root, g.Storage)
+	}
+	if !config.Unprivileged() {
+		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
+	}
+	if config.Protection() && g.Config.Values["protection"] == "" {
+		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
+	}
+	p.restoreOver(g, config, marker)
+	p.fromNotes(g)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		if m := p.want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
+			if text := p.dying(m); text != "" {
+				p.note(&g.Object, "mp%d: %s", i, text)
+			}
+		}
+	}
+	var outside, binds []string
+	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
+		mp := config.MountPoints()[i]
+		size, _ := mp.Size()
+		switch {
+		case mp.Kind() != proxmox.VolumeMount:
+			binds = append(binds, fmt.Sprintf("mp%d %s", i, mp.Path()))
+		case !mp.Backup():
+			outside = append(outside, fmt.Sprintf("mp%d %s (%s)", i, mp.Path(), size))
+		}
+	}
+	if len(outside) > 0 {
+		p.note(&g.Object, "in no backup: %s", strings.Join(outside, ", "))
+	}
+	if len(binds) > 0 {
+		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots", strings.Join(binds, ", "))
+	}
+}
+
+// movedRoot remarks a root disk that lies on another storage than is declared.
+func (p *planner) movedRoot(o *spec.Object, vmid proxmox.VMID, root proxmox.MountPoint, want string) {
+	if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil && id.Storage != want {
+		p.note(o, "its root lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d rootfs %s", id.Storage, want, vmid, want)
+	}
+}
+
+// fromNotes remarks where a guest could not come back: its backups lie on a storage
+// that its `from` does not name.
+func (p *planner) fromNotes(g *spec.Guest) {
+	named := map[string]bool{}
+	for _, source := range g.From {
+		if isOwn(g, source) {
+			named[source.Newest] = true
+		}
+	}
+	if len(named) > 0 {
+		return
+	}
+	for _, v := range p.have.byGuest[g.VMID] {
+		if v.Content != "backup" || p.have.wholeness(*v) != whole {
+			continue
+		}
+		from := fmt.Sprintf("[{newest: %s}", proxmoxStorage(v.VolID))
+		for _, source := range g.From {
+			if source.Golden != "" {
+				from += fmt.Sprintf(", {golden: %s}", source.Golden)
+			}
+		}
+		p.note(&g.Object, "lost, it would be blocked: its backups lie on %s, which `from` does not name; from: %s]", proxmoxStorage(v.VolID), from)
+		return
+	}
+}
+
+// bornElsewise reports whether the YAML names other sources than the one that the marker
+// says a guest was made from. The guest's own newest backup is no other one: it brings back
+// what was there. Of a guest that was taken over nobody knows.
+func (p *planner) bornElsewise(g *spec.Guest, marker Marker) bool {
+	from := marker.Facts["from"]
+	archive, isArchive := proxmox.ParseArchive(from)
+	births := 0
+	for _, s := range g.From {
+		own := isOwn(g, s)
+		if !own {
+			births++
+		}
+		golden := p.want.Golden[s.Golden]
+		switch {
+		case s.Archive != "" && from == s.Archive,
+			s.Golden != "" && from == "golden/"+s.Golden,
+			golden != nil && golden.Was != "" && from == "golden/"+golden.Was,
+			s.Newest != "" && isArchive && archive.VMID == sourceVMID(g, s) && (own || proxmoxStorage(from) == s.Newest):
+			return false
+		}
+	}
+	return from != "" && births > 0
+}
+
+// restoreOver remarks that `from` differs and what a person would lose who makes up for
+// it by restoring over the guest: PVE destroys every volume of it first.
+func (p *planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker Marker) {
+	if !p.bornElsewise(g, marker) {
+		return
+	}
+	var volumes []string
+	mounts := config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(mounts)) {
+		if mounts[i].Kind() == proxmox.VolumeMount {
+			volumes = append(volumes, fmt.Sprintf("mp%d", i))
+		}
+	}
+	unused := config.Unused()
+	for _, i := range slices.Sorted(maps.Keys(unused)) {
+		volumes = append(volumes, fmt.Sprintf("unused%d", i))
+	}
+	lost := "all that is in it"
+	if len(volumes) > 0 {
+		lost = list(volumes) + " as well"
+	}
+	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at birth. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
+}

@@ -1,0 +1,109 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// planRunState starts and stops.
+func (p *planner) planRunState(g *spec.Guest, state *GuestState) {
+	running := state.Status == "running"
+	o := &g.Object
+	if g.State == "" || string(g.State) == state.Status {
+		return
+	}
+	if state.HA != "" {
+		p.hold(o, "state", fmt.Sprintf("%d is %s, and its run state is HA's (%s)", g.VMID, state.Status, state.HA), fmt.Sprintf("ask HA: ha-manager set ct:%d --state STATE; or remove state", g.VMID))
+		return
+	}
+	switch {
+	case g.State == spec.Stopped && running:
+		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
+		p.act(Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: p.movedBy(g, state),
+			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
+	case g.State == spec.Running && !running:
+		p.planStart(g, state)
+	}
+}
+
+// planStart starts a guest when what it needs is there: the guests it needs, those
+// that start before it, and the disks that it binds.
+func (p *planner) planStart(g *spec.Guest, state *GuestState) {
+	o := &g.Object
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		mp := g.Config.Mounts[i]
+		if ob := p.bindReady(mp); ob != nil {
+			p.unmet[g.Ref.Name] = ob.reason
+			p.holdFor(o, fmt.Sprintf("config.mp%d", i), ob, Later{Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID)})
+			return
+		}
+	}
+	if ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.PowerMgmt"); ob != nil {
+		p.unmet[g.Ref.Name] = ob.reason
+		p.hold(o, "state", ob.reason, ob.cure...)
+		return
+	}
+	if tasks := p.have.tasksOf("startall", "stopall", "migrateall"); len(tasks) > 0 && !deliberate.startAmidBulk {
+		p.await(o, fmt.Sprintf("%s runs since %s: nothing is started meanwhile", tasks[0].Type, p.have.clock(tasks[0].StartTime)), "wait for it")
+		return
+	}
+	for _, name := range g.Needs {
+		other := p.want.Guest(name)
+		if other == nil || p.runs(other) {
+			continue
+		}
+		if why := p.unmet[name]; !p.creating[name] || other.State != spec.Running { // nobody here is going to start it
+			p.unmet[g.Ref.Name] = "it needs " + name
+			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, orElse(why, "nothing here is going to start it")),
+				fmt.Sprintf("see %s; or start it: pct start %d", other.Ref, other.VMID))
+			return
+		}
+		p.creating[g.Ref.Name] = true
+		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
+		return
+	}
+	if mine, ok := startOrder(g, state); ok && p.starting != nil && p.startingAt < mine {
+		p.creating[g.Ref.Name] = true
+		p.later(Later{Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", p.starting.Ref)})
+		return
+	}
+	call := proxmox.On(p.have.Node).Start(g.VMID)
+	_, cooling := p.have.Memory.Cooling[g.Ref.String()+"/start"]
+	p.creating[g.Ref.Name] = !cooling
+	if cooling {
+		p.unmet[g.Ref.Name] = "its start failed"
+	}
+	p.act(Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: p.movedBy(g, state),
+		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
+}
+
+// runs reports whether a declared guest is ours and runs.
+func (p *planner) runs(g *spec.Guest) bool {
+	state := p.have.Guests[g.VMID]
+	return state != nil && state.Status == "running"
+}
+
+func startOrder(g *spec.Guest, state *GuestState) (int, bool) {
+	if n, ok := g.Config.Startup.Order(); ok {
+		return n, true
+	}
+	if state != nil && state.Config != nil && state.Config.Raw["startup"] != "" {
+		if s, err := proxmox.ParseStartup(state.Config.Raw["startup"]); err == nil {
+			return s.Order()
+		}
+	}
+	return 0, false
+}
+
+// startsSoon notes a guest that this plan starts, or makes and then starts: those
+// with a higher startup order wait for it.
+func (p *planner) startsSoon(g *spec.Guest, state *GuestState) {
+	if order, ok := startOrder(g, state); ok && g.State == spec.Running && p.creating[g.Ref.Name] && (p.starting == nil || order < p.startingAt) {
+		p.starting, p.startingAt = g, order
+	}
+}
