@@ -47,12 +47,29 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
 				a.wait(ctx, act)
 			} else if deliberate.repeatLost || have.Now.Sub(act.Time) > a.o.Settle && time.Since(act.lost) > a.o.Settle {
-				if err := a.settle(act, resultLost, "its answer was lost, and no task of it is found", have.Now); err != nil {
+				if err := a.giveUpLost(act, have); err != nil {
 					return err
 				}
 			}
 		}
 	}
+	return nil
+}
+
+// giveUpLost settles an act whose answer was lost and of which the node shows nothing. It
+// may be sent once more; one whose answers are lost again and again cools down like any
+// that fails.
+func (a *Agent) giveUpLost(act *act, have *Observed) error {
+	const text = "its answer was lost, and no task of it is found"
+	again := a.tries[act.ID] > 0
+	if !again {
+		a.tries[act.ID]++
+		return a.settle(act, resultLost, text, have.Now)
+	}
+	if err := a.o.Journal.append(Entry{Time: have.Now, Act: act.Act, Step: stepOutcome, Result: resultLost, Text: text}); err != nil {
+		return err
+	}
+	a.report(ending{act: act, result: resultLost, text: text + ", as the last time", at: have.Now}, have)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
@@ -84,4 +85,35 @@ func (e elsewhere) RoundTrip(req *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Status: "200 OK", Body: io.NopCloser(strings.NewReader(`{"data":"OK"}`))}, nil
 	}
 	return e.Sim.RoundTrip(req)
+}
+
+// A write whose answers are lost again and again is no reason to send it for ever, nor to
+// keep a run from ending.
+func TestAWriteThatIsLostAgainAndAgainFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := pvesim.New()
+		if status, body := sim.Do("root@pam", "POST", "/nodes/"+sim.Node()+"/lxc", map[string]string{"vmid": "300", "hostname": "web",
+			"ostemplate": "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst", "rootfs": "local-lvm:1", "unprivileged": "1"}); status != 200 {
+			t.Fatal(body)
+		}
+		sim.Advance(time.Minute)
+		if err := sim.Inject(pvesim.Fault{Match: "POST */status/start", Effect: "lost", Times: -1}); err != nil {
+			t.Fatal(err)
+		}
+		b := newBench(t, sim)
+		report := b.once(desired(t, "guests:\n  web: {vmid: 300, state: running}\n"))
+		text := b.events.String() + b.closing(report)
+		if report.ExitCode() != 1 || !strings.Contains(text, "its answer was lost, and no task of it is found, as the last time") {
+			t.Errorf("exit code %d\n%s", report.ExitCode(), text)
+		}
+		starts := 0
+		for _, act := range b.journal.order {
+			if act.Verb == "start" {
+				starts++
+			}
+		}
+		if starts != 2 {
+			t.Errorf("it was sent %d times", starts)
+		}
+	})
 }
