@@ -17,6 +17,7 @@ func TestEveryMethodHasARoute(t *testing.T) {
 	}
 	var methods []struct {
 		Method, Path string
+		Protected    int
 		Params       map[string]struct {
 			Optional         any
 			Type             string
@@ -41,6 +42,9 @@ func TestEveryMethodHasARoute(t *testing.T) {
 		if !ok {
 			t.Errorf("%s has no route", name)
 			continue
+		}
+		if rt.protected != (m.Protected == 1) {
+			t.Errorf("%s is answered by pvedaemon: %t", name, m.Protected == 1)
 		}
 		if rt.schema == nil {
 			continue

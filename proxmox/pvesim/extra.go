@@ -23,44 +23,44 @@ POST /access/roles :: /access Sys.Modify :: roleid!; privs list :: roleSet
 PUT /access/roles/{roleid} :: /access Sys.Modify :: roleid!; privs list; append boolean :: roleSet
 DELETE /access/roles/{roleid} :: /access Sys.Modify :: roleid! :: roleDelete
 PUT /access/acl :: acl :: path!; roles! list; users list; groups list; tokens list; propagate boolean; delete boolean :: aclSet
-GET /access/tfa :: :: :: []
-GET /access/tfa/{userid} :: self :: userid! len=0..64 :: []
+GET! /access/tfa :: :: :: []
+GET! /access/tfa/{userid} :: self :: userid! len=0..64 :: []
 POST /access/tfa/{userid} :: self :: * :: !
-GET /access/tfa/{userid}/{id} :: self :: userid! len=0..64; id! :: noTFA
+GET! /access/tfa/{userid}/{id} :: self :: userid! len=0..64; id! :: noTFA
 PUT /access/tfa/{userid}/{id} :: self :: * :: noTFA
 DELETE /access/tfa/{userid}/{id} :: self :: userid! len=0..64; id!; password len=5..64 :: noTFA
 POST /access/users :: realm :: userid! len=0..64; password len=8..64; comment len=0..2048; email len=0..254; enable boolean; expire integer 0..; firstname len=0..1024; lastname len=0..1024; groups list; keys :: userSet
 PUT /access/users/{userid} :: users :: userid! len=0..64; append boolean; comment len=0..2048; email len=0..254; enable boolean; expire integer 0..; firstname len=0..1024; lastname len=0..1024; groups list; keys :: userSet
 DELETE /access/users/{userid} :: realm :: userid! len=0..64 :: userDelete
-GET /access/users/{userid}/tfa :: self :: userid! len=0..64; multiple boolean :: {}
+GET! /access/users/{userid}/tfa :: self :: userid! len=0..64; multiple boolean :: {}
 PUT /access/users/{userid}/unlock-tfa :: modify :: userid! len=0..64 :: !
 GET /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid! :: tokenGet
 POST /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid!; comment; expire integer 0..; privsep boolean :: tokenSet
 PUT /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid!; comment; delete list; expire integer 0..; privsep boolean; regenerate boolean :: tokenSet
 DELETE /access/users/{userid}/token/{tokenid} :: self :: userid! len=0..64; tokenid! :: tokenDelete
 GET /cluster/backup-info :: :: :: backupInfo
-GET /cluster/backup-info/not-backed-up :: / Sys.Audit :: :: notBackedUp
+GET! /cluster/backup-info/not-backed-up :: / Sys.Audit :: :: notBackedUp
 POST /cluster/backup :: / Sys.Modify :: job :: jobSet
 PUT /cluster/backup/{id} :: / Sys.Modify :: job :: jobSet
 GET /cluster/backup/{id} :: / Sys.Audit :: id! len=0..50 :: jobGet
 DELETE /cluster/backup/{id} :: / Sys.Modify :: id! len=0..50 :: jobDelete
-GET /cluster/backup/{id}/included_volumes :: / Sys.Audit :: id! len=0..50 :: includedVolumes
+GET! /cluster/backup/{id}/included_volumes :: / Sys.Audit :: id! len=0..50 :: includedVolumes
 GET /nodes/{node}/apt/versions :: /nodes/{node} Sys.Audit :: :: versions
 GET /nodes/{node}/disks :: :: :: disksIndex
-GET /nodes/{node}/disks/directory :: / Sys.Audit :: :: []
+GET! /nodes/{node}/disks/directory :: / Sys.Audit :: :: []
 POST /nodes/{node}/disks/directory :: / Sys.Modify :: name! format=storage; device!; filesystem enum=ext4,xfs; add_storage boolean :: !
 DELETE /nodes/{node}/disks/directory/{name} :: / Sys.Modify :: name! format=storage; cleanup-config boolean; cleanup-disks boolean :: !
 POST /nodes/{node}/disks/initgpt :: / Sys.Modify :: disk!; uuid len=0..36 :: !
-GET /nodes/{node}/disks/lvm :: / Sys.Audit :: :: lvm
+GET! /nodes/{node}/disks/lvm :: / Sys.Audit :: :: lvm
 POST /nodes/{node}/disks/lvm :: / Sys.Modify :: name! format=storage; device!; add_storage boolean :: !
 DELETE /nodes/{node}/disks/lvm/{name} :: / Sys.Modify :: name! format=storage; cleanup-config boolean; cleanup-disks boolean :: !
-GET /nodes/{node}/disks/lvmthin :: / Sys.Audit :: :: lvmthin
+GET! /nodes/{node}/disks/lvmthin :: / Sys.Audit :: :: lvmthin
 POST /nodes/{node}/disks/lvmthin :: / Sys.Modify :: name! format=storage; device!; add_storage boolean :: !
 DELETE /nodes/{node}/disks/lvmthin/{name} :: / Sys.Modify :: name! format=storage; volume-group! format=storage; cleanup-config boolean; cleanup-disks boolean :: !
 PUT /nodes/{node}/disks/wipedisk :: / Sys.Modify :: disk! :: !
-GET /nodes/{node}/disks/zfs :: / Sys.Audit :: :: []
+GET! /nodes/{node}/disks/zfs :: / Sys.Audit :: :: []
 POST /nodes/{node}/disks/zfs :: / Sys.Modify :: * :: !
-GET /nodes/{node}/disks/zfs/{name} :: / Sys.Audit :: name! format=storage :: !
+GET! /nodes/{node}/disks/zfs/{name} :: / Sys.Audit :: name! format=storage :: !
 DELETE /nodes/{node}/disks/zfs/{name} :: / Sys.Modify :: name! format=storage; cleanup-config boolean; cleanup-disks boolean :: !
 GET /nodes/{node}/lxc/{vmid}/firewall :: :: :: firewallIndex
 GET /nodes/{node}/lxc/{vmid}/firewall/aliases :: vm VM.Audit :: :: []
@@ -73,10 +73,10 @@ POST /nodes/{node}/lxc/{vmid}/firewall/ipset :: vm VM.Config.Network :: name! le
 GET /nodes/{node}/lxc/{vmid}/firewall/ipset/{name} :: vm VM.Audit :: name! len=2..64 :: noIPSet
 POST /nodes/{node}/lxc/{vmid}/firewall/ipset/{name} :: vm VM.Config.Network :: name! len=2..64; cidr!; comment; nomatch boolean :: noIPSet
 DELETE /nodes/{node}/lxc/{vmid}/firewall/ipset/{name} :: vm VM.Config.Network :: name! len=2..64; force boolean :: noIPSet
-GET /nodes/{node}/lxc/{vmid}/firewall/ipset/{name}/{cidr} :: vm VM.Audit :: name! len=2..64; cidr! :: noIPSet
+GET! /nodes/{node}/lxc/{vmid}/firewall/ipset/{name}/{cidr} :: vm VM.Audit :: name! len=2..64; cidr! :: noIPSet
 PUT /nodes/{node}/lxc/{vmid}/firewall/ipset/{name}/{cidr} :: vm VM.Config.Network :: * :: noIPSet
 DELETE /nodes/{node}/lxc/{vmid}/firewall/ipset/{name}/{cidr} :: vm VM.Config.Network :: name! len=2..64; cidr!; digest len=0..64 :: noIPSet
-GET /nodes/{node}/lxc/{vmid}/firewall/log :: vm VM.Console :: limit integer 0..; start integer 0..; since integer 0..; until integer 0.. :: firewallLog
+GET! /nodes/{node}/lxc/{vmid}/firewall/log :: vm VM.Console :: limit integer 0..; start integer 0..; since integer 0..; until integer 0.. :: firewallLog
 GET /nodes/{node}/lxc/{vmid}/firewall/options :: vm VM.Audit :: :: firewallOptions
 PUT /nodes/{node}/lxc/{vmid}/firewall/options :: vm VM.Config.Network :: * :: !
 GET /nodes/{node}/lxc/{vmid}/firewall/refs :: vm VM.Audit :: type enum=alias,ipset :: []
@@ -85,24 +85,24 @@ POST /nodes/{node}/lxc/{vmid}/firewall/rules :: vm VM.Config.Network :: * :: !
 GET /nodes/{node}/lxc/{vmid}/firewall/rules/{pos} :: vm VM.Audit :: pos integer 0.. :: noRule
 PUT /nodes/{node}/lxc/{vmid}/firewall/rules/{pos} :: vm VM.Config.Network :: * :: noRule
 DELETE /nodes/{node}/lxc/{vmid}/firewall/rules/{pos} :: vm VM.Config.Network :: pos integer 0..; digest len=0..64 :: noRule
-GET /nodes/{node}/lxc/{vmid}/migrate :: vm VM.Migrate :: target format=node :: migratePreview
+GET! /nodes/{node}/lxc/{vmid}/migrate :: vm VM.Migrate :: target format=node :: migratePreview
 POST /nodes/{node}/lxc/{vmid}/mtunnel :: vm VM.Allocate and / Sys.Incoming :: bridges; storages :: !
 GET /nodes/{node}/lxc/{vmid}/mtunnelwebsocket :: :: socket!; ticket! :: !
 POST /nodes/{node}/lxc/{vmid}/remote_migrate :: vm VM.Migrate :: * :: !
-GET /nodes/{node}/lxc/{vmid}/rrd :: vm VM.Audit :: cf enum=AVERAGE,MAX; ds! format=configid-list; timeframe! enum=hour,day,week,month,year :: !
+GET! /nodes/{node}/lxc/{vmid}/rrd :: vm VM.Audit :: cf enum=AVERAGE,MAX; ds! format=configid-list; timeframe! enum=hour,day,week,month,year :: !
 POST /nodes/{node}/lxc/{vmid}/spiceproxy :: vm VM.Console :: proxy :: !
 POST /nodes/{node}/lxc/{vmid}/termproxy :: vm VM.Console :: :: !
 POST /nodes/{node}/lxc/{vmid}/vncproxy :: vm VM.Console :: height integer 16..2160; width integer 16..4096; websocket boolean :: !
 GET /nodes/{node}/lxc/{vmid}/vncwebsocket :: vm VM.Console :: port! integer 5900..5999; vncticket! len=0..512 :: !
 POST /nodes/{node}/storage/{storage}/content :: store Datastore.AllocateSpace :: filename!; format enum=raw,qcow2,subvol,vmdk; size! re=\d+[MG]?; vmid! integer 100..999999999 format=vmid :: allocVolume
-GET /nodes/{node}/storage/{storage}/file-restore/list :: :: volume!; filepath! :: noFileRestore
-GET /nodes/{node}/storage/{storage}/file-restore/download :: :: volume!; filepath!; tar boolean :: noFileRestore
-GET /nodes/{node}/storage/{storage}/identity :: store Datastore.Audit|Datastore.AllocateSpace :: :: !
-GET /nodes/{node}/storage/{storage}/import-metadata :: :: volume! :: !
+GET! /nodes/{node}/storage/{storage}/file-restore/list :: :: volume!; filepath! :: noFileRestore
+GET! /nodes/{node}/storage/{storage}/file-restore/download :: :: volume!; filepath!; tar boolean :: noFileRestore
+GET! /nodes/{node}/storage/{storage}/identity :: store Datastore.Audit|Datastore.AllocateSpace :: :: !
+GET! /nodes/{node}/storage/{storage}/import-metadata :: :: volume! :: !
 POST /nodes/{node}/storage/{storage}/oci-registry-pull :: store Datastore.AllocateTemplate and /nodes/{node} Sys.AccessNetwork :: reference!; filename len=1..255 :: !
 POST /nodes/{node}/storage/{storage}/download-url :: download :: * :: !
-GET /nodes/{node}/storage/{storage}/rrd :: store Datastore.Audit|Datastore.AllocateSpace :: cf enum=AVERAGE,MAX; ds! format=configid-list; timeframe! enum=hour,day,week,month,year :: !
-GET /nodes/{node}/storage/{storage}/rrddata :: store Datastore.Audit|Datastore.AllocateSpace :: cf enum=AVERAGE,MAX; timeframe! enum=hour,day,week,month,year :: storageRRD
+GET! /nodes/{node}/storage/{storage}/rrd :: store Datastore.Audit|Datastore.AllocateSpace :: cf enum=AVERAGE,MAX; ds! format=configid-list; timeframe! enum=hour,day,week,month,year :: !
+GET! /nodes/{node}/storage/{storage}/rrddata :: store Datastore.Audit|Datastore.AllocateSpace :: cf enum=AVERAGE,MAX; timeframe! enum=hour,day,week,month,year :: storageRRD
 POST /nodes/{node}/storage/{storage}/upload :: store Datastore.AllocateTemplate :: * :: !
 POST /pools :: /pool/{poolid} Pool.Allocate :: poolid! format=poolid; comment :: poolSet
 PUT /pools :: /pool/{poolid} Pool.Allocate :: poolid! format=poolid; comment; vms format=vmid-list list; storage list; delete boolean; allow-move boolean :: poolSet
@@ -172,6 +172,7 @@ func addExtra(add func(method, path string, rt route)) {
 			panic("pvesim: extra route: " + line)
 		}
 		method, path, _ := strings.Cut(f[0], " ")
+		method, slow := strings.CutSuffix(method, "!") // a GET that pvedaemon answers
 		params := ""
 		if strings.HasPrefix(path, "/nodes/{node}") {
 			params += "node! format=node\n"
@@ -199,7 +200,7 @@ func addExtra(add func(method, path string, rt route)) {
 		if run == nil {
 			panic("pvesim: extra route: no handler: " + line)
 		}
-		add(method, path, route{schema: sc, perm: extraPerm(strings.TrimSpace(f[1])), run: run, protected: method != "GET"})
+		add(method, path, route{schema: sc, perm: extraPerm(strings.TrimSpace(f[1])), run: run, protected: slow || method != "GET"})
 	}
 }
 
