@@ -18,6 +18,7 @@ func TestEveryMethodHasARoute(t *testing.T) {
 	var methods []struct {
 		Method, Path string
 		Protected    int
+		AllowToken   int
 		Params       map[string]struct {
 			Optional         any
 			Type             string
@@ -45,6 +46,9 @@ func TestEveryMethodHasARoute(t *testing.T) {
 		}
 		if rt.protected != (m.Protected == 1) {
 			t.Errorf("%s is answered by pvedaemon: %t", name, m.Protected == 1)
+		}
+		if rt.ticket != (m.AllowToken == 0) {
+			t.Errorf("%s takes a token: %t", name, m.AllowToken == 1)
 		}
 		if rt.schema == nil {
 			continue

@@ -128,6 +128,9 @@ func (s *Sim) dispatch(ctx context.Context, c *call) error {
 	if c.who == nil && !rt.world {
 		return &refusal{code: 401, text: "No ticket"}
 	}
+	if rt.ticket && c.who != nil && c.who.token != nil {
+		return forbid("URI '" + c.path + "' not available with API token, need proper ticket.")
+	}
 	if name := c.params["node"]; name != "" && rt.node {
 		if name == "localhost" {
 			name = s.w.Nodes[0].Name

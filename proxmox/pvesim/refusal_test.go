@@ -17,6 +17,7 @@ func TestRefusalsAreThoseOfTheAPI(t *testing.T) {
 	}
 	var methods []struct {
 		Method, Path string
+		AllowToken   int
 		Permissions  struct {
 			User  string
 			Check []any
@@ -54,7 +55,11 @@ func TestRefusalsAreThoseOfTheAPI(t *testing.T) {
 		if what := refusalOf(m.Permissions.Check, vars, false); what != "" {
 			want += " (" + what + ")"
 		}
-		status, body := s.Do("nobody@pve!tok", m.Method, path, params)
+		who := "nobody@pve!tok"
+		if m.AllowToken == 0 {
+			who = "nobody@pve"
+		}
+		status, body := s.Do(who, m.Method, path, params)
 		var a struct{ Message string }
 		if err := json.Unmarshal([]byte(body), &a); err != nil || status != 403 || strings.TrimSpace(a.Message) != want {
 			t.Errorf("%s %s: %d %q, want %q", m.Method, m.Path, status, strings.TrimSpace(a.Message), want)

@@ -10,6 +10,7 @@ type route struct {
 	node      bool // goes to the node of the path
 	protected bool // runs in pvedaemon
 	world     bool // needs no credentials
+	ticket    bool // refuses API tokens
 }
 
 // A branch is one component of the paths.
@@ -313,4 +314,9 @@ zstd integer`, nil, vzdump)
 	fast("/pools", "poolid format=poolid\ntype enum=qemu,lxc,storage", nil, pools)
 	fast("/pools/{poolid}", "poolid! format=poolid\ntype enum=qemu,lxc,storage", needsAnyAt("/pool/{poolid}", "Pool.Audit"), poolGet)
 	addExtra(add)
+	for _, call := range []string{"POST /access/ticket", "PUT /access/password", "POST /access/tfa/felhom@pve", "PUT /access/tfa/felhom@pve/x", "DELETE /access/tfa/felhom@pve/x"} {
+		method, path, _ := strings.Cut(call, " ")
+		rt, _, _ := findRoute(method, path)
+		rt.ticket = true
+	}
 }
