@@ -277,3 +277,25 @@ func TestWhatTheAgentMayNotDo(t *testing.T) {
 		}
 	})
 }
+
+// A volume that does not exist can be named in the config of a guest that is stopped,
+// which then does not start; a running one would have to mount it at once. That the hot
+// mount fails with the words of the failed start is assumed.
+func TestAMissingVolumeIsNotHotMountedAssumed(t *testing.T) {
+	for _, running := range []bool{true, false} {
+		s := New()
+		if !running {
+			s.Do("root@pam", "POST", "/nodes/pve1/lxc/101/status/stop", nil)
+			s.Advance(time.Minute)
+		}
+		_, before := s.Do("root@pam", "GET", "/nodes/pve1/lxc/101/config", nil)
+		status, body := s.Do(s.TokenID(), "PUT", "/nodes/pve1/lxc/101/config", map[string]string{"mp0": "local-lvm:vm-101-disk-9,mp=/x"})
+		_, after := s.Do("root@pam", "GET", "/nodes/pve1/lxc/101/config", nil)
+		if running && (status != 400 || !strings.Contains(body, `"mp0":"unable to hotplug mp0: no such logical volume pve/vm-101-disk-9"`) || before != after) {
+			t.Errorf("running: %d %s\n%s", status, body, after)
+		}
+		if !running && (status != 200 || before == after) {
+			t.Errorf("stopped: %d %s", status, body)
+		}
+	}
+}

@@ -130,8 +130,13 @@ func (s *Sim) applySet(n *node, g *guest, key, v string) error {
 				return err
 			}
 			m.props["volume"], m.props["size"] = volid, formatSize(size)
-		} else if vol, _, err := s.volume(n, m.volid()); err == nil && vol != nil {
+		} else if vol, p, err := s.volume(n, m.volid()); err == nil && vol != nil {
 			m.props["size"] = formatSize(vol.Size)
+		} else if g.Running { // a hot mount wants it now, not at the next start
+			if err == nil {
+				err = p.missing(m.volid())
+			}
+			return err
 		}
 	}
 	old, had := conf.vals[key]

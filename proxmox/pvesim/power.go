@@ -186,11 +186,7 @@ func (s *Sim) startable(t *task, g *guest) error {
 				return err
 			}
 			if v == nil {
-				_, name, _ := strings.Cut(m.volid(), ":")
-				if p.st.isDir() {
-					return fmt.Errorf("volume '%s' does not exist", m.volid())
-				}
-				return fmt.Errorf("no such logical volume %s/%s", p.st.vg(), name)
+				return p.missing(m.volid())
 			}
 			continue
 		}

@@ -111,6 +111,15 @@ func (s *Sim) place(n *node, st *storage) (*place, error) {
 	return p, nil
 }
 
+// missing is what the storage's tools say of a volume that is not there.
+func (p *place) missing(volid string) error {
+	if p.st.isDir() {
+		return fmt.Errorf("volume '%s' does not exist", volid)
+	}
+	_, name, _ := strings.Cut(volid, ":")
+	return fmt.Errorf("no such logical volume %s/%s", p.st.vg(), name)
+}
+
 // occupies is the room that a volume takes.
 func (v *volume) occupies() int64 {
 	if v.Used > 0 || v.Format == "raw" || v.Format == "subvol" {
