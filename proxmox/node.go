@@ -19,7 +19,10 @@ type Version struct {
 
 // Version asks for PVE's version. Any valid token may.
 func (v *View) Version(ctx context.Context) (Version, error) {
-	w, _, err := read[struct{ Version, Release, RepoID text }](ctx, v, "/version", nil)
+	w, r, err := read[struct{ Version, Release, RepoID text }](ctx, v, "/version", nil)
+	if err == nil && w.Version == "" {
+		err = r.fault("it has no version")
+	}
 	return Version{string(w.Version), string(w.Release), string(w.RepoID)}, err
 }
 
@@ -116,10 +119,13 @@ type NodeTime struct {
 
 // NodeTime asks for a node's clock. Needs Sys.Audit on the node.
 func (v *View) NodeTime(ctx context.Context, node string) (NodeTime, error) {
-	w, _, err := read[struct {
+	w, r, err := read[struct {
 		Time     number
 		Timezone text
 	}](ctx, v, "/nodes/"+node+"/time", nil)
+	if err == nil && (w.Time == 0 || w.Timezone == "") { // which would be taken for UTC
+		err = r.fault("it has no time or no timezone (timedatectl set-timezone on the node sets one)")
+	}
 	return NodeTime{int64(w.Time), string(w.Timezone)}, err
 }
 
