@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -295,6 +296,13 @@ func (j *Journal) open() []*act {
 		}
 	}
 	return open
+}
+
+// claims reports whether a task is that of an act.
+func (j *Journal) claims(upid proxmox.UPID) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.ContainsFunc(j.order, func(a *act) bool { return a.upid == upid })
 }
 
 func (j *Journal) act(name string) *act {

@@ -272,7 +272,11 @@ func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)
 			m.i.kill()
 		})
 	}
-	return m.Local.Do(ctx, op, progress)
+	result, err := m.Local.Do(ctx, op, progress)
+	if m.i.s.host.reborn() {
+		m.i.s.tell("the helper died in the middle of %s", op)
+	}
+	return result, err
 }
 
 // a lawWrite is one write on its way.

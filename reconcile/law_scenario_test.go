@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -54,6 +53,7 @@ type scenario struct {
 	forgot  bool      // the journal was lost
 	witness *witness
 
+	host  *frailHost
 	aside sync.WaitGroup
 
 	mu     sync.Mutex
@@ -66,7 +66,7 @@ func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *sce
 	if profile.cluster && s.r.IntN(2) == 0 {
 		s.sim = lawCluster(t, s.r.IntN(2) == 0)
 	}
-	s.here = &lawPlace{name: "agent", store: MemoryStore(), fence: &privileged.Local{Host: s.sim.Host(s.sim.Node())}}
+	s.here = &lawPlace{name: "agent", store: MemoryStore(), fence: s.fence()}
 	s.there = &lawPlace{name: "agent elsewhere", store: MemoryStore()}
 	s.witness = newWitness(s)
 	for s.want == nil {
@@ -151,6 +151,7 @@ func (s *scenario) snapshotNames() []string {
 func (s *scenario) calmDown() {
 	s.tell("calm")
 	s.sim.Heal()
+	s.host.dies(0, false)
 	s.sim.Advance(time.Minute)
 	var last *Report
 	for range 6 {

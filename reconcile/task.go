@@ -165,18 +165,28 @@ func (a *Agent) tell(act *act, state, text string) {
 }
 
 // find looks for the task of an act whose answer was lost: of the type that its call
-// starts, on its guest, by our token, and not among those that were there before.
+// starts, on its guest, by our token, not among those that were there before, and no
+// other act's. Of several it is the first: a later one is somebody else's.
 func (a *Agent) find(act *act, have *Observed) (proxmox.UPID, bool) {
 	kind, id := taskOf(act.Call)
-	for _, t := range have.Tasks {
-		if deliberate.anyTask && t.Type == kind && t.ID == id {
+	var first *proxmox.Task
+	for i := range have.Tasks {
+		t := &have.Tasks[i]
+		if t.Type != kind || t.ID != id {
+			continue
+		}
+		if deliberate.anyTask {
 			return t.UPID, true
 		}
-		if t.Type == kind && t.ID == id && t.UPID.User == have.TokenID && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) {
-			return t.UPID, true
+		if t.UPID.User == have.TokenID && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) &&
+			(first == nil || t.StartTime.Before(first.StartTime)) && !a.o.Journal.claims(t.UPID) {
+			first = t
 		}
 	}
-	return proxmox.UPID{}, false
+	if first == nil {
+		return proxmox.UPID{}, false
+	}
+	return first.UPID, true
 }
 
 var vmidInPath = regexp.MustCompile(`/lxc/(\d+)`)

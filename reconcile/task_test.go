@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -116,4 +117,26 @@ func TestAWriteThatIsLostAgainAndAgainFails(t *testing.T) {
 			t.Errorf("it was sent %d times", starts)
 		}
 	})
+}
+
+// An agent elsewhere with our token may start the same soon after us: the task of an
+// act whose answer was lost is the first after it, and none that another act has.
+func TestALostAnswersTaskIsTheFirstOne(t *testing.T) {
+	at := time.Date(2026, 11, 22, 18, 5, 39, 0, time.UTC)
+	task := func(pid int, after time.Duration) proxmox.Task {
+		started := at.Add(after)
+		upid, err := proxmox.ParseUPID(fmt.Sprintf("UPID:pve1:%08X:0A4D0A5E:%08X:vzdump:9000:felhom@pve!agent:", pid, started.Unix()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return proxmox.Task{UPID: upid, Type: "vzdump", ID: "9000", StartTime: started}
+	}
+	before, other, mine, later := task(1, -time.Second), task(2, time.Second), task(3, 2*time.Second), task(4, 31*time.Second)
+	have := &Observed{TokenID: "felhom@pve!agent", Tasks: []proxmox.Task{later, mine, other, before}} // newest first, as PVE lists them
+	a := New(Options{Journal: MemoryJournal()})
+	a.o.Journal.order = []*act{{upid: other.UPID}}
+	lost := &act{Entry: Entry{Time: at, Before: []string{before.UPID.String()}, Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/vzdump", Params: proxmox.Params{"vmid": "9000"}}}}
+	if upid, ok := a.find(lost, have); !ok || upid != mine.UPID {
+		t.Errorf("found %s, want %s", upid, mine.UPID)
+	}
 }
