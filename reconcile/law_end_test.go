@@ -66,6 +66,10 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			w.s.fails("journal", "two acts claim the task %s", act.upid)
 		}
 		known[act.upid.String()] = true
+		if act.Call != nil && !w.alone() { // perhaps its own was lost, and it took another agent's for it
+			kind, id := taskOf(act.Call)
+			lost[kind+" "+id] = true
+		}
 		t, ok := byUPID[act.upid.String()]
 		switch {
 		case !ok:
