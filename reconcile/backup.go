@@ -106,6 +106,7 @@ func (p *planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 		p.backUp(b, g, state, marker, slot)
 	}
 	p.warnOverdue(b, g, own, born)
+	p.noteFuture(b, g)
 	if isLost || born.IsZero() {
 		return
 	}
@@ -131,6 +132,15 @@ func (p *planner) backupDue(b *spec.Backup, own []ownBackup, born time.Time) (bo
 		return false, slot
 	}
 	return true, slot
+}
+
+// noteFuture names the archives that a wrong clock has dated.
+func (p *planner) noteFuture(b *spec.Backup, g *spec.Guest) {
+	for _, v := range p.have.byGuest[g.VMID] {
+		if m, ok := oneMarker(v.Notes); ok && v.Content == "backup" && p.have.future(v.CTime) && proxmoxStorage(v.VolID) == b.Storage && p.ownsSeries(m, &b.Object, g) {
+			p.note(&b.Object, "the archive %s of %s is dated in the future (%s): it does not count and is never pruned", v.VolID, g.Ref.Name, p.have.date(v.CTime))
+		}
+	}
 }
 
 // newestOwn is when the newest archive that is not known to be damaged was made of
@@ -330,8 +340,14 @@ func (p *planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 }
 
 // read reports whether a restore that runs, or that this plan holds, reads an archive.
+// Which one somebody else's restore reads PVE does not tell, so that one reads them all.
 func (p *planner) read(volid string) bool {
-	return p.have.Memory.Reading[volid] || slices.ContainsFunc(p.plan.Actions, func(a Action) bool { return a.facts["reads"] == volid })
+	return p.have.Memory.Reading[volid] || slices.ContainsFunc(p.plan.Actions, func(a Action) bool { return a.facts["reads"] == volid }) ||
+		slices.ContainsFunc(p.have.tasksOf("vzrestore"), func(t proxmox.Task) bool {
+			vmid, err := proxmox.ParseVMID(t.ID)
+			_, ours := p.have.Memory.Making[vmid]
+			return err != nil || !ours
+		})
 }
 
 func (p *planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, why string) {

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"context"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -117,4 +119,69 @@ func TestLocksInsideTasksAreWaitedOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// PVE does not tell which archive a restore reads, so none is deleted while somebody
+// else restores one.
+func TestNothingIsPrunedWhileSomebodyElseRestores(t *testing.T) {
+	want := desired(t, strings.ReplaceAll(scheduled, "WHEN", "every: 24h, keep: 1"))
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.once(want)
+		volumes, err := b.client.Look().StorageContent(t.Context(), "pve1", "usb-backup", proxmox.ContentFilter{})
+		if err != nil || len(volumes) != 2 {
+			t.Fatal(err, volumes)
+		}
+		ours := volumes[slices.IndexFunc(volumes, func(v proxmox.Volume) bool { return v.Notes != "" })].VolID
+		b.sim.Advance(25 * time.Hour)
+		if err := b.sim.Inject(pvesim.Fault{Match: "task vzrestore 150", Effect: "hang"}); err != nil {
+			t.Fatal(err)
+		}
+		if status, body := b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc", map[string]string{"vmid": "150", "ostemplate": ours, "restore": "1", "storage": "local-lvm"}); status != 200 {
+			t.Fatal(status, body)
+		}
+		b.sim.Advance(time.Minute)
+		b.once(want)
+		if !strings.Contains(b.sim.String(), strings.TrimPrefix(ours, "usb-backup:")) {
+			t.Errorf("the archive that somebody restores was deleted:\n%s", b.events)
+		}
+		b.sim.Heal()
+		b.sim.Advance(time.Minute)
+		b.once(want)
+		if strings.Contains(b.sim.String(), strings.TrimPrefix(ours, "usb-backup:")) {
+			t.Errorf("the older archive was not pruned afterwards:\n%s", b.events)
+		}
+	})
+}
+
+// A clock that was ahead for a while neither doubles a backup for ever nor silences it:
+// what it has dated in the future is named, does not count, and stays.
+func TestArchivesOfAClockThatWasAheadAreNamed(t *testing.T) {
+	want := desired(t, strings.ReplaceAll(scheduled, "WHEN", "every: 24h, keep: 1"))
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.once(want)
+		b.sim.Advance(30 * 24 * time.Hour)
+		b.once(want)
+		b = newBench(t, withClock(t, b.sim, b.sim.Now().Add(-28*24*time.Hour)))
+		b.once(want)
+		b.once(want)
+		_, text := b.plan(want)
+		if made := strings.Count(b.sim.String(), "backups/nightly vmid=101"); made != 2 || !strings.Contains(text, "is dated in the future") {
+			t.Errorf("%d archives are there, not 2 (of the future, and of now)\n%s\n%s", made, text, b.events)
+		}
+	})
+}
+
+// withClock is a node as it was saved, whose clock then shows another time.
+func withClock(t *testing.T, sim *pvesim.Sim, now time.Time) *pvesim.Sim {
+	world, err := sim.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world = regexp.MustCompile(`(?m)^clock: .*$`).ReplaceAll(world, []byte("clock: "+now.Format(time.RFC3339)))
+	if sim, err = pvesim.Load(world); err != nil {
+		t.Fatal(err)
+	}
+	return sim
 }
