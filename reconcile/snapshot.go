@@ -121,17 +121,24 @@ func (p *planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *GuestState,
 	own := p.series(s, g, state)
 	p.plan.due(begin.Add(s.Every))
 	taken := slices.ContainsFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name || !have.Time.Before(begin) })
-	if !taken {
-		if i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name }); i >= 0 {
+	for _, have := range state.Snapshots.Snapshots {
+		m, ok := oneMarker(have.Description)
+		switch ours := ok && p.ownsSeries(m, &s.Object, g); {
+		case ours && have.State != "" && p.have.task(g.VMID) != nil: // it is being made, or deleted
+			taken = taken || have.Name == name
+		case ours && have.State != "":
+			p.hold(&s.Object, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", have.Name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, have.Name))
+			taken = taken || have.Name == name
+		case ours && p.have.future(have.Time):
+			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.have.date(have.Time))
+			taken = taken || have.Name == name // but its name is given
+		case have.Name == name && !taken:
 			p.hold(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is not a whole one of ours", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
-		} else {
-			p.takeSnapshot(s, g, state, marker, name)
+			taken = true
 		}
 	}
-	for _, have := range state.Snapshots.Snapshots {
-		if m, ok := oneMarker(have.Description); ok && p.ownsSeries(m, &s.Object, g) && p.have.future(have.Time) {
-			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.have.date(have.Time))
-		}
+	if !taken {
+		p.takeSnapshot(s, g, state, marker, name)
 	}
 	if _, lost := p.lost[g.Ref.Name]; lost {
 		return // nothing is pruned meanwhile
