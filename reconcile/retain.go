@@ -20,7 +20,8 @@ type keptItem struct {
 // applied in the order last, hourly, daily, weekly, monthly, yearly; each goes from
 // the newest to the oldest and keeps the newest item of every period, up to its
 // number; an item that an earlier rule keeps is passed over, and its period counts
-// as served by it. Periods are those of loc, weeks are ISO weeks. An empty keep
+// as served by it. What stands behind the newest of a period that a rule keeps is not
+// kept by later rules either, though a week may end in another month. Periods are those of loc, weeks are ISO weeks. An empty keep
 // keeps everything.
 func retain(keep spec.Keep, items []keptItem, loc *time.Location) []string {
 	if keep.IsZero() || len(items) == 0 {
@@ -33,30 +34,28 @@ func retain(keep spec.Keep, items []keptItem, loc *time.Location) []string {
 		}
 		return strings.Compare(b.ID, a.ID)
 	})
-	kept := make([]bool, len(sorted))
+	kept, dropped := make([]bool, len(sorted)), make([]bool, len(sorted))
 	mark := func(n int, period func(time.Time) string) {
 		if n <= 0 {
 			return
 		}
-		served := map[string]bool{}
+		served, now := map[string]bool{}, map[string]bool{}
 		for i, item := range sorted { // periods that an earlier rule has served
 			if kept[i] {
 				served[period(item.Time.In(loc))] = true
 			}
 		}
-		already := len(served)
 		for i, item := range sorted {
-			if kept[i] {
-				continue
-			}
 			p := period(item.Time.In(loc))
-			if served[p] {
-				continue
-			}
-			if len(served)-already >= n {
+			switch {
+			case kept[i] || dropped[i] || served[p]:
+			case now[p]: // for good: a later rule does not come back to it
+				dropped[i] = true
+			case len(now) == n:
 				return
+			default:
+				now[p], kept[i] = true, true
 			}
-			served[p], kept[i] = true, true
 		}
 	}
 	for i := 0; i < min(keep.Last, len(sorted)); i++ {

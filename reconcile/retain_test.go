@@ -37,6 +37,9 @@ func TestRetainFollowsPVE(t *testing.T) {
 		{"daily, weekly and monthly", spec.Keep{Daily: 2, Weekly: 1, Monthly: 1},
 			[]string{"2026-09-30 02:30", "2026-10-31 02:30", "2026-11-13 02:30", "2026-11-20 02:30", "2026-11-23 02:30", "2026-11-24 02:30"},
 			[]string{"2026-09-30 02:30", "2026-11-13 02:30"}},
+		{"what a week has dropped no month keeps", spec.Keep{Weekly: 1, Monthly: 1},
+			[]string{"2026-11-26 02:30", "2026-11-30 02:30", "2026-12-02 02:30"}, // Thu, and Mon and Wed of the next week
+			[]string{"2026-11-30 02:30"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
