@@ -41,6 +41,7 @@ type facts struct {
 	version     string
 	zone        *time.Location
 	permissions proxmox.Permissions
+	asked       map[string]bool // paths whose own permissions were asked for
 	storages    []proxmox.Storage
 	failing     map[string]string // see HostState.Failing
 	smartAt     time.Time
@@ -87,7 +88,7 @@ func (l *looker) lookAround(ctx context.Context) error {
 	}
 	g, gctx := newReads(ctx)
 	if !fresh {
-		kept.at = time.Now()
+		kept.at, kept.asked = time.Now(), map[string]bool{}
 		g.Go(func() error {
 			v, err := l.view.Version(gctx)
 			kept.version = v.Version
@@ -305,13 +306,19 @@ func (l *looker) lookCreations(ctx context.Context) error {
 			l.have.Taken[vmid] = !free
 			return err
 		})
+		path := fmt.Sprintf("/vms/%d", vmid)
+		if l.facts != nil && l.facts.asked[path] {
+			continue
+		}
 		g.Go(func() error { // what the token is shut out of is not in the list of all
-			path := fmt.Sprintf("/vms/%d", vmid)
 			exact, err := l.view.Permissions(gctx, path)
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			if err == nil && len(exact[path]) == 0 {
-				l.mu.Lock()
-				defer l.mu.Unlock()
 				l.have.Permissions[path] = nil
+			}
+			if err == nil && l.facts != nil {
+				l.facts.asked[path] = true
 			}
 			return err
 		})
