@@ -28,6 +28,7 @@ const (
 	notRunning
 	alreadyRunning
 	busyServer // something else than the request is in the way, and passes
+	notApplied // a parameter is right, but could not be applied to the guest as it is
 )
 
 var phrases = []phrase{
@@ -48,6 +49,7 @@ var phrases = []phrase{
 	{busyServer, regexp.MustCompile(`got lock request timeout|cfs-lock '[^']*' error`)},
 	{busyServer, regexp.MustCompile(`RPCEnvironment init request failed`)},
 	{busyServer, regexp.MustCompile(`Failed to obtain guest migration lock`)},
+	{notApplied, regexp.MustCompile(`^unable to (?:hotplug|apply pending change) [a-z]+[0-9]* ?: `)},
 }
 
 var (
@@ -224,13 +226,14 @@ func IsNotDelivered(err error) bool {
 }
 
 // IsPermanent tells that the same request will be refused again until somebody
-// changes the request, the token, its rights or the connection's settings.
+// changes the request, the token, its rights or the connection's settings. A value
+// that PVE could not apply to the guest as it is just now, a 400 as well, is not.
 func IsPermanent(err error) bool {
 	switch status(err) {
-	case 400, 401, 403, 404, 405, 501, 506:
+	case 401, 403, 404, 405, 501, 506:
 		return true
 	}
-	if IsDenied(err) {
+	if IsDenied(err) || status(err) == 400 && !is(err, notApplied) {
 		return true
 	}
 	_, ok := errors.AsType[*CertificateError](err)

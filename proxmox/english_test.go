@@ -2,6 +2,7 @@ package proxmox
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,6 +107,24 @@ func TestEnglish(t *testing.T) {
 		err := &TaskError{UPID: upid, ExitStatus: exit, Denied: parseDenied(exit)}
 		if got := verdicts(fmt.Errorf("later: %w", err)); got != want {
 			t.Errorf("task %q: %s; want %s", exit, got, want)
+		}
+	}
+	// A value that a running guest could not take is refused like a wrong one, and is
+	// none: the guest, or the node, may take it later.
+	for text, want := range map[string]string{
+		"type check ('integer') failed - got 'lots'":                                                                       "permanent",
+		"unable to hotplug memory: can't open '/sys/fs/cgroup/lxc/100/memory.max' - No such file or directory":             "",
+		"unable to apply pending change mp0 : no such logical volume pve/vm-100-disk-9":                                    "",
+		"unable to apply pending change mp0 : can't lock file '/var/lock/pve-manager/pve-storage-local-lvm' - got timeout": "transient",
+		"unable to hotplug net0: 403 Permission check failed (/sdn/zones/localnetwork/vmbr0, SDN.Use)":                     "denied, permanent",
+	} {
+		body, _ := json.Marshal(map[string]any{"errors": map[string]string{"x": text + "\n"}, "message": "Parameter verification failed.\n", "data": nil})
+		c := testClient(t, fake(func(*http.Request) (*http.Response, error) {
+			return response("400 Parameter verification failed.", string(body)), nil
+		}))
+		_, err := c.SetConfig(t.Context(), "pve1", 100, ConfigChange{Delete: []string{"x"}})
+		if got := verdicts(err); got != want {
+			t.Errorf("%s: %s; want %s", text, got, want)
 		}
 	}
 	job := &TaskError{UPID: upid, ExitStatus: "job errors", LogTail: []string{
