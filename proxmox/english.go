@@ -46,6 +46,7 @@ var phrases = []phrase{
 	{alreadyRunning, regexp.MustCompile(`\b(?:CT|VM) \d+ already running\b`)},
 	{busyServer, regexp.MustCompile(`cluster not ready - no quorum\?`)},
 	{busyServer, regexp.MustCompile(`can't lock file '[^']*' - got timeout`)},
+	{busyServer, regexp.MustCompile(`can't acquire lock '[^']*' (?:- got timeout|\(wait = 0\))`)},
 	{busyServer, regexp.MustCompile(`got lock request timeout|cfs-lock '[^']*' error`)},
 	{busyServer, regexp.MustCompile(`RPCEnvironment init request failed`)},
 	{busyServer, regexp.MustCompile(`Failed to obtain guest migration lock`)},
@@ -81,12 +82,16 @@ func parseDenied(text string) *Denied {
 }
 
 // taskReasons are the lines that say why a task failed: its exit status, or
-// for "job errors" (all that vzdump says) the errors in its log.
+// for "job errors" (all that vzdump says) the errors in its log. A worker that
+// ended without a last line may have left such errors too.
 func taskReasons(exit string, log []string) []string {
-	if exit != "job errors" {
+	if exit != "job errors" && exit != "unexpected status" {
 		return []string{exit}
 	}
 	var reasons []string
+	if exit == "unexpected status" {
+		reasons = []string{exit}
+	}
 	for _, line := range log {
 		if m := jobFailed.FindStringSubmatch(line); m != nil && !slices.Contains(reasons, m[1]) {
 			reasons = append(reasons, m[1])

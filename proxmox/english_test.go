@@ -136,6 +136,20 @@ func TestEnglish(t *testing.T) {
 	if got := verdicts(job); got != "locked" || job.Reason() != "CT is locked (backup)" {
 		t.Errorf("failed backup: %s, %s", got, job.Reason())
 	}
+	// A backup that waited in vain for another one ends without a last line.
+	for line, want := range map[string]string{
+		"ERROR: can't acquire lock '/var/run/vzdump.lock' - got timeout":           "transient",
+		"ERROR: can't acquire lock '/var/run/vzdump.lock' (wait = 0)":              "transient",
+		"ERROR: can't acquire lock '/var/run/vzdump.lock' - interrupted by signal": "",
+	} {
+		waited := &TaskError{UPID: upid, ExitStatus: "unexpected status", LogTail: []string{"INFO: trying to get global lock - waiting...", line}}
+		if got := verdicts(waited); got != want || waited.Reason() != "unexpected status; "+strings.TrimPrefix(line, "ERROR: ") {
+			t.Errorf("%s: %s, %s", line, got, waited.Reason())
+		}
+	}
+	if killed := (&TaskError{ExitStatus: "unexpected status", LogTail: []string{"INFO: Starting Backup of VM 105 (lxc)"}}); killed.Reason() != "unexpected status" {
+		t.Errorf("killed: %s", killed.Reason())
+	}
 	if word, ok := LockOf(job); word != "backup" || !ok {
 		t.Errorf("LockOf: %q, %v", word, ok)
 	}

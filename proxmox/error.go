@@ -90,7 +90,7 @@ type TaskError struct {
 }
 
 // Reason is the exit status, or what the log says where the exit status is
-// only "job errors".
+// only "job errors", or both where the task ended without saying why.
 func (e *TaskError) Reason() string { return strings.Join(taskReasons(e.ExitStatus, e.LogTail), "; ") }
 
 func (e *TaskError) Error() string {
