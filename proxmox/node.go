@@ -26,12 +26,13 @@ func (v *View) Version(ctx context.Context) (Version, error) {
 	return Version{string(w.Version), string(w.Release), string(w.RepoID)}, err
 }
 
-// Node is one node of the list of nodes.
+// Node is one node of the list of nodes. What follows the fingerprint is 0 for a
+// node that is not online, and without Sys.Audit on it.
 type Node struct {
 	Name        string
-	Status      string // online, offline or unknown
-	Fingerprint string // SHA-256 of its certificate
-	CPU         float64
+	Status      string  // online, offline or unknown
+	Fingerprint string  // SHA-256 of its certificate, AA:BB:…
+	CPU         float64 // share of its CPUs in use, 0 to 1
 	CPUs        int
 	Mem, MaxMem Size
 	Uptime      time.Duration
@@ -62,7 +63,8 @@ func (v *View) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, nil
 }
 
-// Usage is how full something is.
+// Usage is how full something is. Avail is 0 where PVE does not tell it apart
+// from Free.
 type Usage struct{ Total, Used, Free, Avail Size }
 
 // NodeStatus is the state of one node.
@@ -70,7 +72,7 @@ type NodeStatus struct {
 	PVEVersion   string // pve-manager/9.2.11/…
 	Kernel       string
 	Uptime       time.Duration
-	CPU          float64 // 0 to 1
+	CPU          float64 // share of its CPUs in use, 0 to 1
 	CPUs         int
 	CPUModel     string
 	LoadAvg      [3]float64 // over 1, 5 and 15 minutes
