@@ -1,0 +1,221 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// TestCrashEverywhere ends the agent before and after every write, before every line of
+// the journal and in the first read between them, while it converges the examples; starts
+// it again, and compares the world with the one in which nobody was disturbed. It is the
+// crash matrix of cmd/felhom-agent, in one process and under virtual time.
+func TestCrashEverywhere(t *testing.T) {
+	want := examples(t)
+	calm := crashAt(t, want, "")
+	if calm.err != nil {
+		t.Fatal(calm.err)
+	}
+	step := 1
+	if raceDetector || testing.Short() {
+		step = 12
+	}
+	killed, equal := 0, 0
+	for i := 0; i < len(calm.points); i += step {
+		at := calm.points[i]
+		l := crashAt(t, want, at)
+		switch {
+		case l.err != nil:
+			t.Errorf("killed at %s: %v", at, l.err)
+		case !l.killed: // another order of reads
+			continue
+		case l.world != calm.world:
+			t.Errorf("killed at %s, the world is another one (- undisturbed, + resumed):\n%s", at, cmp.Diff(calm.world, l.world))
+		default:
+			equal++
+		}
+		killed++
+	}
+	if killed < len(calm.points)/step*9/10 || len(calm.points) < 100 {
+		t.Errorf("only %d of %d points were reached", killed, len(calm.points))
+	}
+	t.Logf("%d kill points, %d equal", killed, equal)
+}
+
+// A crashLife is the life of a world in which the agent is ended at a point and started
+// anew.
+type crashLife struct {
+	sim    *pvesim.Sim
+	at     string
+	points []string // that were passed
+	killed bool
+	world  string
+	err    error
+
+	mu     sync.Mutex
+	dead   bool
+	cancel context.CancelFunc
+	n      map[string]int
+	read   bool // since the last point that was no read
+}
+
+// pass notes a point and reports whether the agent is dead from there on.
+func (l *crashLife) pass(kind string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		return true
+	}
+	if kind == "read" && l.read {
+		return false
+	}
+	l.read = kind == "read"
+	l.n[kind]++
+	point := fmt.Sprintf("%s #%d", kind, l.n[kind])
+	l.points = append(l.points, point)
+	if point == l.at && !l.killed {
+		l.killed, l.dead = true, true
+		l.cancel()
+	}
+	return l.dead
+}
+
+// RoundTrip is the way of every request.
+func (l *crashLife) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet {
+		if l.pass("read") {
+			return nil, errKilled
+		}
+		return l.sim.RoundTrip(req)
+	}
+	if l.pass("before " + req.Method + " " + req.URL.Path) {
+		return nil, errKilled
+	}
+	res, err := l.sim.RoundTrip(req)
+	if l.pass("after " + req.Method + " " + req.URL.Path) {
+		return nil, errKilled
+	}
+	return res, err
+}
+
+// A crashFence is the way to the host. What the fence has begun, it ends.
+type crashFence struct {
+	*crashLife
+	*privileged.Local
+}
+
+func (f crashFence) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
+	if f.pass("op " + op.Name) {
+		return privileged.Result{}, errKilled
+	}
+	return f.Local.Do(ctx, op, progress)
+}
+
+func crashAt(t *testing.T, want *spec.Desired, at string) *crashLife {
+	l := &crashLife{at: at, n: map[string]int{}}
+	synctest.Test(t, func(t *testing.T) {
+		l.sim = pvesim.New()
+		fence := &privileged.Local{Host: l.sim.Host(l.sim.Node())}
+		defer fence.Wait()
+		var lines []byte
+		for range 4 {
+			report, journal := l.once(t, want, fence, lines)
+			lines = bytes.Clone(journal.mem.Bytes())
+			if l.err == nil && report.ExitCode() == 0 {
+				l.world = crashWorld(l.sim)
+				return
+			}
+			if l.err == nil {
+				l.err = fmt.Errorf("it ends with %d", report.ExitCode())
+			}
+			l.mu.Lock()
+			l.dead = false
+			l.mu.Unlock()
+		}
+	})
+	return l
+}
+
+// once is one life of the agent.
+func (l *crashLife) once(t *testing.T, want *spec.Desired, fence *privileged.Local, lines []byte) (*Report, *Journal) {
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(t.Context())
+	defer l.cancel()
+	token, err := proxmox.NewToken(l.sim.TokenID(), l.sim.TokenSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := proxmox.New(proxmox.Options{Transport: l, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal := MemoryJournal()
+	journal.mem.Write(lines)
+	journal.parse(lines)
+	journal.barrier = func(e Entry) error {
+		if l.pass("line " + e.Step) {
+			return errKilled
+		}
+		return nil
+	}
+	report, err := New(Options{
+		Sight:   Sight{Node: l.sim.Node(), Owner: l.sim.Node(), TokenID: l.sim.TokenID()},
+		Client:  client,
+		Runner:  crashFence{l, fence},
+		Journal: journal,
+	}).Once(ctx, want)
+	l.err = err
+	return report, journal
+}
+
+// What differs between two runs by nature, because they do not take equally long.
+var crashTimes = []struct {
+	what *regexp.Regexp
+	to   string
+}{
+	{regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`), "TIME"},
+	{regexp.MustCompile(`born=\S+`), "born=TIME"},
+	{regexp.MustCompile(`hwaddr=BE(:[0-9A-F]{2}){5}`), "hwaddr=MAC"},
+	{regexp.MustCompile(`snaptime: \d+`), "snaptime: TIME"},
+	{regexp.MustCompile(`size=\d+"`), `size=SIZE"`}, // of an archive, with the marker in it
+}
+
+// crashWorld prints the world without moments, and what the node's tasks were, so that
+// an act that was done twice shows.
+func crashWorld(sim *pvesim.Sim) string {
+	world := sim.String()
+	for _, t := range crashTimes {
+		world = t.what.ReplaceAllString(world, t.to)
+	}
+	lines := strings.Split(world, "\n")
+	from := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "node ") })
+	slices.Sort(lines[from:]) // two mounts are made at the same time
+	_, body := sim.Do("root@pam", "GET", "/nodes/"+sim.Node()+"/tasks?source=all&limit=1000", nil)
+	var answer struct {
+		Data []struct{ Type, ID, User, Status string }
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		return err.Error()
+	}
+	var tasks []string
+	for _, t := range answer.Data {
+		tasks = append(tasks, fmt.Sprintf("task %s %s of %s: %s", t.Type, t.ID, t.User, t.Status))
+	}
+	slices.Sort(tasks)
+	return strings.Join(append(lines, tasks...), "\n")
+}
