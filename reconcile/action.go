@@ -3,6 +3,7 @@ package reconcile
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -67,6 +68,23 @@ type Action struct {
 	Op   *privileged.Op `json:"op,omitempty"`
 
 	facts map[string]string // what the journal keeps for the judge: guest, storage, …
+}
+
+// said is what the act does in one line, for the journal and for those who watch a run.
+func (a *Action) said() string {
+	var parts []string
+	if a.Text != "" {
+		parts = append(parts, a.Text)
+	}
+	if a.Symbol != Restart || a.Text == "" { // a restart's text says it
+		for _, f := range a.Fields {
+			parts = append(parts, strings.Join(strings.Fields(fieldText(f)), " "))
+		}
+	}
+	if len(parts) == 0 {
+		return "the marker in its Notes"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // MarshalJSON prints the timeout as it is written in YAML.

@@ -223,8 +223,9 @@ type Event struct {
 	Time    time.Time     `json:"time"` // by the node's clock
 	Object  spec.Ref      `json:"object"`
 	Verb    string        `json:"verb"`
-	State   string        `json:"state"` // started, running, ok, FAILED, REFUSED, waits, adopted
-	Text    string        `json:"text,omitempty"`
+	State   string        `json:"state"`          // started, running, ok, FAILED, REFUSED, waits, adopted
+	What    string        `json:"what,omitempty"` // what the act does, as the plan says it
+	Text    string        `json:"text,omitempty"` // what is to be said of this state
 	UPID    string        `json:"upid,omitempty"`
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 	Lines   []EventLine   `json:"lines,omitempty"` // what a person wants to know after a failure

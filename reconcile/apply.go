@@ -269,7 +269,7 @@ func (a *Agent) send(ctx context.Context, p *passed, have *Observed) error {
 
 // begin journals an act and sends it, exactly once.
 func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOnce bool, err error) {
-	e := Entry{Time: a.clock(), Act: newAct(), Step: stepIntent, ID: action.ID, Object: action.Object.String(), Verb: action.Verb, Text: action.Text,
+	e := Entry{Time: a.clock(), Act: newAct(), Step: stepIntent, ID: action.ID, Object: action.Object.String(), Verb: action.Verb, Text: action.said(),
 		Lane: action.Lane, Budget: action.Budget, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.facts}
 	if action.Call != nil {
 		kind, id := taskOf(action.Call)

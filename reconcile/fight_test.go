@@ -41,7 +41,7 @@ func TestAFightEnds(t *testing.T) {
 		if code := report.ExitCode(); code != 1 {
 			t.Errorf("exit code %d, want 1", code)
 		}
-		if closing := b.closing(report); !strings.Contains(closing, "something moves it back: memory 512 MiB -> 768 MiB") {
+		if closing := b.closing(report); !strings.Contains(closing, "something moves it back: memory 512 -> 768 MiB") {
 			t.Errorf("it says\n%s", closing)
 		}
 	})

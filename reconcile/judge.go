@@ -48,7 +48,7 @@ func (a *Agent) judge() (judged []ending, err error) {
 // failed one cool down. have is nil where the node could not be looked at.
 func (a *Agent) report(e ending, have *Observed) {
 	ref, _ := spec.ParseRef(e.act.Object)
-	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, Elapsed: e.at.Sub(e.act.Time), UPID: e.act.upid.String()}
+	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, What: e.act.Text, Elapsed: e.at.Sub(e.act.Time), UPID: e.act.upid.String()}
 	switch e.result {
 	case resultOK:
 		event.State = "ok"
@@ -219,6 +219,9 @@ func hiddenCure(err error, have *Observed) string {
 	return fmt.Sprintf("pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names the role)", denied.Path, have.TokenID)
 }
 
+// isNow ends the label of the line that says in what state a guest is after a failure.
+const isNow = " is now"
+
 // failureLines are what a person wants to know at two in the morning: what PVE said, in
 // what state the guest is now, what to do, and what happens next.
 func failureLines(e ending, f Failure, have *Observed) []EventLine {
@@ -233,7 +236,7 @@ func failureLines(e ending, f Failure, have *Observed) []EventLine {
 		if now != "RUNNING" && e.act.Facts["restart"] != "" {
 			now += " (it was running before)"
 		}
-		lines = append(lines, EventLine{guestName(e.act.Lane, have) + " is now", now})
+		lines = append(lines, EventLine{guestName(e.act.Lane, have) + isNow, now})
 	}
 	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
 		missing := fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)

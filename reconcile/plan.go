@@ -221,12 +221,8 @@ func (p *planner) act(a Action) {
 		return
 	}
 	if len(p.have.Memory.Repeats) > 0 && p.have.Memory.Repeats[actKey(a.ID, a.Call, a.Op)] >= repeatLimit {
-		what := a.Text
-		for _, f := range a.Fields {
-			what += fmt.Sprintf(" %s %s -> %s", f.Name, f.Old, f.New)
-		}
 		p.plan.Held = append(p.plan.Held, Held{Object: a.Object, Pos: p.want.Object(a.Object).Pos, Kind: HeldFailed, Failed: true,
-			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", repeatLimit, strings.TrimSpace(what)),
+			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", repeatLimit, a.said()),
 			Cure:   []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
 		return
 	}

@@ -50,8 +50,14 @@ func (p *Progress) print(e Event) {
 	switch {
 	case e.State == "started" && text == "":
 		text = e.UPID
-	case e.State == "ok" && text == "" && e.Elapsed >= time.Second:
-		text = elapsed(e.Elapsed)
+	case e.State == "started" && !p.o.Verbose: // the route; what it does stands where it is done
+		text, _, _ = strings.Cut(text, ": ")
+	case e.State == "ok" && text == "":
+		took := ""
+		if e.Elapsed >= time.Second {
+			took = elapsed(e.Elapsed)
+		}
+		text = fmt.Sprintf("%-7s %s", took, e.What)
 	case len(e.Lines) > 0 && e.Lines[0].Text == e.Text && e.Elapsed < time.Second: // the lines say it
 		text = ""
 	case len(e.Lines) > 0 && e.Lines[0].Text == e.Text:
@@ -59,7 +65,7 @@ func (p *Progress) print(e Event) {
 	case e.State == "FAILED" && e.Elapsed >= time.Second:
 		text = "after " + elapsed(e.Elapsed) + ": " + text
 	}
-	fmt.Fprintf(p.w, "%s  %-20s %-12s %-8s %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, strings.TrimSpace(text))
+	fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%s  %-20s %-12s %-8s %s", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, text), " "))
 	for _, l := range e.Lines {
 		fmt.Fprintf(p.w, "          %-20s %s\n", l.Label, l.Text)
 	}

@@ -21,6 +21,7 @@ type TextOptions struct {
 	Live    bool       // a terminal: running lines are written over each other
 	Width   int        // of the terminal; 0: do not wrap
 	Desired string     // the path, as it was typed
+	Args    string     // options and PATH of this call that another one needs too, as they were typed: " --simulate=node.yaml desired"
 	Only    []spec.Ref // what was named with --only
 }
 
@@ -181,9 +182,13 @@ func (p *Plan) WriteText(w io.Writer, o TextOptions) error {
 	}
 	fmt.Fprintf(b, "\nPlan: %s. %s\n", orElse(p.summary(true), "nothing to do"), p.destroys())
 	if p.Changes() {
-		fmt.Fprintf(b, "Next: felhom-agent --once")
+		fmt.Fprintf(b, "Next: felhom-agent --once%s", o.Args)
 		if ref, ok := p.first(); ok {
-			fmt.Fprintf(b, "         only one: felhom-agent --once --only %s", ref)
+			gap := "         "
+			if o.Args != "" {
+				gap = "\n      "
+			}
+			fmt.Fprintf(b, "%sonly one: felhom-agent --once --only %s%s", gap, ref, o.Args)
 		}
 		fmt.Fprintln(b)
 	}
@@ -379,7 +384,13 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	for i := len(r.Failed) - 1; i >= 0; i-- {
 		if e := r.Failed[i]; !failed[e.Object] && !slices.Contains(r.Plan.AsDeclared(), e.Object) {
 			failed[e.Object] = true
-			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: fmt.Sprintf("%s: %s", e.Verb, e.Text)})
+			text := fmt.Sprintf("%s: %s", e.Verb, e.Text)
+			for _, l := range e.Lines { // that it does not run now is what matters at two in the morning
+				if state, _, _ := strings.Cut(l.Text, " "); strings.HasSuffix(l.Label, isNow) && state != "RUNNING" {
+					text += fmt.Sprintf("       (is %s)", state)
+				}
+			}
+			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: text})
 		}
 	}
 	for _, h := range r.Plan.Held {

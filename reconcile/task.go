@@ -161,7 +161,7 @@ func (a *Agent) settle(act *act, result, text string, now time.Time) error {
 
 func (a *Agent) tell(act *act, state, text string) {
 	ref, _ := spec.ParseRef(act.Object)
-	a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: state, Text: text, UPID: act.upid.String()})
+	a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: state, What: act.Text, Text: text, UPID: act.upid.String()})
 }
 
 // find looks for the task of an act whose answer was lost: of the type that its call

@@ -29,12 +29,12 @@ func proxmoxStorage(volid string) string {
 	return storage
 }
 
-// templateName is a template's name as people know it.
+// templateName is a template's name as pveam prints it, without architecture and ending.
 func templateName(volid string) string {
 	base := path.Base(volid)
 	base, _, _ = strings.Cut(base, "_amd64")
 	base, _, _ = strings.Cut(base, "_arm64")
-	return strings.NewReplacer("_", "-").Replace(base)
+	return base
 }
 
 // sortedFlags prints the features that are set: "keyctl", "nesting", "mount=nfs".

@@ -71,7 +71,7 @@ func TestReadmePlan(t *testing.T) {
 	plan := took.ReplaceAllString(strings.TrimSpace(out.String()), "requests, 0.01 s)")
 	plan = regexp.MustCompile(`(?m)[ \t]+$`).ReplaceAllString(plan, "")
 	plan = regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(plan, "    $1") + "\n"
-	block := regexp.MustCompile(`(?ms)^    pve1, PVE .*?^    Next: [^\n]*\n`)
+	block := regexp.MustCompile(`(?ms)^    pve1, PVE .*?^    Next: [^\n]*\n(?:    [^\n]*\n)*`)
 	if have := string(block.Find(text)); have == plan {
 		return
 	} else if !*update {

@@ -149,7 +149,34 @@ func (n *node) options(who string, event func(reconcile.Event)) reconcile.Option
 
 // text is how things are printed here.
 func (con *console) text(cmd *command, only []spec.Ref) reconcile.TextOptions {
-	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.colour, Live: con.terminal, Width: con.width, Desired: cmd.path, Only: only}
+	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.colour, Live: con.terminal, Width: con.width, Desired: cmd.path, Args: cmd.again(), Only: only}
+}
+
+// again is what another call needs to mean the same node and the same files.
+func (cmd *command) again() string {
+	var args []string
+	switch {
+	case cmd.world != "":
+		args = append(args, "--simulate="+cmd.world)
+	case cmd.simulate:
+		args = append(args, "--simulate")
+	}
+	if cmd.config != "" {
+		args = append(args, "--config", cmd.config)
+	}
+	if cmd.state != "" {
+		args = append(args, "--state", cmd.state)
+	}
+	if cmd.path != defaultPath {
+		args = append(args, cmd.path)
+	}
+	for i, arg := range args {
+		if strings.ContainsAny(arg, " \t'\"$`\\*?&|;<>()") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		args[i] = " " + arg
+	}
+	return strings.Join(args, "")
 }
 
 func writeJSON(w io.Writer, value any) error {

@@ -42,7 +42,7 @@ func openWorld(ctx context.Context, con *console, path string, write, watching b
 	if !write {
 		flags, lock = os.O_RDONLY, syscall.LOCK_SH
 	}
-	begin := time.Now()
+	begin, told := time.Now(), false
 	for {
 		file, err := os.OpenFile(path, flags, 0o640)
 		if errors.Is(err, os.ErrNotExist) && !write {
@@ -52,9 +52,12 @@ func openWorld(ctx context.Context, con *console, path string, write, watching b
 		if err != nil {
 			return nil, fmt.Errorf("the simulated node cannot be opened: %w", err)
 		}
-		err = flock(ctx, file, lock, min(time.Second, limit))
+		err = flock(ctx, file, lock, min(time.Second, limit)-time.Since(begin))
 		if errors.Is(err, syscall.EWOULDBLOCK) && limit > time.Second {
-			con.say("waiting for %s, which another felhom-agent uses", path)
+			if !told {
+				con.say("waiting for %s, which another felhom-agent uses", path)
+				told = true
+			}
 			err = flock(ctx, file, lock, limit-time.Since(begin))
 		}
 		if err != nil {
