@@ -1,8 +1,10 @@
 package pvesim
 
 import (
+	"errors"
 	"regexp"
 	"strings"
+	"time"
 )
 
 var plainSizeRE = regexp.MustCompile(`^\d+(\.\d+)?$`)
@@ -88,8 +90,18 @@ func create(c *call) error {
 	if err := c.creationStorage(set); err != nil {
 		return err
 	}
-	// lock: create
+	// lock: create, under the flock
+	if err := c.flock(vmid, 5*time.Second); err != nil {
+		var r *refusal
+		if errors.As(err, &r) {
+			return fail("%s%s", emsg, r.text)
+		}
+		return err
+	}
 	if same {
+		if s.guests[vmid] != old { // it went while the flock was waited for
+			return noConfig(n.Name, vmid)
+		}
 		if l := old.conf.vals["lock"]; l != "" {
 			return fail("%sCT is locked (%s)", emsg, l)
 		}

@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -298,4 +299,25 @@ func TestAMissingVolumeIsNotHotMountedAssumed(t *testing.T) {
 			t.Errorf("stopped: %d %s", status, body)
 		}
 	}
+}
+
+// A creation waits for the flock half as long as everything else does.
+func TestCreationAndTheFileLock(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		c.done("POST", "/nodes/pve1/vzdump", form("vmid", "101", "storage", "local"))
+		_, body := c.do("GET", "/nodes/pve1/storage/local/content?content=backup", nil)
+		var content struct{ Data []struct{ VolID string } }
+		if err := json.Unmarshal([]byte(body), &content); err != nil || len(content.Data) != 1 {
+			t.Fatalf("%v %s", err, body)
+		}
+		c.done("POST", lxc+"/101/status/stop", nil)
+		if _, err := s.Shell("pve1", "flock /run/lock/lxc/pve-config-101.lock sleep 60"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		status, _ := c.do("POST", lxc, form("vmid", "101", "restore", "1", "force", "1", "storage", "local-lvm", "ostemplate", content.Data[0].VolID))
+		if status != "500 unable to restore CT 101 - can't lock file '/run/lock/lxc/pve-config-101.lock' - got timeout" || time.Since(began) != 5*time.Second {
+			t.Errorf("%s after %v", status, time.Since(began))
+		}
+	})
 }

@@ -80,15 +80,23 @@ func (s *Sim) release(key, owner string) {
 
 // withConfig runs a synchronous change under a guest's flock. PVE: lock_config, 10 s.
 func (c *call) withConfig(vmid int, change func() error) error {
-	s, key := c.s, flockKey(vmid)
-	if s.locks[key] != "" {
-		err := s.sleepUntil(c.ctx, s.now.Add(10*time.Second), func() bool { return s.locks[key] == "" })
-		if err != nil {
-			return err
-		}
-		if s.locks[key] != "" {
-			return fail("%s", flockTimeout(vmid))
-		}
+	if err := c.flock(vmid, 10*time.Second); err != nil {
+		return err
 	}
 	return change()
+}
+
+// flock waits for a guest's flock, which a synchronous change holds for no time.
+func (c *call) flock(vmid int, wait time.Duration) error {
+	s, key := c.s, flockKey(vmid)
+	if s.locks[key] == "" {
+		return nil
+	}
+	if err := s.sleepUntil(c.ctx, s.now.Add(wait), func() bool { return s.locks[key] == "" }); err != nil {
+		return err
+	}
+	if s.locks[key] != "" {
+		return fail("%s", flockTimeout(vmid))
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 )
 
@@ -77,10 +76,7 @@ func formDecode(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s
 	}
-	if v, err := url.QueryUnescape(s); err == nil {
-		return v
-	}
-	return s
+	return decodeText(strings.ReplaceAll(s, "+", " "))
 }
 
 // parseJSON reads a JSON body; booleans become 1 and 0, arrays lists, null nothing.
