@@ -40,6 +40,9 @@ func (p *planner) planMount(m *spec.Mount) {
 	if text := p.dying(m); text != "" {
 		p.note(o, "%s", text)
 	}
+	if text := p.unsealed(m); text != "" {
+		p.note(o, "%s", text)
+	}
 	if have.Mounted && !have.Gone {
 		disk, ours := p.have.mountedDisk(m)
 		if !ours {
@@ -119,6 +122,17 @@ func (p *planner) away(m *spec.Mount) (why string, cure []string) {
 		}
 	}
 	return "", []string{"plug in " + disks(m)}
+}
+
+// unsealed says that nothing keeps the disk below a mount point from being filled while
+// the mount's own disk is away, or "".
+func (p *planner) unsealed(m *spec.Mount) string {
+	below := slices.DeleteFunc(slices.Clone(p.have.Host.Mounts), func(at privileged.Mount) bool { return at.Path == m.Path })
+	under, ok := privileged.Under(below, m.Path)
+	if !ok || privileged.SealsMountPoints(under.FSType) {
+		return ""
+	}
+	return fmt.Sprintf("%s lies on %s (%s), where an empty mount point cannot be made immutable: what is written there while the disk is away fills that file system", m.Path, under.Path, orElse(under.FSType, "of a kind unknown"))
 }
 
 // dying says that the disk which is mounted tells of itself that it fails, or "". It

@@ -46,3 +46,32 @@ backups:
 		}
 	})
 }
+
+// A mount point on a file system that cannot make it immutable is named: nothing keeps what is below from being filled.
+func TestAnUnsealedMountPointIsNamed(t *testing.T) {
+	want := loadText(t, "node: pve1\nmounts:\n  backup: {uuid: "+blueDisk+", path: /mnt/usb/backup, storage: usb-backup}\n")
+	for fs, says := range map[string]bool{"ext4": false, "zfs": true} {
+		synctest.Test(t, func(t *testing.T) {
+			world, err := pvesim.New().Save()
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, root, ok := strings.Cut(string(world), "target: /\n")
+			if !ok {
+				t.Fatalf("the world has changed:\n%s", world)
+			}
+			sim, err := pvesim.Load([]byte(before + "target: /\n" + strings.Replace(root, "fs: ext4\n", "fs: "+fs+"\n", 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := newBench(t, sim)
+			for range 2 { // before it is mounted, and after
+				_, text := b.plan(want)
+				if strings.Contains(text, "/mnt/usb/backup lies on / (zfs), where an empty mount point cannot be made immutable") != says {
+					t.Errorf("on %s:\n%s", fs, text)
+				}
+				b.once(want)
+			}
+		})
+	}
+}

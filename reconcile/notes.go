@@ -31,13 +31,16 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 			}
 		}
 	}
-	var outside, binds []string
+	var outside, binds, undeclared []string
 	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
 		mp := config.MountPoints()[i]
 		size, _ := mp.Size()
 		switch {
 		case mp.Kind() != proxmox.VolumeMount:
 			binds = append(binds, fmt.Sprintf("mp%d %s", i, mp.Path()))
+			if !g.Config.Mounts[i].Bind() {
+				undeclared = append(undeclared, fmt.Sprintf("mp%d", i))
+			}
 		case !mp.Backup():
 			outside = append(outside, fmt.Sprintf("mp%d %s (%s)", i, mp.Path(), size))
 		}
@@ -46,7 +49,15 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 		p.note(&g.Object, "in no backup: %s", strings.Join(outside, ", "))
 	}
 	if len(binds) > 0 {
-		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots", strings.Join(binds, ", "))
+		back := ""
+		switch {
+		case len(g.From) == 0: // it is not brought back at all
+		case len(undeclared) > 0:
+			back = fmt.Sprintf("; lost, the guest comes back without %s, for the YAML does not declare it", list(undeclared))
+		default:
+			back = "; lost, the guest comes back with it only through the fence"
+		}
+		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots%s", strings.Join(binds, ", "), back)
 	}
 }
 
