@@ -68,7 +68,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	spawn(func() { notify.Run(ctx) })
 	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(wait time.Duration, err error) {
 		seen.Pass(nil, nil, wait, err)
-		state.passed(nil, nil, n.explain(err))
+		state.passed(nil, nil, nextTry(n.explain(err), wait))
 		notify.Pass(nil, n.explain(err))
 	}) {
 		return exitOK, nil
@@ -97,9 +97,17 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		seen.Pass(agent, plan, wait, err)
 		err = n.explain(err)
 		report.passed(plan, err)
-		state.passed(agent, plan, err)
+		state.passed(agent, plan, nextTry(err, wait))
 		notify.Pass(plan, err)
 	})
+}
+
+// nextTry says when an error that lasts is looked at again, where that is a while.
+func nextTry(err error, wait time.Duration) error {
+	if err == nil || wait < time.Minute {
+		return err
+	}
+	return fmt.Errorf("%w; next try %s", err, time.Now().Add(wait).Format("15:04"))
 }
 
 // reach waits until the node can be asked who it is, and says once why it cannot. At boot we may be there

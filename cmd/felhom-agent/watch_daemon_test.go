@@ -358,6 +358,10 @@ func TestTroubles(t *testing.T) {
 				trouble.end(t, h)
 			}
 			if trouble.deaf {
+				h.await("when it asks again, in the status", func() bool {
+					status, err := os.ReadFile(filepath.Join(h.state, "status.json"))
+					return err == nil && strings.Contains(string(status), "Nothing was changed; next try ")
+				})
 				return
 			}
 			h.write("home.yaml", fmt.Sprintf(oneGuest, 768))
