@@ -213,8 +213,12 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		select {
 		case i.edits <- done:
 			<-done
+			travel(req.Context(), i.agent, "on "+req.URL.Path) // who is told of the edit is not at it in the same instant
 		case <-i.ctx.Done():
 		}
+	}
+	if i.s.traced {
+		i.s.tell("    %s %d: %s %s", i.place.name, i.agent+1, req.Method, req.URL.Path)
 	}
 	hit := i.count(&i.requests)
 	if hit && i.before {

@@ -22,6 +22,7 @@ func TestASeedReproduces(t *testing.T) {
 	run := func(seed uint64, profile lawProfile) (all string) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newScenario(t, seed, dir, profile)
+			s.traced = true
 			s.run()
 			all = fmt.Sprintf("%s\n%d requests\n%s", s, s.sim.Requests(), s.sim)
 		})

@@ -59,6 +59,7 @@ type scenario struct {
 	mu     sync.Mutex
 	broken []string // what breaks a law, each "law: what"
 	story  []string
+	traced bool // the story names every request
 }
 
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
