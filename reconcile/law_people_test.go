@@ -226,7 +226,13 @@ func (s *scenario) deed(kind, seed int) {
 	case 17, 18:
 		if s.profile.bulk {
 			s.witness.disturbed()
-			s.person("POST", "/nodes/pve1/"+pick(s.r, "startall", "stopall"), nil)
+			all := pick(s.r, "startall", "stopall")
+			if seed%2 == 0 { // it goes on for long, as with guests that do not stop
+				if err := s.sim.Inject(pvesim.Fault{Match: "task " + all, Effect: "hang"}); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			s.person("POST", "/nodes/pve1/"+all, nil)
 		}
 	case 11:
 		s.person("POST", on+"/status/shutdown", nil)
