@@ -356,3 +356,30 @@ func TestRestoreKeepsAndLoses(t *testing.T) {
 		}
 	})
 }
+
+// Without quorum not even the lock of a backup can be written, so none is made.
+func TestNoBackupWithoutQuorum(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		s.w.Nodes = append(s.w.Nodes, &node{Name: "pve2", Down: true, zone: time.UTC})
+		s.w.NoQuorum = true
+		end, log := c.task("POST", "/nodes/pve1/vzdump", form("vmid", "101", "storage", "local"))
+		if text := strings.Join(log, "\n"); end != "job errors" || !strings.Contains(text, "ERROR: Backup of VM 101 failed - unable to open file '/etc/pve/nodes/pve1/lxc/101.conf.tmp.") {
+			t.Errorf("%s\n%s", end, text)
+		}
+	})
+}
+
+// High availability would start a guest again that a backup has stopped, so vzdump does not
+// stop one. The words are assumed.
+func TestNoStopModeUnderHighAvailabilityAssumedWords(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		s.guests[101].HA = "started"
+		end, log := c.task("POST", "/nodes/pve1/vzdump", form("vmid", "101", "storage", "local", "mode", "stop"))
+		if text := strings.Join(log, "\n"); end != "job errors" || !strings.Contains(text, "on a HA managed and enabled Service") {
+			t.Errorf("%s\n%s", end, text)
+		}
+		if end, _ := c.task("POST", "/nodes/pve1/vzdump", form("vmid", "101", "storage", "local")); end != "OK" {
+			t.Errorf("in mode snapshot: %s", end)
+		}
+	})
+}

@@ -51,7 +51,13 @@ func (s *Sim) beginGuest(t *task) error {
 		state = "running"
 	}
 	t.log("INFO: status = %s", state)
+	if g.HA == "started" && g.Running && t.Args["mode"] == "stop" {
+		return s.guestFailed(t, vmid, errors.New("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service."))
+	}
 	if err := checkLock(g.conf); err != nil {
+		return s.guestFailed(t, vmid, err)
+	}
+	if err := s.writable(n, g.VMID); err != nil { // the lock cannot be written
 		return s.guestFailed(t, vmid, err)
 	}
 	t.Args["vmid"], t.Args["base"], t.Args["began"] = vmid, base, itoa(int(s.now.Unix()))
