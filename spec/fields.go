@@ -159,7 +159,11 @@ func (s *shape[T]) keys() []string {
 
 func (s *shape[T]) unknown(a at, key string) {
 	stem := strings.TrimRight(key, "0123456789")
-	if cure, ok := s.elsewhere[key]; ok {
+	cure, ok := s.elsewhere[key]
+	if !ok && stem != key { // unused3 is like unused0
+		cure, ok = s.elsewhere[stem+"0"]
+	}
+	if ok {
 		a.fail(cure, "does not belong here")
 	} else if i, ok := s.index[stem]; ok && s.fields[i].numbered > 0 {
 		a.fail("Write "+stem+"0 to "+stem+strconv.Itoa(s.fields[i].numbered-1)+".", "PVE has no %s", key)
