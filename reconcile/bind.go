@@ -121,6 +121,18 @@ func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
 	p.planDevices(g, state)
 }
 
+// planReplugs looks whether a guest still has disks as they were before they were
+// re-plugged, where all else of it is only reported.
+func (p *planner) planReplugs(g *spec.Guest, state *GuestState) {
+	live := effectiveMounts(state.Config)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		declared := g.Config.Mounts[i]
+		if declared.Bind() && live[i].Volume() == p.bindSource(declared) && p.planReplugged(g, state, i, declared) {
+			return
+		}
+	}
+}
+
 // planReplugged finds a guest that still has the disk as it was before it was pulled
 // and plugged in again: the host sees the files, the guest an empty folder and I/O
 // errors, until it is restarted. The device numbers of both mounts tell.

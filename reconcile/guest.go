@@ -215,20 +215,21 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 // binds, rollback, run state, in this order and one act at a time.
 func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	marker.Object = g.Ref.Name // an old name is rewritten
+	before := len(p.plan.Actions)
+	heldBefore := len(p.plan.Held)
+	if p.planRollback(g, state, marker) { // asked for, so no drift
+		return
+	}
 	if p.onlyReports(g) {
 		switch done := marker.Facts["want"] == wishHash(g); {
 		case done && !p.have.Named[g.Ref]:
+			p.planReplugs(g, state)
 			p.reportDrift(g, state, marker)
 			p.birthNotes(g, state, marker)
 			return
 		case !done, len(p.differences(g, state, marker)) > 0, movedRunState(g, state):
 			marker = marker.with("want", "") // an edit, or a drift to be healed: until it is carried out whole
 		}
-	}
-	before := len(p.plan.Actions)
-	heldBefore := len(p.plan.Held)
-	if p.planRollback(g, state, marker) {
-		return
 	}
 	p.planConfig(g, state, marker)
 	if len(p.plan.Actions) == before {

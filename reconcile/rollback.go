@@ -61,6 +61,9 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 	since := p.have.date(snapshot.Time)
 	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
 	detail := p.comesBackToo(state)
+	if state.Status == "running" && g.State != spec.Running {
+		detail = append(detail, "PVE kills it for that, and it stays stopped: the YAML does not say state: running")
+	}
 	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
 	if !marked {
 		m := marker.with("rollback", r.Requested.UTC().Format(time.RFC3339)).with("want", "")
@@ -109,17 +112,37 @@ func (p *planner) rollbackTarget(g *spec.Guest, state *GuestState) (snapshot pro
 	case !snapshot.Time.Before(r.Requested):
 		return snapshot, fmt.Sprintf("the snapshot %s of %s is not older than the request of %s", r.To, p.have.date(snapshot.Time), r.RequestedText), "ask again if it is meant: " + now
 	}
-	if root, ok := state.Config.RootFS(); ok {
-		id, _ := proxmox.ParseVolumeID(root.Volume())
-		if s := p.have.Storages[id.Storage]; s != nil && s.Conf.Type == "zfspool" {
-			for _, other := range state.Snapshots.Snapshots {
-				if other.Time.After(snapshot.Time) && other.Name != "vzdump" {
-					return snapshot, fmt.Sprintf("%s lies on ZFS, which rolls back to the newest snapshot only, and %s is newer", g.Ref.Name, other.Name), "newer ones are never deleted to make way: delete them yourself, or restore a backup"
-				}
+	for _, id := range p.rollsBackOn(state) {
+		if s := p.have.Storages[id]; s == nil || s.Conf.Type != "zfspool" {
+			continue
+		}
+		for _, other := range state.Snapshots.Snapshots {
+			if other.Time.After(snapshot.Time) && other.Name != "vzdump" {
+				return snapshot, fmt.Sprintf("%s lies on ZFS (%s), which rolls back to the newest snapshot only, and %s is newer", g.Ref.Name, id, other.Name), "newer ones are never deleted to make way: delete them yourself, or restore a backup"
 			}
 		}
 	}
 	return snapshot, "", ""
+}
+
+// rollsBackOn lists the storages of the volumes that a rollback takes back.
+func (p *planner) rollsBackOn(state *GuestState) []string {
+	var on []string
+	add := func(mp proxmox.MountPoint) {
+		if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && !slices.Contains(on, id.Storage) {
+			on = append(on, id.Storage)
+		}
+	}
+	if root, ok := state.Config.RootFS(); ok {
+		add(root)
+	}
+	if state.Rollback != nil {
+		then := state.Rollback.MountPoints()
+		for _, i := range slices.Sorted(maps.Keys(then)) {
+			add(then[i])
+		}
+	}
+	return on
 }
 
 // rollbackLoses lists the volumes besides rootfs that go back (for `loses`), and
@@ -197,13 +220,22 @@ func RollbackText(ctx context.Context, sight Sight, want *spec.Desired, journal 
 	return b.String(), nil
 }
 
-// comesBackToo names the config that a rollback brings back and that is then made to be
+// comesBackToo names what a rollback changes besides the volumes that it takes back:
+// volumes that were added since are detached, and config comes back that is then made
 // as the YAML says.
 func (p *planner) comesBackToo(state *GuestState) []string {
 	if state.Rollback == nil {
 		return nil
 	}
 	var all []string
+	then := state.Rollback.MountPoints()
+	now := state.Config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(now)) {
+		if mp := now[i]; mp.Kind() == proxmox.VolumeMount && then[i].Volume() != mp.Volume() {
+			size, _ := mp.Size()
+			all = append(all, fmt.Sprintf("mp%d %s %s was added since: it is detached (%s) and keeps its data", i, mp.Path(), size, mp.Volume()))
+		}
+	}
 	for _, key := range []string{"memory", "tags", "onboot"} {
 		if then, now := state.Rollback.Raw[key], state.Config.Raw[key]; then != now {
 			all = append(all, fmt.Sprintf("%s %s -> %s comes back too, and is then as the YAML says", key, orElse(now, "(unset)"), orElse(then, "(unset)")))
