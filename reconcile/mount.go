@@ -124,6 +124,27 @@ func (p *planner) away(m *spec.Mount) (why string, cure []string) {
 	return "", []string{"plug in " + disks(m)}
 }
 
+// twin says that the newest backup may be on another disk than the mounted one: one of
+// those that take turns with it is plugged in too, and what is on it cannot be seen.
+func (p *planner) twin(storage string) *obstacle {
+	m, mounted := p.have.mountOf(p.want, storage)
+	if m == nil || !mounted || p.have.Host == nil || deliberate.trustUnseen {
+		return nil
+	}
+	disk, ours := p.have.mountedDisk(m)
+	if !ours {
+		return nil
+	}
+	for _, other := range m.UUIDs {
+		if _, ejected := p.have.ejected(other); other.UUID == disk.UUID || ejected || len(p.disksOf(other.UUID)) == 0 {
+			continue
+		}
+		return &obstacle{reason: fmt.Sprintf("%s is plugged in too, and may hold a newer backup of it than %s, which is mounted", name(other), name(disk)),
+			cure: []string{fmt.Sprintf("to use %s: unplug %s", name(disk), name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", name(other), m.Ref.Name)}}
+	}
+	return nil
+}
+
 // unsealed says that nothing keeps the disk below a mount point from being filled while
 // the mount's own disk is away, or "".
 func (p *planner) unsealed(m *spec.Mount) string {

@@ -38,6 +38,10 @@ func (p *planner) planMissing(g *spec.Guest) {
 				p.holdCreation(g, source, ob)
 				return
 			}
+			if ob := p.twin(source.Newest); ob != nil && !p.released(g) {
+				p.hold(&g.Object, "from", ob.reason, ob.cure...)
+				return
+			}
 			missing := p.missing(fmt.Sprintf("/vms/%d", sourceVMID(g, source)), "VM.Backup")
 			if missing == nil && p.have.Storages[source.Newest] != nil {
 				missing = p.visible(source.Newest)
