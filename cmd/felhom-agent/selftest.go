@@ -120,8 +120,9 @@ func (t *selftest) rights(have proxmox.Permissions) {
 		t.fail("privileges", "%s %s missing on /: pveum role modify %s --append 1 --privs %s",
 			strings.Join(lacking, ", "), map[bool]string{true: "is", false: "are"}[len(lacking) == 1], setupRole, strings.Join(lacking, ","))
 	case !slices.Contains(slices.Collect(maps.Values(have["/"])), true):
-		t.fail("privileges", "all %d on /, but the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1 --users %s --tokens '%s!%s' --roles %s",
-			len(needed), setupUser, setupUser, setupToken, setupRole)
+		token := t.node.config.token
+		t.fail("privileges", "all %d on /, but the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1 --users %s --tokens '%s' --roles %s",
+			len(needed), token.User(), token.ID(), setupRole)
 	case len(elsewhere) > 0:
 		t.fail("privileges", "all %d on /, but an ACL entry of its own takes some away on %s: pveum acl list", len(needed), strings.Join(elsewhere, "; "))
 	default:
@@ -148,9 +149,9 @@ func (t *selftest) storages(ctx context.Context) {
 		t.fail("storages", "%v", err)
 		return
 	}
-	active := map[string]bool{}
+	active, left := map[string]bool{}, map[string]proxmox.Size{}
 	for _, s := range states {
-		active[s.ID] = s.Active
+		active[s.ID], left[s.ID] = s.Active, s.Avail
 	}
 	var names []string
 	for _, s := range confs {
@@ -185,6 +186,33 @@ func (t *selftest) storages(ctx context.Context) {
 		default:
 			t.ok("backup storage", "%s %s, keeps all%s", s.ID, what, mount)
 		}
+		if active[s.ID] && s.Type != "pbs" { // a backup server stores differences
+			t.room(ctx, s.ID, left[s.ID])
+		}
+	}
+}
+
+// room compares what is left on a storage with the largest of the guests' newest archives on it.
+func (t *selftest) room(ctx context.Context, storage string, left proxmox.Size) {
+	content, err := t.view.StorageContent(ctx, t.node.sight.Node, storage, proxmox.ContentFilter{Content: "backup"})
+	if err != nil {
+		t.fail("backup storage", "%s cannot be read: %v", storage, err)
+		return
+	}
+	newest := map[proxmox.VMID]proxmox.Volume{}
+	for _, v := range content {
+		if v.CTime.After(newest[v.VMID].CTime) {
+			newest[v.VMID] = v
+		}
+	}
+	var largest proxmox.Volume
+	for _, vmid := range slices.Sorted(maps.Keys(newest)) {
+		if newest[vmid].Size > largest.Size {
+			largest = newest[vmid]
+		}
+	}
+	if left < largest.Size {
+		t.fail("backup storage", "%s has %s left, and the newest archive of %s has %s: another like it has no room. Make room, or plug in a larger disk", storage, left.Human(), largest.VMID, largest.Size.Human())
 	}
 }
 

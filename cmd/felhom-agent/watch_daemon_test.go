@@ -338,6 +338,9 @@ func TestTroubles(t *testing.T) {
 			h.await("converged", h.healthy)
 			before := h.out.String()
 			trouble.begin(t, h)
+			if trouble.sick {
+				h.signal(syscall.SIGHUP) // nothing else makes it look within the interval
+			}
 			if trouble.message != "" {
 				h.await(trouble.message, func() bool { return strings.Contains(h.out.String()[len(before):], trouble.message) })
 			}
