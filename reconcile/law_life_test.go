@@ -262,6 +262,7 @@ type mortal struct {
 // Ask looks at the host.
 func (m *mortal) Ask(ctx context.Context, q privileged.Query) (privileged.Answer, error) {
 	travel(ctx, m.agent, fmt.Sprint(q))
+	defer m.i.s.host.reborn()
 	return m.Local.Ask(ctx, q)
 }
 
