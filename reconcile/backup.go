@@ -252,7 +252,7 @@ func (p *planner) room(b *spec.Backup, g *spec.Guest) *obstacle {
 			older = append(older, fmt.Sprintf("pvesm free %s (%s, %s)", all[i].VolID, p.have.date(all[i].CTime), all[i].Size.Human()))
 		}
 	}
-	ob := &obstacle{reason: fmt.Sprintf("%s has %s left, and the last archive of %s has %s: %s are missing", p.where(b.Storage), state.Status.Avail.Human(), g.Ref.Name, last.Size.Human(), (last.Size - state.Status.Avail).Human()),
+	ob := &obstacle{reason: fmt.Sprintf("%s has %s left, and the last archive of %s has %s: %s more must be free", p.where(b.Storage), state.Status.Avail.Human(), g.Ref.Name, last.Size.Human(), (last.Size - state.Status.Avail).Human()),
 		cure: []string{"make room, or plug in a larger disk"}}
 	if len(older) > 0 {
 		ob.cure = append(ob.cure, "a person could delete: "+strings.Join(older, ", "))

@@ -25,7 +25,10 @@ func (p *planner) planGuest(g *spec.Guest) {
 	}
 	state := p.have.Guests[g.VMID]
 	if state == nil {
-		p.planMissing(g)
+		held := len(p.plan.Held)
+		if p.planMissing(g); len(p.plan.Held) > held {
+			p.unmet[g.Ref.Name] = "it is not here, and blocked"
+		}
 		return
 	}
 	if state.Err != nil {

@@ -65,6 +65,12 @@ func (j *Journal) History(only string) []HistoryEntry {
 	return all
 }
 
+func (j *Journal) unreadLines() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.unread
+}
+
 // WriteText prints the journal for people; of one object, where only is not empty,
 // with the logs of its failed tasks.
 func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
@@ -100,8 +106,16 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 			}
 		}
 	}
-	if day == "" {
+	unread := j.unreadLines()
+	switch {
+	case day == "" && unread > 0:
+		fmt.Fprintln(b, "The journal tells of nothing that was done here.")
+	case day == "":
 		fmt.Fprintln(b, "The journal is empty: nothing was done here yet.")
+	}
+	if unread > 0 {
+		fmt.Fprintf(b, "%s of the journal cannot be read, and %s passed over: torn by a crash, damaged, or written by another version. PVE keeps the tasks themselves: pvenode task list\n",
+			count(unread, "line", "lines"), map[bool]string{true: "is", false: "are"}[unread == 1])
 	}
 	return b.Flush()
 }
@@ -113,5 +127,6 @@ func (j *Journal) WriteJSON(w io.Writer, only string) error {
 	return enc.Encode(struct {
 		Format int            `json:"format"`
 		Acts   []HistoryEntry `json:"acts"`
-	}{1, j.History(only)})
+		Unread int            `json:"unread,omitempty"` // lines that could not be read
+	}{1, j.History(only), j.unreadLines()})
 }

@@ -78,6 +78,8 @@ type Journal struct {
 	acts map[string]*act
 	// order is the acts in the order of their intents.
 	order []*act
+	// unread counts the lines that could not be read.
+	unread int
 	// barrier is asked before a line is written; tests end a life of the agent there.
 	barrier func(Entry) error
 }
@@ -221,12 +223,16 @@ func (j *Journal) write(line []byte) error {
 	return err
 }
 
-// parse adds lines to what is known. A line that does not parse was torn by a crash.
+// parse adds lines to what is known. A line that does not parse was torn by a crash, or
+// damaged; one of another format was written by another version. Both are passed over.
 func (j *Journal) parse(data []byte) {
 	for line := range bytes.Lines(data) {
 		var e Entry
-		if json.Unmarshal(line, &e) == nil && e.Format == 1 {
+		switch err := json.Unmarshal(line, &e); {
+		case err == nil && e.Format == 1:
 			j.apply(e)
+		case len(bytes.TrimSpace(line)) > 0:
+			j.unread++
 		}
 	}
 }

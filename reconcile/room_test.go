@@ -36,7 +36,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 	want := []string{"make room, or plug in a larger disk",
 		"a person could delete: pvesm free usb:backup/vzdump-lxc-101-2026_11_18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), " +
 			"pvesm free usb:backup/vzdump-lxc-101-2026_11_20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), pvesm free usb:backup/vzdump-lxc-101-2026_11_22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)"}
-	if ob.reason != "usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB are missing" || !slices.Equal(ob.cure, want) {
+	if ob.reason != "usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free" || !slices.Equal(ob.cure, want) {
 		t.Errorf("%s\n%q", ob.reason, ob.cure)
 	}
 	have.Storages["usb"].Status.Avail = 320 * mib

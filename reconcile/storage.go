@@ -30,6 +30,10 @@ func (p *planner) seen(storage string) *obstacle {
 		}
 	}
 	m, mounted := p.have.mountOf(p.want, storage)
+	if m != nil && m.Storage == storage && state.Conf.Path != "" && !within(m.Path, state.Conf.Path) {
+		return &obstacle{reason: fmt.Sprintf("storage %s lies at %s, and %s at %s", storage, state.Conf.Path, m.Ref, m.Path),
+			cure: []string{fmt.Sprintf("name the storage that lies there in %s, or make this one anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Ref, storage, storage, m.Path)}}
+	}
 	if m != nil && mounted {
 		if ob := p.ejecting(m); ob != nil {
 			return ob

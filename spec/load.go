@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -205,6 +206,10 @@ func (f file) parse(faults *faults) (doc *yaml.Node) {
 		fail(1+bytes.Count(f.text[:i], []byte("\n")), "Save it as UTF-8 text.", "is no text: it holds a zero byte")
 		return nil
 	}
+	if i := firstInvalid(f.text); i >= 0 {
+		fail(1+bytes.Count(f.text[:i], []byte("\n")), "Save it as UTF-8.", "is no UTF-8 text")
+		return nil
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(f.text))
 	next := func() (*yaml.Node, bool) {
 		n := new(yaml.Node)
@@ -320,4 +325,19 @@ func readObject[T any, P declared[T]](a at, s *shape[T], n *yaml.Node, node stri
 		a.obj.Node = node
 	}
 	return p
+}
+
+// firstInvalid is where a text stops being UTF-8, or -1. Text in UTF-16, which yaml.v3 reads, begins with its mark.
+func firstInvalid(text []byte) int {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return -1
+	}
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -151,7 +152,7 @@ func checkMountPoint(a at, m *MountPoint) bool {
 	case m.Bind() && said("backup"):
 		a.fail("Leave backup out.", "a folder of the host is never in a backup")
 	case !m.Bind() && !said("backup"):
-		a.fail("Say backup: true, or backup: false where it may be lost.", "does not say whether backups contain %s; PVE leaves it out, and a restore makes it empty", m.Path)
+		a.fail("Say backup: true, or backup: false where it may be lost.", "does not say whether backups contain %s; PVE leaves it out, and a restore makes it empty", cmp.Or(m.Path, "it"))
 	default:
 		return true
 	}
