@@ -339,9 +339,15 @@ func (p *planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 	}
 }
 
-// read reports whether a restore that runs, or that this plan holds, reads an archive.
-// Which one somebody else's restore reads PVE does not tell, so that one reads them all.
+// read reports whether an archive is needed: the YAML names it, or a restore that runs,
+// or that this plan holds, reads it. Which one somebody else's restore reads PVE does
+// not tell, so that one reads them all.
 func (p *planner) read(volid string) bool {
+	for _, g := range guestsOf(p.want) {
+		if slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Archive == volid }) {
+			return true
+		}
+	}
 	return p.have.Memory.Reading[volid] || slices.ContainsFunc(p.plan.Actions, func(a Action) bool { return a.facts["reads"] == volid }) ||
 		slices.ContainsFunc(p.have.tasksOf("vzrestore"), func(t proxmox.Task) bool {
 			vmid, err := proxmox.ParseVMID(t.ID)

@@ -185,3 +185,17 @@ func withClock(t *testing.T, sim *pvesim.Sim, now time.Time) *pvesim.Sim {
 	}
 	return sim
 }
+
+// A guest whose Notes are full cannot bear a marker; it is told so before PVE refuses.
+func TestFullNotesAreNotTakenOver(t *testing.T) {
+	want := desired(t, "guests: {dns: {vmid: 101}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		if status, body := b.sim.Do("root@pam", "PUT", "/nodes/pve1/lxc/101/config", map[string]string{"description": strings.Repeat("á", 8180)}); status != 200 {
+			t.Fatal(status, body)
+		}
+		if r := b.once(want); r.ExitCode() != 3 || !strings.Contains(b.closing(r), "leave no room") {
+			t.Errorf("exit code %d\n%s\n%s", r.ExitCode(), b.events, b.closing(r))
+		}
+	})
+}

@@ -275,7 +275,7 @@ func (p *planner) goldenNotes(golden *spec.Golden, state *GuestState, marker Mar
 		}
 	}
 	if root, ok := state.Config.RootFS(); ok {
-		p.movedRoot(&golden.Object, golden.VMID, root, golden.RootFS.Storage)
+		p.moved(&golden.Object, golden.VMID, "rootfs", root, golden.RootFS.Storage)
 		if size, known := root.Size(); known && size != golden.RootFS.Size && golden.RootFS.Size > 0 {
 			p.note(&golden.Object, "its rootfs is %s, the YAML says %s: fixed at birth. A person changes it: pct resize %d rootfs %s", size, golden.RootFS.Size, golden.VMID, golden.RootFS.Size)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -152,16 +153,21 @@ func (p *planner) identify(g *spec.Guest, state *GuestState) (Marker, bool) {
 	if p.onlyReports(g) && len(p.differences(g, state, m)) == 0 && !movedRunState(g, state) {
 		m = m.with("want", wishHash(g)) // it is as declared already
 	}
-	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
-		Set:    map[string]string{"description": describe(config.Description(), m)},
-		Digest: config.Digest,
-	})
+	notes := describe(config.Description(), m)
+	if n := utf8.RuneCountInString(notes); n > notesAtMost {
+		p.hold(o, "vmid", fmt.Sprintf("the Notes of %d leave no room for the line that would mark it as ours: PVE takes %d characters", g.VMID, notesAtMost), fmt.Sprintf("shorten them by %d characters", n-notesAtMost+100))
+		return Marker{}, false
+	}
+	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
 	p.creating[g.Ref.Name] = true
 	p.act(Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: Change,
 		Text: fmt.Sprintf("take over %d (%s) as it is: one line in its Notes says so", g.VMID, config.Hostname()),
 		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
 	return Marker{}, false
 }
+
+// notesAtMost is how many characters PVE takes as a description (PVE: LXC::Config, confdesc).
+const notesAtMost = 8192
 
 // holdForeign says whose marker stands on a guest that is not ours.
 func (p *planner) holdForeign(g *spec.Guest, state *GuestState, m Marker) {

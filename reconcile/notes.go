@@ -14,7 +14,13 @@ import (
 func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 	config := state.Config
 	if root, ok := config.RootFS(); ok && g.Storage != "" {
-		p.movedRoot(&g.Object, g.VMID, root, g.Storage)
+		p.moved(&g.Object, g.VMID, "rootfs", root, g.Storage)
+	}
+	mounts := config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		if want := g.Config.Mounts[i].Storage; want != "" && mounts[i].Kind() == proxmox.VolumeMount {
+			p.moved(&g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
+		}
 	}
 	if !config.Unprivileged() {
 		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
@@ -61,10 +67,10 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 	}
 }
 
-// movedRoot remarks a root disk that lies on another storage than is declared.
-func (p *planner) movedRoot(o *spec.Object, vmid proxmox.VMID, root proxmox.MountPoint, want string) {
-	if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil && id.Storage != want {
-		p.note(o, "its root lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d rootfs %s", id.Storage, want, vmid, want)
+// moved remarks a disk that lies on another storage than is declared.
+func (p *planner) moved(o *spec.Object, vmid proxmox.VMID, key string, mp proxmox.MountPoint, want string) {
+	if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && id.Storage != want {
+		p.note(o, "its %s lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d %s %s", key, id.Storage, want, vmid, key, want)
 	}
 }
 

@@ -340,6 +340,10 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
 		return
 	}
+	if ob := p.roomFor(b.storage, c.volume); ob != nil {
+		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
+		return
+	}
 	call := proxmox.On(p.have.Node).RestoreLXC(b.spec)
 	p.creating[g.Ref.Name] = true
 	from := "golden/" + source.Golden
@@ -358,6 +362,18 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 		facts: map[string]string{"reads": c.volume.VolID, "makes": g.VMID.String()},
 	}
 	p.act(a)
+}
+
+// roomFor says that a storage has less room than an archive has, packed as it is. A
+// thin pool that runs full hurts every guest on it. What compresses by itself may hold
+// it all the same.
+func (p *planner) roomFor(storage string, archive proxmox.Volume) *obstacle {
+	state := p.have.Storages[storage]
+	if state.Status.Total == 0 || state.Status.Avail >= archive.Size || slices.Contains([]string{"zfspool", "btrfs", "zfs"}, state.Conf.Type) {
+		return nil
+	}
+	return &obstacle{reason: fmt.Sprintf("%s has %s left, and %s alone has %s", storage, state.Status.Avail.Human(), archive.VolID, archive.Size.Human()),
+		cure: []string{"make room on " + storage, "or name another storage"}}
 }
 
 // thenFor names what follows a creation.
