@@ -52,7 +52,7 @@ func (s *Sim) beginGuest(t *task) error {
 	}
 	t.log("INFO: status = %s", state)
 	if g.HA == "started" && g.Running && t.Args["mode"] == "stop" {
-		return s.guestFailed(t, vmid, errors.New("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service."))
+		return s.guestFailed(t, vmid, fail("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service."))
 	}
 	if err := checkLock(g.conf); err != nil {
 		return s.guestFailed(t, vmid, err)
