@@ -347,6 +347,18 @@ func permissions(c *call) error {
 				paths = append(paths, e.Path)
 			}
 		}
+		for _, p := range s.w.Pools { // their members have what is given on the pool
+			for _, id := range p.VMs {
+				if path := onVM(id); !contains(paths, path) {
+					paths = append(paths, path)
+				}
+			}
+			for _, id := range p.Storages {
+				if path := onStorage(id); !contains(paths, path) {
+					paths = append(paths, path)
+				}
+			}
+		}
 	}
 	sort.Strings(paths)
 	d := c.data().open()

@@ -3,6 +3,7 @@ package pvesim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,37 @@ func TestWhatEachMethodNeeds(t *testing.T) {
 				t.Errorf("%s %s without %s: %q", c.call, c.with, p, why)
 			}
 		}
+	}
+}
+
+// What is given on a pool holds for its members, and the list of one's own rights names
+// them; a path without any right is not in it.
+func TestRightsByPool(t *testing.T) {
+	s := New()
+	for _, step := range [][2]string{
+		{"POST /access/users", "userid=anna@pve"}, {"POST /pools", "poolid=homes"}, {"PUT /pools/homes", "vms=101 storage=local"},
+		{"PUT /access/acl", "path=/pool/homes users=anna@pve roles=PVEAuditor"}, {"PUT /access/acl", "path=/vms/102 users=felhom@pve roles=PVEAuditor"},
+	} {
+		method, path, _ := strings.Cut(step[0], " ")
+		params := map[string]string{}
+		for _, pair := range strings.Fields(step[1]) {
+			key, value, _ := strings.Cut(pair, "=")
+			params[key] = value
+		}
+		if status, body := s.Do("root@pam", method, path, params); status != 200 {
+			t.Fatalf("%s: %d %s", step[0], status, body)
+		}
+	}
+	_, body := s.Do("anna@pve", "GET", "/access/permissions", nil)
+	var answer struct{ Data map[string]map[string]int }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if paths := slices.Sorted(maps.Keys(answer.Data)); !slices.Equal(paths, []string{"/pool/homes", "/storage/local", "/vms/101"}) {
+		t.Errorf("%v: %s", paths, body)
+	}
+	if _, ok := answer.Data["/vms/101"]["VM.Audit"]; !ok {
+		t.Error(body)
 	}
 }
 
