@@ -204,7 +204,7 @@ func (s *Sim) handle(ctx context.Context, req *http.Request, body []byte, chunke
 	if cookie != "" && who != nil && req.Method != http.MethodGet && req.Header.Get("CSRFPreventionToken") != csrfToken(cookie) {
 		return plain(401, "Permission denied - invalid csrf token", "Permission denied - invalid csrf token"), nil
 	}
-	if format != "json" {
+	if format != "json" && format != "extjs" {
 		text := "no formatter for uri " + uri + ", " + format
 		return plain(501, text, text), nil
 	}
@@ -213,7 +213,26 @@ func (s *Sim) handle(ctx context.Context, req *http.Request, body []byte, chunke
 		return *a, nil
 	}
 	c := &call{s: s, who: who, method: req.Method, path: uri, asked: asked, params: params}
-	return s.answerFault(ctx, c)
+	out, err := s.answerFault(ctx, c)
+	if format == "extjs" {
+		out = out.extjs()
+	}
+	return out, err
+}
+
+// extjs is an answer as the web interface wants it: always a 200, with the true status
+// inside. PVE: Formatter::Standard prepare_response_data.
+func (a answer) extjs() answer {
+	body, isObject := bytes.CutSuffix(a.body, []byte("}"))
+	switch {
+	case a.ctype != jsonType || !isObject:
+	case a.code == http.StatusOK:
+		a.body = append(body, `,"success":1}`...)
+	default:
+		a.body = fmt.Appendf(body, `,"success":0,"status":%d}`, a.code)
+		a.code, a.reason = http.StatusOK, "OK"
+	}
+	return a
 }
 
 func headerBytes(h http.Header) int {

@@ -117,6 +117,14 @@ func TestServedOverAConnectionTheStatusLineBearsTheText(t *testing.T) {
 	if st, b := get("/api2/json"+lxc+"/999/config", auth); st != "500 Configuration file 'nodes/pve1/lxc/999.conf' does not exist" || !strings.Contains(b, `"message":"Configuration file`) {
 		t.Error(st, b)
 	}
+	// The web interface's format is a 200 whatever happened; what it looks like inside is
+	// read in the source, not recorded.
+	if st, b := get("/api2/extjs"+lxc+"/999/config", auth); st != "200 OK" || !strings.HasSuffix(b, `,"success":0,"status":500}`) || !strings.Contains(b, "does not exist") {
+		t.Error(st, b)
+	}
+	if st, b := get("/api2/extjs/version", auth); st != "200 OK" || !strings.HasSuffix(b, `},"success":1}`) {
+		t.Error(st, b)
+	}
 	if st, b := get("/api2/json/version", auth); st != "200 OK" || !strings.Contains(b, "9.2.11") {
 		t.Error(st, b)
 	}
