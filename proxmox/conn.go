@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -108,6 +109,9 @@ type reply struct {
 	status       int
 	date         time.Time
 	body         []byte
+
+	mu    sync.Mutex
+	value any // what was decoded of it
 }
 
 func (r *reply) fault(format string, args ...any) error {

@@ -188,13 +188,21 @@ func worthRepeating(err error) bool {
 	return ok
 }
 
-// read gets a path and decodes its data.
+// read gets a path and decodes its data, once for all who ask the same look. What it
+// returns is shared: nobody changes it.
 func read[T any](ctx context.Context, v *View, path string, params Params) (T, *reply, error) {
 	var value T
 	r, err := v.get(ctx, path, params)
 	if err != nil {
 		return value, nil, err
 	}
-	value, _, err = decode[T](r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	value, known := r.value.(T)
+	if !known {
+		if value, _, err = decode[T](r); err == nil {
+			r.value = value
+		}
+	}
 	return value, r, err
 }

@@ -307,7 +307,10 @@ func (l *looker) lookCreations(ctx context.Context) error {
 			return err
 		})
 		path := fmt.Sprintf("/vms/%d", vmid)
-		if l.facts != nil && l.facts.asked[path] {
+		l.mu.Lock()
+		asked := l.facts != nil && l.facts.asked[path]
+		l.mu.Unlock()
+		if asked {
 			continue
 		}
 		g.Go(func() error { // what the token is shut out of is not in the list of all
