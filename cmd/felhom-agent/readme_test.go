@@ -18,7 +18,7 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, m := range regexp.MustCompile("(?m)(?:^    |`)(?:go run \\./cmd/|sudo )?felhom-agent( -[^`#\n]*)").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?m)(?:^    |`)(?:go run \\./cmd/|sudo )?felhom-agent( -[^`#|>\n]*)").FindAllStringSubmatch(string(text), -1) {
 		found++
 		if _, err := parse(strings.Fields(strings.ReplaceAll(m[1], "'", ""))); err != nil {
 			t.Errorf("felhom-agent%s: %v", m[1], err)
