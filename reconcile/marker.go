@@ -20,7 +20,10 @@ import (
 //	felhom-agent/1 web vmid=201 owner=pve1 born=2026-11-22T17:02:09Z
 //	felhom-agent/1 backups/nightly vmid=201 owner=pve1 born=… guest=web size=40802189312
 //
-// It is read anywhere in the text and written at its end.
+// It is read anywhere in the text and written at its end. The facts of a guest are from
+// (golden/NAME or the archive that it was made from), want (see wishHash) and rollback; of
+// a golden template, revision, digest and sealed; of an archive guest and size, or those of
+// its golden; of a snapshot guest.
 type Marker struct {
 	Object string       // "web" for golden, restores and guests, else "snapshots/x" or "backups/x"
 	VMID   proxmox.VMID // the guest's
