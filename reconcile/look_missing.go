@@ -1,0 +1,173 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// lookCreations reads what only objects need that are to be created, and guests to
+// which a volume is to be added: every storage's content, the configs inside their
+// archives, the word of PVE on whether the VMID is free and on what the token may do
+// with it, and whether a marker of the object stands on another guest.
+func (l *looker) lookCreations(ctx context.Context) error {
+	missing, volumes := map[string]proxmox.VMID{}, false
+	made := guestsOf(l.want)
+	for _, golden := range l.want.Golden {
+		made = append(made, goldenGuest(golden))
+	}
+	for _, guest := range made {
+		if !l.inScope(guest.Ref) {
+			continue
+		}
+		state := l.have.Guests[guest.VMID]
+		switch {
+		case state == nil:
+			missing[guest.Ref.Name] = guest.VMID
+		case state.Config != nil:
+			live := state.Config.MountPoints()
+			for i, mp := range guest.Config.Mounts {
+				if _, there := live[i]; !there && !mp.Bind() {
+					volumes = true
+				}
+			}
+		}
+	}
+	g, gctx := newReads(ctx)
+	if len(missing) > 0 || volumes {
+		for id := range l.have.Storages {
+			l.content(gctx, g, id)
+		}
+	}
+	for _, vmid := range missing {
+		g.Go(func() error {
+			free, err := l.view.VMIDFree(gctx, vmid)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.have.Taken[vmid] = !free
+			return err
+		})
+		path := fmt.Sprintf("/vms/%d", vmid)
+		l.mu.Lock()
+		asked := l.facts != nil && l.facts.asked[path]
+		l.mu.Unlock()
+		if asked {
+			continue
+		}
+		g.Go(func() error { // what the token is shut out of is not in the list of all
+			exact, err := l.view.Permissions(gctx, path)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if err == nil && len(exact[path]) == 0 {
+				l.have.Permissions[path] = nil
+			}
+			if err == nil && l.facts != nil {
+				l.facts.asked[path] = true
+			}
+			return err
+		})
+	}
+	if len(missing) > 0 {
+		declared := declaredVMIDs(l.want)
+		for vmid, state := range l.have.Guests {
+			if declared[vmid] || state.Config != nil {
+				continue
+			}
+			g.Go(func() error {
+				config, err := l.view.GuestConfig(gctx, l.node, vmid)
+				return l.keep(err, &state.Err, func() { state.Config = &config })
+			})
+		}
+	}
+	for _, s := range l.want.Snapshots {
+		if guest := l.want.Guest(s.Guest); guest != nil && l.inScope(s.Ref) {
+			if state := l.have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && snapshotDue(s, state, l.have) {
+				g.Go(func() error {
+					can, err := l.view.Feature(gctx, l.node, guest.VMID, "snapshot")
+					return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
+				})
+			}
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	l.have.index()
+	return l.lookInside(ctx, missing)
+}
+
+// insideAtMost bounds how many archives of one guest are opened to find its newest: of
+// those that are proven whole, and of the others.
+const insideAtMost = 8
+
+// lookInside reads the configs inside the archives from which the missing guests
+// could come: newest first, until one is the object's own or the bound is reached.
+func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID) error {
+	g, ctx := newReads(ctx)
+	read := func(volid string) (Inside, error) {
+		l.mu.Lock()
+		inside, known := l.have.Inside[volid]
+		l.mu.Unlock()
+		if known {
+			return inside, nil
+		}
+		config, err := l.view.ArchiveConfig(ctx, l.node, volid)
+		err = l.keep(err, &inside.Err, func() { inside.Config = config })
+		l.mu.Lock()
+		l.have.Inside[volid] = inside
+		l.mu.Unlock()
+		return inside, err
+	}
+	for _, guest := range guestsOf(l.want) {
+		if _, ok := missing[guest.Ref.Name]; !ok {
+			continue
+		}
+		g.Go(func() error {
+			for _, source := range guest.From {
+				var volids []string
+				switch {
+				case source.Archive != "":
+					volids = []string{source.Archive}
+				case source.Golden != "":
+					if golden := l.want.Golden[source.Golden]; golden != nil {
+						if a := l.have.published(golden); a != nil {
+							volids = []string{a.VolID}
+						}
+					}
+				case source.Newest != "":
+					for _, v := range l.have.archivesOf(source.Newest, sourceVMID(guest, source)) {
+						volids = append(volids, v.VolID)
+					}
+				}
+				opened := map[bool]int{} // proven ones are sought behind any number of others
+				for _, volid := range volids {
+					v := l.have.volume(volid)
+					proven := v != nil && l.have.wholeness(*v) == whole
+					if opened[proven]++; opened[proven] > insideAtMost {
+						continue
+					}
+					inside, err := read(volid)
+					if err != nil {
+						return err
+					}
+					if source.Newest == "" {
+						break
+					}
+					if proven && inside.Err == nil && l.have.ownArchive(guest, source, inside.Config) {
+						break // the newest proven one: older ones do not matter
+					}
+				}
+			}
+			return nil
+		})
+	}
+	for name := range missing {
+		if golden := l.want.Golden[name]; golden != nil {
+			if a := l.have.newestGolden(golden); a != nil {
+				g.Go(func() error { _, err := read(a.VolID); return err })
+			}
+		}
+	}
+	return g.Wait()
+}
