@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/felhom/felhom-agent/proxmox"
 )
@@ -59,11 +60,16 @@ func (l *looker) lookCreations(ctx context.Context) error {
 			exact, err := l.view.Permissions(gctx, path)
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if err == nil && len(exact[path]) == 0 {
+			shutOut := err == nil && len(exact[path]) == 0
+			if shutOut {
 				l.have.Permissions[path] = nil
 			}
 			if err == nil && l.facts != nil {
 				l.facts.asked[path] = true
+				if shutOut { // for the looks to come
+					l.facts.permissions = maps.Clone(l.facts.permissions)
+					l.facts.permissions[path] = nil
+				}
 			}
 			return err
 		})
