@@ -95,7 +95,7 @@ func (p *planner) planMount(m *spec.Mount) {
 		p.hold(o, "uuid", why, cure...)
 		return
 	}
-	p.hold(o, "uuid", notPlugged(m), "plug it in; the agent carries on by itself")
+	p.hold(o, "uuid", notPlugged(m)+p.missedBy(m), "plug it in; the agent carries on by itself")
 }
 
 // ejectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
@@ -168,6 +168,42 @@ func (p *planner) dying(m *spec.Mount) string {
 		return ""
 	}
 	return fmt.Sprintf("the disk %s of mounts/%s says that it fails (SMART): replace it, and copy what is on it first", what, m.Ref.Name)
+}
+
+// missedBy names what is declared and uses a disk that is away: storages and folders on it
+// are found by their paths.
+func (p *planner) missedBy(m *spec.Mount) string {
+	stores := func(storage string) bool {
+		on, _ := p.have.mountOf(p.want, storage)
+		return on == m
+	}
+	var users []string
+	for _, ref := range p.want.Refs() {
+		uses := false
+		switch ref.Kind {
+		case spec.KindGolden:
+			golden := p.want.Golden[ref.Name]
+			uses = golden.Publish != nil && stores(golden.Publish.Storage)
+		case spec.KindBackup:
+			uses = stores(p.want.Backups[ref.Name].Storage)
+		case spec.KindRestore, spec.KindGuest:
+			for _, mp := range p.want.Guest(ref.Name).Config.Mounts {
+				uses = uses || mp.Bind() && within(m.Path, p.bindSource(mp))
+			}
+		}
+		if !uses || p.elsewhere(ref) != "" {
+			continue
+		}
+		text := ref.String()
+		if vmid, ok := p.vmid(ref); ok && ref.Kind != spec.KindGolden && p.have.Guests[vmid] != nil && p.have.Guests[vmid].Status == "running" {
+			text += " (it runs, without the disk)"
+		}
+		users = append(users, text)
+	}
+	if len(users) == 0 {
+		return ""
+	}
+	return "; it is needed by " + list(users)
 }
 
 func notPlugged(m *spec.Mount) string {
