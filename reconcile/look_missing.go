@@ -13,7 +13,7 @@ import (
 // archives, the word of PVE on whether the VMID is free and on what the token may do
 // with it, and whether a marker of the object stands on another guest.
 func (l *looker) lookCreations(ctx context.Context) error {
-	missing, volumes := map[string]proxmox.VMID{}, false
+	missing, volumes, unmarked := map[string]proxmox.VMID{}, false, false
 	made := guestsOf(l.want)
 	for _, golden := range l.want.Golden {
 		made = append(made, goldenGuest(golden))
@@ -27,6 +27,9 @@ func (l *looker) lookCreations(ctx context.Context) error {
 		case state == nil:
 			missing[guest.Ref.Name] = guest.VMID
 		case state.Config != nil:
+			if l.have.Scope != nil && len(findMarkers(state.Config.Description())) == 0 {
+				unmarked = true // its archives tell whether it was ours
+			}
 			live := state.Config.MountPoints()
 			for i, mp := range guest.Config.Mounts {
 				if _, there := live[i]; !there && !mp.Bind() {
@@ -39,6 +42,11 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	if len(missing) > 0 || volumes {
 		for id := range l.have.Storages {
 			l.content(gctx, g, id)
+		}
+	}
+	if unmarked {
+		for _, b := range l.want.Backups {
+			l.content(gctx, g, b.Storage)
 		}
 	}
 	for _, vmid := range missing {
