@@ -91,7 +91,9 @@ func dumpSize(s proxmox.Size) string {
 	}
 }
 
-var creatingArchive = regexp.MustCompile(`creating vzdump archive '([^']+)'`)
+// creatingArchive is the line that names the archive: a file, or on a backup server
+// ct/VMID/TIME.
+var creatingArchive = regexp.MustCompile(`creating (?:vzdump|Proxmox Backup Server) archive '([^']+)'`)
 
 // afterDump finds out which archive a vzdump has made, and has it written out to its
 // disk: vzdump does not, so a disk that is pulled seconds later would hold half of it
@@ -122,9 +124,15 @@ func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) (file, size strin
 	if err != nil {
 		a.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
 	}
+	return readDump(log)
+}
+
+func readDump(log []string) (file, size string) {
 	for _, line := range log {
 		if m := creatingArchive.FindStringSubmatch(line); m != nil {
-			file = path.Base(m[1])
+			if file = m[1]; path.IsAbs(file) {
+				file = path.Base(file)
+			}
 		}
 		if m := archiveSize.FindStringSubmatch(line); m != nil {
 			size = m[1]
