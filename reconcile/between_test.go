@@ -199,3 +199,37 @@ func TestFullNotesAreNotTakenOver(t *testing.T) {
 		}
 	})
 }
+
+// Who says how long a guest's shutdown takes (startup: down) is waited for so long.
+func TestAShutdownTakesAsLongAsItsStartupSays(t *testing.T) {
+	for _, c := range []struct{ then, live, timeout string }{
+		{"state: stopped", "", "60"},
+		{"state: stopped", "order=1,down=300", "300"},
+		{"state: stopped, config: {startup: {down: 900}}", "order=1,down=300", "900"},
+		{"state: running, restart: auto, config: {startup: {down: 200}, nameserver: 10.0.10.9}", "", "200"},
+	} {
+		t.Run(c.then+" "+c.live, func(t *testing.T) {
+			want := desired(t, "guests: {dns: {vmid: 101, "+c.then+"}}\n")
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pvesim.New())
+				if c.live != "" {
+					if status, body := b.sim.Do("root@pam", "PUT", "/nodes/pve1/lxc/101/config", map[string]string{"startup": c.live}); status != 200 {
+						t.Fatal(status, body)
+					}
+				}
+				if r := b.once(want); r.ExitCode() != 0 {
+					t.Fatalf("exit code %d\n%s\n%s", r.ExitCode(), b.events, b.closing(r))
+				}
+				for _, act := range b.journal.order {
+					if act.Call != nil && strings.HasSuffix(act.Call.Path, "/shutdown") {
+						if act.Call.Params["timeout"] != c.timeout || act.Timeout < 16*time.Minute && c.timeout == "900" {
+							t.Errorf("PVE is given %s s, and the task %s", act.Call.Params["timeout"], act.Timeout)
+						}
+						return
+					}
+				}
+				t.Error("it was never shut down")
+			})
+		})
+	}
+}

@@ -155,7 +155,7 @@ func (p *planner) planReplugged(g *spec.Guest, state *GuestState, i int, declare
 	}
 	why := fmt.Sprintf("its %s is the disk as it was before it was re-plugged: the guest sees nothing of it", declared.Path)
 	if g.Restart == spec.RestartAuto && state.HA == "" {
-		p.restart(g, nil, why)
+		p.restart(g, state, nil, why)
 		return true
 	}
 	p.hold(&g.Object, fmt.Sprintf("config.mp%d", i), why, fmt.Sprintf("pct reboot %d", g.VMID), "or restart: auto")

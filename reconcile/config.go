@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -212,11 +211,7 @@ func (p *planner) memoryBelowUse(g *spec.Guest, state *GuestState, d *difference
 		return false
 	}
 	if g.Restart == spec.RestartAuto && g.State == spec.Running {
-		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
-		p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: d.fields,
-			Text:   fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change, start", people("memory", state.Config.Raw["memory"]), limit, used),
-			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
-			facts: map[string]string{"restart": "1"}})
+		p.restart(g, state, d.fields, fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change", people("memory", state.Config.Raw["memory"]), limit, used))
 		return true
 	}
 	p.hold(&g.Object, "config.memory", fmt.Sprintf("memory %s -> %d MiB: it uses %d MiB now and would be killed", state.Config.Raw["memory"], limit, used),
@@ -253,15 +248,7 @@ func (p *planner) planRestart(g *spec.Guest, state *GuestState) {
 			fmt.Sprintf("pct reboot %d", g.VMID), "or restart: auto")
 		return
 	}
-	p.restart(g, fields, "")
-}
-
-// restart plans the shutdown of a guest that is started again by a later pass.
-func (p *planner) restart(g *spec.Guest, fields []Field, why string) {
-	call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
-	p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: fields, Text: why,
-		Then: []string{"start"}, When: "restart: auto", Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call,
-		facts: map[string]string{"restart": "1"}})
+	p.restart(g, state, fields, "")
 }
 
 func pendingKeys(config *proxmox.GuestConfig) []string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -23,12 +24,52 @@ func (p *planner) planRunState(g *spec.Guest, state *GuestState) {
 	}
 	switch {
 	case g.State == spec.Stopped && running:
-		call := proxmox.On(p.have.Node).Shutdown(g.VMID, time.Minute)
+		call, wait := p.shutdown(g, state)
 		p.act(Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: p.movedBy(g, state),
-			Effect: Disruptive, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call})
+			Effect: Disruptive, Lane: lane(g.VMID), Timeout: wait, Call: &call})
 	case g.State == spec.Running && !running:
 		p.planStart(g, state)
 	}
+}
+
+// shutdown asks a guest to end, within what its startup says under down, else a minute,
+// and says how long that task is waited for.
+func (p *planner) shutdown(g *spec.Guest, state *GuestState) (call proxmox.Call, wait time.Duration) {
+	within := time.Minute
+	for _, startup := range []proxmox.Startup{state.Config.Startup(), g.Config.Startup} { // the declared one last
+		if n, err := strconv.Atoi(startup["down"]); err == nil && n > 0 {
+			within = time.Duration(n) * time.Second
+		}
+	}
+	return proxmox.On(p.have.Node).Shutdown(g.VMID, within), timeout(&g.Object, max(shortTask, within+time.Minute))
+}
+
+// restart plans the shutdown of a guest that is started again by a later pass, unless
+// it could not be.
+func (p *planner) restart(g *spec.Guest, state *GuestState, fields []Field, why string) {
+	if ob := p.staysDown(g); ob != nil {
+		p.hold(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.reason, ob.cure...)
+		return
+	}
+	call, wait := p.shutdown(g, state)
+	p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: fields, Text: why,
+		Then: []string{"start"}, When: "restart: auto", Effect: Disruptive, Lane: lane(g.VMID), Timeout: wait, Call: &call,
+		facts: map[string]string{"restart": "1"}})
+}
+
+// staysDown says why a running guest could not be started again now.
+func (p *planner) staysDown(g *spec.Guest) *obstacle {
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		if ob := p.bindReady(g.Config.Mounts[i]); ob != nil {
+			return ob
+		}
+	}
+	for _, name := range g.Needs {
+		if other := p.want.Guest(name); other != nil && !p.runs(other) {
+			return &obstacle{reason: fmt.Sprintf("it needs %s, which does not run", name), cure: []string{"see " + other.Ref.String()}}
+		}
+	}
+	return nil
 }
 
 // planStart starts a guest when what it needs is there: the guests it needs, those
