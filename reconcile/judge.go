@@ -222,6 +222,9 @@ func hiddenCure(err error, have *Observed) string {
 // isNow ends the label of the line that says in what state a guest is after a failure.
 const isNow = " is now"
 
+// ranBefore follows the state of a guest that an act of ours has shut down.
+const ranBefore = " (it was running before)"
+
 // failureLines are what a person wants to know at two in the morning: what PVE said, in
 // what state the guest is now, what to do, and what happens next.
 func failureLines(e ending, f Failure, have *Observed) []EventLine {
@@ -234,7 +237,7 @@ func failureLines(e ending, f Failure, have *Observed) []EventLine {
 	}
 	if now := stateNow(e.act.Lane, have); now != "" {
 		if now != "RUNNING" && e.act.Facts["restart"] != "" {
-			now += " (it was running before)"
+			now += ranBefore
 		}
 		lines = append(lines, EventLine{guestName(e.act.Lane, have) + isNow, now})
 	}

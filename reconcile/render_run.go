@@ -56,8 +56,8 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 			failed[e.Object] = true
 			text := fmt.Sprintf("%s: %s", e.Verb, e.Text)
 			for _, l := range e.Lines { // that it does not run now is what matters at two in the morning
-				if state, _, _ := strings.Cut(l.Text, " "); strings.HasSuffix(l.Label, isNow) && state != "RUNNING" {
-					text += fmt.Sprintf("       (is %s)", state)
+				if strings.HasSuffix(l.Label, isNow) && l.Text != "RUNNING" {
+					text += fmt.Sprintf("       (is %s)", strings.TrimSuffix(l.Text, ranBefore))
 				}
 			}
 			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: text})
