@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
 // The rights must be there everywhere: an entry on / that reaches no further, and one on a path below
@@ -17,6 +18,10 @@ func TestRightsReachEverywhere(t *testing.T) {
 	}
 	all := func() proxmox.Permissions {
 		return proxmox.Permissions{"/": whole, "/access": whole, "/access/groups": whole, "/nodes": whole, "/pool": whole, "/sdn": whole, "/storage": whole, "/vms": whole}
+	}
+	token, err := proxmox.NewToken("felhom@pve!agent", "0")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
 		change func(proxmox.Permissions)
@@ -32,12 +37,37 @@ func TestRightsReachEverywhere(t *testing.T) {
 		}, "the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1"},
 	} {
 		var out strings.Builder
-		st := &selftest{w: &out}
+		st := &selftest{w: &out, node: &node{config: &config{token: token}}}
 		have := all()
 		c.change(have)
 		st.rights(have)
 		if !strings.Contains(out.String(), c.says) || (st.failed == 0) != strings.HasPrefix(out.String(), "[ ok ]") {
 			t.Errorf("%s: want %q in\n%s", name, c.says, out.String())
 		}
+	}
+}
+
+// A guest that the token is shut out of is in none of the lists of its rights and of guests.
+func TestRightsThatAreTakenAway(t *testing.T) {
+	sim := pvesim.New()
+	if status, body := sim.Do("root@pam", "PUT", "/access/acl", map[string]string{"path": "/vms/101", "roles": "NoAccess", "tokens": sim.TokenID()}); status != 200 {
+		t.Fatal(body)
+	}
+	token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := proxmox.New(proxmox.Options{Transport: sim, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	st := &selftest{view: client.Look(), w: &out}
+	have, err := st.permissions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st.rights(have); st.failed != 1 || !strings.Contains(out.String(), "/vms/101 (VM.Allocate, VM.Audit, ") {
+		t.Error(out.String())
 	}
 }
