@@ -95,6 +95,8 @@ func readConfig(file string, environ []string, simulate bool) (*config, error) {
 			if info, err := os.Stat(file); err == nil && r.given["token_secret"].value != "" && info.Mode()&0o007 != 0 {
 				r.warning = fmt.Sprintf("%s holds the token's secret, and everybody on this machine may read it: chmod 640 %s", file, file)
 			}
+		case errors.Is(err, os.ErrPermission):
+			r.fail(entry{place: file}, "", "it cannot be read: you are %s; run it as root (sudo), or as the user to whom the file belongs", whoRuns())
 		case named || !errors.Is(err, os.ErrNotExist):
 			r.fail(entry{place: file}, "", "it cannot be read: %v. Name the configuration with --config FILE; the usual one is %s", errors.Unwrap(err), defaultConfig)
 		}

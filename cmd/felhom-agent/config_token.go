@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,17 +47,28 @@ func (r *reading) token(environ []string) proxmox.Token {
 func readSecret(path string, guarded bool) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return "", unreadable(err)
 	}
 	if guarded && info.Mode()&0o007 != 0 {
 		return "", fmt.Errorf("everybody on this machine may read %s: chmod 640 %s, and make a new secret if somebody may have seen it (pveum user token remove, then add)", path, path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return "", unreadable(err)
 	}
 	if secret := strings.TrimSpace(string(text)); secret != "" {
 		return secret, nil
 	}
 	return "", fmt.Errorf("%s is empty: it shall hold the secret that `pveum user token add` printed", path)
+}
+
+// unreadable says what to do about a file with a secret that cannot be read.
+func unreadable(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: put the secret there that `pveum user token add` printed (mode 600)", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: you are %s; run it as root (sudo), or as the user to whom the file belongs", err, whoRuns())
+	}
+	return err
 }

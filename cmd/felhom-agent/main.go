@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -78,7 +79,11 @@ func program() int {
 		if cmd.mode.name == "watch" {
 			return exitOK
 		}
-		fmt.Fprintln(os.Stderr, "felhom-agent: ended by a signal; what PVE was asked to do goes on, and the next run resumes")
+		text := "ended by a signal"
+		if cmd.mode.name == "once" {
+			text += "; what PVE was asked to do goes on, and the next run resumes"
+		}
+		con.say("%s", text)
 		return exitSignal + int(number)
 	}
 	if err != nil {
@@ -133,6 +138,10 @@ func invalid(err error) bool {
 // complain prints what went wrong and returns the exit code.
 func (con *console) complain(err error) int {
 	writeErrors(con.stderr, err)
+	var file *fs.PathError
+	if errors.As(err, &file) && errors.Is(err, fs.ErrPermission) {
+		con.say("you are %s: do it as root (sudo), or as the user to whom %s belongs", whoRuns(), file.Path)
+	}
 	if invalid(err) {
 		return exitInvalid
 	}

@@ -270,6 +270,7 @@ func (n *node) Close() error {
 // explain turns an error of the node into what a person can do about it.
 func (n *node) explain(err error) error {
 	var certificate *proxmox.CertificateError
+	var api *proxmox.APIError
 	c := n.config
 	switch {
 	case err == nil:
@@ -284,6 +285,8 @@ func (n *node) explain(err error) error {
 		return fmt.Errorf("PVE does not accept the token %s (wrong, disabled or expired: PVE does not say which). Look: pveum user token list %s. Nothing was changed", c.token.ID(), c.token.User())
 	case proxmox.IsDenied(err):
 		return fmt.Errorf("%w. What the token lacks in all, with the lines that give it: felhom-agent --selftest", err)
+	case errors.As(err, &api) && (api.Status == 595 || api.Status == 596): // pveproxy's own: it answers, what is behind it does not
+		return fmt.Errorf("%w. PVE's proxy answers, its daemon or the node behind it does not. Look there: systemctl status pvedaemon pve-cluster", err)
 	case proxmox.IsNotDelivered(err) && c.places["url"] != "":
 		err = fmt.Errorf("%w (url: %s in %s)", err, c.url, c.places["url"])
 	}

@@ -193,6 +193,11 @@ func whoAmI() string {
 	if name := os.Getenv("SUDO_USER"); name != "" {
 		return name
 	}
+	return whoRuns()
+}
+
+// whoRuns is the user as whom this process runs.
+func whoRuns() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
 	}
