@@ -229,6 +229,9 @@ func (p *Plan) writeLines(w io.Writer, lines []line, o TextOptions) {
 		text := l.text
 		if l.when != "" {
 			text = fmt.Sprintf("%-50s  %s", text, l.when)
+			if o.Width > 0 && utf8.RuneCountInString(text) > o.Width-len(indent) { // on a line of its own
+				text, l.below = l.text, append([]string{l.when}, l.below...)
+			}
 		}
 		symbol := colours.String(string(l.symbol)).Foreground(colours.Color(colourOf[l.symbol])).String()
 		fmt.Fprintf(w, "  %s %-*s  %s\n", symbol, width, l.object, strings.TrimRight(wrap(text, indent, o.Width), " "))

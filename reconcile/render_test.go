@@ -25,3 +25,40 @@ func TestClosingSaysTheState(t *testing.T) {
 		}
 	}
 }
+
+// On a terminal that is too narrow for text and time, the time of a change stands below it, whole.
+func TestNarrowTerminal(t *testing.T) {
+	web := spec.Ref{Kind: spec.KindRestore, Name: "web"}
+	p := &Plan{Objects: []spec.Ref{web}, Laters: []Later{{Object: web, Verb: "restore", Symbol: Create,
+		Text: "create 112 from its newest backup, else golden/alpine", Waits: "when mounts/backup is mounted"}}}
+	for width, want := range map[int]string{
+		0: `  + restores/web          create 112 from its newest backup, else golden/alpine  when mounts/backup is mounted
+`,
+		90: `  + restores/web          create 112 from its newest backup, else golden/alpine
+                          when mounts/backup is mounted
+`,
+		70: `  + restores/web          create 112 from its newest backup, else
+                          golden/alpine
+                          when mounts/backup is mounted
+`,
+	} {
+		var text strings.Builder
+		if err := p.WriteText(&text, TextOptions{Width: width}); err != nil || !strings.Contains(text.String(), want) {
+			t.Errorf("%d columns: %v\n%s", width, err, &text)
+		}
+	}
+}
+
+// A terminal shows what an act that runs does, until its log tells more; a line is cut between letters.
+func TestLiveLines(t *testing.T) {
+	e := Event{Object: spec.Ref{Kind: spec.KindBackup, Name: "daily"}, Verb: "back up", State: "running", What: "back up dns to usb-backup", UPID: "a"}
+	var text strings.Builder
+	p := NewProgress(&text, TextOptions{Live: true, Width: 56})
+	p.Event(e)
+	e.Text = "\u00e4\u00e4\u00e4\u00e4"
+	p.Event(e)
+	want := "      |   backups/daily        back up      0 s      ba\n\x1b[1A\x1b[J      |   backups/daily        back up      0 s      \u00e4\u00e4\n"
+	if text.String() != want {
+		t.Errorf("it draws\n%q\nwant\n%q", text.String(), want)
+	}
+}

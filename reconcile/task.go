@@ -243,7 +243,7 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 		log := logWatch{client: a.o.Client, upid: act.upid}
 		o.Progress = func(s proxmox.TaskStatus) {
 			if s.Running {
-				a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time), Text: log.line(ctx)})
+				a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", What: act.Text, UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time), Text: log.line(ctx)})
 			}
 		}
 		status, err := a.o.Client.WaitTask(ctx, act.upid, o)

@@ -62,6 +62,24 @@ func connect(ctx context.Context, cmd *command, con *console, write bool) (*node
 	return n, nil
 }
 
+// connectToLook makes ready for one look at the node, which writes nothing: it has said who it is, and what
+// people hold is known.
+func connectToLook(ctx context.Context, cmd *command, con *console) (*node, error) {
+	n, err := connect(ctx, cmd, con, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.find(ctx); err != nil {
+		n.Close()
+		return nil, n.explain(err)
+	}
+	if err := n.look(); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
 // override lets the command line have its way over the configuration.
 func (c *config) override(cmd *command) {
 	c.state = cmp.Or(cmd.state, c.state)

@@ -18,17 +18,11 @@ import (
 
 // runExport prints the containers of the node as a desired state that takes them over.
 func runExport(ctx context.Context, cmd *command, con *console) (int, error) {
-	n, err := connect(ctx, cmd, con, false)
+	n, err := connectToLook(ctx, cmd, con)
 	if err != nil {
 		return 0, err
 	}
 	defer n.Close()
-	if err := n.find(ctx); err != nil {
-		return 0, n.explain(err)
-	}
-	if err := n.look(); err != nil {
-		return 0, err
-	}
 	x, err := reconcile.ExportNode(ctx, n.sight, n.journal)
 	if err != nil {
 		return 0, n.explain(err)
@@ -295,17 +289,11 @@ func runPrintRollback(ctx context.Context, cmd *command, con *console) (int, err
 	if want.Guest(refs[0].Name) == nil || want.Guest(refs[0].Name).Ref != refs[0] {
 		return 0, usagef("--print-rollback %s: %s is no restore or guest", cmd.name, refs[0])
 	}
-	n, err := connect(ctx, cmd, con, false)
+	n, err := connectToLook(ctx, cmd, con)
 	if err != nil {
 		return 0, err
 	}
 	defer n.Close()
-	if err := n.find(ctx); err != nil {
-		return 0, n.explain(err)
-	}
-	if err := n.look(); err != nil {
-		return 0, err
-	}
 	text, err := reconcile.RollbackText(ctx, n.sight, want, n.journal, refs[0], snapshot)
 	if err != nil {
 		return 0, n.explain(err)

@@ -21,18 +21,12 @@ func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := connect(ctx, cmd, con, false)
+	n, err := connectToLook(ctx, cmd, con)
 	if err != nil {
 		return 0, err
 	}
 	defer n.Close()
-	if err := n.find(ctx); err != nil {
-		return 0, n.explain(err)
-	}
 	n.sight.Only = only
-	if err := n.look(); err != nil {
-		return 0, err
-	}
 	plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
 	if err != nil {
 		return 0, n.explain(err)
