@@ -258,11 +258,17 @@ func (p *planner) bringBack(g *spec.Guest, volumes, archives []proxmox.Volume) s
 	return fmt.Sprintf("bring the volumes back as root: pct rescan --vmid %d, after its config is restored", g.VMID)
 }
 
+// disregarded reports whether `despite` lets a thing be passed over: it is known to be
+// older than that time, which has been.
+func (p *planner) disregarded(o *spec.Object, v proxmox.Volume) bool {
+	return !o.Despite.IsZero() && !p.have.future(o.Despite) && !v.CTime.IsZero() && v.CTime.Before(o.Despite)
+}
+
 // traces lists what exists of a guest's data: its volumes, and its archives, newest
 // first. What `despite` releases is left out.
 func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volumes, archives []proxmox.Volume) {
 	for _, v := range p.have.byGuest[vmid] {
-		if !o.Despite.IsZero() && !p.have.future(o.Despite) && !v.CTime.IsZero() && v.CTime.Before(o.Despite) {
+		if p.disregarded(o, *v) {
 			continue
 		}
 		switch v.Content {
@@ -277,7 +283,7 @@ func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volu
 		named = append(slices.Clone(named), p.have.byObject[o.Was]...)
 	}
 	for _, v := range named { // archives of it under another number
-		if v.VMID != vmid && !(!o.Despite.IsZero() && !p.have.future(o.Despite) && v.CTime.Before(o.Despite)) {
+		if v.VMID != vmid && !p.disregarded(o, *v) {
 			archives = append(archives, *v)
 		}
 	}

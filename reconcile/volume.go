@@ -130,7 +130,11 @@ func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spe
 			fmt.Sprintf("to keep it: pct set %d --revert %s", g.VMID, key), "to let it go: remove it from the YAML")
 		return false
 	}
-	if loose := p.loose(state); len(loose) > 0 && !p.released(g) && !deliberate.ignoreUnused {
+	loose := slices.DeleteFunc(p.loose(state), func(volid string) bool {
+		v := p.have.volume(volid)
+		return v != nil && p.disregarded(&g.Object, *v)
+	})
+	if len(loose) > 0 && !deliberate.ignoreUnused {
 		size := ""
 		if v := p.have.volume(loose[0]); v != nil {
 			size = ", " + v.Size.String()
