@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -83,9 +84,13 @@ func (p *planner) planMissing(g *spec.Guest) {
 }
 
 // released reports whether `despite` lets a creation go ahead although storages
-// cannot be seen.
+// cannot be seen. What they hold may be younger than that time, so it counts for a day
+// only, and not where the agent itself has made the guest, or a backup of it, since.
 func (p *planner) released(g *spec.Guest) bool {
-	return !g.Despite.IsZero() && !p.have.future(g.Despite)
+	if g.Despite.IsZero() || p.have.future(g.Despite) || p.have.Now.Sub(g.Despite) > 24*time.Hour {
+		return false
+	}
+	return !p.have.Memory.Made[g.Ref.String()].After(g.Despite) && !p.have.Stored.Backups[g.Ref.Name].Time.After(g.Despite)
 }
 
 // mayCreate holds an object whose VMID is taken, may be taken by something that the
