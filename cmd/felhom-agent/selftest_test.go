@@ -19,7 +19,7 @@ func TestRightsReachEverywhere(t *testing.T) {
 	all := func() proxmox.Permissions {
 		return proxmox.Permissions{"/": whole, "/access": whole, "/access/groups": whole, "/nodes": whole, "/pool": whole, "/sdn": whole, "/storage": whole, "/vms": whole}
 	}
-	token, err := proxmox.NewToken("felhom@pve!agent", "0")
+	token, err := proxmox.NewToken("robot@pve!here", "0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,8 @@ func TestRightsReachEverywhere(t *testing.T) {
 		"only on /": {func(p proxmox.Permissions) {
 			clear(p)
 			p["/"] = here
-		}, "the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1"},
+		}, "the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1 --users robot@pve --tokens 'robot@pve!here' --roles FelhomAgent"},
+		"none at all": {func(p proxmox.Permissions) { clear(p) }, "pveum acl modify / --users robot@pve --roles FelhomAgent; pveum acl modify / --tokens 'robot@pve!here' --roles FelhomAgent"},
 	} {
 		var out strings.Builder
 		st := &selftest{w: &out, node: &node{config: &config{token: token}}}
