@@ -28,7 +28,6 @@ func (s *scenario) round() {
 	}
 	people := s.schedule()
 	var work, hands sync.WaitGroup
-	hands.Go(func() { s.meanwhile(i, people) })
 	for n := range agents {
 		after := time.Duration(n) * time.Duration(s.r.Int64N(int64(time.Minute)))
 		work.Go(func() {
@@ -54,6 +53,7 @@ func (s *scenario) round() {
 			other.end()
 		})
 	}
+	hands.Go(func() { s.meanwhile(i, people) }) // the last: from here on it alone draws
 	work.Wait()
 	i.cancel()
 	hands.Wait()
