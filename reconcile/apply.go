@@ -231,7 +231,7 @@ func (a *Agent) choose(want *spec.Desired, have *Observed, plan *Plan) *passed {
 			p.soon = at
 		}
 	}
-	o := a.occupied(want, have)
+	o := a.occupied(want, have, plan)
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
 		why, poll := o.keeps(action)

@@ -21,7 +21,7 @@ func (w *witness) onDump(wr *lawWrite) {
 			w.s.fails("writers", "a second vzdump beside %s", t)
 		}
 	}
-	if wr.params["mode"] == "stop" {
+	if g := wr.world.guests[vmid]; wr.params["mode"] == "stop" && g != nil && g.running {
 		w.oneDisruption(wr, vmid)
 	}
 }

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/felhom/felhom-agent/spec"
@@ -67,10 +68,21 @@ func (w *witness) oneIsDown(wr *lawWrite, vmid int) {
 		switch {
 		case g == nil || wish == nil || wish.State != spec.Running || g.running:
 			delete(w.down, other)
-		case other != vmid && !w.startFailed(other, since.Unix()):
+		case other != vmid && !w.startFailed(other, since.Unix()) && !w.waitsForPerson(wr, wish):
 			w.s.fails("disruptive", "%s %s while %s, which was shut down at %s to be started again, is still down", wr.method, wr.path, name, since.Format("15:04:05"))
 		}
 	}
+}
+
+// waitsForPerson reports whether a guest cannot be started just now, whatever the agent does.
+func (w *witness) waitsForPerson(wr *lawWrite, wish *spec.Guest) bool {
+	return wish.Paused ||
+		slices.ContainsFunc(wish.Needs, func(name string) bool {
+			needed := w.want.Guest(name)
+			g := wr.world.guests[int(needed.VMID)]
+			return g == nil || !g.running
+		}) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(wish.Config.Mounts)), func(mp spec.MountPoint) bool { return mp.Bind() })
 }
 
 func (w *witness) startFailed(vmid int, since int64) bool {

@@ -111,7 +111,7 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 func (w *witness) failedSince(wr *lawWrite, sent time.Time) bool {
 	kind, id := taskOf(&proxmox.Call{Method: wr.method, Path: wr.path, Params: wr.params})
 	return slices.ContainsFunc(w.list(), func(t lawTask) bool {
-		return t.Type == kind && t.ID == id && t.owner() == lawToken && t.StartTime >= wr.at.Add(-2*time.Minute).Unix() && t.EndTime > 0 && !t.ok()
+		return t.Type == kind && t.ID == id && t.owner() == lawToken && t.StartTime >= wr.at.Add(-2*time.Minute).Unix() && t.EndTime > 0 && (!t.ok() || len(w.gone) > 0) // or people have deleted what it made
 	})
 }
 

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ type occupied struct {
 const storageLocked = 15 * time.Minute
 
 // occupied finds what is in use: by acts of ours, by tasks of others, by the fence.
-func (a *Agent) occupied(want *spec.Desired, have *Observed) *occupied {
+func (a *Agent) occupied(want *spec.Desired, have *Observed, plan *Plan) *occupied {
 	o := &occupied{lanes: map[string]string{}, budgets: map[string]int{}, told: map[string]bool{}, frees: map[string]time.Time{}}
 	ours := map[proxmox.UPID]bool{}
 	a.mu.Lock()
@@ -77,7 +78,8 @@ func (a *Agent) occupied(want *spec.Desired, have *Observed) *occupied {
 		}
 	}
 	for _, g := range guestsOf(want) { // a guest that is being restarted keeps the lane until it runs
-		if state := have.Guests[g.VMID]; have.Memory.Restarting[g.Ref.String()] && !deliberate.forgetRestart && state != nil && state.Status != "running" && g.State == spec.Running {
+		state := have.Guests[g.VMID]
+		if have.Memory.Restarting[g.Ref.String()] && !deliberate.forgetRestart && state != nil && state.Status != "running" && g.State == spec.Running && startsAgain(g.Ref, have, plan) {
 			o.disruptive = orElse(o.disruptive, g.Ref.String())
 		}
 	}
@@ -88,6 +90,15 @@ func (a *Agent) occupied(want *spec.Desired, have *Observed) *occupied {
 		o.node = otherAgentText(t, have)
 	}
 	return o
+}
+
+// startsAgain reports whether a guest that is down is about to be started, or will be
+// after the cool-down of a start that failed. One that waits for a person keeps nobody.
+func startsAgain(ref spec.Ref, have *Observed, plan *Plan) bool {
+	return have.Memory.Cooling[ref.String()+"/start"].Until.After(have.Now) ||
+		slices.ContainsFunc(plan.Actions, func(a Action) bool { return a.Object == ref }) ||
+		slices.ContainsFunc(plan.Laters, func(l Later) bool { return l.Object == ref }) ||
+		slices.ContainsFunc(plan.Held, func(h Held) bool { return h.Object == ref && h.Passing })
 }
 
 // keeps says what keeps an act from being sent, or "", and whether that has to be

@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,5 +82,42 @@ restores:
 			t.Errorf("the second guest was never made:\n%s", b.events)
 		}
 		sim.Heal()
+	})
+}
+
+// A guest that was shut down to be started again, and whose start then waits for a
+// person, does not keep the others from their restarts.
+func TestABlockedStartKeepsNobody(t *testing.T) {
+	const text = `node: pve1
+guests:
+  dns: {vmid: 101, state: running, restart: auto, drift: heal, needs: [web], config: {startup: {order: 1}, %s}}
+  web: {vmid: 300}
+  shop: {vmid: 301, state: running, restart: auto, drift: heal, config: {startup: {order: 2}, %s}}
+`
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		for vmid, name := range map[int]string{300: "web", 301: "shop"} {
+			template := map[string]string{"vmid": fmt.Sprint(vmid), "hostname": name, "ostemplate": "local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz", "unprivileged": "1", "rootfs": "local-lvm:1"}
+			if status, body := b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc", template); status != 200 {
+				t.Fatal(body)
+			}
+			b.sim.Advance(time.Minute)
+		}
+		b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc/300/status/start", nil)
+		b.sim.Advance(time.Minute)
+		if r := b.once(desired(t, fmt.Sprintf(text, "cores: 1", "cores: 1"))); r.ExitCode() != 0 {
+			t.Fatal(b.closing(r))
+		}
+		go func() {
+			for !slices.ContainsFunc(parseLawWorld(b.sim.String()).tasks, func(task string) bool { return strings.HasPrefix(task, "vzshutdown 101 ") }) {
+				time.Sleep(100 * time.Millisecond)
+			}
+			b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc/300/status/stop", nil) // a person
+		}()
+		r := b.once(desired(t, fmt.Sprintf(text, "tty: 3", "tty: 3")))
+		world := parseLawWorld(b.sim.String())
+		if world.guests[101].running || !world.guests[301].running || len(world.guests[301].pending) > 0 {
+			t.Errorf("dns runs: %t, shop runs: %t with %v to come\n%s", world.guests[101].running, world.guests[301].running, world.guests[301].pending, b.closing(r))
+		}
 	})
 }
