@@ -100,7 +100,7 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 	}
 	if err := cmd.Start(); err != nil {
 		closeAll(stdin, out, cmd)
-		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Cure: "Install the package, or say where it is"}
+		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Cure: "Install the package: the root helper is not there"}
 	}
 	cmd.Stdin.(*os.File).Close()
 	cmd.Stdout.(*os.File).Close()
@@ -112,6 +112,9 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 		}
 		if r.Mode != Direct && !accepted && !strings.HasPrefix(u.Reason, "felhom-fence:") {
 			u.Cure = "As root: felhom-agent --print-sudoers > /etc/sudoers.d/felhom-agent"
+			if _, err := os.Stat(argv[len(argv)-1]); errors.Is(err, os.ErrNotExist) {
+				u.Cure = "Install the package: the root helper is not there"
+			}
 		}
 		return u
 	}

@@ -193,3 +193,18 @@ func TestServe(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+// Where the program is missing, the sudoers line would not help.
+func TestMissingFenceSaysInstall(t *testing.T) {
+	for _, mode := range []Mode{Direct, Sudo} {
+		if _, err := os.Stat("/usr/bin/sudo"); mode == Sudo && err != nil {
+			t.Log("skipped: there is no sudo")
+			continue
+		}
+		r := &ExecRunner{Mode: mode, Path: filepath.Join(t.TempDir(), "felhom-fence")}
+		_, err := Mounts(t.Context(), r, testNode)
+		if err == nil || !strings.Contains(err.Error(), "Install the package") || strings.Contains(err.Error(), "sudoers") {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+	}
+}

@@ -58,7 +58,11 @@ func (p *planner) needsHost() *obstacle {
 	if p.have.HostReason != "" {
 		reason += ": " + p.have.HostReason
 	}
-	return &obstacle{reason: reason, cure: []string{"run the agent on " + p.have.Node + " with a runner (sudo, socket or direct)"}}
+	cure := "run the agent on " + p.have.Node + " with a runner (sudo, socket or direct)"
+	if strings.Contains(p.have.HostReason, "does not answer") { // the reason says what is wrong with the way that there is
+		cure = "whether it answers then: felhom-agent --selftest"
+	}
+	return &obstacle{reason: reason, cure: []string{cure}}
 }
 
 // planBinds plans binds and devices, which PVE allows only to root, through the fence.
