@@ -183,6 +183,7 @@ func TestParseArchive(t *testing.T) {
 		"usb:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar.zst": {"lxc", "2026_11_20-02_30_00", "tar.zst", 111, "2026-11-20T01:30:00Z"},
 		"usb:backup/vzdump-lxc-120-2026_07_01-00_00_00.tgz":     {"lxc", "2026_07_01-00_00_00", "tgz", 120, "2026-06-30T22:00:00Z"},
 		"usb:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar":     {"lxc", "2026_11_20-02_30_00", "tar", 111, "2026-11-20T01:30:00Z"},
+		"usb:backup/vzdump-lxc-111-2026_10_25-02_30_00.tar":     {"lxc", "2026_10_25-02_30_00", "tar", 111, "2026-10-25T00:30:00Z"},
 		"pbs:backup/ct/111/2026-11-20T01:30:00Z":                {"lxc", "2026-11-20T01:30:00Z", "pbs-ct", 111, "2026-11-20T01:30:00Z"},
 		"local:backup/vzdump-lxc-111-golden.tar.zst":            {"lxc", "", "tar.zst", 111, ""},
 		"local:backup/golden.tar":                               {"", "", "tar", 0, ""},

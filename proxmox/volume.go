@@ -125,6 +125,10 @@ func (a Archive) Began(zone *time.Location) (time.Time, bool) {
 	if t, err := time.Parse(time.RFC3339, a.Stamp); err == nil {
 		return t, true
 	}
-	t, err := time.ParseInLocation("2006_01_02-15_04_05", a.Stamp, zone)
+	const form = "2006_01_02-15_04_05"
+	t, err := time.ParseInLocation(form, a.Stamp, zone)
+	if first := t.Add(-time.Hour); err == nil && first.Format(form) == a.Stamp { // which of the two Go takes depends on the zone
+		t = first
+	}
 	return t, err == nil
 }
