@@ -294,7 +294,7 @@ func objectStates(plan *reconcile.Plan) []objectState {
 	}
 	for _, n := range plan.Notes {
 		if n.Drift {
-			note(n.Object, "drifted", n.String(), nil)
+			note(n.Object, "drifted", fmt.Sprintf("%s, by %s", n.Text, n.By), []string{fmt.Sprintf("to heal it: felhom-agent --once --only %s", n.Object)})
 		} else {
 			note(n.Object, "declared", n.Text, nil)
 		}

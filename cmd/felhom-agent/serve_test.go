@@ -222,13 +222,13 @@ func TestObjectStates(t *testing.T) {
 			{Object: ref("b"), Reason: "is locked", Cure: []string{"wait"}},
 			{Object: ref("b"), Reason: "is held", Cure: []string{"release it"}},
 		},
-		Notes: []reconcile.Note{{Object: ref("d"), Text: "memory differs", Drift: true}, {Object: ref("e"), Text: "a bind"}, {Object: ref("a"), Text: "not shown"}},
+		Notes: []reconcile.Note{{Object: ref("d"), Text: "memory differs", Drift: true, By: "unknown"}, {Object: ref("e"), Text: "a bind"}, {Object: ref("a"), Text: "not shown"}},
 	}
 	want := []objectState{
 		{ref("a"), "changing", "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", nil},
 		{ref("b"), "blocked", "is locked; is held", []string{"wait", "release it"}},
 		{ref("c"), "waiting", "create 201, when the golden is published", nil},
-		{ref("d"), "drifted", "memory differs", nil},
+		{ref("d"), "drifted", "memory differs, by unknown", []string{"to heal it: felhom-agent --once --only restores/d"}},
 		{ref("e"), "declared", "a bind", nil},
 		{ref("f"), "declared", "", nil},
 	}
