@@ -11,12 +11,12 @@ import (
 // tell the same story with the same number of requests, and end in the same world.
 func TestASeedReproduces(t *testing.T) {
 	t.Parallel()
-	n := 25
+	n := 8
 	switch {
 	case *lawN > 0:
 		n = *lawN
 	case testing.Short() || raceDetector:
-		n = 2
+		n = 1
 	}
 	dir := t.TempDir()
 	run := func(seed uint64, profile lawProfile) (all string) {
