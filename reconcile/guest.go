@@ -225,7 +225,7 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	marker.Object = g.Ref.Name // an old name is rewritten
 	before := len(p.plan.Actions)
-	heldBefore := len(p.plan.Held)
+	heldBefore, latersBefore := len(p.plan.Held), len(p.plan.Laters)
 	if p.planRollback(g, state, marker) { // asked for, so no drift
 		return
 	}
@@ -263,7 +263,7 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	}
 	p.planRunState(g, state)
 	p.birthNotes(g, state, marker)
-	if p.onlyReports(g) && marker.Facts["want"] == "" && len(p.plan.Actions) == before && len(p.plan.Held) == heldBefore && !p.creating[g.Ref.Name] {
+	if p.onlyReports(g) && marker.Facts["want"] == "" && len(p.plan.Actions) == before && len(p.plan.Held) == heldBefore && len(p.plan.Laters) == latersBefore && !p.creating[g.Ref.Name] {
 		p.planWish(g, state, marker)
 	}
 }
