@@ -1,0 +1,89 @@
+package reconcile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// releasedFrom holds a blank while volumes or archives of the VMID, or archives with
+// the object's marker, exist that are younger than `despite`.
+func (p *planner) releasedFrom(g *spec.Guest, vmid proxmox.VMID) bool {
+	volumes, archives := p.traces(&g.Object, vmid, g)
+	if len(volumes)+len(archives) == 0 {
+		return true
+	}
+	p.hold(&g.Object, "from", fmt.Sprintf("%d is gone, but %s. I make no empty one", vmid, p.tracesText(volumes, archives)),
+		p.bringBack(g, volumes, archives), fmt.Sprintf("really start empty: despite: %s", p.stamp()))
+	return false
+}
+
+func (p *planner) bringBack(g *spec.Guest, volumes, archives []proxmox.Volume) string {
+	if len(archives) > 0 {
+		storage, _, _ := strings.Cut(archives[0].VolID, ":")
+		if archives[0].VMID == g.VMID && archives[0].Subtype == "lxc" && !slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Newest == storage }) {
+			return fmt.Sprintf("bring it back: from: {newest: %s}", storage)
+		}
+		return fmt.Sprintf("bring it back: from: {archive: %s}", archives[0].VolID)
+	}
+	return fmt.Sprintf("bring the volumes back as root: pct rescan --vmid %d, after its config is restored", g.VMID)
+}
+
+// disregarded reports whether `despite` lets a thing be passed over: it is known to be
+// older than that time, which has been.
+func (p *planner) disregarded(o *spec.Object, v proxmox.Volume) bool {
+	return !o.Despite.IsZero() && !p.have.future(o.Despite) && !v.CTime.IsZero() && v.CTime.Before(o.Despite)
+}
+
+// traces lists what exists of a guest's data: its volumes, and its archives, newest
+// first. What `despite` releases is left out.
+func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volumes, archives []proxmox.Volume) {
+	for _, v := range p.have.byGuest[vmid] {
+		if p.disregarded(o, *v) {
+			continue
+		}
+		switch v.Content {
+		case "backup":
+			archives = append(archives, *v)
+		case "images", "rootdir":
+			volumes = append(volumes, *v)
+		}
+	}
+	named := p.have.byObject[o.Ref.Name]
+	if o.Was != "" {
+		named = append(slices.Clone(named), p.have.byObject[o.Was]...)
+	}
+	for _, v := range named { // archives of it under another number
+		if v.VMID != vmid && !p.disregarded(o, *v) {
+			archives = append(archives, *v)
+		}
+	}
+	newestFirst(archives)
+	return volumes, archives
+}
+
+func (p *planner) tracesText(volumes, archives []proxmox.Volume) string {
+	var parts []string
+	if n := len(archives); n > 0 {
+		storage, _, _ := strings.Cut(archives[0].VolID, ":")
+		parts = append(parts, fmt.Sprintf("%s of it exist%s (newest %s on %s)", count(n, "backup", "backups"), plural(n == 1, "s"), p.have.date(archives[0].CTime), storage))
+	}
+	if n := len(volumes); n > 0 {
+		var names []string
+		for _, v := range volumes {
+			names = append(names, fmt.Sprintf("%s, %s", v.VolID, v.Size))
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", count(n, "volume", "volumes"), strings.Join(names, "; ")))
+	}
+	return strings.Join(parts, " and ")
+}
+
+func plural(yes bool, s string) string {
+	if yes {
+		return s
+	}
+	return ""
+}
