@@ -207,7 +207,7 @@ func (s *scenario) judge(report *Report) {
 			s.fails("settles", "%s is held without a reason or a cure: %q %q", h.Object, h.Reason, h.Cure)
 		}
 	}
-	first, one := s.twoPlans()
+	first, _ := s.twoPlans()
 	if first == nil {
 		return
 	}
@@ -220,7 +220,7 @@ func (s *scenario) judge(report *Report) {
 			return
 		}
 		again.end()
-		if first, one = s.twoPlans(); first != nil && clean() && first.Changes() {
+		if first, one := s.twoPlans(); first != nil && clean() && first.Changes() {
 			s.fails("plans", "after it was applied the plan is not empty:\n%s", one)
 		}
 	}
