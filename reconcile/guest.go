@@ -39,6 +39,9 @@ func (p *planner) planGuest(g *spec.Guest) {
 	}
 	marker, ours := p.identify(g, state)
 	if !ours {
+		if _, lost := p.lost[g.Ref.Name]; lost { // its backups and snapshots go on
+			p.stale(&g.Object, state)
+		}
 		if _, known := p.unmet[g.Ref.Name]; !known {
 			p.unmet[g.Ref.Name] = "it is not ours"
 		}

@@ -75,6 +75,10 @@ func (p *planner) ready(o *spec.Object, g *spec.Guest, verb, text string) (*Gues
 		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, orElse(p.unmet[name], "it is not here")), "see "+g.Ref.String())
 		return nil, Marker{}, false
 	}
+	if p.unmet[name] == "it is locked" {
+		p.hold(o, "guest", fmt.Sprintf("%s is locked (%s)", g.Ref, state.Lock), "see "+g.Ref.String())
+		return nil, Marker{}, false
+	}
 	marker, ok := oneMarker(state.Config.Description())
 	if !ok || !p.have.owns(marker, &g.Object, g.VMID) {
 		if p.creating[name] {
@@ -84,10 +88,6 @@ func (p *planner) ready(o *spec.Object, g *spec.Guest, verb, text string) (*Gues
 			return state, lost, true
 		}
 		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, orElse(p.unmet[name], "it is not ours")), "see "+g.Ref.String())
-		return nil, Marker{}, false
-	}
-	if p.unmet[name] == "it is locked" {
-		p.hold(o, "guest", fmt.Sprintf("%s is locked (%s)", g.Ref, state.Lock), "see "+g.Ref.String())
 		return nil, Marker{}, false
 	}
 	if t := p.have.task(g.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate"); t != nil {
