@@ -21,15 +21,40 @@ restores:
   new: {vmid: 201, from: {newest: usb-backup}, storage: local-lvm}
 `
 	synctest.Test(t, func(t *testing.T) {
-		world, err := pvesim.New().Save()
-		if err != nil {
-			t.Fatal(err)
+		sim := twoNodes(t, false)
+		b := newBench(t, sim)
+		plan, got := b.plan(desired(t, text))
+		for _, want := range []string{
+			"! mounts/backup         this is a cluster of 2 nodes (pve1, pve2), and nothing says on which of them it is to be",
+			"! restores/new          this is a cluster of 2 nodes",
+			"~ guests/dns",
+			"elsewhere: guests/far on pve2.",
+		} {
+			if !strings.Contains(got, want) {
+				t.Errorf("the plan does not say %q:\n%s", want, got)
+			}
 		}
-		const guests = "guests:\n  - vmid: 101\n"
-		if !strings.Contains(string(world), guests) {
-			t.Fatalf("the world has changed:\n%s", world)
+		if len(plan.Actions) != 1 {
+			t.Errorf("%d actions, want 1:\n%s", len(plan.Actions), got)
 		}
-		sim, err := pvesim.Load([]byte(strings.Replace(string(world), guests, `  - name: pve2
+	})
+}
+
+// twoNodes is a fresh node beside another one that has a guest, and that may be dead.
+func twoNodes(t testing.TB, down bool) *pvesim.Sim {
+	world, err := pvesim.New().Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const guests = "guests:\n  - vmid: 101\n"
+	if !strings.Contains(string(world), guests) {
+		t.Fatalf("the world has changed:\n%s", world)
+	}
+	dead := ""
+	if down {
+		dead = "\n    down: true"
+	}
+	sim, err := pvesim.Load([]byte(strings.Replace(string(world), guests, `  - name: pve2`+dead+`
     zone: Europe/Budapest
     boot: 1793638929
     ip: 192.0.2.12
@@ -56,23 +81,8 @@ guests:
       unprivileged: 1
   - vmid: 101
 `, 1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := newBench(t, sim)
-		plan, got := b.plan(desired(t, text))
-		for _, want := range []string{
-			"! mounts/backup         this is a cluster of 2 nodes (pve1, pve2), and nothing says on which of them it is to be",
-			"! restores/new          this is a cluster of 2 nodes",
-			"~ guests/dns",
-			"elsewhere: guests/far on pve2.",
-		} {
-			if !strings.Contains(got, want) {
-				t.Errorf("the plan does not say %q:\n%s", want, got)
-			}
-		}
-		if len(plan.Actions) != 1 {
-			t.Errorf("%d actions, want 1:\n%s", len(plan.Actions), got)
-		}
-	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sim
 }

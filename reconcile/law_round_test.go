@@ -2,12 +2,8 @@ package reconcile
 
 import (
 	"context"
-	"strings"
 	"sync"
-	"testing"
 	"time"
-
-	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
 // round is one life of the agent among faults and people.
@@ -125,51 +121,4 @@ func (s *scenario) meanwhile(i *incarnation, people []lawDeed) {
 			return
 		}
 	}
-}
-
-// lawCluster is a fresh node beside another one that has a guest, and that may be dead.
-func lawCluster(t testing.TB, down bool) *pvesim.Sim {
-	world, err := pvesim.New().Save()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const guests = "guests:\n  - vmid: 101\n"
-	if !strings.Contains(string(world), guests) {
-		t.Fatalf("the world has changed:\n%s", world)
-	}
-	dead := ""
-	if down {
-		dead = "\n    down: true"
-	}
-	sim, err := pvesim.Load([]byte(strings.Replace(string(world), guests, `  - name: pve2`+dead+`
-    zone: Europe/Budapest
-    boot: 1793638929
-    ip: 192.0.2.12
-    cpus: 4
-    disks:
-      - uuid: b7d0c1f2-3b64-4f0e-9c1d-5e8b7a6f4d22
-        fs: ext4
-        device: /dev/sda2
-        size: 500000000000
-    mounts:
-      - device: /dev/sda2
-        uuid: b7d0c1f2-3b64-4f0e-9c1d-5e8b7a6f4d22
-        target: /
-        fs: ext4
-        options: rw,relatime
-guests:
-  - vmid: 150
-    node: pve2
-    config: |
-      arch: amd64
-      hostname: far
-      memory: 512
-      ostype: debian
-      unprivileged: 1
-  - vmid: 101
-`, 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sim
 }

@@ -65,7 +65,7 @@ type scenario struct {
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
 	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New()}
 	if profile.cluster && s.r.IntN(2) == 0 {
-		s.sim = lawCluster(t, s.r.IntN(2) == 0)
+		s.sim = twoNodes(t, s.r.IntN(2) == 0)
 	}
 	s.here = &lawPlace{name: "agent", store: MemoryStore(), fence: s.fence()}
 	s.there = &lawPlace{name: "agent elsewhere", store: MemoryStore()}
