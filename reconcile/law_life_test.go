@@ -72,7 +72,7 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 		s.t.Fatal(err)
 	}
 	for n := range agents {
-		i.wires = append(i.wires, &wire{incarnation: i, agent: n, want: s.want})
+		i.wires = append(i.wires, &wire{incarnation: i, agent: n, want: s.inForce()})
 		client, err := proxmox.New(proxmox.Options{Transport: i.wires[n], Token: token, Reads: 1 << 10})
 		if err != nil {
 			s.t.Fatal(err)
@@ -107,8 +107,9 @@ func (i *incarnation) end() {
 
 // once is a run of one of the agents.
 func (i *incarnation) once(n int) (*Report, error) {
-	i.wires[n].load(i.s.want)
-	return i.agents[n].Once(i.ctx, i.s.want)
+	want := i.s.inForce()
+	i.wires[n].load(want)
+	return i.agents[n].Once(i.ctx, want)
 }
 
 // watch is the service, for a while.

@@ -36,6 +36,8 @@ func TestNothingIsStartedBesideAnotherAgent(t *testing.T) {
 		}
 		go func() { // what a pass would have sent by now
 			time.Sleep(20 * time.Second)
+			b.journal.mu.Lock()
+			defer b.journal.mu.Unlock()
 			if n := len(b.journal.order); n > 0 {
 				t.Errorf("%d acts were begun beside the other agent's %s", n, upid)
 			}
