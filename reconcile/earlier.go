@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -111,13 +112,13 @@ func contentOf(request string) (storage string, ok bool) {
 }
 
 // basedOn says on which requests' answers actions rest: on those about their own
-// guest, and what makes guests or works on archives also on what lies on storages and
-// stands in the configs of guests that nobody declares.
+// guest, and what makes guests or volumes or works on archives also on what lies on
+// storages and stands in the configs of guests that nobody declares.
 func basedOn(actions []*Action) func(request string) bool {
 	lanes, lists := map[string]bool{}, false
 	for _, a := range actions {
 		lanes[a.Lane] = true
-		lists = lists || a.Call == nil || !vmidInPath.MatchString(a.Call.Path)
+		lists = lists || a.Call == nil || a.Call.Method == http.MethodPut || !vmidInPath.MatchString(a.Call.Path)
 	}
 	return func(request string) bool {
 		if m := vmidInPath.FindStringSubmatch(request); m != nil {

@@ -88,19 +88,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("there is no such condition")
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
-				err := ts.Exec(args[1], args[2:]...)
-				code := 0
-				var exit *exec.ExitError
-				if errors.As(err, &exit) {
-					code = exit.ExitCode()
-				} else {
-					ts.Check(err)
-				}
-				if (strconv.Itoa(code) == args[0]) == neg {
-					ts.Fatalf("exit code %d, want %s", code, args[0])
-				}
-			},
+			"exits": exits,
 			"world": func(ts *testscript.TestScript, _ bool, args []string) {
 				sim := pvesim.New()
 				if text, err := os.ReadFile(ts.MkAbs(args[0])); err == nil {
