@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -118,7 +117,7 @@ func basedOn(actions []*Action) func(request string) bool {
 	lanes, lists := map[string]bool{}, false
 	for _, a := range actions {
 		lanes[a.Lane] = true
-		lists = lists || a.Call == nil || a.Call.Method == http.MethodPut || !vmidInPath.MatchString(a.Call.Path)
+		lists = lists || a.Call == nil || a.Call.Method == "PUT" || !vmidInPath.MatchString(a.Call.Path)
 	}
 	return func(request string) bool {
 		if m := vmidInPath.FindStringSubmatch(request); m != nil {
