@@ -115,10 +115,10 @@ func (f fstab) drop(name string) []byte {
 	return out
 }
 
-// escapeOctal writes blanks and backslashes as fstab(5) and the kernel's mount table do; # because a field that begins with it ends the line.
-func escapeOctal(s string) string {
-	return strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`, "#", `\043`).Replace(s)
-}
+// octal writes blanks and backslashes as fstab(5) and the kernel's mount table do; # because a field that begins with it ends the line.
+var octal = strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`, "#", `\043`)
+
+func escapeOctal(s string) string { return octal.Replace(s) }
 
 // unescapeOctal reads \ooo; anything else after a backslash stays as it is.
 func unescapeOctal(s string) string {

@@ -83,10 +83,10 @@ func (h *Host) MountInfo(pid int) (text []byte, err error) {
 	return text, err
 }
 
-// octal escapes as the kernel does in mount tables.
-func octal(s string) string {
-	return strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(s)
-}
+// kernelOctal escapes as the kernel does in mount tables.
+var kernelOctal = strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+
+func octal(s string) string { return kernelOctal.Replace(s) }
 
 // deviceNumber is a device's major:minor, by its name.
 func deviceNumber(device string) string {
