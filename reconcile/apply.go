@@ -47,6 +47,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	}
 	finished, err := a.judge()
 	if err != nil {
+		for _, e := range finished {
+			a.report(e, nil)
+		}
 		return nil, err
 	}
 	sight := a.o.Sight

@@ -26,18 +26,21 @@ type ending struct {
 }
 
 // judge writes the outcome of acts that have ended into the journal, where no line
-// has it yet.
+// has it yet. What cannot be written now is left to the next pass.
 func (a *Agent) judge() (judged []ending, err error) {
 	a.mu.Lock()
 	ended := a.ended
 	a.ended = nil
 	a.mu.Unlock()
-	for _, e := range ended {
+	for i, e := range ended {
 		if !e.act.open() {
 			continue // another process was first
 		}
 		if err := a.o.Journal.append(Entry{Time: e.at, Act: e.act.Act, Step: stepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
-			return nil, err
+			a.mu.Lock()
+			a.ended = append(slices.Clone(ended[i:]), a.ended...)
+			a.mu.Unlock()
+			return judged, err
 		}
 		judged = append(judged, e)
 	}

@@ -26,10 +26,12 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 		a.mu.Lock()
 		known := a.waiting[act.Act] || a.aside[act.Act]
 		a.mu.Unlock()
-		if known {
+		if known && !a.endedAtLast(act, have) {
 			continue
 		}
 		switch {
+		case known:
+			a.wait(ctx, act)
 		case !act.upid.IsZero():
 			a.tell(act, "adopted", "it was begun earlier")
 			a.wait(ctx, act)
@@ -56,6 +58,22 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 		}
 	}
 	return nil
+}
+
+// endedAtLast reports whether the task of an act that is not waited for any more has ended
+// since, so that it is to be judged like any other.
+func (a *Agent) endedAtLast(act *act, have *Observed) bool {
+	if slices.ContainsFunc(have.Tasks, func(t proxmox.Task) bool { return t.UPID == act.upid && t.Running() }) {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := slices.Index(a.overdue, act)
+	if i >= 0 {
+		a.overdue = slices.Delete(a.overdue, i, i+1)
+		delete(a.aside, act.Act)
+	}
+	return i >= 0
 }
 
 // giveUpLost settles an act whose answer was lost and of which the node shows nothing. It

@@ -1,0 +1,99 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A service that has given up waiting for a task hears of its end all the same: else its
+// guest would be busy, and no backup be made on the node, for as long as the service runs.
+func TestAnOverdueTaskIsJudgedWhenItEnds(t *testing.T) {
+	want := desired(t, strings.ReplaceAll(scheduled, "WHEN", "every: 24h, timeout: 10m"))
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		if err := b.sim.Inject(pvesim.Fault{Match: "task vzdump 101", Effect: "hang"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return want }, func(*Plan, time.Duration, error) {})
+		}()
+		time.Sleep(30 * time.Minute)
+		if text := b.events.String(); !strings.Contains(text, "gave up waiting") {
+			t.Fatalf("nobody gave up waiting:\n%s", text)
+		}
+		b.sim.Heal() // somebody stops it
+		if printed, err := b.sim.Shell("pve1", "pct unlock 101"); err != nil {
+			t.Fatal(printed, err)
+		}
+		time.Sleep(time.Hour)
+		cancel()
+		<-done
+		var results []string
+		for _, act := range b.journal.order {
+			if act.Verb == "back up" {
+				results = append(results, act.result)
+			}
+		}
+		if got := strings.Join(results, " "); got != "failed ok" {
+			t.Errorf("the backups ended with %q\n%s", got, b.events)
+		}
+	})
+}
+
+// A full disk at the moment when an act has ended loses nothing: its outcome is written as
+// soon as there is room, and what failed cools down.
+func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		effect string
+		want   string
+	}{"ok": {"", "ok"}, "failed": {"fail", "failed ok"}} {
+		t.Run(name, func(t *testing.T) {
+			want := desired(t, "guests: {dns: {vmid: 101}}\nsnapshots: {before: {guest: dns, taken: 2026-11-22}}\n")
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pvesim.New())
+				if c.effect != "" {
+					if err := b.sim.Inject(pvesim.Fault{Match: "task vzsnapshot 101", Effect: c.effect}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				full := 0
+				b.journal.barrier = func(e Entry) error {
+					if act := b.journal.act(e.Act); e.Step == stepOutcome && act.Verb == "snapshot" {
+						if full++; full < 3 {
+							return errors.New("no space left on device")
+						}
+					}
+					return nil
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return want }, func(*Plan, time.Duration, error) {})
+				}()
+				time.Sleep(30 * time.Minute)
+				cancel()
+				<-done
+				var results []string
+				for _, act := range b.journal.order {
+					if act.Verb == "snapshot" {
+						results = append(results, act.result)
+					}
+				}
+				if got := strings.Join(results, " "); got != c.want {
+					t.Errorf("the snapshots ended with %q, want %q\n%s", got, c.want, b.events)
+				}
+			})
+		})
+	}
+}
