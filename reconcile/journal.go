@@ -80,6 +80,9 @@ type Journal struct {
 	order []*act
 	// unread counts the lines that could not be read.
 	unread int
+	torn   bool // the last line that this process wrote has no end
+	// files counts those that were put aside since; acts know in which they began.
+	files int
 	// barrier is asked before a line is written; tests end a life of the agent there.
 	barrier func(Entry) error
 }
@@ -88,6 +91,7 @@ type Journal struct {
 type act struct {
 	Entry               // its intent
 	key          string // see actKey
+	began        int    // see Journal.files
 	upid         proxmox.UPID
 	result       string
 	text         string
@@ -109,7 +113,8 @@ func OpenJournal(dir string) (*Journal, error) {
 	if err := j.reopen(); err != nil {
 		return nil, fmt.Errorf("the journal cannot be opened: %w; nothing is done without one", err)
 	}
-	return j, j.refresh()
+	_, err := j.readOn()
+	return j, err
 }
 
 // ReadJournal reads the journal of a directory without touching it, for those who
@@ -137,9 +142,24 @@ func (j *Journal) reopen() error {
 	}
 	if j.file != nil {
 		j.file.Close()
+		j.forget()
 	}
-	j.file, j.read = file, 0
+	j.file, j.read, j.torn = file, 0, false
+	j.files++
 	return nil
+}
+
+// forget drops the acts that ended and stand in no file any more, as a process that is
+// started now would not know them: a service that runs for years needs no more memory
+// than its files take.
+func (j *Journal) forget() {
+	j.order = slices.DeleteFunc(j.order, func(a *act) bool {
+		gone := !a.open() && a.began < j.files
+		if gone {
+			delete(j.acts, a.Act)
+		}
+		return gone
+	})
 }
 
 // Close closes the file.
@@ -163,30 +183,45 @@ func (j *Journal) refresh() error {
 		return err
 	}
 	if named, err := os.Stat(j.path); err != nil || !os.SameFile(have, named) { // put aside by another process
+		if _, err := j.readOn(); err != nil { // how it ended
+			return err
+		}
 		if err := j.reopen(); err != nil {
 			return err
 		}
-		if have, err = j.file.Stat(); err != nil {
+	}
+	tail, err := j.readOn()
+	if err != nil {
+		return err
+	}
+	if len(tail) > 0 { // a crash tore the last line
+		j.read += int64(len(tail))
+		j.parse(tail)
+		if err := j.write([]byte("\n")); err != nil {
 			return err
 		}
 	}
-	if have.Size() > j.read {
-		data, err := io.ReadAll(io.NewSectionReader(j.file, j.read, have.Size()-j.read))
-		if err != nil {
-			return err
-		}
-		j.read += int64(len(data))
-		j.parse(data)
-		if data[len(data)-1] != '\n' { // a crash tore the last line
-			if err := j.write([]byte("\n")); err != nil {
-				return err
-			}
-		}
-	}
-	if have.Size() > journalSize {
+	if j.read > journalSize {
 		return j.rotate()
 	}
 	return nil
+}
+
+// readOn reads the lines that were written since it read last. What follows the last end
+// of a line is returned unread: it may be a line that another process is writing.
+func (j *Journal) readOn() (tail []byte, err error) {
+	have, err := j.file.Stat()
+	if err != nil || have.Size() <= j.read {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.NewSectionReader(j.file, j.read, have.Size()-j.read))
+	if err != nil {
+		return nil, err
+	}
+	whole := bytes.LastIndexByte(data, '\n') + 1
+	j.read += int64(whole)
+	j.parse(data[:whole])
+	return data[whole:], nil
 }
 
 // rotate puts the file aside and carries the open acts over.
@@ -214,13 +249,22 @@ func (j *Journal) rotate() error {
 				return err
 			}
 		}
+		a.began = j.files
 	}
 	return j.file.Sync()
 }
 
+// write adds to the file. A line of which a full disk took only a part is ended before the
+// next one, else both could not be read.
 func (j *Journal) write(line []byte) error {
+	if j.torn {
+		line = append([]byte("\n"), line...)
+	}
 	n, err := j.file.Write(line)
 	j.read += int64(n)
+	if n > 0 {
+		j.torn = err != nil
+	}
 	return err
 }
 
@@ -246,6 +290,7 @@ func (j *Journal) apply(e Entry) {
 			j.acts[e.Act] = a
 			j.order = append(j.order, a)
 		}
+		a.began = j.files // where it was open when a file was put aside, it stands in the next one too
 		return
 	}
 	if a == nil {

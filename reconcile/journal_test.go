@@ -1,9 +1,13 @@
 package reconcile
 
 import (
+	"encoding/json"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +47,7 @@ func TestJournalSurvivesATornLine(t *testing.T) {
 	must(t, file.Close())
 
 	again := openTest(t, dir)
+	must(t, again.refresh())
 	must(t, again.append(intent("c", "restores/web/stop")))
 	final := openTest(t, dir)
 	var ids []string
@@ -73,11 +78,14 @@ func TestJournalIsSharedByProcesses(t *testing.T) {
 func TestFullJournalIsPutAside(t *testing.T) {
 	dir := t.TempDir()
 	j, other := openTest(t, dir), openTest(t, dir)
+	must(t, j.append(intent("seen", "restores/web/set")))
+	must(t, other.refresh())
 	done := intent("done", "restores/web/start")
 	done.Text = strings.Repeat("x", journalSize)
 	must(t, j.append(done))
 	must(t, j.append(Entry{Time: done.Time, Act: "done", Step: stepOutcome, Result: resultOK}))
 	must(t, j.append(intent("open", "restores/web/stop")))
+	must(t, j.append(Entry{Time: done.Time, Act: "seen", Step: stepOutcome, Result: resultOK}))
 	must(t, j.refresh())
 	info, err := os.Stat(filepath.Join(dir, "journal.jsonl"))
 	must(t, err)
@@ -89,6 +97,46 @@ func TestFullJournalIsPutAside(t *testing.T) {
 		if open := journal.open(); len(open) != 1 || open[0].ID != "restores/web/stop" {
 			t.Errorf("%s: the open act was not carried over: %v", name, open)
 		}
+	}
+	filler := intent("filler", "restores/web/start")
+	filler.Text = done.Text
+	must(t, j.append(filler))
+	must(t, j.append(Entry{Time: done.Time, Act: "filler", Step: stepOutcome, Result: resultOK}))
+	must(t, j.refresh())
+	must(t, other.refresh())
+	for name, journal := range map[string]*Journal{"own": j, "another process": other, "a later process": openTest(t, dir)} {
+		var acts []string
+		for _, a := range journal.order {
+			acts = append(acts, a.Act)
+		}
+		if slices.Sort(acts); strings.Join(acts, " ") != "filler open" {
+			t.Errorf("%s: after the first file was dropped, it remembers %v", name, acts)
+		}
+	}
+}
+
+// A journal that is opened while another process works is only read: what looks like a
+// torn line may be one that is being written, and whoever has the write lock alone puts a
+// full file aside.
+func TestOpeningAJournalLeavesItAlone(t *testing.T) {
+	dir := t.TempDir()
+	full := intent("a", "restores/web/start")
+	full.Text = strings.Repeat("x", journalSize)
+	must(t, openTest(t, dir).append(full))
+	path := filepath.Join(dir, "journal.jsonl")
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	defer file.Close()
+	line, err := json.Marshal(Entry{Format: 1, Time: full.Time, Act: "a", Step: stepOutcome, Result: resultOK})
+	must(t, err)
+	_, err = file.Write(line[:30])
+	must(t, err)
+	opened := openTest(t, dir)
+	_, err = file.Write(append(line[30:], '\n'))
+	must(t, err)
+	must(t, opened.refresh())
+	if open := opened.open(); len(open) != 0 {
+		t.Errorf("what was written meanwhile is not known: %v is open", open)
 	}
 }
 
@@ -102,4 +150,41 @@ func TestNothingIsSentWithoutAJournal(t *testing.T) {
 	if len(j.open()) != 0 {
 		t.Error("an act that is not on the disk is remembered")
 	}
+}
+
+// A disk that fills up in the middle of a line and has room again later: the next intent
+// stands on a line of its own, else no later process would know of that act.
+func TestALineThatTheDiskHadNoRoomForIsEnded(t *testing.T) {
+	dir := t.TempDir()
+	j := openTest(t, dir)
+	must(t, j.append(intent("a", "restores/web/start")))
+	info, err := os.Stat(filepath.Join(dir, "journal.jsonl"))
+	must(t, err)
+	fullAfter(t, uint64(info.Size())+20, func() {
+		if err := j.append(intent("b", "restores/web/stop")); err == nil {
+			t.Error("the disk was not full")
+		}
+	})
+	must(t, j.append(intent("c", "restores/web/set")))
+	var ids []string
+	for _, a := range openTest(t, dir).open() {
+		ids = append(ids, a.ID)
+	}
+	if got := strings.Join(ids, " "); got != "restores/web/start restores/web/set" {
+		t.Errorf("a later process knows of the acts: %s", got)
+	}
+}
+
+// fullAfter does something while no file can grow beyond n bytes.
+func fullAfter(t *testing.T, n uint64, do func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	limited := before
+	limited.Cur = n
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited))
+	defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before)) }()
+	do()
 }
