@@ -169,7 +169,7 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 	if wr.method == "DELETE" && what == "" {
 		w.s.fails("foreign", "guest %d is destroyed", vmid)
 	}
-	if g == nil {
+	if g == nil || g.config["lock"] == "destroyed" { // a person destroys it since the look
 		return // PVE refuses it
 	}
 	adopts := wr.method == "PUT" && what == "/config" && len(wr.params) == 2 && wr.params["description"] != "" && wish != nil && wish.Adopt && g.config["hostname"] == wish.Hostname()
