@@ -113,24 +113,6 @@ func (v *View) NodeStatus(ctx context.Context, node string) (NodeStatus, error) 
 	return s, nil
 }
 
-// NodeTime is a node's clock and time zone.
-type NodeTime struct {
-	Unix int64
-	Zone string // Europe/Budapest
-}
-
-// NodeTime asks for a node's clock. Needs Sys.Audit on the node.
-func (v *View) NodeTime(ctx context.Context, node string) (NodeTime, error) {
-	w, r, err := read[struct {
-		Time     number
-		Timezone text
-	}](ctx, v, "/nodes/"+node+"/time", nil)
-	if err == nil && (w.Time == 0 || w.Timezone == "") { // which would be taken for UTC
-		err = r.fault("it has no time or no timezone (timedatectl set-timezone on the node sets one)")
-	}
-	return NodeTime{int64(w.Time), string(w.Timezone)}, err
-}
-
 // ClusterNode is one node as the cluster sees it.
 type ClusterNode struct {
 	Name, IP string

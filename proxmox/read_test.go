@@ -29,7 +29,7 @@ func TestReadNodes(t *testing.T) {
 		"GET /nodes/pve1/status": data(`{"uptime":625,"pveversion":"pve-manager/9.2.11/14a22df35955d97d","kversion":"Linux 6.12","cpu":0.25,"loadavg":["0.57","0.88","0.59"],
 			"memory":{"total":4112318464,"free":3173720064,"used":998936576,"available":3113381888},"swap":{"free":0,"used":0,"total":0},
 			"rootfs":{"avail":22787919872,"total":25185042432,"used":1091858432,"free":24093184000},"cpuinfo":{"cpus":2,"model":"QEMU","mhz":"2596.098"}}`),
-		"GET /nodes/pve1/time": data(`{"localtime":1795371041,"time":1795371041,"timezone":"Europe/Budapest"}`),
+		"GET /nodes/pve1/time": data(`{"localtime":1795374641,"time":1795371041,"timezone":"Europe/Budapest"}`),
 		"GET /cluster/status":  {`200 OK` + "\n" + `{"data":[{"name":"home","type":"cluster","quorate":0,"nodes":2},{"name":"pve2","ip":"10.0.0.2","type":"node","online":0,"local":0},{"name":"pve1","ip":"10.0.0.1","type":"node","online":1,"local":1}]}`, `200 OK` + "\n" + `{"data":[{"name":"pve1","ip":"10.0.0.1","nodeid":0,"type":"node","online":1,"local":1}]}`},
 		"GET /cluster/resources?type=vm": data(`[{"id":"qemu/200","type":"qemu","node":"pve2","vmid":200,"status":"unknown","template":1},
 			{"id":"lxc/100","type":"lxc","node":"pve1","vmid":"100","status":"running","name":"web","tags":"shop;home","lock":"backup","template":0,"hastate":"started","pool":"p"}]`),
@@ -49,7 +49,7 @@ func TestReadNodes(t *testing.T) {
 		Memory:  Usage{4112318464, 998936576, 3173720064, 3113381888}, RootFS: Usage{25185042432, 1091858432, 24093184000, 22787919872},
 	})
 	clock, err := c.NodeTime(ctx, "pve1")
-	want(t, "time", clock, err, NodeTime{1795371041, "Europe/Budapest"})
+	want(t, "time", clock, err, NodeTime{1795371041, "Europe/Budapest", ptr(time.Hour)})
 	cluster, err := c.ClusterStatus(ctx)
 	want(t, "cluster", cluster, err, ClusterStatus{"home", false, []ClusterNode{{"pve1", "10.0.0.1", true, true}, {"pve2", "10.0.0.2", false, false}}})
 	if cluster.Local() != "pve1" {

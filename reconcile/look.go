@@ -99,11 +99,9 @@ func (l *looker) lookAround(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			zone, err := time.LoadLocation(t.Zone)
-			if err != nil {
+			if kept.zone, err = t.Location(); err != nil {
 				return fmt.Errorf("the node's time zone %q is not known to this machine: %w; install tzdata", t.Zone, err)
 			}
-			kept.zone = zone
 			return nil
 		})
 		g.Go(func() (err error) { kept.permissions, err = l.view.Permissions(gctx); return err })

@@ -246,22 +246,26 @@ func (t *selftest) clock(ctx context.Context) {
 		t.fail("clock", "%v", err)
 		return
 	}
-	zone, err := time.LoadLocation(at.Zone)
+	zone, err := at.Location()
 	if err != nil {
 		t.fail("clock", "the node's time zone %q is not known here: %v", at.Zone, err)
 		return
 	}
+	name := zone.String()
+	if name != at.Zone { // until somebody does, summer time is known only when it has come
+		name += " (`timedatectl set-timezone` on the node would give it a name)"
+	}
 	now := time.Unix(at.Unix, 0).In(zone)
 	if t.node.world != nil {
-		t.ok("clock", "%s, time zone %s; it is simulated", now.Format("Mon 2 Jan 2006 15:04:05"), at.Zone)
+		t.ok("clock", "%s, time zone %s; it is simulated", now.Format("Mon 2 Jan 2006 15:04:05"), name)
 		return
 	}
 	apart := time.Since(now).Round(time.Second)
 	if apart.Abs() > clockTolerance {
-		t.fail("clock", "the node says %s (%s), this machine is %s %s: set the wrong one right (chrony)", now.Format("Mon 2 Jan 2006 15:04:05"), at.Zone, apart.Abs(), ahead(apart))
+		t.fail("clock", "the node says %s (%s), this machine is %s %s: set the wrong one right (chrony)", now.Format("Mon 2 Jan 2006 15:04:05"), name, apart.Abs(), ahead(apart))
 		return
 	}
-	t.ok("clock", "%s, time zone %s, this machine is %s %s", now.Format("Mon 2 Jan 2006 15:04:05"), at.Zone, apart.Abs(), ahead(apart))
+	t.ok("clock", "%s, time zone %s, this machine is %s %s", now.Format("Mon 2 Jan 2006 15:04:05"), name, apart.Abs(), ahead(apart))
 }
 
 func ahead(d time.Duration) string {
