@@ -21,7 +21,7 @@ type wholeness int
 const (
 	unrecorded wholeness = iota // not made by us: nobody noted a size
 	unproven                    // ours, without a size
-	damaged                     // ours, with another size than was noted
+	damaged                     // ours, with another size than was noted; or a backup server found it so
 	whole                       // ours, as long as it was when it had been written out
 )
 
@@ -31,8 +31,13 @@ const futureSlack = 5 * time.Minute
 
 func (o *Observed) future(t time.Time) bool { return t.After(o.Now.Add(futureSlack)) }
 
-// wholeness judges a listed archive.
+// wholeness judges a listed archive. That of a backup server is judged by the server's
+// own word and by the note alone: its size grows with its notes and with every
+// verification, since its manifest, in which both stand, is a part of it.
 func (o *Observed) wholeness(v proxmox.Volume) wholeness {
+	if v.Verified == "failed" {
+		return damaged
+	}
 	m, ok := oneMarker(v.Notes)
 	if !ok || m.Owner != o.Owner {
 		return unrecorded
@@ -41,10 +46,22 @@ func (o *Observed) wholeness(v proxmox.Volume) wholeness {
 	if !ok {
 		return unproven
 	}
-	if size != strconv.FormatInt(int64(v.Size), 10) {
+	if size != strconv.FormatInt(int64(v.Size), 10) && !onServer(v) {
 		return damaged
 	}
 	return whole
+}
+
+// onServer reports whether an archive lies on a backup server, which lists nothing that
+// is cut off: without the manifest, which is written last, it has no notes.
+func onServer(v proxmox.Volume) bool { return strings.HasPrefix(v.Format, "pbs-") }
+
+// damage says why an archive counts as damaged.
+func damage(v proxmox.Volume) string {
+	if v.Verified == "failed" {
+		return "the backup server's verification of it failed"
+	}
+	return v.Size.Human() + " listed, another size noted"
 }
 
 // index arranges what the storages hold by volume and by guest. It is made once,
@@ -195,7 +212,7 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 		inside, looked := o.Inside[v.VolID]
 		switch {
 		case o.wholeness(v) == damaged:
-			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is damaged (%s listed, another size noted); %s", date, v.Size.Human(), take))
+			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is damaged (%s); %s", date, damage(v), take))
 			continue
 		case o.wholeness(v) == unproven:
 			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not proven whole (no size noted); %s", date, take))

@@ -18,7 +18,7 @@ import (
 // this journal does not know: the agent died, or its journal was lost, between the
 // task's end and the note. Where PVE's task list still has the task, and it ended
 // well and names the archive, the disk is written out and the listed size is compared
-// with what vzdump printed; then the archive counts like any other. With the log gone
+// with what vzdump printed (of a backup server it prints none); then the archive counts like any other. With the log gone
 // it stays unproven, and a person decides.
 func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *Observed) {
 	for id, state := range have.Storages {
@@ -63,7 +63,7 @@ func taskOfArchive(have *Observed, v proxmox.Volume) *proxmox.Task {
 
 func (a *Agent) proveOne(ctx context.Context, v proxmox.Volume, upid proxmox.UPID, dir string, old bool) {
 	file, size := a.dumped(ctx, upid)
-	if !strings.HasSuffix(v.VolID, "/"+file) || file == "" || size != dumpSize(v.Size) {
+	if !strings.HasSuffix(v.VolID, "/"+file) || file == "" || size != dumpSize(v.Size) && !onServer(v) {
 		return
 	}
 	if dir != "" && !a.writtenOut(ctx, dir) && !(a.o.Fence == nil && old) {
