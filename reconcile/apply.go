@@ -112,7 +112,7 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *Observed
 		}
 	}
 	maps.DeleteFunc(a.cooling, func(_ string, f Failure) bool {
-		over := !f.Until.IsZero() && !f.Until.After(now) && (a.o.Watching || f.Undelivered)
+		over := !f.Until.IsZero() && !soonAfter(now, f.Until, coolMost) && (a.o.Watching || f.Undelivered)
 		return over || f.Until.IsZero() && f.basis != "" && f.basis != basis(f.lane, have)
 	})
 	have.Memory.Cooling = a.cooling
@@ -241,7 +241,7 @@ func (a *Agent) choose(want *spec.Desired, have *Observed, plan *Plan) *passed {
 		if why != "" {
 			p.poll = p.poll || poll
 			soon(o.frees[action.Budget])
-		} else if at := a.lockedOut[action.Lane]; at.After(have.Now) {
+		} else if at := a.lockedOut[action.Lane]; soonAfter(have.Now, at, lockPause) {
 			why = "a lock; tried again soon"
 			soon(at)
 		}
@@ -253,6 +253,12 @@ func (a *Agent) choose(want *spec.Desired, have *Observed, plan *Plan) *passed {
 		o.take(action)
 	}
 	return p
+}
+
+// soonAfter reports whether a time is still to come, and comes within most. One that is
+// further away was told by a clock that has been set back since.
+func soonAfter(now, at time.Time, most time.Duration) bool {
+	return at.After(now) && at.Sub(now) <= most
 }
 
 // send sends what was chosen.

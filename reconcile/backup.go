@@ -124,7 +124,7 @@ func (p *planner) backupDue(b *spec.Backup, own []ownBackup, born time.Time) (bo
 		return newest.IsZero() || now.Sub(newest) >= b.Every, now
 	}
 	slot := b.At.Last(now)
-	if !newest.Before(slot) || born.After(slot) {
+	if !newest.Before(slot) || born.After(slot) && !p.have.future(born) {
 		return false, slot
 	}
 	if b.Late > 0 && now.Sub(slot) > b.Late {
@@ -163,7 +163,7 @@ func (p *planner) wantedAgain(b *spec.Backup, g *spec.Guest, slot time.Time) (he
 	}
 	made := 0
 	for _, t := range p.have.Memory.BackedUp[b.Ref.String()+"/"+g.Ref.Name+"/create"] {
-		if t.After(slot) {
+		if t.After(slot) && !p.have.future(t) { // what a clock that was ahead has dated says nothing
 			made++
 		}
 	}

@@ -62,7 +62,7 @@ func (a *Agent) report(e ending, have *Observed) {
 	case resultLocked:
 		event.State = "waits"
 		event.Text = e.text
-		a.lockedOut[e.act.Lane] = e.at.Add(5*time.Second + jitter(10*time.Second))
+		a.lockedOut[e.act.Lane] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
 		if since, ok := a.lockedSince[e.act.ID]; !ok {
 			a.lockedSince[e.act.ID] = e.at
 		} else if e.at.Sub(since) > a.o.Patience { // nobody waits for ever
@@ -88,6 +88,9 @@ func (a *Agent) report(e ending, have *Observed) {
 	}
 	a.o.Events(event)
 }
+
+// lockPause is how long a lane whose guest was locked is left alone, at most.
+const lockPause = 15 * time.Second
 
 // jitter draws a time below most, so that those who were locked out together do not come
 // back together. It is drawn from the clock: under virtual time every run is the same.

@@ -1,5 +1,7 @@
 package pvesim
 
+import "time"
+
 // Heal takes all faults away, and ends tasks that hang as one who stops them does.
 // Requests whose effect is delayed still come.
 func (s *Sim) Heal() {
@@ -49,5 +51,20 @@ func (s *Sim) SetRetention(storage, prune string) {
 	s.settle()
 	if st := s.storages[storage]; st != nil {
 		st.Prune = prune
+	}
+}
+
+// StepClock sets all clocks forward or back, as ntp does on a machine whose battery is
+// empty: what goes on takes as long as before, and what has happened keeps its date.
+func (s *Sim) StepClock(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	s.now = s.now.Add(by)
+	for _, t := range s.running {
+		t.Due, t.Until = t.Due.Add(by), t.Until.Add(by)
+	}
+	for _, e := range s.w.Events {
+		e.At = e.At.Add(by)
 	}
 }
