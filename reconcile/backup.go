@@ -331,12 +331,11 @@ func (p *planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 			items = append(items, keptItem{ID: have.volume.VolID, Time: have.volume.CTime})
 		}
 	}
-	for _, volid := range retain(b.Keep, items, p.have.Now.Location()) {
+	drop := slices.DeleteFunc(retain(b.Keep, items, p.have.Now.Location()), p.read)
+	p.surplus = append(p.surplus, surplus{b.Ref, len(drop)})
+	for _, volid := range drop {
 		if *budget == 0 {
 			return
-		}
-		if p.read(volid) {
-			continue
 		}
 		*budget--
 		p.deleteArchive(&b.Object, g.Ref.Name, *p.have.volume(volid), fmt.Sprintf("of %s: beyond %s", g.Ref.Name, b.Keep))

@@ -66,13 +66,14 @@ func (p *planner) freezing(o *spec.Object, name, why, cure string, plan func()) 
 		return
 	}
 	actions, laters, held, notes := len(p.plan.Actions), len(p.plan.Laters), len(p.plan.Held), len(p.plan.Notes)
-	starting, startingAt := p.starting, p.startingAt
+	starting, startingAt, surplus := p.starting, p.startingAt, len(p.surplus)
 	plan()
 	waits := len(p.plan.Actions) - actions + len(p.plan.Laters) - laters
 	p.plan.Actions, p.plan.Laters, p.plan.Held, p.plan.Notes = p.plan.Actions[:actions], p.plan.Laters[:laters], p.plan.Held[:held], p.plan.Notes[:notes]
 	delete(p.creating, name)
 	delete(p.mounting, name)
 	p.starting, p.startingAt = starting, startingAt // nobody waits for the start of what is frozen
+	p.surplus = p.surplus[:surplus]
 	p.unmet[name] = why
 	if waits > 0 {
 		why += "; " + count(waits, "change waits", "changes wait")

@@ -244,6 +244,7 @@ func (p *planner) planPublish(golden *spec.Golden, state *GuestState, marker Mar
 // pruneGolden deletes the archives of earlier revisions when nothing reads them.
 func (p *planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
 	pruned := 0
+	defer func() { p.surplus = append(p.surplus, surplus{golden.Ref, pruned}) }()
 	for _, v := range p.have.goldenArchives(golden) {
 		if v.VolID == current.VolID || v.Protected || p.have.wholeness(v) == damaged || !v.CTime.Before(current.CTime) || p.read(v.VolID) {
 			continue
@@ -252,7 +253,7 @@ func (p *planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
 			continue // unproven: a person decides
 		}
 		if pruned++; pruned > prunedAtMost {
-			return
+			continue
 		}
 		p.deleteArchive(&golden.Object, golden.Ref.Name, v, fmt.Sprintf("of an earlier revision, replaced by that of %s", p.have.date(current.CTime)))
 	}

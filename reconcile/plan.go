@@ -29,6 +29,14 @@ type planner struct {
 	startingAt int
 	late       map[spec.Ref]bool // backups of which a missed slot has been noted
 	lost       map[string]Marker // guests whose marker was lost, with what it said
+	surplus    []surplus
+}
+
+// surplus is how many snapshots or archives of a guest an object's keep does not keep: of
+// how many a pass deletes but a few.
+type surplus struct {
+	object spec.Ref
+	n      int
 }
 
 // NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
@@ -283,38 +291,35 @@ const (
 	shortTask = 10 * time.Minute
 )
 
-// limitDeletions holds every deletion of a pass that wants too many of them: that
-// is the sign of a wrong clock or a wrong keep, not of work to do.
+// limitDeletions holds every deletion of a pass in which too much is beyond what is kept:
+// that is the sign of a wrong clock or a wrong keep, not of work to do. Each pass deletes
+// but a few, so it is judged by what all of them would.
 func (p *planner) limitDeletions() {
 	most := p.have.MaxDeletions
 	if most <= 0 {
 		return
 	}
-	perTarget := map[string]int{}
-	beyond := 0
+	deleting := map[spec.Ref]bool{}
 	for _, a := range p.plan.Actions {
-		if a.Effect != Deleting {
-			continue
+		if a.Effect == Deleting {
+			deleting[a.Object] = true
 		}
-		if perTarget[a.Object.String()+" "+a.Guest]++; perTarget[a.Object.String()+" "+a.Guest] > 1 {
-			beyond++
+	}
+	wanted, beyond := map[spec.Ref]int{}, 0
+	for _, s := range p.surplus {
+		if deleting[s.object] && s.n > 0 {
+			wanted[s.object] += s.n
+			beyond += s.n - 1
 		}
 	}
 	if beyond <= most {
 		return
 	}
-	objects := map[spec.Ref]int{}
-	p.plan.Actions = slices.DeleteFunc(p.plan.Actions, func(a Action) bool {
-		if a.Effect == Deleting {
-			objects[a.Object]++
-		}
-		return a.Effect == Deleting
-	})
+	p.plan.Actions = slices.DeleteFunc(p.plan.Actions, func(a Action) bool { return a.Effect == Deleting })
 	for _, ref := range p.plan.Objects {
-		if n := objects[ref]; n > 0 {
-			o := p.want.Object(ref)
-			p.hold(o, "keep", fmt.Sprintf("wants to delete %s at once, %d beyond the usual in this pass (max_destructive: %d)", count(n, "snapshot or archive", "snapshots and archives"), beyond, most),
-				"look whether the node's clock and `keep` are right; if they are, raise max_destructive for one run")
+		if deleting[ref] {
+			p.hold(p.want.Object(ref), "keep", fmt.Sprintf("wants to delete %s; with the others that is %d beyond one per object and guest, and %d are allowed (max_destructive)", count(max(1, wanted[ref]), "snapshot or archive", "snapshots and archives"), beyond, most),
+				"look whether the node's clock and `keep` are right", fmt.Sprintf("if they are: FELHOM_AGENT_MAX_DESTRUCTIVE=%d felhom-agent --once", beyond))
 		}
 	}
 }

@@ -149,6 +149,7 @@ func (p *planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *GuestState,
 	}
 	drop := retain(s.Keep, items, p.have.Now.Location())
 	drop = slices.DeleteFunc(drop, func(name string) bool { return g.Rollback != nil && g.Rollback.To == name })
+	p.surplus = append(p.surplus, surplus{s.Ref, len(drop)})
 	for _, name := range drop[:min(len(drop), prunedAtMost)] {
 		i := slices.IndexFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name })
 		p.deleteSnapshot(s, g, own[i], "beyond "+s.Keep.String())
