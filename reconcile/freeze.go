@@ -130,7 +130,7 @@ func (p *planner) destroyed(o *spec.Object, vmid proxmox.VMID) bool {
 	return true
 }
 
-// lastBackups notes the newest whole archive of every declared guest.
+// lastBackups notes the newest whole archive of every declared guest, by the node's clock.
 func (p *planner) lastBackups() {
 	for _, g := range guestsOf(p.want) {
 		for _, v := range p.have.byGuest[g.VMID] {
@@ -145,7 +145,7 @@ func (p *planner) lastBackups() {
 			}
 			if p.plan.Backups[g.Ref.Name].Time.Before(v.CTime) {
 				storage := proxmoxStorage(v.VolID)
-				p.plan.Backups[g.Ref.Name] = LastBackup{Time: v.CTime, Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(p.where(storage), storage), ", ")}
+				p.plan.Backups[g.Ref.Name] = LastBackup{Time: v.CTime.In(p.have.Now.Location()), Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(p.where(storage), storage), ", ")}
 			}
 		}
 	}

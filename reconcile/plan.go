@@ -83,6 +83,9 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 		}
 	}
 	p.limitDeletions()
+	if !p.plan.Due.IsZero() {
+		p.plan.Due = p.plan.Due.In(p.have.Now.Location())
+	}
 	return p.plan
 }
 

@@ -25,10 +25,10 @@ type Status struct {
 	Node    string    `json:"node"`
 	PID     int       `json:"pid"`
 	Process string    `json:"process,omitempty"` // when that process began, as the kernel counts: numbers are used again
-	Since   time.Time `json:"since"`             // the service watches since then
-	Looked  time.Time `json:"looked"`            // by the node's clock
-	Clock   time.Time `json:"clock"`             // the node's clock when this was written
-	Written time.Time `json:"written"`           // the same moment by this machine's clock
+	Since   time.Time `json:"since,omitzero"`    // the service watches since then
+	Looked  time.Time `json:"looked,omitzero"`   // by the node's clock
+	Clock   time.Time `json:"clock,omitzero"`    // the node's clock when this was written
+	Written time.Time `json:"written,omitzero"`  // the same moment by this machine's clock
 	Fine    int       `json:"fine"`              // objects as declared
 	Of      int       `json:"of"`
 
@@ -129,11 +129,13 @@ func processStart(pid int) string {
 // WriteText prints the status for people, as of now.
 func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 	b := bufio.NewWriter(w)
-	zone := s.Looked.Location()
-	if s.Looked.IsZero() {
-		zone = time.Local
+	local := func(t time.Time) time.Time { // by the node's clock, as far as it is known
+		if s.Looked.IsZero() {
+			return t
+		}
+		return t.In(s.Looked.Location())
 	}
-	at := func(t time.Time) string { return t.In(zone).Format("Mon 2 Jan 15:04") }
+	at := func(t time.Time) string { return local(t).Format("Mon 2 Jan 15:04") }
 	age := ago(now.Sub(s.Written))
 	clock := s.Clock.Add(now.Sub(s.Written)) // the node's, now
 	switch {
@@ -217,7 +219,7 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 				parts = append(parts, name+" NEVER")
 				continue
 			}
-			parts = append(parts, fmt.Sprintf("%s %s %s", name, last.Time.In(zone).Format("2 Jan 15:04"), orElse(last.Disk, last.Storage)))
+			parts = append(parts, fmt.Sprintf("%s %s %s", name, local(last.Time).Format("2 Jan 15:04"), orElse(last.Disk, last.Storage)))
 		}
 		fmt.Fprintf(b, "  last good backup   %s\n", strings.Join(parts, "    "))
 	}
