@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -71,6 +72,9 @@ func (c *checker) backups() {
 			c.fail(o, "guest", "Keep one: guests: [a, b], or guest: a.", "says guest and guests")
 		case !o.Has("guests") && !o.Has("guest"):
 			c.fail(o, "guests", "Say guests: all, a list, or guest: NAME.", "is missing")
+		case o.Has("guest") && slices.Contains(b.Guests, "all") && c.Guest("all") == nil:
+			c.fail(o, "guest", "Write guests: all.", "guest names one guest")
+			continue
 		case o.Has("except") && !o.Has("guests"), o.Has("except") && !b.All && len(b.Guests) > 0:
 			c.fail(o, "except", "Leave those out of the list.", "except is for guests: all")
 		case b.All && c.whole && len(c.BackupGuests(b)) == 0:

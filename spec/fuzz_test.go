@@ -193,7 +193,7 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Symlink("nowhere", filepath.Join(dir, "a.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	check(dir, "a.yaml: does not exist. Create a folder there with at least one .yaml file, or give the path of yours.")
+	check(dir, "a.yaml: is a link to a file that does not exist. Correct the link, or remove it.")
 	write(t, filepath.Join(dir, "zero"), "guests:\n  a: \x00\n")
 	check(filepath.Join(dir, "zero"), "zero:2: is no text: it holds a zero byte. Save it as UTF-8 text.")
 }

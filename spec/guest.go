@@ -145,8 +145,13 @@ var sourceShape = shaped(map[string]string{"template": "Only a golden is built f
 var sources = value[[]Source]{
 	name: "source, or list of them", schema: either(sourceShape.schema(), listOf("", sourceShape.value("")).schema), below: sourceShape.table(),
 	read: func(a at, n *yaml.Node) ([]Source, bool) {
+		const cure = "Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}; several as a list: [{newest: usb-backup}, {golden: debian}]."
 		one := func(a at, n *yaml.Node) (s Source, ok bool) {
 			s.Pos = a.pos()
+			if n = resolve(n); n.Kind == yaml.ScalarNode {
+				a.fail(cure, "does not say what kind of source %s is", show(n))
+				return s, false
+			}
 			known := len(a.src.faults.list)
 			if !sourceShape.fill(a, n, &s) {
 				return s, false
@@ -160,7 +165,7 @@ var sources = value[[]Source]{
 			switch {
 			case said == 0 && len(a.src.faults.list) > known: // a mistake that is named already
 			case said != 1:
-				a.fail("Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}; several as a list: [{newest: usb-backup}, {golden: debian}].", "names %d sources in one entry, not one", said)
+				a.fail(cure, "names %d sources in one entry, not one", said)
 			case s.VMID != 0 && s.Newest == "":
 				a.fail("Write {newest: STORAGE, vmid: 105}, or leave vmid out.", "vmid goes with newest alone")
 			default:

@@ -131,7 +131,11 @@ func readFiles(path string, f *faults) []file {
 		case errors.Is(err, errFolder) && info.IsDir():
 			continue
 		case err != nil:
-			f.add(unreadable(name, err))
+			e := unreadable(name, err)
+			if info.IsDir() && errors.Is(err, fs.ErrNotExist) { // its name was there
+				e.Message, e.Cure = "is a link to a file that does not exist", "Correct the link, or remove it."
+			}
+			f.add(e)
 			continue
 		}
 		files = append(files, file{name, text})
@@ -194,6 +198,37 @@ func (f file) lineOf(form string) int {
 	return 1 + bytes.Count(f.text[:at[1]], []byte("\n"))
 }
 
+// readTo is the line up to which yaml.v3 reads a broken file: the one that
+// puzzles it, or the next.
+func (f file) readTo() int {
+	lines := &lineReader{rest: f.text}
+	for dec := yaml.NewDecoder(lines); dec.Decode(new(yaml.Node)) == nil; { // an earlier document may be whole
+	}
+	return lines.read
+}
+
+// lineReader hands out a text line by line.
+type lineReader struct {
+	rest []byte
+	read int // lines
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		return 0, io.EOF
+	}
+	end := bytes.IndexByte(r.rest, '\n') + 1
+	if end == 0 {
+		end = len(r.rest)
+	}
+	n := copy(p, r.rest[:end])
+	if n == end {
+		r.read++
+	}
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
 // parse reads the node tree of the one document of a file; nil where there is
 // none. yaml.v3's decoder is not used any further: it stops checking keys
 // below types that decode themselves, reads 0201 as 129, and drops further
@@ -223,7 +258,7 @@ func (f file) parse(faults *faults) (doc *yaml.Node) {
 		}
 		line, _ := strconv.Atoi(m[1])
 		cure := "Compare indentation, colons, quotes and brackets around this line with a part that works."
-		// yaml.v3 tells the line of what it was in when it stopped, or none.
+		// yaml.v3 tells the line where what it was in begins, or none.
 		switch anchor := yamlAnchor.FindStringSubmatch(err.Error()); {
 		case strings.Contains(err.Error(), "tab"), strings.Contains(err.Error(), "cannot start any token"):
 			cure = "Indent with blanks, not with tabs, and put texts with special characters in quotes."
@@ -231,6 +266,9 @@ func (f file) parse(faults *faults) (doc *yaml.Node) {
 		case anchor != nil:
 			cure = "Define it above with &" + anchor[1] + ", in the same file."
 			line = f.lineOf(`\*` + regexp.QuoteMeta(anchor[1]) + `\b`)
+		case strings.Contains(err.Error(), "did not find expected"):
+			line = f.readTo()
+			cure = "Compare indentation, colons, quotes and brackets here and in the line above with a part that works."
 		}
 		fail(line, cure, "is not YAML: "+strings.TrimPrefix(err.Error(), m[0]))
 		return nil, false
