@@ -29,6 +29,7 @@ func (p *planner) planBackup(b *spec.Backup) {
 	})
 	budget := prunedAtMost
 	var later []string // of guests that this plan makes
+	p.shortages = nil
 	for _, name := range p.want.BackupGuests(b) {
 		g := p.want.Guest(name)
 		if p.elsewhere(g.Ref) != "" {
@@ -42,8 +43,13 @@ func (p *planner) planBackup(b *spec.Backup) {
 		if why != "" {
 			why = fmt.Sprintf("%s: %s", g.Ref, why)
 		}
+		known := len(p.shortages)
 		p.freezing(o, b.Ref.String(), why, cure, func() { p.planBackupOf(b, g, &budget) })
+		if why != "" {
+			p.shortages = p.shortages[:known]
+		}
 	}
+	p.holdShort(b)
 	if len(later) > 0 {
 		waits := "when they exist"
 		if len(later) == 1 {
@@ -217,8 +223,8 @@ func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marke
 		p.hold(o, "mode", fmt.Sprintf("mode stop would leave %s down, for it could not be started again: %s", g.Ref.Name, ob.reason), append(ob.cure, "or mode: snapshot")...)
 		return
 	}
-	if ob := p.room(b, g); ob != nil {
-		p.hold(o, "storage", ob.reason, ob.cure...)
+	if s, ok := p.short(b, g); ok {
+		p.shortages = append(p.shortages, s)
 		return
 	}
 	m := Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.have.Owner, Born: marker.Born, Facts: map[string]string{"guest": g.Ref.Name}}
@@ -231,37 +237,6 @@ func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marke
 		a.Then = []string{"it is started again by PVE"}
 	}
 	p.act(a)
-}
-
-// room says that a storage has no room for another archive like the last one, and
-// which archives a person could delete. What keep would drop after a success is not
-// dropped before it: it may be the last good one.
-func (p *planner) room(b *spec.Backup, g *spec.Guest) *obstacle {
-	state := p.have.Storages[b.Storage]
-	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
-		return nil
-	}
-	all := p.have.archivesOf(b.Storage, g.VMID)
-	if len(all) == 0 {
-		return nil
-	}
-	best := max(0, slices.IndexFunc(all, func(v proxmox.Volume) bool { return p.have.wholeness(v) == whole })) // the one to come back from
-	last := all[best]
-	if state.Status.Avail >= last.Size {
-		return nil
-	}
-	var older []string
-	for i := len(all) - 1; i >= 0 && len(older) < 3; i-- {
-		if i != best && !all[i].Protected {
-			older = append(older, fmt.Sprintf("pvesm free %s (%s, %s)", all[i].VolID, p.have.date(all[i].CTime), all[i].Size.Human()))
-		}
-	}
-	ob := &obstacle{reason: fmt.Sprintf("%s has %s left, and the last archive of %s has %s: %s more must be free", p.where(b.Storage), state.Status.Avail.Human(), g.Ref.Name, last.Size.Human(), (last.Size - state.Status.Avail).Human()),
-		cure: []string{"make room, or plug in a larger disk"}}
-	if len(older) > 0 {
-		ob.cure = append(ob.cure, "a person could delete: "+strings.Join(older, ", "))
-	}
-	return ob
 }
 
 // notification is how PVE itself tells of a backup. It would once per call, so for every

@@ -30,6 +30,7 @@ type planner struct {
 	late       map[spec.Ref]bool // backups of which a missed slot has been noted
 	lost       map[string]Marker // guests whose marker was lost, with what it said
 	surplus    []surplus
+	shortages  []shortage // of the backup object that is being planned
 }
 
 // surplus is how many snapshots or archives of a guest an object's keep does not keep: of

@@ -27,20 +27,39 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		Content: []proxmox.Volume{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
 	}}}
 	have.index()
-	p := &planner{want: &spec.Desired{}, have: have}
-	g := &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: "dns"}}, VMID: 101}
-	ob := p.room(&spec.Backup{Storage: "usb"}, g)
-	if ob == nil {
+	p := &planner{want: &spec.Desired{}, have: have, plan: &Plan{}}
+	guest := func(name string, vmid proxmox.VMID) *spec.Guest {
+		return &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: name}}, VMID: vmid}
+	}
+	b := &spec.Backup{Storage: "usb"}
+	check := func(reason string, cure ...string) {
+		t.Helper()
+		p.holdShort(b)
+		if len(p.plan.Held) != 1 || p.plan.Held[0].Reason != reason || !slices.Equal(p.plan.Held[0].Cure, cure) {
+			t.Errorf("%+v", p.plan.Held)
+		}
+		p.plan.Held = nil
+	}
+	dns, short := p.short(b, guest("dns", 101))
+	if !short {
 		t.Fatal("there is room")
 	}
-	want := []string{"make room, or plug in a larger disk",
-		"a person could delete: pvesm free usb:backup/vzdump-lxc-101-2026_11_18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), " +
-			"pvesm free usb:backup/vzdump-lxc-101-2026_11_20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), pvesm free usb:backup/vzdump-lxc-101-2026_11_22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)"}
-	if ob.reason != "usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free" || !slices.Equal(ob.cure, want) {
-		t.Errorf("%s\n%q", ob.reason, ob.cure)
-	}
+	p.shortages = []shortage{dns}
+	const free = "pvesm free usb:backup/vzdump-lxc-101-2026_11_"
+	check("usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free", "make room, or plug in a larger disk",
+		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), "+free+"22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)")
+
+	// Several guests are one line, with the oldest archives of all of them.
+	p.shortages = append(p.shortages, shortage{"web", 300 * mib, []proxmox.Volume{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}})
+	check("usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or plug in a larger disk",
+		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
+
 	have.Storages["usb"].Status.Avail = 320 * mib
-	if ob := p.room(&spec.Backup{Storage: "usb"}, g); ob != nil {
-		t.Errorf("there is no room: %s", ob.reason)
+	if _, short := p.short(b, guest("dns", 101)); short {
+		t.Error("there is room")
+	}
+	p.shortages = nil
+	if p.holdShort(b); len(p.plan.Held) != 0 {
+		t.Errorf("%+v", p.plan.Held)
 	}
 }
