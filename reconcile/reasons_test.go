@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -222,7 +223,13 @@ func TestEveryBlockedLineOfTheStoriesHasACure(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { printed = tell(t, dir, steps) })
 		lines := strings.Split(printed, "\n")
 		for i, line := range lines {
+			as := regexp.MustCompile(`^  (!|blocked) +\S+ +as (\S+) \(\S+:\d+\)$`).FindStringSubmatch(line)
 			switch {
+			case as != nil: // an object before it has said it
+				blocked++
+				if !slices.ContainsFunc(lines[:i], regexp.MustCompile(`^  `+as[1]+` +`+as[2]+`  `).MatchString) {
+					t.Errorf("%s: %s has said nothing before: %s", file, as[2], line)
+				}
 			case strings.HasPrefix(line, "  ! "):
 				blocked++
 				below := strings.TrimSpace(lines[i+1])

@@ -47,6 +47,29 @@ type line struct {
 	text   string
 	when   string
 	below  []string
+	held   *Held // where it is held, why
+}
+
+// alike are the objects that are held, by reason and cure: what an object before has
+// said is not said again.
+type alike map[string]spec.Ref
+
+// before is the first object that is held as h is, where that is another one.
+func (a alike) before(h *Held) (spec.Ref, bool) {
+	key := strings.Join(append([]string{h.Reason}, h.Cure...), "\n")
+	first, ok := a[key]
+	if !ok {
+		a[key] = h.Object
+	}
+	return first, ok && first != h.Object
+}
+
+// place is " (restores.yaml:48)", where the place in the YAML is known.
+func (h *Held) place() string {
+	if h.Pos.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", h.Pos)
 }
 
 // lines arranges a plan by object, in the order of the objects.
@@ -67,7 +90,7 @@ func (p *Plan) lines(o TextOptions) []line {
 			text += ", then " + list(a.Then)
 		}
 		if len(a.Fields) == 0 || text != "" {
-			add(line{a.Symbol, a.Object, text, when, below})
+			add(line{symbol: a.Symbol, object: a.Object, text: text, when: when, below: below})
 			below = nil
 		}
 		for i, f := range a.Fields {
@@ -81,32 +104,38 @@ func (p *Plan) lines(o TextOptions) []line {
 			if i > 0 {
 				below = nil
 			}
-			add(line{symbol, a.Object, fieldText(f), f.When, below})
+			add(line{symbol: symbol, object: a.Object, text: fieldText(f), when: f.When, below: below})
 		}
 	}
 	for _, l := range p.Laters {
-		add(line{l.Symbol, l.Object, l.Text, l.Waits, l.Detail})
+		add(line{symbol: l.Symbol, object: l.Object, text: l.Text, when: l.Waits, below: l.Detail})
 	}
-	for _, h := range p.Held {
+	for i := range p.Held {
+		h := &p.Held[i]
 		cure := strings.Join(h.Cure, "; ")
 		if cure != "" {
 			cure = upper(cure)
 		}
-		if !h.Pos.IsZero() {
-			cure += fmt.Sprintf(" (%s)", h.Pos)
-		}
-		add(line{Blocked, h.Object, strings.TrimRight(h.Reason, ".") + ".", "", []string{strings.TrimSpace(cure)}})
+		add(line{symbol: Blocked, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.place())}, held: h})
 	}
 	for _, n := range p.Notes {
-		add(line{Remark, n.Object, n.String(), "", nil})
+		add(line{symbol: Remark, object: n.Object, text: n.String()})
 	}
 	fine := p.AsDeclared()
+	said := alike{}
 	var all []line
 	for _, ref := range p.Objects {
 		if (o.Verbose || slices.Contains(o.Only, ref)) && slices.Contains(fine, ref) {
-			all = append(all, line{AsWritten, ref, "as declared", "", nil})
+			all = append(all, line{symbol: AsWritten, object: ref, text: "as declared"})
 		}
-		all = append(all, byObject[ref]...)
+		for _, l := range byObject[ref] {
+			if l.held != nil {
+				if first, ok := said.before(l.held); ok {
+					l.text, l.below = fmt.Sprintf("as %s%s", first, l.held.place()), nil
+				}
+			}
+			all = append(all, l)
+		}
 	}
 	return all
 }

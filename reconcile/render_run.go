@@ -63,6 +63,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: text})
 		}
 	}
+	said := alike{}
 	for _, h := range r.Plan.Held {
 		if failed[h.Object] {
 			continue
@@ -71,10 +72,10 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 		if len(h.Cure) > 0 {
 			text += ": " + strings.Join(h.Cure, "; ")
 		}
-		if !h.Pos.IsZero() {
-			text += fmt.Sprintf(" (%s)", h.Pos)
+		if first, ok := said.before(&h); ok {
+			text = "as " + first.String()
 		}
-		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text})
+		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text + h.place()})
 	}
 	for _, l := range r.Plan.Laters {
 		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Text + ", " + l.Waits})

@@ -190,10 +190,14 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 		}
 		row("now", e.Object, text)
 	}
+	said := alike{}
 	for _, h := range s.Held {
 		text := h.Reason
 		if len(h.Cure) > 0 {
 			text += ". " + upper(strings.Join(h.Cure, "; "))
+		}
+		if first, ok := said.before(&h); ok {
+			text = "as " + first.String()
 		}
 		row("!", h.Object.String(), text)
 	}
