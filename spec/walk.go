@@ -220,10 +220,10 @@ func (a at) merge(n *yaml.Node, depth int) []pair {
 	return got
 }
 
-// suggest is " Did you mean X?" for a word that is nearly one of the known, or
-// the list of them.
-func suggest(word string, known []string) string {
-	best, distance := "", 3
+// Nearest is the one of the known words that was probably meant; "" where none
+// is like it.
+func Nearest(word string, known []string) (best string) {
+	distance := 3
 	if len(word) < 4 {
 		distance = 2
 	}
@@ -232,7 +232,13 @@ func suggest(word string, known []string) string {
 			best, distance = k, d
 		}
 	}
-	if best != "" {
+	return best
+}
+
+// suggest is "Did you mean X?" for a word that is nearly one of the known, or
+// the list of them.
+func suggest(word string, known []string) string {
+	if best := Nearest(word, known); best != "" {
 		return fmt.Sprintf("Did you mean %s?", best)
 	}
 	if len(known) == 0 {

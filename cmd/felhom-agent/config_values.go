@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // parseRunner reads how the fence is reached.
@@ -63,37 +64,11 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// nearest suggests the word that was probably meant.
+// nearest suggests the word that was probably meant, or all that there are.
 func nearest(word string, words iter.Seq[string]) string {
-	var best string
-	least := 3
-	for _, w := range slices.Sorted(words) {
-		if d := distance(word, w); d < least {
-			best, least = w, d
-		}
+	known := slices.Sorted(words)
+	if best := spec.Nearest(word, known); best != "" {
+		return ": did you mean " + best + "?"
 	}
-	if best == "" {
-		return "; there are " + strings.Join(slices.Sorted(words), ", ")
-	}
-	return ": did you mean " + best + "?"
-}
-
-// distance is how many letters must be changed, added or dropped to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	return "; there are " + strings.Join(known, ", ")
 }

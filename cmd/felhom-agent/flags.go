@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // defaultPath is the desired state that is meant where none is named.
@@ -154,7 +155,7 @@ func parse(args []string) (*command, error) {
 		case errors.Is(err, flag.ErrHelp):
 			return &command{mode: &modes[0]}, nil
 		case err != nil:
-			return nil, flagError(err)
+			return nil, flagError(fs, err)
 		}
 		left := fs.Args()
 		if at := len(rest) - len(left); at > 0 && rest[at-1] == "--" { // all that follows is no flag
@@ -182,6 +183,8 @@ func (cmd *command) settle(chosen map[string]*bool, given map[string]bool, paths
 	switch {
 	case len(named) > 1:
 		return usagef("%s are two modes: give one", strings.Join(named, " and "))
+	case len(named) == 0 && len(paths) > 0 && (chosen[paths[0]] != nil || paths[0] == "help"):
+		return usagef("a mode is written with dashes: --%s", paths[0])
 	case len(named) == 0 && len(paths) > 0:
 		return usagef("what shall be done with %s? Say --plan, --once or --watch", cmp.Or(paths[0], `""`))
 	case len(named) == 0:
@@ -225,9 +228,14 @@ func (cmd *command) settle(chosen map[string]*bool, given map[string]bool, paths
 var flagValue = regexp.MustCompile(`^invalid (?:boolean )?value "(.*)" for (?:flag )?-(\S+): (.*)$`)
 
 // flagError says what package flag said, as a sentence.
-func flagError(err error) error {
+func flagError(fs *flag.FlagSet, err error) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		var known []string
+		fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+		if best := spec.Nearest(name, known); best != "" && len(name) > 2 {
+			return usagef("there is no flag %s: did you mean %s?", dashed(name), dashed(best))
+		}
 		return usagef("there is no flag %s; felhom-agent without arguments lists them", dashed(name))
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {

@@ -67,6 +67,9 @@ type told struct {
 	Daily   string            `json:"daily,omitempty"`   // the day of the last daily line
 }
 
+// untold says that the command cannot be called.
+func untold(err error) string { return fmt.Sprintf("nobody is told what goes wrong: %v", err) }
+
 func newNotifier(n *node) *notifier {
 	t := &notifier{config: n.config.notify, log: n.log, queue: make(chan notice, notifyWaiting), told: told{Format: 1, Objects: map[string]string{}}}
 	if n.state == "" || len(t.config.command) == 0 {

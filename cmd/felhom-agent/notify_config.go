@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"gopkg.in/yaml.v3"
 )
 
@@ -88,6 +91,25 @@ func (c *notifyConfig) setCommand(n *yaml.Node) error {
 		return errors.New("it is the absolute path of a program; there is no shell")
 	case strings.ContainsAny(c.command[0], " \t|;&$<>"):
 		return fmt.Errorf("%q: there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]", c.command[0])
+	}
+	return nil
+}
+
+// look reports why the command could not be called, without calling it; nil where there is none.
+func (c *notifyConfig) look() error {
+	if len(c.command) == 0 {
+		return nil
+	}
+	program := c.command[0]
+	switch info, err := os.Stat(program); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s does not exist: put the program there (the service sees no /home, /root and /tmp), or correct notify", program)
+	case err != nil:
+		return fmt.Errorf("%w: let %s reach it, or correct notify", err, whoRuns())
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no program: correct notify", program)
+	case unix.Faccessat(unix.AT_FDCWD, program, unix.X_OK, unix.AT_EACCESS) != nil:
+		return fmt.Errorf("%s may not be run by %s: chmod 755 %s", program, whoRuns(), program)
 	}
 	return nil
 }

@@ -162,9 +162,9 @@ func heldName(cmd *command, con *console) (string, error) {
 		}
 		return "", fmt.Errorf("%w\n%s %s: give the full name, such as restores/%s, or correct the files", err, mode, cmd.name, cmd.name)
 	}
-	refs, err := named(want, []string{cmd.name})
+	refs, err := named(want, mode, []string{cmd.name})
 	if err != nil {
-		return "", usagef("%s", strings.Replace(err.Error(), "--only", mode, 1))
+		return "", err
 	}
 	return refs[0].String(), nil
 }
@@ -282,9 +282,9 @@ func runPrintRollback(ctx context.Context, cmd *command, con *console) (int, err
 	if err != nil {
 		return 0, err
 	}
-	refs, err := named(want, []string{guest})
+	refs, err := named(want, "--print-rollback", []string{guest})
 	if err != nil {
-		return 0, usagef("%s", strings.Replace(err.Error(), "--only", "--print-rollback", 1))
+		return 0, err
 	}
 	if want.Guest(refs[0].Name) == nil || want.Guest(refs[0].Name).Ref != refs[0] {
 		return 0, usagef("--print-rollback %s: %s is no restore or guest", cmd.name, refs[0])

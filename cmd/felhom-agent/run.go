@@ -95,12 +95,12 @@ func desired(cmd *command) (*spec.Desired, []spec.Ref, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	only, err := named(want, cmd.only)
+	only, err := named(want, "--only", cmd.only)
 	return want, only, err
 }
 
-// named finds objects by what a person types: restores/web, or web where that fits exactly one.
-func named(want *spec.Desired, names []string) ([]spec.Ref, error) {
+// named finds the objects that a flag names: restores/web, or web where that fits exactly one.
+func named(want *spec.Desired, flag string, names []string) ([]spec.Ref, error) {
 	var only []spec.Ref
 	for _, name := range names {
 		var fits []spec.Ref
@@ -113,12 +113,28 @@ func named(want *spec.Desired, names []string) ([]spec.Ref, error) {
 		case 1:
 			only = append(only, fits[0])
 		case 0:
-			return nil, usagef("--only %s: nothing of that name is declared%s", name, nearest(name, slices.Values(labels(want.Refs()))))
+			return nil, usagef("%s %s: nothing of that name is declared%s", flag, name, nearest(name, slices.Values(likely(want.Refs(), name))))
 		default:
-			return nil, usagef("--only %s fits %s: say which", name, strings.Join(labels(fits), ", "))
+			return nil, usagef("%s %s fits %s: say which", flag, name, strings.Join(labels(fits), ", "))
 		}
 	}
 	return only, nil
+}
+
+// likely are the names among which a mistyped one is sought: short ones for a short one.
+func likely(refs []spec.Ref, name string) []string {
+	all := labels(refs)
+	if strings.Contains(name, "/") {
+		return all
+	}
+	var short []string
+	for _, ref := range refs {
+		short = append(short, ref.Name)
+	}
+	if spec.Nearest(name, short) == "" {
+		return all
+	}
+	return short
 }
 
 func labels(refs []spec.Ref) []string {

@@ -52,6 +52,7 @@ func (t *selftest) fail(what, format string, args ...any) {
 }
 
 func (t *selftest) run(ctx context.Context) {
+	t.notify()
 	version, err := t.view.Version(ctx)
 	if err != nil {
 		t.fail("connection", "%v", t.node.explain(err)) // all else would say the same
@@ -288,6 +289,17 @@ func (t *selftest) expiry(ctx context.Context) {
 			info.Expire.Format("Mon 2 Jan 2006 15:04"), user, name)
 	default:
 		t.ok("token", "expires on %s", info.Expire.Format("Mon 2 Jan 2006"))
+	}
+}
+
+// notify looks at the program that is to be told.
+func (t *selftest) notify() {
+	c := t.node.config
+	switch err := c.notify.look(); {
+	case err != nil:
+		t.fail("notify", "%v (%s)", err, c.places["notify"])
+	case len(c.notify.command) > 0:
+		t.ok("notify", "%s", c.notify.command[0])
 	}
 }
 

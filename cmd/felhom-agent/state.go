@@ -136,6 +136,9 @@ func (t *stateTeller) write() {
 		s.Expiry = append(s.Expiry, l.short())
 	}
 	s.Errors = append(s.Errors, warnings(t.leases, t.node.clock())...)
+	if err := t.node.config.notify.look(); err != nil {
+		s.Errors = append(s.Errors, untold(err))
+	}
 	t.written = s.Written
 	if err := s.Write(t.node.state); err != nil {
 		t.node.log.Error("the status cannot be written", zap.Error(err))

@@ -65,6 +65,9 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	})
 
 	state, notify := newStateTeller(n, src), newNotifier(n)
+	if err := n.config.notify.look(); err != nil {
+		src.told(untold(err))
+	}
 	spawn(func() { notify.Run(ctx) })
 	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(wait time.Duration, err error) {
 		seen.Pass(nil, nil, wait, err)
@@ -74,7 +77,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		return exitOK, nil
 	}
 	want := src.load()
-	if n.sight.Only, err = named(want, cmd.only); err != nil {
+	if n.sight.Only, err = named(want, "--only", cmd.only); err != nil {
 		return 0, err
 	}
 	report := &watchReport{con: con, text: con.text(cmd, n.sight.Only)}
