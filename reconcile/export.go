@@ -223,7 +223,7 @@ func (x *exporter) inspect(e *exported) {
 		say("unused%d: %s is attached nowhere", n, config.Unused()[n])
 	}
 	if len(x.archives[vmid]) == 0 {
-		say("no backup of it is to be seen: lost, it would be lost")
+		say("no backup of it is to be seen: lost, it could not be brought back")
 	}
 	if e.state.HA != "" {
 		say("HA decides whether it runs (%s)", e.state.HA)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -177,7 +178,7 @@ func (r *reading) file(name string, text []byte) {
 		if m != nil && m[1] != "" {
 			place += ":" + m[1]
 		}
-		r.fail(entry{place: place}, "", "this is no YAML: %s", strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")))
+		r.fail(entry{place: place}, "", "this is no YAML (each line is a key, a colon, a blank and a value): %s", strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")))
 		return
 	}
 	root := doc.Content[0]
@@ -297,6 +298,12 @@ func (r *reading) settle(environ []string) *config {
 		return err
 	})
 	check("log_format", func(s string) error { c.logFormat = s; return oneOf(logFormats...)(s) })
+	check("state", func(s string) error {
+		if !filepath.IsAbs(s) {
+			return fmt.Errorf("it is a path from the root, such as %s", defaultState)
+		}
+		return nil
+	})
 	check("owner", func(s string) error {
 		if strings.ContainsAny(s, " \t\n=") {
 			return errors.New("it is one word, which the markers of our guests bear")
@@ -313,20 +320,26 @@ func (r *reading) settle(environ []string) *config {
 
 // complete says what is missing to reach a node.
 func (r *reading) complete(file string, c *config) error {
-	var errs *multierror.Error
+	var missing []*configError
 	for _, want := range []struct {
 		key, example string
 		there        bool
 	}{
-		{"url", "https://HOST:8006", c.url != ""},
-		{"token_id", "felhom@pve!agent", r.given["token_id"].value != ""},
-		{"token_secret", "..., or token_file: /etc/felhom-agent/token", c.token.ID() != "" || r.secret},
+		{"url", "`url: https://HOST:8006`", c.url != ""},
+		{"token_id", "`token_id: felhom@pve!agent`", r.given["token_id"].value != ""},
+		{"token_secret", "`token_file: /etc/felhom-agent/token`", c.token.ID() != "" || r.secret},
 	} {
 		if !want.there {
-			errs = multierror.Append(errs, &configError{file, want.key, fmt.Sprintf("it is missing: write `%s: %s` there, or set %s%s (--print-setup prints how a token is made; --simulate needs none)",
-				want.key, want.example, envPrefix, strings.ToUpper(want.key))})
-			errs.ErrorFormat = lines
+			missing = append(missing, &configError{file, want.key, fmt.Sprintf("it is missing: %s, or %s%s in the environment", want.example, envPrefix, strings.ToUpper(want.key))})
 		}
 	}
-	return errs.ErrorOrNil()
+	if len(missing) == 0 {
+		return nil
+	}
+	missing[len(missing)-1].text += ". How user and token are made: felhom-agent --print-setup. Without any node: --simulate"
+	errs := &multierror.Error{ErrorFormat: lines}
+	for _, e := range missing {
+		errs = multierror.Append(errs, e)
+	}
+	return errs
 }

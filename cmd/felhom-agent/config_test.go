@@ -122,6 +122,7 @@ func TestConfigRefused(t *testing.T) {
 		whole + "settle: 10s\n":                             "agent.yaml:5: settle: \"10s\": it is 30s or more: PVE may carry out a request that long after its answer was lost",
 		whole + "runner: su\n":                              "agent.yaml:5: runner: \"su\": it is one of sudo, direct, socket, socket:/PATH, none",
 		whole + "runner: socket:relative\n":                 "agent.yaml:5: runner: \"socket:relative\": it is one of",
+		whole + "state: lib\n":                              "agent.yaml:5: state: \"lib\": it is a path from the root, such as /var/lib/felhom-agent",
 		whole + "drift: ignore\n":                           "agent.yaml:5: drift: \"ignore\": it is one of heal, report",
 		whole + "max_destructive: none\n":                   "agent.yaml:5: max_destructive: \"none\": it is a number of deletions, 1 or more",
 		whole + "log_level: loud\n":                         "agent.yaml:5: log_level: \"loud\": it is one of debug, info, warn, error",
@@ -166,7 +167,7 @@ func TestConfigIncomplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"url: it is missing", "token_id: it is missing", "token_secret: it is missing", "FELHOM_AGENT_TOKEN_SECRET"} {
+	for _, want := range []string{"url: it is missing", "token_id: it is missing", "token_secret: it is missing", "FELHOM_AGENT_TOKEN_SECRET", "felhom-agent --print-setup"} {
 		if c.incomplete == nil || !strings.Contains(c.incomplete.Error(), want) {
 			t.Errorf("%q is not in %v", want, c.incomplete)
 		}
