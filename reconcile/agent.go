@@ -165,15 +165,13 @@ type Agent struct {
 	mu      sync.Mutex
 	waiting map[string]bool         // acts that a waiter of this process looks after
 	ended   []ending                // of which the next pass has not heard yet
-	aside   map[string]bool         // acts without a waiter that nobody is to adopt: ended, or overdue
 	proven  map[string]ArchiveState // archives of ours whose task another process or life began
 	proving map[string]bool
-	overdue []*act // acts whose time is over: they go on without being waited for
+	overdue []*act // acts whose time is over: nobody waits for them while they go on
 
 	// The rest belongs to the one goroutine that makes passes.
 	facts     facts
-	planned   bool          // the first plan of this run has been told
-	sent      map[*act]bool // acts of this process
+	planned   bool // the first plan of this run has been told
 	cooling   map[string]Failure
 	tries     map[string]int       // how often in a row an action has failed
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
@@ -213,8 +211,8 @@ func New(o Options) *Agent {
 	}
 	return &Agent{
 		o: o, log: o.Log, nudge: make(chan struct{}, 1),
-		waiting: map[string]bool{}, aside: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
-		sent: map[*act]bool{}, cooling: map[string]Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
+		waiting: map[string]bool{}, proven: map[string]ArchiveState{}, proving: map[string]bool{},
+		cooling: map[string]Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 	}
 }
 

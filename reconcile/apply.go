@@ -35,26 +35,24 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		return nil, err
 	}
 	defer release()
-	if a.o.Journal.path != "" {
-		if err := a.o.Journal.refresh(); err != nil {
-			return nil, err
-		}
+	if err := a.o.Journal.refresh(); err != nil {
+		return nil, err
 	}
 	if want.Hash != a.hash { // an edit: what failed may be tried at once
 		a.hash = want.Hash
 		clear(a.cooling)
 		clear(a.tries)
 	}
+	sight := a.o.Sight
+	sight.View = a.o.Client.Look()
+	if sight.Stored, err = a.o.Store.Load(); err != nil {
+		return nil, err
+	}
 	finished, err := a.judge()
 	if err != nil {
 		for _, e := range finished {
 			a.report(e, nil)
 		}
-		return nil, err
-	}
-	sight := a.o.Sight
-	sight.View = a.o.Client.Look()
-	if sight.Stored, err = a.o.Store.Load(); err != nil {
 		return nil, err
 	}
 	l := sight.looker(want, a.o.Journal, &a.facts)
@@ -296,7 +294,7 @@ func (a *Agent) begin(ctx context.Context, action *Action, have *Observed) (atOn
 		return false, err
 	}
 	act := a.o.Journal.act(e.Act)
-	a.sent[act] = true
+	act.sent = true
 	if action.Op != nil {
 		a.doOp(ctx, act)
 		return false, nil

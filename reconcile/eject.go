@@ -72,17 +72,11 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 			})
 		}
 	}()
-	if err := a.awaitWriters(ctx, m, patience, say); err != nil {
-		return "", err
-	}
-	release, err := a.o.Lock.take(ctx)
+	release, err := a.awaitWriters(ctx, m, patience, say)
 	if err != nil {
 		return "", err
 	}
 	defer release()
-	if busy, err := a.writers(ctx, m); err != nil || len(busy) > 0 {
-		return "", errors.Join(err, fmt.Errorf("%s: %s began meanwhile; eject it again", m.Ref, list(busy)))
-	}
 	if err := a.o.Store.AddHold(hold); err != nil {
 		return "", err
 	}
@@ -181,24 +175,31 @@ func stopLines(users []string) string {
 	return strings.Join(lines, "; ")
 }
 
-// awaitWriters waits until nothing writes to the disk or reads from it.
-func (a *Agent) awaitWriters(ctx context.Context, m *spec.Mount, patience time.Duration, say func(string)) error {
+// awaitWriters waits until nothing writes to the disk or reads from it, and returns with
+// the write lock: nothing is begun before it is released.
+func (a *Agent) awaitWriters(ctx context.Context, m *spec.Mount, patience time.Duration, say func(string)) (release func(), err error) {
 	begin, told := time.Now(), ""
 	for {
+		if release, err = a.o.Lock.take(ctx); err != nil {
+			return nil, err
+		}
 		busy, err := a.writers(ctx, m)
-		if err != nil || len(busy) == 0 {
-			return err
+		if err == nil && len(busy) == 0 {
+			return release, nil
+		}
+		if release(); err != nil {
+			return nil, err
 		}
 		if text := list(busy); text != told {
 			told = text
 			say(fmt.Sprintf("%s: waiting for %s", m.Ref, text))
 		}
 		if patience > 0 && time.Since(begin) > patience {
-			return fmt.Errorf("%w: %s is still in use by %s. Nothing was changed", ErrStillBusy, m.Ref, list(busy))
+			return nil, fmt.Errorf("%w: %s is still in use by %s. Nothing was changed", ErrStillBusy, m.Ref, list(busy))
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(max(a.o.Wait.Interval, 10*time.Millisecond)):
 		}
 	}

@@ -101,6 +101,7 @@ type act struct {
 	lost         time.Time // when its answer was given up, by the clock of this process
 	sought       time.Time // since when this process looks for its task, by the node's clock
 	seeking      time.Time // the same, by the clock of this process
+	sent         bool      // by this process
 }
 
 func (a *act) open() bool { return a.result == "" }

@@ -146,10 +146,10 @@ func (a *Agent) repeats(now time.Time) map[string]int {
 	var n map[string]int
 	for i := len(j.order) - 1; i >= 0; i-- {
 		done := j.order[i]
-		if now.Sub(done.Time) > time.Hour && (a.o.Watching || !a.sent[done]) {
+		if now.Sub(done.Time) > time.Hour && (a.o.Watching || !done.sent) {
 			break
 		}
-		if done.result != resultOK || done.Verb == "back up" || !a.o.Watching && !a.sent[done] {
+		if done.result != resultOK || done.Verb == "back up" || !a.o.Watching && !done.sent {
 			continue
 		}
 		if n == nil {

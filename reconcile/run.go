@@ -170,7 +170,7 @@ func (a *Agent) running(plan *Plan) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.ended) > 0 || slices.ContainsFunc(open, func(act *act) bool {
-		return !slices.Contains(a.overdue, act) && (a.sent[act] || looked[act.Object])
+		return !slices.Contains(a.overdue, act) && (act.sent || looked[act.Object])
 	})
 }
 
@@ -189,6 +189,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 	a.o.Watching = true
 	for {
 		a.unnudge()
+		a.failures = nil // they are told as they happen
 		p, err := a.pass(ctx, load())
 		if ctx.Err() != nil {
 			return nil

@@ -23,17 +23,20 @@ import (
 // became of those whose answer was lost.
 func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 	for _, act := range a.o.Journal.open() {
-		a.mu.Lock()
-		known := a.waiting[act.Act] || a.aside[act.Act]
-		a.mu.Unlock()
-		if known && !a.endedAtLast(act, have) {
+		if a.lookedAfter(act, have) {
 			continue
 		}
 		switch {
-		case known:
-			a.wait(ctx, act)
 		case !act.upid.IsZero():
-			a.tell(act, "adopted", "it was begun earlier")
+			a.mu.Lock()
+			late := slices.Index(a.overdue, act)
+			if late >= 0 { // it has ended at last, and is judged like any other
+				a.overdue = slices.Delete(a.overdue, late, late+1)
+			}
+			a.mu.Unlock()
+			if late < 0 {
+				a.tell(act, "adopted", "it was begun earlier")
+			}
 			a.wait(ctx, act)
 		case act.Op != nil:
 			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Lane }) {
@@ -60,20 +63,14 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 	return nil
 }
 
-// endedAtLast reports whether the task of an act that is not waited for any more has ended
-// since, so that it is to be judged like any other.
-func (a *Agent) endedAtLast(act *act, have *Observed) bool {
-	if slices.ContainsFunc(have.Tasks, func(t proxmox.Task) bool { return t.UPID == act.upid && t.Running() }) {
-		return false
-	}
+// lookedAfter reports whether nothing is to be found out of an open act: its waiter
+// will tell, or has told, how it ended, or it is overdue and goes on.
+func (a *Agent) lookedAfter(act *act, have *Observed) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	i := slices.Index(a.overdue, act)
-	if i >= 0 {
-		a.overdue = slices.Delete(a.overdue, i, i+1)
-		delete(a.aside, act.Act)
-	}
-	return i >= 0
+	goesOn := func(t proxmox.Task) bool { return t.UPID == act.upid && t.Running() }
+	return a.waiting[act.Act] || slices.ContainsFunc(a.ended, func(e ending) bool { return e.act == act }) ||
+		slices.Contains(a.overdue, act) && slices.ContainsFunc(have.Tasks, goesOn)
 }
 
 // giveUpLost settles an act whose answer was lost and of which the node shows nothing. It
@@ -97,10 +94,7 @@ func (a *Agent) giveUpLost(act *act, have *Observed) error {
 // that PVE carries out at once.
 func (a *Agent) seeEffects(have *Observed) error {
 	for _, act := range a.o.Journal.open() {
-		a.mu.Lock()
-		known := a.waiting[act.Act] || a.aside[act.Act]
-		a.mu.Unlock()
-		if known || act.Call == nil || act.Call.Async() || !act.upid.IsZero() || !shown(act.Call, have) {
+		if a.lookedAfter(act, have) || act.Call == nil || act.Call.Async() || !act.upid.IsZero() || !shown(act.Call, have) {
 			continue
 		}
 		if err := a.settle(act, resultOK, "its answer was lost, but the node shows its effect", have.Now); err != nil {
@@ -344,7 +338,6 @@ func (a *Agent) forget(act *act, overdue bool) {
 	delete(a.waiting, act.Act)
 	if overdue {
 		a.overdue = append(a.overdue, act)
-		a.aside[act.Act] = true
 	}
 }
 
@@ -354,7 +347,6 @@ func (a *Agent) finish(e ending) {
 	a.mu.Lock()
 	a.ended = append(a.ended, e)
 	delete(a.waiting, e.act.Act)
-	a.aside[e.act.Act] = true // until it is judged: nobody adopts it
 	a.mu.Unlock()
 	a.Nudge()
 }
