@@ -347,12 +347,9 @@ func (a *Agent) doOp(ctx context.Context, act *act) {
 	a.waiting[act.Act] = true
 	a.mu.Unlock()
 	a.tell(act, "started", "through the fence: "+act.Op.String())
-	ref, _ := spec.ParseRef(act.Object)
 	a.o.Go(func() {
 		e := ending{act: act, result: resultOK}
-		result, err := a.o.Runner.Do(ctx, *act.Op, func(line string) {
-			a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", What: act.Text, Text: line, Elapsed: a.clock().Sub(act.Time)})
-		})
+		result, err := a.o.Runner.Do(ctx, *act.Op, func(line string) { a.tell(act, "running", line) })
 		a.o.Client.Version(ctx) // the fence has no clock of the node's: an answer of the API brings it
 		var refused *privileged.RefusedError
 		switch {

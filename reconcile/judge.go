@@ -51,7 +51,7 @@ func (a *Agent) judge() (judged []ending, err error) {
 // failed one cool down. have is nil where the node could not be looked at.
 func (a *Agent) report(e ending, have *Observed) {
 	ref, _ := spec.ParseRef(e.act.Object)
-	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, What: e.act.Text, Elapsed: e.at.Sub(e.act.Time), UPID: e.act.upid.String()}
+	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, What: e.act.Text, Elapsed: max(e.at.Sub(e.act.Time), 0), UPID: e.act.upid.String()}
 	switch e.result {
 	case resultOK:
 		event.State = "ok"

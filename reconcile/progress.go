@@ -94,6 +94,7 @@ func (p *Progress) draw() {
 	}
 	for _, key := range p.order {
 		e := p.running[key]
+		e.Elapsed = max(e.Elapsed, 0)
 		text := fmt.Sprintf("      %s   %-20s %-12s %-8s %s", spinner[int(e.Elapsed.Seconds())%len(spinner)], e.Object, e.Verb, elapsed(e.Elapsed), orElse(e.Text, e.What))
 		if runes := []rune(text); p.o.Width > 0 && len(runes) > p.o.Width-1 {
 			text = string(runes[:p.o.Width-1])

@@ -59,3 +59,13 @@ func TestRunningTellsTheLog(t *testing.T) {
 		})
 	}
 }
+
+// A clock that is set back while an act runs makes it no younger than new.
+func TestProgressOutlivesAClockThatIsSetBack(t *testing.T) {
+	var out strings.Builder
+	p := NewProgress(&out, TextOptions{Live: true})
+	p.Event(Event{Verb: "restore", State: "running", Elapsed: -7 * time.Second})
+	if !strings.Contains(out.String(), "0 s") {
+		t.Errorf("it prints %q", out.String())
+	}
+}

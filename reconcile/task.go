@@ -173,10 +173,14 @@ func (a *Agent) settle(act *act, result, text string, now time.Time) error {
 	return nil
 }
 
+// tell says in what state an act is now.
 func (a *Agent) tell(act *act, state, text string) {
 	ref, _ := spec.ParseRef(act.Object)
-	a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: state, What: act.Text, Text: text, UPID: act.upid.String()})
+	a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: state, What: act.Text, Text: text, UPID: act.upid.String(), Elapsed: a.age(act)})
 }
+
+// age is how long ago an act was begun, by the node's clock, which may be set back.
+func (a *Agent) age(act *act) time.Duration { return max(a.clock().Sub(act.Time), 0) }
 
 // find looks for the task of an act whose answer was lost: of the type that its call
 // starts, on its guest, by our token, not among those that were there before, and no
@@ -251,13 +255,12 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 	a.o.Go(func() {
 		e := ending{act: act}
 		o := a.o.Wait
-		o.Total = max(act.Timeout-a.clock().Sub(act.Time), time.Second)
+		o.Total = max(act.Timeout-a.age(act), time.Second)
 		o.LogTail = 40
-		ref, _ := spec.ParseRef(act.Object)
 		log := logWatch{client: a.o.Client, upid: act.upid}
 		o.Progress = func(s proxmox.TaskStatus) {
 			if s.Running {
-				a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "running", What: act.Text, UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time), Text: log.line(ctx)})
+				a.tell(act, "running", log.line(ctx))
 			}
 		}
 		status, err := a.o.Client.WaitTask(ctx, act.upid, o)
@@ -284,8 +287,7 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 			return
 		case errors.As(err, &waited) && errors.Is(err, context.DeadlineExceeded):
 			a.log.Warn("gave up waiting; the task still runs", zap.String("object", act.Object), zap.Stringer("task", act.upid))
-			a.o.Events(Event{Time: a.clock(), Object: ref, Verb: act.Verb, State: "overdue", UPID: act.upid.String(), Elapsed: a.clock().Sub(act.Time),
-				Text: "gave up waiting; the task still runs and will be adopted"})
+			a.tell(act, "overdue", "gave up waiting; the task still runs and will be adopted")
 			a.forget(act, true)
 			a.Nudge()
 			return
