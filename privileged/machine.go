@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -179,8 +180,10 @@ func (m *Machine) NodeName() (string, error) {
 	return name, nil
 }
 
-// BlockDevices implements [Host]: what the kernel lists, without what holds no file system of a disk: RAM disks, optical drives, and the volumes
-// of volume managers, which on this host are the guests' own.
+// noDisk are RAM disks, optical drives, and the volumes of volume managers with their partitions, which on this host are the guests' own.
+var noDisk = regexp.MustCompile(`\A(ram|zram|sr|fd|dm-|zd|nbd|rbd|drbd)[0-9]+(p[0-9]+)?\z`)
+
+// BlockDevices implements [Host]: what the kernel lists, without what holds no file system of a disk.
 func (m *Machine) BlockDevices() ([]string, error) {
 	data, err := os.ReadFile(m.root + "/proc/partitions")
 	if err != nil {
@@ -192,14 +195,9 @@ func (m *Machine) BlockDevices() ([]string, error) {
 		if len(f) != 4 || f[0] == "major" || f[2] == "0" {
 			continue
 		}
-		name := f[3]
-		switch strings.TrimRight(name, "0123456789") {
-		case "ram", "zram", "sr", "fd", "dm-", "zd", "nbd", "rbd", "drbd", "md":
-			if !strings.HasPrefix(name, "md") {
-				continue
-			}
+		if !noDisk.MatchString(f[3]) {
+			devices = append(devices, "/dev/"+strings.ReplaceAll(f[3], "!", "/"))
 		}
-		devices = append(devices, "/dev/"+strings.ReplaceAll(name, "!", "/"))
 	}
 	return devices, nil
 }

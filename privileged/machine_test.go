@@ -231,7 +231,7 @@ func TestRun(t *testing.T) {
 
 func TestBlockDevices(t *testing.T) {
 	box := newBox(t)
-	box.write("/proc/partitions", "major minor  #blocks  name\n\n 7 0 0 loop0\n 7 1 1024 loop1\n 8 0 5 sda\n 8 1 5 sda1\n 259 0 5 nvme0n1\n 259 1 5 nvme0n1p1\n 252 3 5 dm-3\n 230 16 5 zd16\n 11 0 5 sr0\n 9 127 5 md127\n 1 0 5 ram0\n 104 0 5 cciss!c0d0\n", 0o644)
+	box.write("/proc/partitions", "major minor  #blocks  name\n\n 7 0 0 loop0\n 7 1 1024 loop1\n 8 0 5 sda\n 8 1 5 sda1\n 259 0 5 nvme0n1\n 259 1 5 nvme0n1p1\n 252 3 5 dm-3\n 230 16 5 zd16\n 230 17 5 zd16p1\n 43 1 5 nbd0p1\n 11 0 5 sr0\n 9 127 5 md127\n 1 0 5 ram0\n 104 0 5 cciss!c0d0\n", 0o644)
 	got, err := NewMachine(box.root).BlockDevices()
 	if want := "/dev/loop1 /dev/sda /dev/sda1 /dev/nvme0n1 /dev/nvme0n1p1 /dev/md127 /dev/cciss/c0d0"; err != nil || strings.Join(got, " ") != want {
 		t.Errorf("%v %v", got, err)
