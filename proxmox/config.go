@@ -54,10 +54,14 @@ func (v *View) config(ctx context.Context, vmid VMID, path string, params Params
 			continue
 		}
 		value, err := scalar(raw)
-		if err != nil {
+		switch {
+		case err == nil:
+			c.Raw[key] = value
+		case slices.Contains(knownKeys, key) || numberedForm.MatchString(key):
 			return GuestConfig{}, r.fault("%s: %v", key, err)
+		default:
+			c.Raw[key] = string(raw) // nested settings of a later version
 		}
-		c.Raw[key] = value
 	}
 	c.Digest = c.Raw["digest"]
 	delete(c.Raw, "digest")

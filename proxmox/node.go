@@ -183,16 +183,25 @@ type Resource struct {
 func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 	p := Params{}
 	p.set("type", kind)
-	w, r, err := read[[]struct {
+	type entry struct {
 		ID, Type, Node, Status, Name, Storage, Pool, Lock, HAState, Tags text
 		VMID                                                             number
 		Template                                                         flag
-	}](ctx, v, "/cluster/resources", p)
+	}
+	w, r, err := read[[]odd[entry]](ctx, v, "/cluster/resources", p)
 	if err != nil {
 		return nil, err
 	}
 	resources := make([]Resource, 0, len(w))
-	for _, e := range w {
+	for _, read := range w {
+		e := read.value
+		if read.err != nil {
+			var named struct{ Type text }
+			if json.Unmarshal(read.raw, &named) != nil || slices.Contains([]text{"", "lxc", "qemu", "node"}, named.Type) {
+				return nil, r.fault("%v", read.err)
+			}
+			continue // of a kind that is nothing to us
+		}
 		if e.ID == "" || e.Type == "" {
 			return nil, r.fault("a resource has no id or type")
 		}

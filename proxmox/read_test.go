@@ -120,7 +120,7 @@ func TestReadConfig(t *testing.T) {
 		"GET /nodes/pve1/lxc/100/config": data(`{"digest":"d1","memory":2048,"cpulimit":"0.5","cores":2,"hostname":"web","onboot":1,"unprivileged":1,"protection":0,
 			"description":"one\n\ntwo\n","tags":"b;a","features":"keyctl=1,nesting=1","startup":"3","rootfs":"local-lvm:vm-100-disk-0,size=8G","lock":"backup","parent":"first",
 			"mp0":"local-lvm:vm-100-disk-1,mp=/data,backup=1,size=1G","mp12":"/mnt/usb/media,mp=/media","net0":"name=eth0,bridge=vmbr0,hwaddr=BC:24:11:3A:DF:2E,ip=dhcp,type=veth",
-			"dev0":"/dev/dri/renderD128,gid=104","unused0":"local-lvm:vm-100-disk-2","lxc":[["lxc.apparmor.profile","unconfined"],["lxc.idmap","u 0 1 2"]],"brandnew":"x","template":true}`),
+			"dev0":"/dev/dri/renderD128,gid=104","unused0":"local-lvm:vm-100-disk-2","lxc":[["lxc.apparmor.profile","unconfined"],["lxc.idmap","u 0 1 2"]],"brandnew":"x","newer":{"a":[1]},"template":true}`),
 		"GET /nodes/pve1/lxc/101/config":                data(`{"memory":512}`),
 		"GET /nodes/pve1/lxc/102/config":                data(`{"digest":"d","memory":{"x":1}}`),
 		"GET /nodes/pve1/lxc/100/config?snapshot=first": data(`{"digest":"d1","memory":1024,"snaptime":1795371285}`),
@@ -155,7 +155,7 @@ func TestReadConfig(t *testing.T) {
 	want(t, "config", got, nil, facts{
 		100, "d1", "web", "one\n\ntwo", "backup", "first", []string{"a", "b"}, 2048, true, true, false, true,
 		"name=eth0,bridge=vmbr0,hwaddr=BC:24:11:3A:DF:2E,ip=dhcp,type=veth", "/data /mnt/usb/media", "/dev/dri/renderD128,gid=104", "local-lvm:vm-100-disk-0,size=8G", "keyctl=1,nesting=1",
-		map[string]string{"0": "local-lvm:vm-100-disk-2"}, map[string]string{"brandnew": "x"}, 3,
+		map[string]string{"0": "local-lvm:vm-100-disk-2"}, map[string]string{"brandnew": "x", "newer": `{"a":[1]}`}, 3,
 		[][2]string{{"lxc.apparmor.profile", "unconfined"}, {"lxc.idmap", "u 0 1 2"}}, "0.5",
 	})
 	if _, ok := config.Raw["digest"]; ok || config.Raw["memory"] != "2048" || config.Raw["template"] != "1" {

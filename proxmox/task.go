@@ -118,6 +118,8 @@ func (c *Client) taskLog(ctx context.Context, upid UPID, start, limit int) ([]st
 
 // Task is an entry of a node's task list.
 type Task struct {
+	// UPID is zero for a task that bears a name which no task of ours has, such as a
+	// download of a file with a blank in its name.
 	UPID               UPID
 	StartTime, EndTime time.Time // EndTime is zero while it runs
 	Type, ID           string
@@ -193,7 +195,7 @@ func taskList(r *reply) ([]Task, int, error) {
 	tasks := make([]Task, 0, len(w))
 	for _, e := range w {
 		upid, err := ParseUPID(string(e.UPID))
-		if err != nil {
+		if err != nil && (e.UPID == "" || e.Type == "" || e.User == "") {
 			return nil, 0, r.fault("%v", err)
 		}
 		tasks = append(tasks, Task{

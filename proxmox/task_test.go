@@ -349,4 +349,10 @@ func TestTasks(t *testing.T) {
 	if _, _, err := client.Tasks(t.Context(), "pve1", TaskFilter{}); err == nil {
 		t.Error("a task without an id passes")
 	}
+	client = testClient(t, &script{to: map[string][]string{"GET /nodes/pve1/tasks": data(`[
+		{"upid":"UPID:pve1:0000AB18:00F3C9D1:692203F3:download:a file.iso:root@pam:","starttime":1795371008,"type":"download","id":"a file.iso","user":"root@pam","status":"RUNNING"}]`)}})
+	tasks, _, err = client.Tasks(t.Context(), "pve1", TaskFilter{})
+	if err != nil || len(tasks) != 1 || !tasks[0].Running() || tasks[0].ID != "a file.iso" || !tasks[0].UPID.IsZero() {
+		t.Errorf("a task with a name that is assumed to be possible for others: %+v, %v", tasks, err)
+	}
 }

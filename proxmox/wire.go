@@ -104,6 +104,20 @@ func scalar(b []byte) (string, error) {
 	}
 }
 
+// odd is an entry of a list whose oddness is not that of the list.
+type odd[T any] struct {
+	value T
+	err   error
+	raw   []byte // with err
+}
+
+func (o *odd[T]) UnmarshalJSON(b []byte) error {
+	if o.err = json.Unmarshal(b, &o.value); o.err != nil {
+		o.raw = bytes.Clone(b)
+	}
+	return nil
+}
+
 func unix(n number) time.Time {
 	if n == 0 {
 		return time.Time{}

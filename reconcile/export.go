@@ -92,15 +92,14 @@ func (x *exporter) look(ctx context.Context) error {
 	}
 	have := x.have
 	keep := func(err error, place *error, found func()) error {
-		var api *proxmox.APIError
-		switch {
-		case err == nil:
+		if err == nil {
 			found()
-		case errors.As(err, &api):
-			*place = err
-		default:
+			return nil
+		}
+		if !ofOneThing(err) {
 			return err
 		}
+		*place = err
 		return nil
 	}
 	g, gctx := newReads(ctx)
@@ -208,12 +207,11 @@ func (x *exporter) inspect(e *exported) {
 	mounts := config.MountPoints()
 	for _, i := range slices.Sorted(maps.Keys(mounts)) {
 		mp := mounts[i]
-		size, _ := mp.Size()
 		switch {
 		case mp.Kind() != proxmox.VolumeMount:
 			say("mp%d %s is a folder or device of the host (%s): in no backup, and no snapshots of this guest", i, mp.Path(), mp.Volume())
 		case !mp.Backup():
-			say("mp%d %s (%s) is in no backup: pct set %d -mp%d %s,backup=1", i, mp.Path(), size, vmid, i, mp)
+			say("mp%d %s%s is in no backup: pct set %d -mp%d %s,backup=1", i, mp.Path(), sizeNote(mp), vmid, i, mp)
 		}
 	}
 	if n := len(config.LXC); n > 0 {

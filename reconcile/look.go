@@ -146,7 +146,7 @@ func (l *looker) lookAround(ctx context.Context) error {
 			continue
 		}
 		have.Others[r.VMID] = r
-		if state := have.Guests[r.VMID]; state != nil && r.Node == l.node {
+		if state := have.Guests[r.VMID]; state != nil && r.Node == l.node && r.HAState != "ignored" { // which HA leaves alone (PVE: HA::Config, vm_is_ha_managed)
 			state.HA = r.HAState
 		}
 	}
@@ -236,15 +236,22 @@ func (l *looker) keep(err error, place *error, found func()) error {
 		if l.facts != nil {
 			l.facts.at = time.Time{} // the rights have changed: ask again next time
 		}
-	case proxmox.IsUnauthorized(err), proxmox.IsNotDelivered(err), proxmox.IsOutcomeUnknown(err):
+	case proxmox.IsUnauthorized(err), proxmox.IsNotDelivered(err):
 		return err
 	}
-	var api *proxmox.APIError
-	if !errors.As(err, &api) {
+	if !ofOneThing(err) {
 		return err
 	}
 	*place = err
 	return nil
+}
+
+// ofOneThing reports whether an error can concern the thing alone that was asked for: PVE
+// refused, or its answer was not understood, while those before it were.
+func ofOneThing(err error) bool {
+	_, refused := errors.AsType[*proxmox.APIError](err)
+	_, odd := errors.AsType[*proxmox.AnswerError](err)
+	return refused || odd
 }
 
 // content reads what lies on a storage, once, where it can be seen at all.

@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // lookCreations reads what only objects need that are to be created, and guests to
@@ -40,8 +41,11 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	}
 	g, gctx := newReads(ctx)
 	if len(missing) > 0 || volumes {
-		for id := range l.have.Storages {
-			l.content(gctx, g, id)
+		named := sourceStorages(l.want, made)
+		for id, state := range l.have.Storages {
+			if holdsGuestData(state.Conf) || named[id] { // of others a list can take minutes (esxi), and nothing to us lies there
+				l.content(gctx, g, id)
+			}
 		}
 	}
 	if unmarked {
@@ -109,6 +113,20 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	}
 	l.have.index()
 	return l.lookInside(ctx, missing)
+}
+
+// sourceStorages are the storages from which guests could be made.
+func sourceStorages(want *spec.Desired, made []*spec.Guest) map[string]bool {
+	named := map[string]bool{}
+	for _, guest := range made {
+		for _, source := range guest.From {
+			named[source.Newest], named[proxmoxStorage(source.Archive)] = true, true
+			if golden := want.Golden[source.Golden]; golden != nil && golden.Publish != nil {
+				named[golden.Publish.Storage] = true
+			}
+		}
+	}
+	return named
 }
 
 // insideAtMost bounds how many archives of one guest are opened to find its newest: of

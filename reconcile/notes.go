@@ -40,7 +40,6 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 	var outside, binds, undeclared []string
 	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
 		mp := config.MountPoints()[i]
-		size, _ := mp.Size()
 		switch {
 		case mp.Kind() != proxmox.VolumeMount:
 			binds = append(binds, fmt.Sprintf("mp%d %s", i, mp.Path()))
@@ -48,7 +47,7 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 				undeclared = append(undeclared, fmt.Sprintf("mp%d", i))
 			}
 		case !mp.Backup():
-			outside = append(outside, fmt.Sprintf("mp%d %s (%s)", i, mp.Path(), size))
+			outside = append(outside, fmt.Sprintf("mp%d %s%s", i, mp.Path(), sizeNote(mp)))
 		}
 	}
 	if len(outside) > 0 {
@@ -65,6 +64,14 @@ func (p *planner) birthNotes(g *spec.Guest, state *GuestState, marker Marker) {
 		}
 		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots%s", strings.Join(binds, ", "), back)
 	}
+}
+
+// sizeNote is a volume's size in brackets, as far as the config tells it.
+func sizeNote(mp proxmox.MountPoint) string {
+	if size, ok := mp.Size(); ok {
+		return fmt.Sprintf(" (%s)", size)
+	}
+	return ""
 }
 
 // moved remarks a disk that lies on another storage than is declared.
