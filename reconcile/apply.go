@@ -35,7 +35,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		return nil, err
 	}
 	defer release()
-	if err := a.o.Journal.refresh(); err != nil {
+	if err := a.readJournal(); err != nil {
 		return nil, err
 	}
 	if want.Hash != a.hash { // an edit: what failed may be tried at once

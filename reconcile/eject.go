@@ -219,7 +219,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 			on[s.ID] = true
 		}
 	}
-	if err := a.o.Journal.refresh(); err != nil {
+	if err := a.readJournal(); err != nil {
 		return nil, err
 	}
 	elsewhere := map[string]bool{}

@@ -85,15 +85,17 @@ func (p *planner) freezing(o *spec.Object, name, why, cure string, plan func()) 
 	p.plan.Held[len(p.plan.Held)-1].Kind = HeldFrozen
 }
 
-// waitsForPerson says why an act waits for somebody to look, in watch mode: nobody
-// has yet run the agent with this state directory under this major version of PVE.
+// waitsForPerson says why an act waits for somebody to look, in watch mode: nobody has
+// yet run the agent on this node, with this journal, under this major version of PVE.
 func (p *planner) waitsForPerson(a *Action) (why string, cure []string) {
-	if !p.have.Watching || a.Effect == Safe || p.have.Stored.Trusted == major(p.have.Version) {
+	stored := p.have.Stored
+	here := stored.Trusted != "" && stored.TrustedOn == p.have.Node
+	if !p.have.Watching || a.Effect == Safe || here && stored.Trusted == major(p.have.Version) {
 		return "", nil
 	}
 	why = "nobody has looked yet at what this agent does on this node"
-	if p.have.Stored.Trusted != "" {
-		why = fmt.Sprintf("PVE has changed from version %s to %s since somebody looked", p.have.Stored.Trusted, major(p.have.Version))
+	if here {
+		why = fmt.Sprintf("PVE has changed from version %s to %s since somebody looked", stored.Trusted, major(p.have.Version))
 	}
 	return fmt.Sprintf("%s: %s", why, orElse(a.Text, a.Verb)), []string{"look at it: felhom-agent --plan", "let it: felhom-agent --once"}
 }

@@ -81,6 +81,7 @@ type Journal struct {
 	// unread counts the lines that could not be read.
 	unread int
 	torn   bool // the last line that this process wrote has no end
+	fresh  bool // there was no file before this process
 	// files counts those that were put aside since; acts know in which they began.
 	files int
 	// barrier is asked before a line is written; tests end a life of the agent there.
@@ -112,10 +113,12 @@ func OpenJournal(dir string) (*Journal, error) {
 	if old, err := os.ReadFile(filepath.Join(dir, "journal.1.jsonl")); err == nil {
 		j.parse(old)
 	}
+	_, err := os.Stat(j.path)
+	j.fresh = errors.Is(err, fs.ErrNotExist)
 	if err := j.reopen(); err != nil {
 		return nil, fmt.Errorf("the journal cannot be opened: %w; nothing is done without one", err)
 	}
-	_, err := j.readOn()
+	_, err = j.readOn()
 	return j, err
 }
 
@@ -172,31 +175,16 @@ func (j *Journal) Close() error {
 	return j.file.Close()
 }
 
-// refresh reads what other processes have written, and puts a full file aside. It
-// is called under the write lock.
+// refresh reads what other processes have written, ends a line that a crash tore, and puts
+// a full file aside. It is called under the write lock.
 func (j *Journal) refresh() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.file == nil {
-		return nil
-	}
-	have, err := j.file.Stat()
+	tail, err := j.readAll()
 	if err != nil {
 		return err
 	}
-	if named, err := os.Stat(j.path); err != nil || !os.SameFile(have, named) { // put aside by another process
-		if _, err := j.readOn(); err != nil { // how it ended
-			return err
-		}
-		if err := j.reopen(); err != nil {
-			return err
-		}
-	}
-	tail, err := j.readOn()
-	if err != nil {
-		return err
-	}
-	if len(tail) > 0 { // a crash tore the last line
+	if len(tail) > 0 {
 		j.read += int64(len(tail))
 		j.parse(tail)
 		if err := j.write([]byte("\n")); err != nil {
@@ -207,6 +195,26 @@ func (j *Journal) refresh() error {
 		return j.rotate()
 	}
 	return nil
+}
+
+// readAll reads on, also in the file that follows one that another process has put aside.
+func (j *Journal) readAll() (tail []byte, err error) {
+	if j.file == nil {
+		return nil, nil
+	}
+	have, err := j.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if named, err := os.Stat(j.path); err != nil || !os.SameFile(have, named) {
+		if _, err := j.readOn(); err != nil { // how it ended
+			return nil, err
+		}
+		if err := j.reopen(); err != nil {
+			return nil, err
+		}
+	}
+	return j.readOn()
 }
 
 // readOn reads the lines that were written since it read last. What follows the last end

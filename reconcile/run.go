@@ -130,7 +130,21 @@ func (a *Agent) trust(r *Report) error {
 	if code := r.ExitCode(); code != 0 && code != 3 || len(a.o.Only) > 0 {
 		return nil
 	}
-	return a.o.Store.Change(func(stored *Stored) { stored.Trusted = major(r.Plan.Header.Version) })
+	return a.o.Store.Change(func(stored *Stored) { stored.Trusted, stored.TrustedOn = major(r.Plan.Header.Version), a.o.Node })
+}
+
+// readJournal reads what other processes have written, under the write lock. Where the
+// journal is new, it is forgotten that somebody has looked.
+func (a *Agent) readJournal() error {
+	j := a.o.Journal
+	if j.path == "" {
+		return nil
+	}
+	if err := j.refresh(); err != nil || !j.fresh {
+		return err
+	}
+	j.fresh = false
+	return a.o.Store.Change(func(stored *Stored) { stored.Trusted, stored.TrustedOn = "", "" })
 }
 
 // temporary reports whether an error of a look may pass by itself.

@@ -24,8 +24,9 @@ type Stored struct {
 	Holds  []Hold `json:"holds,omitempty"`
 	// Trusted is the major version of PVE under which a run that somebody looked at
 	// ended well with this state directory: until then, and after it changes, deletions
-	// and disruptive acts wait for a person in watch mode.
-	Trusted string `json:"trusted,omitempty"`
+	// and disruptive acts wait for a person in watch mode. TrustedOn is the node.
+	Trusted   string `json:"trusted,omitempty"`
+	TrustedOn string `json:"trusted_on,omitempty"`
 	// Backups are the last whole backups, by guest: their disk may be away now.
 	Backups map[string]LastBackup `json:"backups,omitempty"`
 	// Known are the objects of the last desired state, with the VMID of those that have
