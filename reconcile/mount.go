@@ -63,8 +63,18 @@ func (p *planner) planMount(m *spec.Mount) {
 				p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", name(disk), name(other))
 			}
 		}
-		if p.fstabWanted(m) && (have.Fstab == nil || !isOurLine(have.Fstab, m)) {
+		line, wanted := "", privileged.FstabEntry(mountSpec(m, disk))
+		if have.Fstab != nil && have.Fstab.Name == m.Ref.Name {
+			line = have.Fstab.Text
+		}
+		switch {
+		case line == wanted:
+		case line == "":
 			p.mount(m, disk, "write its line into /etc/fstab")
+		case wanted == "":
+			p.mount(m, disk, "take its line out of /etc/fstab, for its disks take turns")
+		default:
+			p.mount(m, disk, "change its line in /etc/fstab, which counts when it is mounted the next time")
 		}
 		return
 	}
@@ -219,12 +229,10 @@ func notPlugged(m *spec.Mount) string {
 
 func name(d spec.Disk) string { return orElse(d.Label, "the disk "+d.UUID) }
 
-// fstabWanted reports whether the mount has a line of its own: two lines with one
-// path break systemd's fstab generator, so disks that take turns have none.
-func (p *planner) fstabWanted(m *spec.Mount) bool { return len(m.UUIDs) == 1 }
-
-func isOurLine(line *privileged.FstabLine, m *spec.Mount) bool {
-	return line.Name == m.Ref.Name && strings.EqualFold(line.Spec, "UUID="+m.UUIDs[0].UUID)
+// mountSpec is a disk of a mount as the fence mounts it. Two lines in /etc/fstab with one
+// path break systemd's generator, so disks that take turns have none.
+func mountSpec(m *spec.Mount, disk spec.Disk) privileged.MountSpec {
+	return privileged.MountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: len(m.UUIDs) == 1}
 }
 
 func (p *planner) disksOf(uuid string) []privileged.Disk {
@@ -238,8 +246,7 @@ func (p *planner) disksOf(uuid string) []privileged.Disk {
 }
 
 func (p *planner) mount(m *spec.Mount, disk spec.Disk, text string) {
-	op := privileged.MountUSBByUUID(p.have.Node, privileged.MountSpec{
-		Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: p.fstabWanted(m)})
+	op := privileged.MountUSBByUUID(p.have.Node, mountSpec(m, disk))
 	p.act(Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: Create, Text: text,
 		Lane: "mount/" + m.Ref.Name, Timeout: timeout(&m.Object, shortTask), Op: &op})
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // A disk that tells of itself that it fails is a note on everything that uses it, and
@@ -74,4 +75,34 @@ func TestAnUnsealedMountPointIsNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Edited mount options, and a second disk that takes turns, reach the line in /etc/fstab while the disk stays mounted.
+func TestTheLineOfAMountFollowsTheYAML(t *testing.T) {
+	const ours = "x-felhom.name=media"
+	var wants []*spec.Desired
+	steps := []struct{ mount, line string }{
+		{"uuid: " + mediaDisk + ", options: [noatime]", "noatime," + ours},
+		{"uuid: " + mediaDisk + ", options: [noatime, lazytime], fstype: ext4", "ext4 nofail,x-systemd.device-timeout=10s,noatime,lazytime," + ours},
+		{"uuid: {one: " + mediaDisk + ", two: 0b7c9d52-1f0e-4a86-8a55-3f7e64a0d2c8}", ""},
+		{"uuid: " + mediaDisk, ours},
+	}
+	for _, step := range steps {
+		wants = append(wants, loadText(t, "node: pve1\nmounts:\n  media: {path: /mnt/usb/media, "+step.mount+"}\n"))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		for i, step := range steps {
+			if r := b.once(wants[i]); r.ExitCode() != 0 {
+				t.Fatalf("%s:\n%s", step.mount, b.closing(r))
+			}
+			table, err := b.sim.Shell("pve1", "cat /etc/fstab")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(table, step.line) || strings.Contains(table, ours) != (step.line != "") {
+				t.Errorf("%s:\n%s", step.mount, table)
+			}
+		}
+	})
 }
