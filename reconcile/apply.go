@@ -217,7 +217,7 @@ func leave(stored *Stored, want *spec.Desired, have *Observed) []Event {
 func staleNow(have *Observed) map[proxmox.VMID]bool {
 	stale := map[proxmox.VMID]bool{}
 	for vmid, state := range have.Guests {
-		if state.Lock != "" && have.task(vmid) == nil {
+		if state.Lock != "" && have.holder(vmid) == nil {
 			stale[vmid] = true
 		}
 	}

@@ -83,11 +83,8 @@ func (p *planner) stale(o *spec.Object, state *GuestState) bool {
 	if state.Lock == "" {
 		return false
 	}
-	if t := p.have.task(state.VMID); t != nil {
+	if p.have.holder(state.VMID) != nil {
 		return false // the lane is taken; whoever sends waits for it
-	}
-	if len(p.have.tasksOf("vzdump")) > 0 && (state.Lock == "backup" || state.Lock == "snapshot") {
-		return false // a job of several guests has no id
 	}
 	reason := fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock)
 	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)

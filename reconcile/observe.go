@@ -191,3 +191,19 @@ func (o *Observed) task(vmid proxmox.VMID, types ...string) *proxmox.Task {
 	}
 	return nil
 }
+
+// holder is the running task that has a guest to itself: one on that guest, or, where the
+// guest has the lock of a backup, a job of several guests, which names none of them.
+func (o *Observed) holder(vmid proxmox.VMID) *proxmox.Task {
+	if t := o.task(vmid); t != nil {
+		return t
+	}
+	if state := o.Guests[vmid]; state == nil || state.Lock != "backup" && state.Lock != "snapshot" {
+		return nil
+	}
+	jobs := o.tasksOf("vzdump")
+	if i := slices.IndexFunc(jobs, func(t proxmox.Task) bool { return t.ID == "" }); i >= 0 {
+		return &jobs[i]
+	}
+	return nil
+}

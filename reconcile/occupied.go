@@ -75,6 +75,9 @@ func (a *Agent) occupied(want *spec.Desired, have *Observed, plan *Plan) *occupi
 	for vmid, state := range have.Guests {
 		if state.Lock != "" && o.lanes[lane(vmid)] == "" {
 			o.lanes[lane(vmid)] = fmt.Sprintf("it is locked (%s)", state.Lock)
+			if t := have.holder(vmid); t != nil {
+				o.lanes[lane(vmid)] += fmt.Sprintf(": %s runs since %s, by %s", t.Type, have.clock(t.StartTime), t.Owner())
+			}
 		}
 	}
 	for _, g := range guestsOf(want) { // a guest that is being restarted keeps the lane until it runs

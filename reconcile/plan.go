@@ -259,7 +259,7 @@ func (p *planner) whenFree(lane string) string {
 	if err != nil {
 		return "now"
 	}
-	if t := p.have.task(vmid); t != nil {
+	if t := p.have.holder(vmid); t != nil {
 		return fmt.Sprintf("when %s has ended (since %s, by %s)", t.Type, p.have.clock(t.StartTime), t.Owner())
 	}
 	return "now"
