@@ -67,10 +67,11 @@ func (s *scene) disks() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	table = topmost(table)
 	out := []Disk{}
 	for _, p := range all {
 		d := Disk{Device: p.device, Parent: parent(p.device), UUID: p.uuid, Label: p.label, FSType: p.fstype, Size: p.size}
-		for _, l := range topmost(table) {
+		for _, l := range table {
 			if l.source == p.device {
 				d.Mounted = append(d.Mounted, l.path)
 			}

@@ -12,7 +12,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -325,17 +324,13 @@ func (m *Machine) SyncFS(name string) error {
 		return err
 	}
 	defer d.Close()
-	// fsync is for what syncfs would not do with a path handle: open the directory itself.
+	// The kernel does not sync through a path handle: open the directory itself.
 	f, err := os.Open("/proc/self/fd/" + strconv.Itoa(int(d.Fd())))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	number, ok := map[string]uintptr{"amd64": 306, "arm64": 267}[runtime.GOARCH]
-	if !ok {
-		return fmt.Errorf("syncfs is not known on %s", runtime.GOARCH)
-	}
-	if _, _, errno := syscall.Syscall(number, f.Fd(), 0, 0); errno != 0 {
+	if _, _, errno := syscall.Syscall(sysSyncfs, f.Fd(), 0, 0); errno != 0 {
 		return &fs.PathError{Op: "syncfs", Path: name, Err: errno}
 	}
 	return nil

@@ -116,3 +116,9 @@ func TestRootsOfAFile(t *testing.T) {
 		t.Error("a folder was read")
 	}
 }
+
+func TestClipCutsNoLetterInTwo(t *testing.T) {
+	if got := clip("Családi", 5); got != "Csal…" {
+		t.Errorf("%q", got)
+	}
+}

@@ -160,11 +160,12 @@ func (e *UnreachableError) Error() string {
 	return s
 }
 
+// clip is the begin of s, at most n bytes of whole letters.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	return s[:n] + "…"
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 func lastLine(s string) string {

@@ -212,26 +212,32 @@ func readLine(from *bufio.Reader) ([]byte, error) {
 }
 
 // answerOf and resultOf take what they wait for out of a response.
-func answerOf(r response) (Answer, error) {
-	switch {
-	case r.Refused != nil:
-		return Answer{}, r.Refused
-	case r.Failed != nil:
-		return Answer{}, r.Failed
-	case r.Answer == nil:
-		return Answer{}, errors.New("the fence answered a query with the result of an act")
+func answerOf(r response, err error) (Answer, error) {
+	if err = r.failure(err); err == nil && r.Answer == nil {
+		err = errors.New("the fence answered a query with the result of an act")
 	}
-	return Answer{Data: r.Answer}, nil
+	return Answer{Data: r.Answer}, err
 }
 
-func resultOf(r response) (Result, error) {
-	switch {
-	case r.Refused != nil:
-		return Result{}, r.Refused
-	case r.Failed != nil:
-		return Result{}, r.Failed
-	case r.Result == nil:
-		return Result{}, errors.New("the fence answered an act with the answer to a query")
+func resultOf(r response, err error) (Result, error) {
+	if err = r.failure(err); err == nil && r.Result == nil {
+		err = errors.New("the fence answered an act with the answer to a query")
+	}
+	if err != nil {
+		return Result{}, err
 	}
 	return *r.Result, nil
+}
+
+// failure is err, else what the fence says went wrong.
+func (r response) failure(err error) error {
+	switch {
+	case err != nil:
+		return err
+	case r.Refused != nil:
+		return r.Refused
+	case r.Failed != nil:
+		return r.Failed
+	}
+	return nil
 }

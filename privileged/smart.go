@@ -59,7 +59,6 @@ func parseSMART(data []byte) (SMARTReport, error) {
 		ModelName     string `json:"model_name"`
 		ScsiModelName string `json:"scsi_model_name"`
 		SerialNumber  string `json:"serial_number"`
-		RotationRate  *int64 `json:"rotation_rate"`
 		SmartStatus   *struct {
 			Passed *bool `json:"passed"`
 		} `json:"smart_status"`

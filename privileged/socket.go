@@ -17,20 +17,12 @@ type SocketRunner struct {
 
 // Ask implements [Asker].
 func (r *SocketRunner) Ask(ctx context.Context, q Query) (Answer, error) {
-	resp, err := r.talk(ctx, request{Query: &q}, nil)
-	if err != nil {
-		return Answer{}, err
-	}
-	return answerOf(resp)
+	return answerOf(r.talk(ctx, request{Query: &q}, nil))
 }
 
 // Do implements [Runner].
 func (r *SocketRunner) Do(ctx context.Context, op Op, progress func(line string)) (Result, error) {
-	resp, err := r.talk(ctx, request{Op: &op}, progress)
-	if err != nil {
-		return Result{}, err
-	}
-	return resultOf(resp)
+	return resultOf(r.talk(ctx, request{Op: &op}, progress))
 }
 
 func (r *SocketRunner) talk(ctx context.Context, req request, progress func(string)) (response, error) {

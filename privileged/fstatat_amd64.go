@@ -1,5 +1,0 @@
-package privileged
-
-import "syscall"
-
-const sysFstatat = syscall.SYS_NEWFSTATAT

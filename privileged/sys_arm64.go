@@ -1,0 +1,8 @@
+package privileged
+
+import "syscall"
+
+const (
+	sysFstatat = syscall.SYS_FSTATAT
+	sysSyncfs  = 267
+)
