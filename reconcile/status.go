@@ -41,7 +41,7 @@ type Status struct {
 	Due     time.Time             `json:"due,omitzero"`
 	// Errors are what keeps the service from its work as a whole: a broken YAML, a
 	// node that does not answer, a token that is refused.
-	Errors []string `json:"errors,omitempty"`
+	Errors []string `json:"errors"`
 	// Expiry are lines on the token and the certificate.
 	Expiry []string `json:"expiry,omitempty"`
 }
@@ -52,13 +52,16 @@ func (a *Agent) Status(plan *Plan) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s := Status{Format: 1, Node: plan.Header.Node, PID: os.Getpid(), Process: processStart(os.Getpid()), Looked: plan.Header.Looked, Clock: a.clock(), Fine: len(plan.AsDeclared()), Of: len(plan.Objects),
-		Held: plan.Held, Notes: plan.Notes, Holds: stored.Holds, Drift: stored.Drift, Due: plan.Due, Now: []HistoryEntry{}, Backups: map[string]LastBackup{}}
+	s := StatusOf(stored)
+	s.Node, s.PID, s.Process = plan.Header.Node, os.Getpid(), processStart(os.Getpid())
+	s.Looked, s.Clock, s.Due = plan.Header.Looked, a.clock(), plan.Due
+	s.Fine, s.Of, s.Held, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Held, plan.Notes
 	for _, e := range a.o.Journal.History("") {
 		if e.Result == "" {
 			s.Now = append(s.Now, e)
 		}
 	}
+	s.Backups = map[string]LastBackup{}
 	for _, ref := range plan.Guests {
 		s.Backups[ref.Name] = stored.Backups[ref.Name]
 	}
@@ -93,10 +96,13 @@ func ReadStatus(dir string) (Status, error) {
 	return s, nil
 }
 
-// StatusOf is what is known where no service has ever written a status: what people have
-// said, and what runs by hand have seen.
+// StatusOf is what is known where no service has looked yet: what people have said, and
+// what runs by hand have seen.
 func StatusOf(stored Stored) Status {
-	return Status{Format: 1, Now: []HistoryEntry{}, Held: []Held{}, Notes: []Note{}, Holds: stored.Holds, Drift: stored.Drift, Backups: stored.Backups}
+	s := Status{Format: 1, Now: []HistoryEntry{}, Held: []Held{}, Notes: []Note{}, Errors: []string{},
+		Holds: append([]Hold{}, stored.Holds...), Drift: stored.Drift, Backups: map[string]LastBackup{}}
+	maps.Copy(s.Backups, stored.Backups)
+	return s
 }
 
 // Running reports whether the process that wrote the status still lives.

@@ -221,16 +221,12 @@ func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
 		return 0, err
 	}
 	s.Holds = append([]reconcile.Hold{}, stored.Holds...) // what people have said since counts already
-	age := ""
-	if !s.Written.IsZero() {
-		age = time.Since(s.Written).Round(time.Second).String()
-	}
 	if cmd.json {
-		return exitOK, writeJSON(con.stdout, struct {
-			reconcile.Status
-			Running bool   `json:"running"`
-			Age     string `json:"age,omitempty"` // since it was written; empty where no service ever wrote one
-		}{s, s.Running(), age})
+		r := report{Status: s, Running: s.Running()}
+		if !s.Written.IsZero() {
+			r.Age = time.Since(s.Written).Round(time.Second).String()
+		}
+		return exitOK, writeJSON(con.stdout, r)
 	}
 	return exitOK, s.WriteText(con.stdout, time.Now(), reconcile.TextOptions{Colour: con.colour, Width: con.width})
 }

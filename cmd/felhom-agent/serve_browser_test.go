@@ -37,7 +37,8 @@ func TestBrowser(t *testing.T) {
 	o := observed(t, "../../examples/desired")
 	dns := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
 	o.plan.Held = append(o.plan.Held, reconcile.Held{Object: dns, Reason: "101 is locked (backup) by root@pam since 02:31", Cure: []string{"wait for its end"}})
-	o.Event(reconcile.Event{Object: spec.Ref{Kind: spec.KindBackup, Name: "nightly"}, Verb: "back up", State: "running", UPID: "UPID:pve1:1", Text: "INFO: 61% (122.0 GiB of 200.0 GiB)", Elapsed: 31 * time.Minute})
+	runs := busy(t, o)
+	runs(spec.Ref{Kind: spec.KindBackup, Name: "nightly"}, "back up", "INFO: 61% (122.0 GiB of 200.0 GiB)", 31*time.Minute+30*time.Second)
 
 	var pages atomic.Int32
 	var elsewhere atomic.Pointer[string]
@@ -47,7 +48,7 @@ func TestBrowser(t *testing.T) {
 			elsewhere.Store(&r.URL.Path)
 		}
 		if pages.Add(1) == 3 { // what happens while somebody looks
-			o.Event(reconcile.Event{Object: dns, Verb: "start", State: "running", UPID: "UPID:pve1:2", Text: "a task that began later"})
+			runs(dns, "start", "a task that began later", 0)
 		}
 		handler.ServeHTTP(w, r)
 	}))
@@ -76,7 +77,7 @@ func TestBrowser(t *testing.T) {
 	}
 
 	dom := browse("--dump-dom")
-	for _, text := range []string{"restores/nextcloud", "converged 12 of 13", "101 is locked (backup)", "wait for its end", "61% (122.0 GiB", "Simulated SSD"} {
+	for _, text := range []string{"restores/nextcloud", "converged 12 of 13", "101 is locked (backup)", "wait for its end", "back up, 31 min", "61% (122.0 GiB", "Simulated SSD"} {
 		if !strings.Contains(dom, text) {
 			t.Errorf("the browser does not show %q", text)
 		}

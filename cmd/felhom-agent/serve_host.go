@@ -84,30 +84,6 @@ func (o *observer) lookDisks(ctx context.Context, node string, h hardware) hardw
 	return h
 }
 
-// expiry is when what we live by ends. A zero time: never, or not known.
-type expiry struct {
-	Token       time.Time `json:"token,omitzero"`
-	Certificate time.Time `json:"certificate,omitzero"`
-	Missing     []string  `json:"missing,omitempty"` // what could not be seen, and why
-}
-
-func (o *observer) lookExpiry(ctx context.Context) (e expiry, whole bool) {
-	token, err := o.node.client.TokenInfo(ctx, o.node.config.token.ID())
-	if err != nil {
-		e.Missing = append(e.Missing, "token: "+o.node.explain(err).Error())
-	}
-	e.Token = token.Expire
-	if o.node.world != nil { // a simulated node has no certificate
-		return e, err == nil
-	}
-	end, certErr := certificateEnd(ctx, o.node.config.url)
-	if certErr != nil {
-		e.Missing = append(e.Missing, "certificate: "+certErr.Error())
-	}
-	e.Certificate = end
-	return e, err == nil && certErr == nil
-}
-
 // certificateEnd reads until when the certificate is valid that a server shows. Whether it is the right one
 // is not asked here, and nothing is sent to it.
 func certificateEnd(ctx context.Context, to string) (time.Time, error) {

@@ -84,7 +84,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	r := g.report(context.Background())
 	gauge(descInfo, 1, version, r.Node)
 	gauge(descErrors, float64(len(g.src.mistakes())))
-	gauge(descRunning, float64(len(r.Running)))
+	gauge(descRunning, float64(len(r.Now)))
 	count := map[string]int{}
 	for _, object := range r.Objects {
 		count[object.State]++
@@ -103,8 +103,12 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 		}
 		at(descBackup, last.Time, guest)
 	}
-	at(descToken, r.Expiry.Token)
-	at(descCertificate, r.Expiry.Certificate)
+	g.mu.Lock()
+	leases := g.leases
+	g.mu.Unlock()
+	for _, l := range leases {
+		at(map[string]*prometheus.Desc{"token": descToken, "certificate": descCertificate}[l.what], l.end)
+	}
 	for _, disk := range r.Host.SMART {
 		number := func(d *prometheus.Desc, value *int64, unit float64) {
 			if value != nil {

@@ -20,9 +20,11 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock": func(t time.Time) string { return t.Format("Mon 2 Jan 15:04:05") },
 	"date":  func(t time.Time) string { return t.Format("Mon 2 Jan 2006 15:04") },
 	"took":  took,
-	"size":  func(n int64) string { return proxmox.Size(n).String() },
-	"mark":  func(state string) string { return marks[state] },
-	"join":  strings.Join,
+	// The clock is that of the node's last answer, so what has just begun may lie after it.
+	"between": func(from, to time.Time) time.Duration { return max(to.Sub(from), 0) },
+	"size":    func(n int64) string { return proxmox.Size(n).String() },
+	"mark":    func(state string) string { return marks[state] },
+	"join":    strings.Join,
 }).Parse(pageText))
 
 // marks are the plan's symbols for the states of objects.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +16,9 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// An observer knows what a watching agent is doing, and tells those who look: the service manager,
-// Prometheus, and people with a browser. The agent's loop calls Pass and Event; it looks at nothing itself
-// but the disks, the sensors and the expiry of token and certificate, and at these only when somebody asks.
+// An observer knows what a watching agent is doing, and tells those who look: the service manager, --status
+// (through the state directory, after every change), Prometheus, and people with a browser. The agent's loop
+// calls Pass and Event; it looks at nothing itself but disks and sensors, and at these only when somebody asks.
 type observer struct {
 	node     *node
 	src      *source
@@ -27,18 +26,20 @@ type observer struct {
 	registry *prometheus.Registry
 	counts   counts
 	hardware aged[hardware]
-	expiry   aged[expiry]
 	noFence  string // why there is no root helper
 
 	mu        sync.Mutex
 	began     time.Time
 	name      string // of the node; "" until the first look
 	agent     *reconcile.Agent
-	plan      *reconcile.Plan // of the last pass that could look
-	failed    string          // why the last one could not
-	converged time.Time       // when all was as declared, by the node's clock
-	next      time.Time       // when the next look is due at the latest; zero: the loop has not begun
-	running   map[string]reconcile.Event
+	plan      *reconcile.Plan            // of the last pass that could look
+	failed    string                     // why the last one could not
+	trouble   string                     // the same, and when it is tried again
+	converged time.Time                  // when all was as declared, by the node's clock
+	next      time.Time                  // when the next look is due at the latest; zero: the loop has not begun
+	running   map[string]reconcile.Event // the last that was heard of each, by progressKey
+	leases    []lease
+	written   time.Time // the status
 	reloading bool
 	deaf      bool // PVE does not accept the token: the loop waits, whatever nudges
 }
@@ -46,8 +47,8 @@ type observer struct {
 func newObserver(n *node, src *source) *observer {
 	o := &observer{node: n, src: src, manager: newSupervisor(), noFence: n.sight.FenceReason, began: time.Now(), running: map[string]reconcile.Event{}}
 	o.hardware = aged[hardware]{look: o.lookHardware, good: time.Minute, bad: time.Minute, limit: 20 * time.Second}
-	o.expiry = aged[expiry]{look: o.lookExpiry, good: time.Hour, bad: time.Minute, limit: 20 * time.Second}
 	o.registry = o.metrics()
+	o.write()
 	return o
 }
 
@@ -75,9 +76,10 @@ func (o *observer) Reload() {
 func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.Duration, err error) {
 	o.mu.Lock()
 	o.agent = agent
-	o.failed = ""
+	o.failed, o.trouble = "", ""
 	if err != nil {
-		o.failed = strings.ReplaceAll(o.node.explain(err).Error(), "\n", "; ")
+		why := o.node.explain(err)
+		o.failed, o.trouble = oneSentence(why), oneSentence(nextTry(why, wait))
 		o.counts.passes.WithLabelValues("failed").Inc()
 	} else {
 		o.plan, o.name = plan, plan.Header.Node
@@ -96,13 +98,17 @@ func (o *observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.
 		o.manager.ready()
 	}
 	o.tell()
+	o.write()
 }
+
+// oneSentence is an error in one line.
+func oneSentence(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // Event takes over what became of an act.
 func (o *observer) Event(e reconcile.Event) {
-	key := e.Object.String() + " " + e.Verb + " " + e.UPID
+	key := progressKey(e.Object.String(), e.Verb, e.UPID)
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	soon := e.State == "running" && time.Since(o.written) < statusPace
 	switch e.State {
 	case "started", "adopted", "running":
 		o.running[key] = e
@@ -116,6 +122,10 @@ func (o *observer) Event(e reconcile.Event) {
 		if e.UPID != "" {
 			o.counts.seconds.WithLabelValues(e.Verb, result).Observe(e.Elapsed.Seconds())
 		}
+	}
+	o.mu.Unlock()
+	if !soon {
+		o.write()
 	}
 }
 
@@ -180,35 +190,6 @@ func (o *observer) health() (string, bool) {
 	return "ok: " + text, true
 }
 
-// A report is all that /status tells, and what the page shows.
-type report struct {
-	Format  int       `json:"format"` // of this document: 1
-	Version string    `json:"version"`
-	Node    string    `json:"node"`
-	Desired string    `json:"desired"` // the path
-	State   string    `json:"state"`   // one line
-	Healthy bool      `json:"healthy"`
-	Since   time.Time `json:"since"`         // this process watches since then
-	Next    time.Time `json:"next,omitzero"` // the next look, at the latest
-	// Converged is when all was as declared, by the node's clock.
-	Converged time.Time `json:"converged,omitzero"`
-	// Errors keep the service from its work as a whole: a broken YAML, a node that does not answer.
-	Errors  []string                 `json:"errors"`
-	Objects []objectState            `json:"objects"`
-	Running []reconcile.Event        `json:"running"` // with the last line of their logs
-	Acts    []reconcile.HistoryEntry `json:"acts"`    // the last fifty, the newest first
-	Holds   []reconcile.Hold         `json:"holds"`
-	Backups map[string]lastBackup    `json:"backups"` // the last whole one of each guest
-	Expiry  expiry                   `json:"expiry"`
-	Host    hardware                 `json:"host"`
-	Plan    *reconcile.Plan          `json:"plan"` // of the last look; null before it
-	Text    string                   `json:"text"` // the plan as in the terminal
-	Looked  time.Time                `json:"looked,omitzero"`
-}
-
-// lastBackup is the newest whole archive of a guest; with a zero time there is none.
-type lastBackup = reconcile.LastBackup
-
 // objectState is one object in a word, and why.
 type objectState struct {
 	Object spec.Ref `json:"object"`
@@ -226,43 +207,22 @@ const shownActs = 50
 // report collects what is known now.
 func (o *observer) report(ctx context.Context) report {
 	host := o.hardware.now(ctx)
-	ends := o.expiry.now(ctx)
 	state, healthy := o.health()
-	mistakes := o.src.mistakes()
 
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := report{
-		Format: 1, Version: version, Node: o.name, Desired: o.src.path, State: state, Healthy: healthy,
-		Since: o.began.Truncate(time.Second), Next: o.next.Truncate(time.Second), Converged: o.converged, Errors: append([]string{}, mistakes...),
-		Host: host, Expiry: ends, Objects: []objectState{}, Running: []reconcile.Event{}, Holds: []reconcile.Hold{}, Backups: map[string]lastBackup{}, Plan: o.plan,
-	}
-	if o.failed != "" {
-		r.Errors = append(r.Errors, o.failed)
-	}
-	for _, key := range slices.Sorted(maps.Keys(o.running)) {
-		r.Running = append(r.Running, o.running[key])
-	}
+	r := live{Desired: o.src.path, State: state, Healthy: healthy, Next: o.local(o.next), Converged: o.converged, Host: host, Objects: []objectState{}, Plan: o.plan}
 	r.Acts = o.node.journal.History("")
 	slices.Reverse(r.Acts)
 	r.Acts = r.Acts[:min(len(r.Acts), shownActs)]
-	if o.plan == nil {
-		return r
-	}
-	r.Looked = o.plan.Header.Looked
-	r.Objects = objectStates(o.plan)
-	var text strings.Builder
-	if err := o.plan.WriteText(&text, reconcile.TextOptions{Desired: o.src.path}); err == nil {
-		r.Text = text.String()
-	}
-	if o.agent != nil {
-		if status, err := o.agent.Status(o.plan); err != nil {
-			r.Errors = append(r.Errors, err.Error())
-		} else {
-			r.Holds, r.Backups = append(r.Holds, status.Holds...), status.Backups
+	if o.plan != nil {
+		r.Objects = objectStates(o.plan)
+		var text strings.Builder
+		if err := o.plan.WriteText(&text, reconcile.TextOptions{Desired: o.src.path}); err == nil {
+			r.Text = text.String()
 		}
 	}
-	return r
+	return report{Status: o.status(), Running: true, live: &r}
 }
 
 // objectStates says of each object of a plan how it is.

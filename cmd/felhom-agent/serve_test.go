@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,9 +57,38 @@ func observed(t *testing.T, desired string) *observer {
 	return o
 }
 
+// busy lets an observer know of acts that run, and of the last line of their logs.
+func busy(t *testing.T, o *observer) func(object spec.Ref, verb, line string, ago time.Duration) {
+	t.Helper()
+	dir := t.TempDir()
+	return func(object spec.Ref, verb, line string, ago time.Duration) {
+		t.Helper()
+		file, err := os.OpenFile(filepath.Join(dir, "journal.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		entry := reconcile.Entry{Format: 1, Time: o.node.world.sim.Now().Add(-ago), Act: object.String() + verb, Step: "intent", Object: object.String(), Verb: verb, Text: verb}
+		if err := json.NewEncoder(file).Encode(entry); err != nil {
+			t.Fatal(err)
+		}
+		journal, err := reconcile.ReadJournal(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.mu.Lock()
+		o.node.journal = journal
+		o.agent = reconcile.New(o.node.options("test", nil))
+		o.mu.Unlock()
+		o.Event(reconcile.Event{Object: object, Verb: verb, State: "running", Text: line})
+	}
+}
+
 func TestFourAddresses(t *testing.T) {
 	t.Parallel()
 	o := observed(t, "../../examples/desired")
+	end := time.Date(2028, 11, 20, 0, 0, 0, 0, time.UTC)
+	o.expiring([]lease{{what: "token"}, {what: "certificate", end: end}})
 	server := httptest.NewServer(o.handler(true))
 	defer server.Close()
 	get := func(path string, kind string) string {
@@ -93,17 +121,32 @@ func TestFourAddresses(t *testing.T) {
 		Healthy bool
 		Errors  []string
 		Objects []objectState
-		Running []any
+		Running bool
+		Now     []reconcile.HistoryEntry
 		Acts    []reconcile.HistoryEntry
-		Backups map[string]lastBackup
+		Backups map[string]reconcile.LastBackup
+		Expiry  []string
 		Host    hardware
 		Plan    *reconcile.Plan
 	}
-	if err := json.Unmarshal([]byte(get("/status", "application/json")), &have); err != nil {
+	status := []byte(get("/status", "application/json"))
+	if err := json.Unmarshal(status, &have); err != nil {
 		t.Fatal(err)
 	}
-	if have.Format != 1 || have.Node != "pve1" || !have.Healthy || have.Errors == nil || len(have.Errors) > 0 || have.Running == nil || len(have.Running) > 0 || have.Plan == nil {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(status, &keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range strings.Fields("running now held holds backups errors fine of due objects acts plan host") { // as the README says
+		if keys[key] == nil {
+			t.Errorf("/status has no %s", key)
+		}
+	}
+	if have.Format != 1 || have.Node != "pve1" || !have.Healthy || have.Errors == nil || len(have.Errors) > 0 || !have.Running || have.Now == nil || len(have.Now) > 0 || have.Plan == nil {
 		t.Errorf("/status: %+v", have)
+	}
+	if want := []string{"Token expires: never", "Certificate: until 20 Nov 2028"}; !slices.Equal(have.Expiry, want) {
+		t.Errorf("/status: %q, want %q", have.Expiry, want)
 	}
 	if len(have.Objects) != 13 || len(have.Acts) == 0 || len(have.Acts) > shownActs {
 		t.Errorf("/status has %d objects and %d acts", len(have.Objects), len(have.Acts))
@@ -121,7 +164,7 @@ func TestFourAddresses(t *testing.T) {
 	for _, line := range []string{
 		`felhom_objects{state="declared"} 13`, `felhom_objects{state="blocked"} 0`, `felhom_passes_total{result="ok"} 1`, `felhom_passes_total{result="failed"} 0`,
 		`felhom_desired_errors 0`, `felhom_tasks_running 0`, `felhom_actions_total{result="ok",verb="restore"} 4`, `felhom_task_seconds_count{result="ok",verb="restore"} 4`,
-		`felhom_disk_healthy{device="/dev/sda",model="Simulated SSD"} 1`,
+		`felhom_disk_healthy{device="/dev/sda",model="Simulated SSD"} 1`, fmt.Sprintf("felhom_certificate_expiry_timestamp_seconds %g", float64(end.Unix())),
 	} {
 		if !strings.Contains(metrics, line+"\n") {
 			t.Errorf("/metrics has no line %s", line)
@@ -134,8 +177,12 @@ func TestFourAddresses(t *testing.T) {
 		}
 	}
 
+	if strings.Contains(metrics, "felhom_token_expiry") {
+		t.Error("/metrics knows when a token expires that never does")
+	}
+
 	page := get("/", "text/html")
-	for _, text := range []string{"restores/nextcloud", "Plan: nothing to do. Destroys nothing.", "Last whole backups", "Simulated SSD", "converged 13 of 13"} {
+	for _, text := range []string{"restores/nextcloud", "Plan: nothing to do. Destroys nothing.", "Last whole backups", "Simulated SSD", "converged 13 of 13", "Certificate: until 20 Nov 2028."} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page does not say %q", text)
 		}
@@ -194,8 +241,8 @@ func TestPageEscapes(t *testing.T) {
 	const hostile = `<script>alert("x")</script>`
 	ref := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
 	o.plan.Held = append(o.plan.Held, reconcile.Held{Object: ref, Reason: hostile, Cure: []string{hostile}})
-	o.failed = hostile
-	o.Event(reconcile.Event{Object: ref, Verb: hostile, State: "running", Text: hostile})
+	o.failed, o.trouble = hostile, hostile
+	busy(t, o)(ref, hostile, hostile, time.Minute)
 	answer := httptest.NewRecorder()
 	o.handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 	if text := answer.Body.String(); strings.Contains(text, `<script>alert`) || strings.Count(text, "&lt;script&gt;alert") < 5 {
@@ -234,69 +281,6 @@ func TestObjectStates(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, objectStates(plan)); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func TestParseListen(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]any{
-		"127.0.0.1:8765":             listenAddress{"tcp", "127.0.0.1:8765"},
-		"[::1]:8765":                 listenAddress{"tcp", "[::1]:8765"},
-		"unix:/run/felhom-agent/web": listenAddress{"unix", "/run/felhom-agent/web"},
-		"unix:web":                   "begins with a slash",
-		"0.0.0.0:8765":               "can be reached from other machines",
-		"192.0.2.1:80":               "can be reached from other machines",
-		":8765":                      "it is an address of this machine with a port",
-		"127.0.0.1":                  "it is an address of this machine with a port",
-		"node:8765":                  "it is an address of this machine with a port",
-	} {
-		have, err := parseListen(text)
-		if wrong, ok := want.(string); ok {
-			if err == nil || !strings.Contains(err.Error(), wrong) {
-				t.Errorf("%s: %v, %v; want an error with %q", text, have, err, wrong)
-			}
-		} else if err != nil || have != want {
-			t.Errorf("%s: %v, %v; want %v", text, have, err, want)
-		}
-	}
-}
-
-// TestStaleSocket: the socket of an agent that was killed is replaced, one that is in use is not, and a file
-// that is no socket is left alone.
-func TestStaleSocket(t *testing.T) {
-	t.Parallel()
-	at := listenAddress{"unix", filepath.Join(t.TempDir(), "s")}
-	first, err := at.listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for {
-			conn, err := first.Accept()
-			if err != nil {
-				return
-			}
-			conn.Close()
-		}
-	}()
-	if info, err := os.Stat(at.address); err != nil || info.Mode().Perm() != 0o660 {
-		t.Errorf("the socket: %v, %v", info.Mode(), err)
-	}
-	if _, err := at.listen(); err == nil || !strings.Contains(err.Error(), "another process answers") {
-		t.Errorf("a socket in use was taken: %v", err)
-	}
-	first.(*net.UnixListener).SetUnlinkOnClose(false) // as after a kill
-	first.Close()
-	second, err := at.listen()
-	if err != nil {
-		t.Fatalf("the stale socket stays: %v", err)
-	}
-	second.Close()
-	if err := os.WriteFile(at.address, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := at.listen(); err == nil {
-		t.Error("a file was replaced by a socket")
 	}
 }
 
@@ -353,23 +337,6 @@ func TestAlive(t *testing.T) {
 			t.Errorf("/healthz says %q", text)
 		}
 	})
-}
-
-// TestFiltered: the unit's address filter shows as EPERM, and the message names the drop-in.
-func TestFiltered(t *testing.T) {
-	t.Parallel()
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EPERM)}
-	if err := filtered(fmt.Errorf("GET /nodes: %w", refused), "https://192.0.2.7:8006"); !strings.Contains(err.Error(), "remote.conf") {
-		t.Error(err)
-	}
-	for _, to := range []string{"https://127.0.0.1:8006", "https://localhost:8006"} {
-		if err := filtered(refused, to); err != error(refused) {
-			t.Errorf("%s: %v", to, err)
-		}
-	}
-	if err := filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
-		t.Error(err)
-	}
 }
 
 // TestHealthWithoutFence: without the root helper the API tells of the health of disks, and what is missing is said.

@@ -8,9 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,28 +16,6 @@ import (
 
 	"github.com/felhom/felhom-agent/reconcile"
 )
-
-// A stateTeller keeps what `--status` reads up to date: the state directory's status, written after every
-// change.
-type stateTeller struct {
-	node  *node
-	src   *source
-	since time.Time
-	agent *reconcile.Agent
-
-	mu       sync.Mutex
-	plan     *reconcile.Plan // of the last pass that looked
-	errors   []string
-	progress map[string]string // the last line of what runs, by object, verb and UPID
-	leases   []lease
-	written  time.Time
-}
-
-func newStateTeller(n *node, src *source) *stateTeller {
-	t := &stateTeller{node: n, src: src, since: time.Now().Truncate(time.Second), progress: map[string]string{}}
-	t.write()
-	return t
-}
 
 // onlyService makes sure that no other service watches with this state directory, until this one ends: the
 // two would tell the state of each other.
@@ -66,83 +42,98 @@ func (n *node) onlyService() error {
 	return nil
 }
 
-// passed takes over what a pass has seen, or why it could not look.
-func (t *stateTeller) passed(agent *reconcile.Agent, plan *reconcile.Plan, err error) {
-	t.mu.Lock()
-	t.agent, t.errors = agent, nil
-	if err != nil {
-		t.errors = []string{err.Error()}
-	} else {
-		t.plan = plan
-	}
-	t.mu.Unlock()
-	t.write()
+// A report is what --status -o json prints; /status and the page add what only the service itself knows.
+type report struct {
+	reconcile.Status
+	Running bool   `json:"running"`       // the service
+	Age     string `json:"age,omitempty"` // of the status, where it was read from the state directory
+	*live
 }
 
-// expiring takes over when token and certificate end.
-func (t *stateTeller) expiring(all []lease) {
-	t.mu.Lock()
-	t.leases = all
-	t.mu.Unlock()
-	t.write()
+// live is what only the service itself knows.
+type live struct {
+	Desired string    `json:"desired"` // the path
+	State   string    `json:"state"`   // one line
+	Healthy bool      `json:"healthy"`
+	Next    time.Time `json:"next,omitzero"` // the next look, at the latest
+	// Converged is when all was as declared, by the node's clock.
+	Converged time.Time                `json:"converged,omitzero"`
+	Objects   []objectState            `json:"objects"`
+	Acts      []reconcile.HistoryEntry `json:"acts"` // the last fifty, the newest first
+	Host      hardware                 `json:"host"`
+	Plan      *reconcile.Plan          `json:"plan"` // of the last look; null before it
+	Text      string                   `json:"text"` // the plan as in the terminal
 }
 
 // statusPace is how often the progress of a task is worth writing.
 const statusPace = 5 * time.Second
 
-func (t *stateTeller) event(e reconcile.Event) {
-	key := progressKey(e.Object.String(), e.Verb, e.UPID)
-	t.mu.Lock()
-	soon := false
-	switch e.State {
-	case "running":
-		t.progress[key] = e.Text
-		soon = time.Since(t.written) < statusPace
-	case "started":
-	default:
-		delete(t.progress, key)
-	}
-	t.mu.Unlock()
-	if !soon {
-		t.write()
-	}
-}
-
 // progressKey names an act that runs; those of the fence have no UPID.
 func progressKey(object, verb, upid string) string { return object + " " + verb + " " + upid }
 
-// write writes the status. What cannot be written is logged, and keeps nothing from being done.
-func (t *stateTeller) write() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.node.state == "" {
-		return
-	}
-	s := reconcile.Status{Format: 1, Node: t.node.sight.Node, PID: os.Getpid()}
-	if t.agent != nil && t.plan != nil {
-		var err error
-		if s, err = t.agent.Status(t.plan); err != nil {
-			s.Errors = append(s.Errors, err.Error())
+// status is what is known now. The caller holds the lock.
+func (o *observer) status() reconcile.Status {
+	stored, err := o.node.store.Load()
+	s := reconcile.StatusOf(stored)
+	s.Node, s.PID = o.node.sight.Node, os.Getpid()
+	if err == nil && o.agent != nil && o.plan != nil {
+		var known reconcile.Status
+		if known, err = o.agent.Status(o.plan); err == nil {
+			s = known
 		}
+	}
+	if err != nil {
+		s.Errors = append(s.Errors, err.Error())
 	}
 	for i := range s.Now {
-		if line := t.progress[progressKey(s.Now[i].Object, s.Now[i].Verb, s.Now[i].UPID)]; line != "" {
-			s.Now[i].Log = []string{line}
+		if e := o.running[progressKey(s.Now[i].Object, s.Now[i].Verb, s.Now[i].UPID)]; e.State == "running" {
+			s.Now[i].Log = []string{e.Text}
 		}
 	}
-	s.Version, s.Since, s.Written = version, t.since, time.Now()
-	s.Errors = slices.Concat(s.Errors, t.errors, t.src.mistakes())
-	for _, l := range t.leases {
+	s.Version, s.Since, s.Written = version, o.local(o.began), time.Now()
+	if o.trouble != "" {
+		s.Errors = append(s.Errors, o.trouble)
+	}
+	s.Errors = append(s.Errors, o.src.mistakes()...)
+	for _, l := range o.leases {
 		s.Expiry = append(s.Expiry, l.short())
 	}
-	s.Errors = append(s.Errors, warnings(t.leases, t.node.clock())...)
-	if err := t.node.config.notify.look(); err != nil {
+	s.Errors = append(s.Errors, warnings(o.leases, o.node.clock())...)
+	if err := o.node.config.notify.look(); err != nil {
 		s.Errors = append(s.Errors, untold(err))
 	}
-	t.written = s.Written
-	if err := s.Write(t.node.state); err != nil {
-		t.node.log.Error("the status cannot be written", zap.Error(err))
+	return s
+}
+
+// local is a time of this machine in the node's zone, to the second.
+func (o *observer) local(t time.Time) time.Time {
+	if o.plan != nil && !t.IsZero() {
+		t = t.In(o.plan.Header.Looked.Location())
 	}
+	return t.Truncate(time.Second)
+}
+
+// write keeps up to date what --status reads. What cannot be written is logged, and keeps nothing from being
+// done.
+func (o *observer) write() {
+	if o.node.state == "" {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.status()
+	o.written = s.Written
+	if err := s.Write(o.node.state); err != nil {
+		o.node.log.Error("the status cannot be written", zap.Error(err))
+	}
+}
+
+// expiring takes over when token and certificate end.
+func (o *observer) expiring(all []lease) {
+	o.mu.Lock()
+	o.leases = all
+	o.mu.Unlock()
+	o.write()
 }
 
 // watchHolds nudges when somebody has held or released something, so that it is obeyed at once.

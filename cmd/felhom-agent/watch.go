@@ -64,14 +64,13 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		}
 	})
 
-	state, notify := newStateTeller(n, src), newNotifier(n)
+	notify := newNotifier(n)
 	if err := n.config.notify.look(); err != nil {
 		src.told(untold(err))
 	}
 	spawn(func() { notify.Run(ctx) })
 	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(wait time.Duration, err error) {
 		seen.Pass(nil, nil, wait, err)
-		state.passed(nil, nil, nextTry(n.explain(err), wait))
 		notify.Pass(nil, n.explain(err))
 	}) {
 		return exitOK, nil
@@ -83,7 +82,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	report := &watchReport{con: con, text: con.text(cmd, n.sight.Only)}
 	report.progress = reconcile.NewProgress(con.stdout, report.text)
 	mu.Lock()
-	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); state.event(e); seen.Event(e) }))
+	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); seen.Event(e) }))
 	mu.Unlock()
 	spawn(func() { watchHolds(ctx, n, poke) })
 	spawn(func() {
@@ -91,7 +90,7 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 			for _, line := range warnings(all, now) {
 				src.told(line)
 			}
-			state.expiring(all)
+			seen.expiring(all)
 			notify.expiring(all, now)
 		})
 	})
@@ -100,7 +99,6 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		seen.Pass(agent, plan, wait, err)
 		err = n.explain(err)
 		report.passed(plan, err)
-		state.passed(agent, plan, nextTry(err, wait))
 		notify.Pass(plan, err)
 	})
 }

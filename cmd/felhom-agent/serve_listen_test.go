@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestParseListen(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]any{
+		"127.0.0.1:8765":             listenAddress{"tcp", "127.0.0.1:8765"},
+		"[::1]:8765":                 listenAddress{"tcp", "[::1]:8765"},
+		"unix:/run/felhom-agent/web": listenAddress{"unix", "/run/felhom-agent/web"},
+		"unix:web":                   "begins with a slash",
+		"0.0.0.0:8765":               "can be reached from other machines",
+		"192.0.2.1:80":               "can be reached from other machines",
+		":8765":                      "it is an address of this machine with a port",
+		"127.0.0.1":                  "it is an address of this machine with a port",
+		"node:8765":                  "it is an address of this machine with a port",
+	} {
+		have, err := parseListen(text)
+		if wrong, ok := want.(string); ok {
+			if err == nil || !strings.Contains(err.Error(), wrong) {
+				t.Errorf("%s: %v, %v; want an error with %q", text, have, err, wrong)
+			}
+		} else if err != nil || have != want {
+			t.Errorf("%s: %v, %v; want %v", text, have, err, want)
+		}
+	}
+}
+
+// TestStaleSocket: the socket of an agent that was killed is replaced, one that is in use is not, and a file
+// that is no socket is left alone.
+func TestStaleSocket(t *testing.T) {
+	t.Parallel()
+	at := listenAddress{"unix", filepath.Join(t.TempDir(), "s")}
+	first, err := at.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := first.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
+	if info, err := os.Stat(at.address); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket: %v, %v", info.Mode(), err)
+	}
+	if _, err := at.listen(); err == nil || !strings.Contains(err.Error(), "another process answers") {
+		t.Errorf("a socket in use was taken: %v", err)
+	}
+	first.(*net.UnixListener).SetUnlinkOnClose(false) // as after a kill
+	first.Close()
+	second, err := at.listen()
+	if err != nil {
+		t.Fatalf("the stale socket stays: %v", err)
+	}
+	second.Close()
+	if err := os.WriteFile(at.address, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at.listen(); err == nil {
+		t.Error("a file was replaced by a socket")
+	}
+}
+
+// TestFiltered: the unit's address filter shows as EPERM, and the message names the drop-in.
+func TestFiltered(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EPERM)}
+	if err := filtered(fmt.Errorf("GET /nodes: %w", refused), "https://192.0.2.7:8006"); !strings.Contains(err.Error(), "remote.conf") {
+		t.Error(err)
+	}
+	for _, to := range []string{"https://127.0.0.1:8006", "https://localhost:8006"} {
+		if err := filtered(refused, to); err != error(refused) {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+	if err := filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
+		t.Error(err)
+	}
+}
