@@ -220,6 +220,7 @@ func TestReadsExist(t *testing.T) {
 	v.StorageContent(ctx, "pve1", "local", ContentFilter{Content: "backup", VMID: 111})
 	v.VolumeInfo(ctx, "pve1", "local:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar.zst")
 	v.ArchiveConfig(ctx, "pve1", "local:backup/vzdump-lxc-111-2026_11_20-02_30_00.tar.zst")
+	v.BackupRetention(ctx, "pve1", "local")
 	v.Permissions(ctx)
 	v.Resources(ctx, "vm")
 	v.Tasks(ctx, "pve1", TaskFilter{"all", "vzdump", 111, "felhom", time.Unix(5, 0), time.Unix(9, 0), true, 50, 100})
@@ -227,7 +228,7 @@ func TestReadsExist(t *testing.T) {
 	v.TokenInfo(ctx, "felhom@pve!agent")
 	v.TaskStatusOnce(ctx, upid)
 	v.TaskLogTail(ctx, upid, 5)
-	if len(s.asked) != 24 || v.Requests() < 22 {
+	if len(s.asked) != 25 || v.Requests() < 23 {
 		t.Errorf("%d requests sent, %d counted", len(s.asked), v.Requests())
 	}
 	for _, asked := range s.asked {

@@ -29,6 +29,7 @@ const (
 	alreadyRunning
 	busyServer // something else than the request is in the way, and passes
 	notApplied // a parameter is right, but could not be applied to the guest as it is
+	backupLimit
 )
 
 var phrases = []phrase{
@@ -50,6 +51,7 @@ var phrases = []phrase{
 	{busyServer, regexp.MustCompile(`got lock request timeout|cfs-lock '[^']*' error`)},
 	{busyServer, regexp.MustCompile(`RPCEnvironment init request failed`)},
 	{busyServer, regexp.MustCompile(`Failed to obtain guest migration lock`)},
+	{backupLimit, regexp.MustCompile(`There is a max backup limit of \d+ enforced`)},
 	{notApplied, regexp.MustCompile(`^unable to (?:hotplug|apply pending change) [a-z]+[0-9]* ?: `)},
 }
 
@@ -191,6 +193,10 @@ func IsNotRunning(err error) bool { return is(err, notRunning) }
 
 // IsAlreadyRunning tells that a guest to be started runs.
 func IsAlreadyRunning(err error) bool { return is(err, alreadyRunning) }
+
+// IsBackupLimit tells that a retention of PVE's own, the storage's or else that of
+// /etc/vzdump.conf, lets vzdump make no further archive of the guest.
+func IsBackupLimit(err error) bool { return is(err, backupLimit) }
 
 // IsTransient tells that the server, and not the request, was in the way: it
 // may pass by itself. It does not say that the request was not carried out.

@@ -18,7 +18,7 @@ import (
 var predicates = map[string]func(error) bool{
 	"not found": IsNotFound, "exists": IsExists, "locked": IsLocked, "denied": IsDenied, "unauthorized": IsUnauthorized,
 	"digest": IsDigestConflict, "transient": IsTransient, "unknown": IsOutcomeUnknown, "not delivered": IsNotDelivered,
-	"permanent": IsPermanent, "not running": IsNotRunning, "already running": IsAlreadyRunning,
+	"permanent": IsPermanent, "backup limit": IsBackupLimit, "not running": IsNotRunning, "already running": IsAlreadyRunning,
 }
 
 func verdicts(err error) string {
@@ -149,6 +149,10 @@ func TestEnglish(t *testing.T) {
 	}
 	if killed := (&TaskError{ExitStatus: "unexpected status", LogTail: []string{"INFO: Starting Backup of VM 105 (lxc)"}}); killed.Reason() != "unexpected status" {
 		t.Errorf("killed: %s", killed.Reason())
+	}
+	limit := &TaskError{UPID: upid, ExitStatus: "job errors", LogTail: []string{"ERROR: Backup of VM 105 failed - There is a max backup limit of 3 enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups."}}
+	if got := verdicts(limit); got != "backup limit" {
+		t.Errorf("%v: %s", limit, got)
 	}
 	if word, ok := LockOf(job); word != "backup" || !ok {
 		t.Errorf("LockOf: %q, %v", word, ok)

@@ -194,12 +194,15 @@ func TestReadStorage(t *testing.T) {
 			{"storage":"local","type":"dir","content":"iso,backup","active":1,"enabled":1,"shared":0,"total":25185042432,"used":"1091858432","avail":22787919872,"used_fraction":0.04}]`),
 		"GET /nodes/pve1/storage/usb-backup/content?content=backup&vmid=101": data(`[{"volid":"` + volid + `","content":"backup","format":"tar.zst","subtype":"lxc","size":1111303,"ctime":1795372855,"vmid":101,"notes":"first line","protected":1},
 			{"volid":"pbs:backup/ct/101/2026-11-20T01:30:00Z","content":"backup","format":"pbs-ct","subtype":"lxc","size":5,"ctime":1795138200,"vmid":"101","encrypted":"1","verification":{"state":"ok","upid":"x"}}]`),
+		"GET /nodes/pve1/vzdump/defaults?storage=local":                                                                data(`{"stop":0,"zstd":1,"mode":"snapshot","prune-backups":"keep-last=3","fleecing":{"enabled":0},"compress":"0","storage":"local","remove":1,"performance":{"max-workers":16}}`),
 		"GET /nodes/pve1/storage/local-lvm/content":                                                                    data(`[{"volid":"local-lvm:vm-100-disk-0","content":"rootdir","format":"raw","size":1073741824,"used":null,"vmid":100,"parent":null,"ctime":"1795371210"}]`),
 		"GET /nodes/pve1/storage/usb-backup/content/" + volid:                                                          data(`{"path":"/mnt/usb/backup/dump/x","size":1111303,"used":1114112,"format":"raw","notes":"first line\nsecond","protected":0}`),
 		"GET /nodes/pve1/vzdump/extractconfig?volume=usb-backup%3Abackup%2Fvzdump-lxc-101-2026_11_22-18_40_55.tar.zst": data(`"#felhom web%3A 100%25\n#\n#<!-- caf%C3%A9 -->\narch: amd64\nfeatures: keyctl=1,nesting=1\nhostname: ct100\nmemory: 128\nlxc.environment.runtime: A=1\nlxc.idmap: u 0 1 2\nrootfs: local-lvm:vm-100-disk-0,size=1G\n\n[before]\n#old\nhostname: old\n"`),
 		"GET /nodes/pve1/vzdump/extractconfig?volume=usb-backup%3Aempty":                                               data(`""`),
 	}})
 	ctx := t.Context()
+	keep, err := c.BackupRetention(ctx, "pve1", "local")
+	want(t, "retention", keep, err, "keep-last=3")
 	storages, err := c.ListStorage(ctx)
 	for i := range storages {
 		if storages[i].Raw["storage"] != storages[i].ID {

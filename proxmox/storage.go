@@ -16,7 +16,8 @@ type Storage struct {
 	// IsMountpoint is "" or "no" if PVE does not care, "yes" if Path must be a
 	// mount point for the storage to be active, or the path that must be one.
 	IsMountpoint string
-	// PruneBackups is PVE's own retention, such as keep-all=1; "" is the same.
+	// PruneBackups is PVE's own retention, such as keep-all=1; "" is the same, unless
+	// /etc/vzdump.conf has one: see View.BackupRetention.
 	PruneBackups string
 	Disabled     bool
 	Shared       bool
@@ -162,6 +163,16 @@ func (v *View) StorageContent(ctx context.Context, node, storage string, filter 
 	}
 	slices.SortFunc(volumes, func(a, b Volume) int { return strings.Compare(a.VolID, b.VolID) })
 	return volumes, nil
+}
+
+// BackupRetention asks for the retention to which a backup to the storage is subject,
+// such as keep-all=1: the storage's own, else that of the node's /etc/vzdump.conf. "" where
+// PVE does not say.
+func (v *View) BackupRetention(ctx context.Context, node, storage string) (string, error) {
+	w, _, err := read[struct {
+		PruneBackups text `json:"prune-backups"`
+	}](ctx, v, On(node).path("vzdump", "defaults"), Params{"storage": storage})
+	return string(w.PruneBackups), err
 }
 
 // VolumeInfo asks for one volume, with all of its notes. Besides these PVE

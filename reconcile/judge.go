@@ -144,6 +144,8 @@ func failureCure(e ending) []string {
 			}
 		}
 		return cure
+	case proxmox.IsBackupLimit(e.err) && e.act.Facts["storage"] != "": // of the storage itself it would not have been planned
+		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.act.Facts["storage"])}
 	case e.result == resultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
 		return []string{fmt.Sprintf("look whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Lane, "lxc/"))}
 	case errors.As(e.err, &task):

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile"
 )
 
 // The rights must be there everywhere: an entry on / that reaches no further, and one on a path below
@@ -70,5 +73,77 @@ func TestRightsThatAreTakenAway(t *testing.T) {
 	}
 	if st.rights(have); st.failed != 1 || !strings.Contains(out.String(), "/vms/101 (VM.Allocate, VM.Audit, ") {
 		t.Error(out.String())
+	}
+}
+
+// answers stands before a node and gives other answers to some requests.
+type answers struct {
+	node http.RoundTripper
+	data map[string]string // by path and query, below /api2/json
+}
+
+func (a *answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := a.node.RoundTrip(req)
+	if data, ok := a.data[strings.TrimPrefix(req.URL.RequestURI(), "/api2/json")]; ok && err == nil {
+		res.Body.Close()
+		res.StatusCode, res.Status = 200, "200 OK"
+		res.Body, res.ContentLength = io.NopCloser(strings.NewReader(`{"data":`+data+`}`)), -1
+	}
+	return res, err
+}
+
+// Storages of others, with a retention of their own, with VMs on them or of another node,
+// are no fault of this node; that no storage is left which keeps all is one.
+func TestStoragesOfOthers(t *testing.T) {
+	const states = `[{"storage":"local","type":"dir","content":"backup","active":1,"avail":9e9},{"storage":"nas","type":"nfs","content":"backup","active":1,"avail":1000}]`
+	for name, c := range map[string]struct {
+		data   map[string]string
+		failed int
+		says   []string
+		silent string
+	}{
+		"beside ours": {map[string]string{
+			"/storage": `[{"storage":"local","type":"dir","content":"backup,rootdir","prune-backups":"keep-all=1","path":"/var/lib/vz"},
+				{"storage":"nas","type":"nfs","content":"backup","prune-backups":"keep-last=3,keep-monthly=6"},
+				{"storage":"far","type":"dir","content":"backup","nodes":"pve7"}]`,
+		}, 0, []string{
+			"[ ok ] storages       local, nas\n",
+			"[ ok ] backup storage nas is active, but not for backups of this agent, which PVE would delete or refuse by its own retention (keep-last=3,keep-monthly=6). To set it off: pvesm set nas --prune-backups keep-all=1\n",
+			"[ ok ] backup storage local is active, keeps all\n",
+		}, "far"},
+		"alone": {map[string]string{
+			"/storage": `[{"storage":"nas","type":"nfs","content":"backup","prune-backups":"keep-last=3"}]`,
+		}, 1, []string{"[fail] backup storage there is none that keeps all. Set the retention of one off: pvesm set nas --prune-backups keep-all=1\n"}, ""},
+		"of /etc/vzdump.conf": {map[string]string{
+			"/storage": `[{"storage":"local","type":"dir","content":"backup","path":"/var/lib/vz"}]`,
+			"/nodes/pve1/vzdump/defaults?storage=local": `{"prune-backups":"keep-last=3"}`,
+		}, 1, []string{"by the retention in /etc/vzdump.conf (keep-last=3). To set it off: pvesm set local --prune-backups keep-all=1\n"}, ""},
+		"with VMs": {map[string]string{
+			"/storage": `[{"storage":"nas","type":"nfs","content":"backup"}]`,
+			"/nodes/pve1/vzdump/defaults?storage=nas":        `{"prune-backups":"keep-all=1"}`,
+			"/nodes/pve1/storage/nas/content?content=backup": `[{"volid":"nas:backup/vzdump-qemu-900-2026_11_20-02_00_00.vma.zst","content":"backup","subtype":"qemu","vmid":900,"ctime":1795138200,"size":5000}]`,
+		}, 0, []string{"[ ok ] backup storage nas is active, keeps all\n"}, "no room"},
+	} {
+		sim := pvesim.New()
+		token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.data["/nodes/pve1/storage"] = states
+		client, err := proxmox.New(proxmox.Options{Transport: &answers{sim, c.data}, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		st := &selftest{view: client.Look(), w: &out, node: &node{sight: reconcile.Sight{Node: "pve1"}}}
+		st.storages(t.Context())
+		if st.failed != c.failed || c.silent != "" && strings.Contains(out.String(), c.silent) {
+			t.Errorf("%s: %d failed\n%s", name, st.failed, out.String())
+		}
+		for _, says := range c.says {
+			if !strings.Contains(out.String(), says) {
+				t.Errorf("%s: it does not say %q:\n%s", name, says, out.String())
+			}
+		}
 	}
 }
