@@ -7,10 +7,10 @@
 // what can be known from the text alone is checked here, the rest by the
 // planner.
 //
-// The language stands in one table ([Fields]): the decoder reads by it, the
-// JSON Schema ([Schema]) and the documentation are printed from it. Absence
-// means "not declared" everywhere: what the YAML does not say is not compared,
-// and removing an object only makes it unmanaged.
+// The language stands in one table ([Fields]): the decoder reads by it, and the
+// JSON Schema ([Schema]) is printed from it. Absence means "not declared"
+// everywhere: what the YAML does not say is not compared, and removing an object
+// only makes it unmanaged.
 //
 // [Watch] nudges when the files may have changed, [Fingerprint] says whether
 // they have.

@@ -31,8 +31,8 @@ type Field struct {
 	Doc   string
 }
 
-// Fields is the table of the language, by kind, in the order of the
-// documentation.
+// Fields is the table of the language, by kind, in the order in which it is
+// declared here.
 func Fields() []Field {
 	var all []Field
 	add := func(k Kind, fields []Field) {
@@ -73,8 +73,7 @@ type field[T any] struct {
 
 // of is a field that set puts into a T.
 func of[T, V any](key string, class Class, v value[V], set func(*T, V), doc string) field[T] {
-	f := numberedOf(key, 0, class, v, func(to *T, _ int, got V) { set(to, got) }, doc)
-	return f
+	return numberedOf(key, 0, class, v, func(to *T, _ int, got V) { set(to, got) }, doc)
 }
 
 // numberedOf is a family of fields such as net0 to net31, its key "netN".

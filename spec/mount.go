@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -96,7 +97,7 @@ func checkPath(s string) error {
 
 func (c *checker) mounts() {
 	all := sorted(c.Mounts)
-	uuids, storages := map[string]*Mount{}, map[string]*Mount{}
+	uuids, storages := map[string]*Mount{}, map[string][]*Mount{}
 	paths, order := map[string][]*Mount{}, map[*Mount]int{}
 	for i, m := range all {
 		paths[m.Path], order[m] = append(paths[m.Path], m), i
@@ -129,10 +130,11 @@ func (c *checker) mounts() {
 			uuids[key] = m
 		}
 		if m.Storage != "" {
-			if first := storages[m.Storage]; first != nil && !elsewhere(m.Node, first.Node) {
-				c.fail(&m.Object, "storage", "A storage lies on one disk.", "is also the storage of %s (%s)", first.Ref, first.At("storage"))
+			others := storages[m.Storage]
+			if i := slices.IndexFunc(others, func(other *Mount) bool { return !elsewhere(m.Node, other.Node) }); i >= 0 {
+				c.fail(&m.Object, "storage", "A storage lies on one disk.", "is also the storage of %s (%s)", others[i].Ref, others[i].At("storage"))
 			}
-			storages[m.Storage] = m
+			storages[m.Storage] = append(others, m)
 		}
 	}
 }

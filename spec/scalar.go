@@ -252,7 +252,7 @@ func parseDuration(s string) (time.Duration, error) {
 	var sum time.Duration
 	for _, m := range durationPart.FindAllStringSubmatch(s, -1) {
 		n, err := strconv.ParseInt(m[1], 10, 32)
-		if err != nil || n > int64(longest/units[m[2]]) || sum > longest {
+		if err != nil || n > int64((longest-sum)/units[m[2]]) {
 			return 0, fmt.Errorf("%q is longer than ten years: write less", s)
 		}
 		sum += time.Duration(n) * units[m[2]]
@@ -332,11 +332,11 @@ func names(what string, v value[string]) value[[]string] {
 		got, ok := read(a, n)
 		known := map[string]bool{}
 		return slices.DeleteFunc(got, func(s string) bool {
-			if known[s] {
+			twice := known[s]
+			if known[s] = true; twice {
 				a.fail("Keep one of the two.", "names %s twice", s)
 			}
-			defer func() { known[s] = true }()
-			return known[s]
+			return twice
 		}), ok
 	}
 	return l

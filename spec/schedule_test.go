@@ -132,7 +132,7 @@ func TestDuration(t *testing.T) {
 			t.Errorf("%q is %s, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "24", "1 h", "h", "1y", "-1h", "1.5h", "99999999999999999999h", "3650d3650d1s", "999999w"} {
+	for _, text := range []string{"", "24", "1 h", "h", "1y", "-1h", "1.5h", "99999999999999999999h", "3650d3650d1s", "3650d1s", "999999w"} {
 		if got, err := parseDuration(text); err == nil {
 			t.Errorf("%q was taken as %s", text, got)
 		}

@@ -51,11 +51,9 @@ func (c *checker) snapshots() {
 				}
 			}
 		}
-		if g := c.Guest(s.Guest); g != nil && s.Absent && s.Every > 0 {
+		switch taken := o.Has("taken"); {
+		case s.Absent && s.Every > 0:
 			c.fail(o, "every", "For no more of them remove the object; they are then yours to delete.", "ensure: absent is for named snapshots")
-			continue
-		}
-		switch taken := !s.Taken.IsZero() || o.Has("taken"); {
 		case s.Absent && taken:
 			c.fail(o, "taken", "Remove the line.", "a snapshot that shall be absent is not taken")
 		case taken && (s.Every > 0 || o.Has("every")):

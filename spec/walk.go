@@ -39,15 +39,11 @@ func (a at) field() string {
 // child is the place of a key below this place; it is noted in the object, so
 // that later messages can point to it.
 func (a at) child(key string, line int) at {
-	c := a
-	c.line = line
-	if c.path = key; a.path != "" {
-		c.path = a.path + "." + key
+	a.path, a.line = join(a.path, key), line
+	if a.obj != nil {
+		a.obj.lines[a.path] = line
 	}
-	if c.obj != nil {
-		c.obj.lines[c.path] = line
-	}
-	return c
+	return a
 }
 
 // on is the same path at another line, for the entries of a list.
@@ -100,7 +96,7 @@ func show(n *yaml.Node) string {
 		return what(n)
 	}
 	if len(n.Value) > 60 {
-		return strconv.Quote(n.Value[:60] + "…")
+		return strconv.Quote(strings.ToValidUTF8(n.Value[:60], "") + "…")
 	}
 	return strconv.Quote(n.Value)
 }
