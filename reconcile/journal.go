@@ -100,8 +100,7 @@ type act struct {
 	ended        time.Time
 	outcomeFacts map[string]string
 	lost         time.Time // when its answer was given up, by the clock of this process
-	sought       time.Time // since when this process looks for its task, by the node's clock
-	seeking      time.Time // the same, by the clock of this process
+	sought       time.Time // since when this process looks for its task, by its own clock
 	sent         bool      // by this process
 }
 

@@ -52,8 +52,8 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
 				a.wait(ctx, act)
 			} else if act.sought.IsZero() && !deliberate.repeatLost {
-				act.sought, act.seeking = have.Now, time.Now() // how long an earlier process waited for the answer, nobody knows
-			} else if deliberate.repeatLost || max(have.Now.Sub(act.sought), time.Since(act.seeking)) > a.o.Settle && time.Since(act.lost) > a.o.Settle {
+				act.sought = time.Now() // how long an earlier process waited for the answer, nobody knows
+			} else if deliberate.repeatLost || min(time.Since(act.sought), time.Since(act.lost)) > a.o.Settle {
 				if err := a.giveUpLost(act, have); err != nil {
 					return err
 				}
