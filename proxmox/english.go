@@ -210,6 +210,10 @@ func IsTransient(err error) bool {
 	return is(err, busyServer)
 }
 
+// IsStuck tells that PVE's proxy answers, and that what is behind it has not within 30
+// seconds: something on the node hangs, or the daemon does.
+func IsStuck(err error) bool { return status(err) == 596 }
+
 // IsOutcomeUnknown tells that a call may or may not have been carried out: PVE
 // gave up waiting for itself (596), or the answer was lost or unreadable.
 func IsOutcomeUnknown(err error) bool {

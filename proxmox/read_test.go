@@ -32,7 +32,9 @@ func TestReadNodes(t *testing.T) {
 		"GET /nodes/pve1/time": data(`{"localtime":1795374641,"time":1795371041,"timezone":"Europe/Budapest"}`),
 		"GET /cluster/status":  {`200 OK` + "\n" + `{"data":[{"name":"home","type":"cluster","quorate":0,"nodes":2},{"name":"pve2","ip":"10.0.0.2","type":"node","online":0,"local":0},{"name":"pve1","ip":"10.0.0.1","type":"node","online":1,"local":1}]}`, `200 OK` + "\n" + `{"data":[{"name":"pve1","ip":"10.0.0.1","nodeid":0,"type":"node","online":1,"local":1}]}`},
 		"GET /cluster/resources?type=vm": data(`[{"id":"qemu/200","type":"qemu","node":"pve2","vmid":200,"status":"unknown","template":1},
-			{"id":"lxc/100","type":"lxc","node":"pve1","vmid":"100","status":"running","name":"web","tags":"shop;home","lock":"backup","template":0,"hastate":"started","pool":"p"}]`),
+			{"id":"lxc/100","type":"lxc","node":"pve1","vmid":"100","status":"running","name":"web","tags":"shop;home","lock":"backup","template":0,"hastate":"started","pool":"p","disk":0,"maxdisk":"1073741824"}]`),
+		"GET /cluster/resources?type=storage": data(`[{"id":"storage/pve1/local","type":"storage","node":"pve1","storage":"local","status":"available","disk":1091858432,"maxdisk":25185042432,"content":"iso,backup","plugintype":"dir","shared":0},
+			{"id":"storage/pve1/nas","type":"storage","node":"pve1","storage":"nas","status":"unknown","disk":0,"maxdisk":0,"content":"backup","plugintype":"nfs","shared":1}]`),
 	}})
 	ctx := t.Context()
 	version, err := c.Version(ctx)
@@ -59,8 +61,15 @@ func TestReadNodes(t *testing.T) {
 	want(t, "no cluster", cluster, err, ClusterStatus{"", true, []ClusterNode{{"pve1", "10.0.0.1", true, true}}})
 	resources, err := c.Resources(ctx, "vm")
 	want(t, "resources", resources, err, []Resource{
-		{ID: "lxc/100", Type: "lxc", Node: "pve1", Status: "running", Name: "web", Pool: "p", Lock: "backup", HAState: "started", VMID: 100, Tags: []string{"home", "shop"}},
+		{ID: "lxc/100", Type: "lxc", Node: "pve1", Status: "running", Name: "web", Pool: "p", Lock: "backup", HAState: "started", VMID: 100, Tags: []string{"home", "shop"}, MaxDisk: GiB},
 		{ID: "qemu/200", Type: "qemu", Node: "pve2", Status: "unknown", VMID: 200, Template: true, Tags: ParseTags("")},
+	})
+	resources, err = c.Resources(ctx, "storage")
+	if err != nil || len(resources) != 2 {
+		t.Fatal(err, resources)
+	}
+	want(t, "storages as resources", []StorageStatus{resources[0].StorageStatus(), resources[1].StorageStatus()}, nil, []StorageStatus{
+		{ID: "local", Active: true, Enabled: true, Total: 25185042432, Used: 1091858432, Avail: 24093184000}, {ID: "nas", Enabled: true},
 	})
 }
 

@@ -119,7 +119,14 @@ func (l *looker) lookAround(ctx context.Context) error {
 	var resources []proxmox.Resource
 	g.Go(func() (err error) { resources, err = l.view.Resources(gctx, ""); return err })
 	var states []proxmox.StorageStatus
-	g.Go(func() (err error) { states, err = l.view.NodeStorage(gctx, l.node); return err })
+	var stuck bool
+	g.Go(func() (err error) {
+		states, err = l.view.NodeStorage(gctx, l.node)
+		if stuck = proxmox.IsStuck(err); stuck {
+			err = nil
+		}
+		return err
+	})
 	g.Go(func() (err error) {
 		have.Tasks, _, err = l.view.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: 200})
 		return err
@@ -148,6 +155,13 @@ func (l *looker) lookAround(ctx context.Context) error {
 		have.Others[r.VMID] = r
 		if state := have.Guests[r.VMID]; state != nil && r.Node == l.node && r.HAState != "ignored" { // which HA leaves alone (PVE: HA::Config, vm_is_ha_managed)
 			state.HA = r.HAState
+		}
+	}
+	if stuck { // a storage that does not answer: PVE asks them all in turn, and gives up
+		for _, r := range resources {
+			if r.Type == "storage" && r.Node == l.node {
+				states = append(states, r.StorageStatus())
+			}
 		}
 	}
 	for _, conf := range kept.storages {

@@ -303,3 +303,26 @@ func TestExportOfOddThings(t *testing.T) {
 		}
 	})
 }
+
+// A storage of somebody else that hangs keeps PVE from telling the state of any storage
+// (596 after half a minute): what its statistics know of them is enough to go on.
+func TestAStorageThatHangs(t *testing.T) {
+	want := examples(t)
+	synctest.Test(t, func(t *testing.T) {
+		hangs := true
+		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
+			if path == "/nodes/pve1/storage" && hangs {
+				res.StatusCode, res.Status = 596, "596 Connection timed out"
+				return nil
+			}
+			return body
+		}})
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, b.closing(report))
+		}
+		hangs = false
+		if plan, text := b.plan(want); plan.ExitCode() != 0 {
+			t.Errorf("it has not converged:\n%s", text)
+		}
+	})
+}
