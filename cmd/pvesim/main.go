@@ -13,8 +13,9 @@
 // With -fence unix:PATH it also serves the protocol of felhom-fence on a socket, for the
 // machine of the first node, so that an agent in another process can mount its disks.
 //
-// Two more modes end at once: -reinstall rewrites the world as it is after a fire (a new
-// machine, the old disks), -data prints a line VMID MP FINGERPRINT for each volume of a guest.
+// Three more modes end at once: -reinstall rewrites the world as it is after a fire (a new
+// machine, the old disks), -data prints a line VMID MP FINGERPRINT for each volume of a guest,
+// -version says which pvesim this is, and of which PVE.
 //
 // It exits with 4 when the command line is wrong, with 1 when something failed, else with 0.
 package main
@@ -28,11 +29,15 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
+
+// version is set by `go build -ldflags "-X main.version=1.2.3"`.
+var version = "development"
 
 const (
 	exitFailed = 1
@@ -53,6 +58,7 @@ type options struct {
 	speed     float64
 	reinstall bool
 	data      bool
+	version   bool
 }
 
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
@@ -65,6 +71,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return exitUsage
 	}
 	switch {
+	case o.version:
+		fmt.Fprintf(out, "pvesim %s, a node of PVE %s, %s\n", version, pvesim.New().Version(), runtime.Version())
 	case o.reinstall:
 		err = reinstall(o, out)
 	case o.data:
@@ -90,6 +98,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.StringVar(&fence, "fence", "", "also serve the fence's protocol on the socket `unix:PATH`")
 	f.BoolVar(&o.reinstall, "reinstall", false, "rewrite the world as it is after a fire: a new machine, the old disks; then exit")
 	f.BoolVar(&o.data, "data", false, "print VMID MP FINGERPRINT of every guest's volumes; then exit")
+	f.BoolVar(&o.version, "version", false, "print the version, and that of PVE that a fresh node has; then exit")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(out, "pvesim serves a simulated Proxmox VE node over HTTPS.")

@@ -214,11 +214,20 @@ func TestCommandLine(t *testing.T) {
 		{"-data -world " + dir + "/none.yaml", exitFailed, "no such file"},
 		{"-listen 127.0.0.1:99999", exitFailed, "invalid port"},
 		{"-help", 0, ""},
+		{"-version", 0, ""},
 	} {
 		var out, errs bytes.Buffer
 		if exit := run(t.Context(), strings.Fields(c.args), &out, &errs); exit != c.exit || !strings.Contains(errs.String(), c.says) {
 			t.Errorf("%s: exit %d, %q; want %d and %q", c.args, exit, errs.String(), c.exit, c.says)
 		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var out, errs bytes.Buffer
+	run(t.Context(), []string{"-version"}, &out, &errs)
+	if !regexp.MustCompile(`\Apvesim development, a node of PVE 9\.2\.11, go1\.\S+\n\z`).MatchString(out.String()) || errs.String() != "" {
+		t.Errorf("%q, %q", out.String(), errs.String())
 	}
 }
 

@@ -97,6 +97,9 @@ func (s *Sim) SetAuthDelay(d time.Duration) {
 // Node is the first node's name.
 func (s *Sim) Node() string { return s.w.Nodes[0].Name }
 
+// Version is the version of PVE that the node says it has.
+func (s *Sim) Version() string { return s.w.Version }
+
 // TokenID is the agent's token, "felhom@pve!agent" in the fresh world.
 func (s *Sim) TokenID() string {
 	if s.w.Agent != "" {
