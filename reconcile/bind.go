@@ -174,18 +174,26 @@ func sameBind(live proxmox.MountPoint, declared spec.MountPoint) bool {
 	return old == "" && new == ""
 }
 
+// sameDevice reports whether a passed device is the declared one, with its options.
+func sameDevice(live, declared proxmox.Device) bool {
+	old, new := overlay(maps.Clone(live), declared)
+	return old == "" && new == ""
+}
+
 // planDevices passes the declared host devices through.
 func (p *planner) planDevices(g *spec.Guest, state *GuestState) {
 	values := effective(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Devices)) {
 		declared := g.Config.Devices[i]
 		key := fmt.Sprintf("dev%d", i)
-		device := maps.Clone(declared)
+		device, text := maps.Clone(declared), fmt.Sprintf("%s: %s", key, declared["path"])
 		if live, _ := proxmox.ParseDevice(values[key]); live["path"] == declared["path"] {
-			device = maps.Clone(live) // what is not declared stays
-			if old, new := overlay(device, declared); old == "" && new == "" {
+			if sameDevice(live, declared) {
 				continue
 			}
+			device = maps.Clone(live) // what is not declared stays
+			old, new := overlay(device, declared)
+			text += fmt.Sprintf(", %s -> %s", orElse(old, "(unset)"), new)
 		}
 		if p.have.Host == nil {
 			ob := p.needsHost()
@@ -197,7 +205,7 @@ func (p *planner) planDevices(g *spec.Guest, state *GuestState) {
 		fmt.Sscan(device["uid"], &d.UID)
 		fmt.Sscan(device["gid"], &d.GID)
 		op := privileged.PassDevice(p.have.Node, d)
-		p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: Change, Text: fmt.Sprintf("%s: %s", key, declared["path"]),
+		p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: Change, Text: text,
 			Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Op: &op})
 		return
 	}

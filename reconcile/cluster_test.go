@@ -26,7 +26,7 @@ restores:
 		plan, got := b.plan(desired(t, text))
 		for _, want := range []string{
 			"! mounts/backup         this is a cluster of 2 nodes (pve1, pve2), and nothing says on which of them it is to be",
-			"! restores/new          this is a cluster of 2 nodes",
+			"! restores/new          as mounts/backup (desired.yaml:",
 			"~ guests/dns",
 			"elsewhere: guests/far on pve2.",
 		} {

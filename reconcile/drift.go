@@ -43,20 +43,46 @@ func (p *planner) differences(g *spec.Guest, state *GuestState, marker Marker) [
 	if want, have := protection(g, state); want != have {
 		all = append(all, fmt.Sprintf("protection %s -> %s", want, have))
 	}
+	if root, ok := state.Config.RootFS(); ok && g.RootFS.Size > 0 {
+		if size, known := root.Size(); known && size != g.RootFS.Size {
+			all = append(all, fmt.Sprintf("rootfs %s -> %s", g.RootFS.Size, size))
+		}
+	}
 	live := effectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]
 		mp, there := live[i]
 		if !there {
 			all = append(all, fmt.Sprintf("mp%d %s is not attached", i, declared.Path))
-			continue
-		}
-		size, _ := mp.Size()
-		if declared.Bind() != (mp.Kind() != proxmox.VolumeMount) || mp.Path() != declared.Path || !declared.Bind() && declared.Size > 0 && size != declared.Size {
+		} else if !p.sameMount(mp, declared) {
 			all = append(all, fmt.Sprintf("mp%d is %s", i, mp))
 		}
 	}
+	values := effective(state.Config)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Devices)) {
+		key, declared := fmt.Sprintf("dev%d", i), g.Config.Devices[i]
+		if values[key] == "" {
+			all = append(all, fmt.Sprintf("%s %s is not passed", key, declared["path"]))
+		} else if device, _ := proxmox.ParseDevice(values[key]); !sameDevice(device, declared) {
+			all = append(all, fmt.Sprintf("%s is %s", key, values[key]))
+		}
+	}
 	return all
+}
+
+// sameMount reports whether a mount point is what is declared, with its options.
+func (p *planner) sameMount(live proxmox.MountPoint, declared spec.MountPoint) bool {
+	size, _ := live.Size()
+	switch {
+	case declared.Bind() != (live.Kind() != proxmox.VolumeMount):
+		return false
+	case declared.Bind():
+		return live.Volume() == p.bindSource(declared) && sameBind(live, declared)
+	case declared.Volume != "" && live.Volume() != declared.Volume, declared.Size > 0 && size != declared.Size:
+		return false
+	}
+	old, new := overlay(maps.Clone(live), volumeOptions(declared))
+	return old == "" && new == ""
 }
 
 // whoMoved says who started or stopped a guest, and when, where the task list still tells

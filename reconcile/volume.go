@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -202,14 +203,8 @@ func (p *planner) attach(g *spec.Guest, state *GuestState, i int, declared spec.
 // setOptions brings the declared sub-keys of an existing volume mount point, keeping
 // the volume and all that is not declared.
 func (p *planner) setOptions(g *spec.Guest, state *GuestState, key string, live proxmox.MountPoint, declared spec.MountPoint) bool {
-	want := mountOptions(declared)
-	for _, flag := range []string{"backup", "ro"} {
-		if want[flag] == "" {
-			want[flag] = "0"
-		}
-	}
 	mp := maps.Clone(live)
-	old, new := overlay(mp, want)
+	old, new := overlay(mp, volumeOptions(declared))
 	if old == "" && new == "" {
 		return false
 	}
@@ -224,6 +219,15 @@ func (p *planner) setOptions(g *spec.Guest, state *GuestState, key string, live 
 	p.act(Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "set", Symbol: Change,
 		Fields: []Field{{Name: key, Old: old, New: new, When: when}}, Lane: lane(g.VMID), Timeout: timeout(&g.Object, shortTask), Call: &call})
 	return true
+}
+
+// volumeOptions are the options that a volume's mount point is to have.
+func volumeOptions(declared spec.MountPoint) proxmox.MountPoint {
+	want := mountOptions(declared)
+	for _, flag := range []string{"backup", "ro"} {
+		want[flag] = cmp.Or(want[flag], "0")
+	}
+	return want
 }
 
 // protected holds a change of mount points of a guest that PVE protects from it.
