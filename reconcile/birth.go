@@ -82,7 +82,7 @@ func (p *planner) birth(g *spec.Guest, source spec.Source, own bool, c *choice) 
 		b.spec.RootFS = rootfs.String()
 		b.spec.MountPoints = map[int]string{}
 		for i, mp := range mounts {
-			b.spec.MountPoints[i] = mp.sent
+			b.spec.MountPoints[i] = mp.sent.String()
 		}
 	}
 	b.detail = p.birthDetail(g, own, size, b.storage, mounts, nets, in)
@@ -171,8 +171,8 @@ func mac(owner string, vmid proxmox.VMID, n int) string {
 type birthVolume struct {
 	path  string
 	size  proxmox.Size
-	empty bool   // new, or not contained in the archive
-	sent  string // the value of mpN
+	empty bool               // new, or not contained in the archive
+	sent  proxmox.MountPoint // as mpN
 }
 
 // birthVolumes decides the sizes of rootfs and volumes, and whether they must be
@@ -188,7 +188,9 @@ func (p *planner) birthVolumes(g *spec.Guest, storage string, root proxmox.Mount
 		size, passed = want, true
 	}
 	volumes = map[int]birthVolume{}
-	for i, mp := range in.MountPoints() {
+	packed := in.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(packed)) {
+		mp := packed[i]
 		if mp.Kind() != proxmox.VolumeMount {
 			passed = true
 			continue
@@ -213,20 +215,20 @@ func (p *planner) birthVolumes(g *spec.Guest, storage string, root proxmox.Mount
 			}
 		}
 		keep["volume"] = proxmox.NewVolume(at, had)
-		volumes[i] = birthVolume{path: mp.Path(), size: had, empty: !mp.Backup(), sent: keep.String()}
+		volumes[i] = birthVolume{path: mp.Path(), size: had, empty: !mp.Backup(), sent: keep}
 	}
 	for i, declared := range g.Config.Mounts {
 		if _, there := volumes[i]; there || declared.Bind() || declared.Volume != "" {
 			continue
 		}
 		passed = true
-		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: newVolume(declared).String()}
+		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: newVolume(declared)}
 	}
 	if passed && size == 0 {
 		return 0, nil, false, &obstacle{reason: "the archive does not say how large its rootfs is", cure: []string{"say it: rootfs: {size: 8G}"}}
 	}
 	for _, i := range slices.Sorted(maps.Keys(volumes)) {
-		id, err := proxmox.ParseVolumeID(mustMount(volumes[i].sent).Volume())
+		id, err := proxmox.ParseVolumeID(volumes[i].sent.Volume())
 		if err != nil {
 			continue
 		}
@@ -253,14 +255,6 @@ func mountOptions(declared spec.MountPoint) proxmox.MountPoint {
 	}
 	if declared.ReadOnly {
 		mp["ro"] = "1"
-	}
-	return mp
-}
-
-func mustMount(s string) proxmox.MountPoint {
-	mp, err := proxmox.ParseMountPoint(s)
-	if err != nil {
-		panic("reconcile: we printed a mount point that does not parse: " + s)
 	}
 	return mp
 }

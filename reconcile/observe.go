@@ -140,6 +140,9 @@ func (o *Observed) mountOf(want *spec.Desired, storage string) (*spec.Mount, boo
 	state := o.Storages[storage]
 	for _, name := range slices.Sorted(maps.Keys(want.Mounts)) {
 		m := want.Mounts[name]
+		if !o.hasMount(m) {
+			continue
+		}
 		under := m.Storage == storage
 		if state != nil && state.Conf.Path != "" && within(m.Path, state.Conf.Path) {
 			under = true
@@ -155,6 +158,10 @@ func (o *Observed) mountOf(want *spec.Desired, storage string) (*spec.Mount, boo
 	}
 	return nil, false
 }
+
+// hasMount reports whether a mount may be one of this node: another node may have one at
+// the same path.
+func (o *Observed) hasMount(m *spec.Mount) bool { return m.Node == "" || m.Node == o.Node }
 
 // mountedDisk returns the declared disk that is mounted at the mount's path now.
 func (o *Observed) mountedDisk(m *spec.Mount) (spec.Disk, bool) {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -97,12 +98,7 @@ func holdsGuestData(s proxmox.Storage) bool {
 }
 
 func (p *planner) storages() []string {
-	ids := make([]string, 0, len(p.have.Storages))
-	for id := range p.have.Storages {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
+	return slices.Sorted(maps.Keys(p.have.Storages))
 }
 
 // takesBackups says why a storage cannot take archives of ours, or nil.
@@ -124,7 +120,7 @@ func (p *planner) takesBackups(storage string) *obstacle {
 		}
 	}
 	for _, m := range p.want.Mounts {
-		if m.Storage != storage {
+		if m.Storage != storage || !p.have.hasMount(m) {
 			continue
 		}
 		if conf.IsMountpoint == "" || !within(m.Path, conf.Path) {
