@@ -139,8 +139,8 @@ func people(key, value string) string {
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	if len(line) > 40 {
-		line = line[:37] + "..."
+	if letters := []rune(line); len(letters) > 40 {
+		line = string(letters[:37]) + "..."
 	}
 	return strconv.Quote(line)
 }

@@ -91,10 +91,6 @@ func NewPlan(want *spec.Desired, have *Observed) *Plan {
 }
 
 func (p *planner) planObject(ref spec.Ref) {
-	if field, what := notBuilt(p.want, ref); field != "" {
-		p.hold(p.want.Object(ref), field, fmt.Sprintf("`%s` is not built yet", what), "remove the line, or wait for a version that knows it")
-		return
-	}
 	if p.homeless(ref) {
 		p.hold(p.want.Object(ref), "", fmt.Sprintf("this is a cluster of %d nodes (%s), and nothing says on which of them it is to be: each would make it", len(p.have.Nodes), strings.Join(p.have.Nodes, ", ")),
 			"add node: "+p.have.Node)

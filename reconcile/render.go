@@ -344,8 +344,12 @@ func (p *Plan) summary(blocked bool) string {
 	}
 	say(len(objects[Power]), "to start or stop")
 	say(unmounts, "to unmount")
-	say(snapshots, plural(snapshots == 1, "snapshot to delete")+plural(snapshots != 1, "snapshots to delete"))
-	say(archives, plural(archives == 1, "archive to delete")+plural(archives != 1, "archives to delete"))
+	if snapshots > 0 {
+		parts = append(parts, count(snapshots, "snapshot to delete", "snapshots to delete"))
+	}
+	if archives > 0 {
+		parts = append(parts, count(archives, "archive to delete", "archives to delete"))
+	}
 	if blocked {
 		var held []string
 		for _, h := range p.Held {

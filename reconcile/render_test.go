@@ -62,3 +62,9 @@ func TestLiveLines(t *testing.T) {
 		t.Errorf("it draws\n%q\nwant\n%q", text.String(), want)
 	}
 }
+
+func TestALongFirstLineIsCutBetweenLetters(t *testing.T) {
+	if got, want := firstLine("Ez a konténer a család fényképeit és videóit őrzi"), `"Ez a konténer a család fényképeit és ..."`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

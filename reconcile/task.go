@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -108,10 +107,9 @@ func (a *Agent) seeEffects(have *Observed) error {
 // an archive would make it.
 func shown(call *proxmox.Call, have *Observed) bool {
 	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
-		volid, err := url.PathUnescape(volid)
 		v := have.volume(volid)
 		first, _, _ := strings.Cut(call.Params["notes"], "\n")
-		return err == nil && v != nil && v.Notes == first
+		return v != nil && v.Notes == first
 	}
 	m := vmidInPath.FindStringSubmatch(call.Path)
 	if m == nil || path.Base(call.Path) != "config" {
@@ -235,13 +233,10 @@ func taskOf(c *proxmox.Call) (kind, id string) {
 		kind = "vzdelsnapshot"
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/content/"):
 		kind = "imgdel"
-		storage, name, _ := strings.Cut(c.Path[strings.Index(c.Path, "/storage/")+len("/storage/"):], "/content/")
-		if i := strings.IndexByte(name, ':'); i >= 0 {
-			storage = name[:i]
-		}
-		id = storage
-		if archive, ok := proxmox.ParseArchive(strings.NewReplacer("%3A", ":", "%2F", "/").Replace(name)); ok && archive.VMID != 0 {
-			id = fmt.Sprintf("%d@%s", archive.VMID, storage)
+		_, volid, _ := strings.Cut(c.Path, "/content/")
+		id = proxmoxStorage(volid)
+		if archive, ok := proxmox.ParseArchive(volid); ok && archive.VMID != 0 {
+			id = fmt.Sprintf("%d@%s", archive.VMID, id)
 		}
 	}
 	return kind, id

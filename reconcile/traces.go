@@ -23,7 +23,7 @@ func (p *planner) releasedFrom(g *spec.Guest, vmid proxmox.VMID) bool {
 
 func (p *planner) bringBack(g *spec.Guest, volumes, archives []proxmox.Volume) string {
 	if len(archives) > 0 {
-		storage, _, _ := strings.Cut(archives[0].VolID, ":")
+		storage := proxmoxStorage(archives[0].VolID)
 		if archives[0].VMID == g.VMID && archives[0].Subtype == "lxc" && !slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Newest == storage }) {
 			return fmt.Sprintf("bring it back: from: {newest: %s}", storage)
 		}
@@ -68,8 +68,7 @@ func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volu
 func (p *planner) tracesText(volumes, archives []proxmox.Volume) string {
 	var parts []string
 	if n := len(archives); n > 0 {
-		storage, _, _ := strings.Cut(archives[0].VolID, ":")
-		parts = append(parts, fmt.Sprintf("%s of it exist%s (newest %s on %s)", count(n, "backup", "backups"), plural(n == 1, "s"), p.have.date(archives[0].CTime), storage))
+		parts = append(parts, fmt.Sprintf("%s (newest %s on %s)", count(n, "backup of it exists", "backups of it exist"), p.have.date(archives[0].CTime), proxmoxStorage(archives[0].VolID)))
 	}
 	if n := len(volumes); n > 0 {
 		var names []string
@@ -79,11 +78,4 @@ func (p *planner) tracesText(volumes, archives []proxmox.Volume) string {
 		parts = append(parts, fmt.Sprintf("%s (%s)", count(n, "volume", "volumes"), strings.Join(names, "; ")))
 	}
 	return strings.Join(parts, " and ")
-}
-
-func plural(yes bool, s string) string {
-	if yes {
-		return s
-	}
-	return ""
 }

@@ -5,23 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/felhom/felhom-agent/spec"
 )
-
-// notBuilt names a field whose behaviour does not exist yet; such an object is held
-// and never half done. The table is empty when the language is whole.
-func notBuilt(want *spec.Desired, ref spec.Ref) (field, what string) {
-	o := want.Object(ref)
-	for _, field := range unbuilt[ref.Kind] {
-		if o.Has(field) {
-			return field, field
-		}
-	}
-	return "", ""
-}
-
-var unbuilt = map[spec.Kind][]string{}
 
 // proxmoxStorage is the storage part of a volume id.
 func proxmoxStorage(volid string) string {
