@@ -72,7 +72,14 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err != nil {
 		return nil, err
 	}
-	for l.earlier != nil && sight.View.Forget(basedOn(p.ready)) {
+	for {
+		renewed, err := l.renew(ctx, p.ready)
+		if err != nil {
+			return nil, err
+		}
+		if !(l.earlier != nil && sight.View.Forget(basedOn(p.ready))) && !renewed {
+			break
+		}
 		if have, err = l.look(ctx); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,8 @@ type looker struct {
 	started  time.Time
 	earlier  *earlier // what is still known; nil: nothing
 	recalled bool
+	asked    bool            // the facts are of this pass
+	sure     map[string]bool // paths on which the rights were asked for in this pass
 	host     *hostLook
 }
 
@@ -88,7 +90,7 @@ func (l *looker) lookAround(ctx context.Context) error {
 	}
 	g, gctx := newReads(ctx)
 	if !fresh {
-		kept.at, kept.asked = time.Now(), map[string]bool{}
+		kept.at, kept.asked, l.asked = time.Now(), map[string]bool{}, true
 		g.Go(func() error {
 			v, err := l.view.Version(gctx)
 			kept.version = v.Version

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -128,6 +132,60 @@ func sourceStorages(want *spec.Desired, made []*spec.Guest) map[string]bool {
 	}
 	return named
 }
+
+// renew reads the facts anew on which the making of guests and volumes rests, where they
+// were kept from an earlier pass: with a right that was taken since, backups and volumes
+// are hidden, and a storage that was added since may hold some. It reports whether the
+// look has to be made again.
+func (l *looker) renew(ctx context.Context, ready []*Action) (again bool, err error) {
+	if l.facts == nil || l.asked {
+		return false, nil
+	}
+	var paths []string
+	for _, a := range ready {
+		path := "/vms/" + strings.TrimPrefix(a.Lane, "lxc/")
+		if makesVolumes(a) && !l.sure[path] {
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
+		return false, nil
+	}
+	permissions, err := l.view.Permissions(ctx)
+	if err != nil {
+		return false, err
+	}
+	storages, err := l.view.ListStorage(ctx)
+	if err != nil {
+		return false, err
+	}
+	permissions = maps.Clone(permissions)
+	for path := range l.facts.asked {
+		if rights, hidden := l.facts.permissions[path]; hidden && rights == nil {
+			permissions[path] = nil
+		}
+	}
+	if l.sure == nil {
+		l.sure = map[string]bool{}
+	}
+	for _, path := range paths { // asked again
+		l.sure[path] = true
+		delete(l.facts.asked, path)
+	}
+	l.facts.permissions, l.facts.storages = permissions, storages
+	return true, nil
+}
+
+// makesVolumes reports whether an act allocates volumes that hold nothing yet, or anew what
+// a backup holds.
+func makesVolumes(a *Action) bool {
+	if a.facts["makes"] != "" {
+		return true
+	}
+	return a.Call != nil && a.Call.Method == http.MethodPut && slices.ContainsFunc(slices.Collect(maps.Keys(a.Call.Params)), mountKey.MatchString)
+}
+
+var mountKey = regexp.MustCompile(`^mp\d+$`)
 
 // insideAtMost bounds how many archives of one guest are opened to find its newest: of
 // those that are proven whole, and of the others.

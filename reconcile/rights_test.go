@@ -1,0 +1,56 @@
+package reconcile
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+)
+
+// The token's rights are read anew where a guest is to be made: a right that was taken a
+// moment ago hides backups and volumes, and what is hidden is not absent.
+func TestRightsThatWereJustTakenMakeNoBlank(t *testing.T) {
+	want := desired(t, `node: pve1
+mounts:
+  backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}
+golden:
+  debian:
+    vmid: 9000
+    template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
+    rootfs: {storage: local-lvm, size: 8G}
+    publish: {storage: local, revision: 1}
+restores:
+  web: {vmid: 201, from: [{newest: usb-backup}, {golden: debian}], storage: local-lvm}
+backups:
+  daily: {guests: all, storage: usb-backup, every: 24h}
+`)
+	for name, change := range map[string][]string{
+		"of the backups": {"path=/storage/usb-backup", "roles=PVEAuditor"},
+		"of the guest":   {"path=/vms/201", "roles=PVEAuditor"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pvesim.New())
+				if r := b.once(want); r.ExitCode() != 0 {
+					t.Fatal(b.closing(r))
+				}
+				b.sim.Advance(time.Hour)
+				time.Sleep(2 * time.Minute)
+				b.once(want) // all that is kept for a minute is new
+				b.sim.LoseConfig(201)
+				b.as("DELETE", "/nodes/pve1/storage/local-lvm/content/local-lvm:vm-201-disk-0") // only the backups are left
+				b.as("PUT", "/access/acl", append(change, "tokens="+b.sim.TokenID())...)
+				b.agent.o.Journal = MemoryJournal() // it was made by another
+				report := b.once(want)
+				if parseLawWorld(b.sim.String()).guests[201] != nil {
+					t.Errorf("a blank was made beside its backups\n%s\n%s", b.events, b.sim)
+				}
+				if text := b.closing(report); !strings.Contains(text, "blocked  restores/web      the token felhom@pve!agent lacks ") {
+					t.Errorf("it says\n%s", text)
+				}
+			})
+		})
+	}
+}
