@@ -153,7 +153,7 @@ func (p *planner) noteFuture(b *spec.Backup, g *spec.Guest) {
 // the guest in its present life.
 func (p *planner) newestOwn(own []ownBackup, born time.Time) time.Time {
 	for _, have := range own {
-		if have.state != damaged && have.marker.Born.Equal(born) {
+		if have.state != damaged && have.marker.Born.Equal(born) && !deliberate.forgetBackups {
 			return p.have.begun(have.volume)
 		}
 	}

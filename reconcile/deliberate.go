@@ -26,5 +26,7 @@ var deliberate struct {
 	startAmidBulk    bool  // guests are started while startall or stopall runs
 	forgetRestart    bool  // the next guest is disturbed before the last runs again
 	keepBudget       bool  // a creation keeps others from its storage for as long as it takes
+	ignoreHolds      bool  // what people hold is acted on
+	forgetBackups    bool  // an archive that is there counts for nothing
 	ignoreOtherAgent bool  // acts are sent beside those of an agent with another journal
 }

@@ -16,6 +16,7 @@ func (w *witness) onDump(wr *lawWrite) {
 		w.s.fails("foreign", "a backup of %d, which is not ours", vmid)
 	}
 	w.oneWriter(wr, vmid)
+	w.notAgain(wr)
 	for _, t := range w.running(wr) {
 		if f := strings.Fields(t); f[0] == "vzdump" && f[len(f)-1] == lawToken {
 			w.s.fails("writers", "a second vzdump beside %s", t)

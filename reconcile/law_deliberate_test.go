@@ -42,6 +42,8 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"start amid stopall", "writers", lawWriters, &deliberate.startAmidBulk},
 		{"forget a restart", "disruptive", lawDisruptive, &deliberate.forgetRestart},
 		{"keep the budget", "neighbour", lawNeighbour, &deliberate.keepBudget},
+		{"ignore holds", "held", lawHeld, &deliberate.ignoreHolds},
+		{"forget backups", "twice", lawRetention, &deliberate.forgetBackups},
 		{"give up together", "neighbour", lawNeighbour, &deliberate.giveUpTogether},
 	}
 	dir := t.TempDir()

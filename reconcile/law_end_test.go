@@ -100,8 +100,8 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 			if !overlap {
 				continue
 			}
-			if !w.alone() {
-				continue // those who did not know of each other; see apart
+			if !w.alone() || w.jumped {
+				continue // those who did not know of each other (see apart), or whose dates say nothing
 			}
 			if a.ID == b.ID && a.Type != "imgdel" && b.Type != "imgdel" {
 				w.s.fails("writers", "%s and %s ran at once", a.UPID, b.UPID)

@@ -166,7 +166,8 @@ type wire struct {
 
 	mu     sync.Mutex
 	want   *spec.Desired // what the agent goes by
-	looked time.Time     // when it was last told which tasks run
+	looked time.Time     // when it was last told which tasks run, by the node's clock
+	told   time.Time     // the same, by the clock of this machine
 }
 
 // load notes what the agent goes by from now on.
@@ -177,10 +178,10 @@ func (i *wire) load(want *spec.Desired) *spec.Desired {
 	return want
 }
 
-func (i *wire) knows() (*spec.Desired, time.Time) {
+func (i *wire) knows() (want *spec.Desired, looked, told time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.want, i.looked
+	return i.want, i.looked, i.told
 }
 
 // travel takes a moment, up to a millisecond, that depends on who asks for what. So of
@@ -246,7 +247,7 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/nodes/pve1/tasks") && strings.Contains(req.URL.RawQuery, "source=all") {
 		i.mu.Lock()
-		i.looked = i.s.sim.Now()
+		i.looked, i.told = i.s.sim.Now(), time.Now()
 		i.mu.Unlock()
 	}
 	return res, err
@@ -292,6 +293,7 @@ type lawWrite struct {
 	key          string // of the same write, whatever the digest
 	at           time.Time
 	looked       time.Time // when its agent was last told which tasks run
+	lookedAt     time.Time // by the clock of this machine
 	world        *lawWorld
 }
 

@@ -87,6 +87,9 @@ func (s *scenario) betweenRounds() {
 		}
 		s.edit(kind)
 	}
+	if s.profile.clocks && s.r.IntN(2) == 0 {
+		s.stepClock()
+	}
 	pauses := []time.Duration{time.Second, 20 * time.Second, 3 * time.Minute}
 	if s.profile.waits {
 		pauses = append(pauses, 7*time.Hour, 26*time.Hour, 26*time.Hour)

@@ -37,6 +37,8 @@ type lawProfile struct {
 	elsewhere bool // an agent on another machine has the same token
 	bulk      bool // people start and stop all guests
 	cluster   bool // there may be another node, which may be dead
+	odd       int  // at most so many odd things that people and machines do, per round
+	clocks    bool // the node's clock is set between the rounds
 }
 
 // A scenario is one household in one world, with what happens to them.
@@ -153,6 +155,7 @@ func (s *scenario) calmDown() {
 	s.tell("calm")
 	s.sim.Heal()
 	s.host.dies(0, false)
+	s.oddlyCalm()
 	s.sim.Advance(time.Minute)
 	var last *Report
 	for range 6 {

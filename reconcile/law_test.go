@@ -24,11 +24,12 @@ var (
 	lawTwice      = lawProfile{rounds: 2, faults: 4, lost: true, kills: true, rollbacks: true, service: true}
 	lawWriters    = lawProfile{rounds: 1, faults: 2, people: 5, second: true, elsewhere: true, bulk: true, service: true}
 	lawForeign    = lawProfile{rounds: 1, people: 4, strangers: true, edits: true, waits: true, cluster: true}
-	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, lose: true, disks: true, edits: true, service: true}
+	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, odd: 2, lose: true, disks: true, edits: true, service: true}
 	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, births: true}
 	lawNeighbour  = lawProfile{rounds: 1, neighbour: true}
 	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true, bulk: true, service: true}
 	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1, backups: true, mimics: true, lived: true}
+	lawHeld       = lawProfile{rounds: 3, faults: 1, people: 1, odd: 4, service: true, edits: true, lived: true, waits: true, clocks: true}
 )
 
 func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 560) }
@@ -41,6 +42,7 @@ func TestLawRetention(t *testing.T)  { laws(t, lawRetention, 400) }
 func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 500) }
 func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 450) }
 func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 500) }
+func TestLawHeld(t *testing.T)       { laws(t, lawHeld, 300) }
 
 func FuzzLawSettles(f *testing.F)    { fuzzLaw(f, lawSettles) }
 func FuzzLawPlans(f *testing.F)      { fuzzLaw(f, lawPlans) }
@@ -52,6 +54,7 @@ func FuzzLawRetention(f *testing.F)  { fuzzLaw(f, lawRetention) }
 func FuzzLawNeighbour(f *testing.F)  { fuzzLaw(f, lawNeighbour) }
 func FuzzLawDisruptive(f *testing.F) { fuzzLaw(f, lawDisruptive) }
 func FuzzLawJournal(f *testing.F)    { fuzzLaw(f, lawJournal) }
+func FuzzLawHeld(f *testing.F)       { fuzzLaw(f, lawHeld) }
 
 func fuzzLaw(f *testing.F, profile lawProfile) {
 	f.Add(uint64(1))

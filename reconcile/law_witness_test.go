@@ -30,11 +30,14 @@ type witness struct {
 	rolled  map[string]int       // rollbacks by request
 	reading map[int]string       // the archive that the latest create of a guest reads
 	down    map[int]time.Time    // guests that the agent has shut down to start them again
+	held    map[string]time.Time // what people hold, and since when
+	jumped  bool                 // the node's clock was set
+	hidden  bool                 // people have taken rights from the token
 	want    *spec.Desired        // what the agent goes by that writes just now
 }
 
 func newWitness(s *scenario) *witness {
-	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, reading: map[int]string{}, down: map[int]time.Time{}}
+	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, reading: map[int]string{}, down: map[int]time.Time{}, held: map[string]time.Time{}}
 }
 
 func (w *witness) keep(world *lawWorld) { w.before = world }
@@ -65,10 +68,11 @@ func (w *witness) begin(i *wire, req *http.Request) *lawWrite {
 	defer w.mu.Unlock()
 	wr := readWrite(req)
 	wr.at, wr.world = w.s.sim.Now(), lawLook(w.s.sim)
-	w.want, wr.looked = i.knows()
+	w.want, wr.looked, wr.lookedAt = i.knows()
 	wr.key = i.place.name + wr.key
 	w.noLineNoAct(i.incarnation, wr)
 	w.apart(i.incarnation, wr)
+	w.leftAlone(i, wr)
 	w.notAmidBulk(wr)
 	if sent, ok := w.unknown[wr.key]; ok && wr.at.Sub(sent) < time.Minute && !w.failedSince(wr, sent) {
 		w.s.fails("twice", "%s %s is sent again %s after an answer that was lost", wr.method, wr.path, wr.at.Sub(sent))
