@@ -37,7 +37,7 @@ type Options struct {
 	// Retries is how often a GET is sent again after a 595 or a broken
 	// connection; default 3, negative for never. Writes are never repeated.
 	Retries int
-	// Reads is how many GETs are in flight at a time; default 8.
+	// Reads is how many GETs are in flight at a time; default 8, at least 1.
 	Reads int
 }
 

@@ -364,3 +364,14 @@ func TestTwoWritesPerNode(t *testing.T) {
 		}
 	})
 }
+
+func TestReadsAreAtLeastOne(t *testing.T) {
+	token, err := NewToken("felhom@pve!agent", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(Options{Transport: http.DefaultTransport, Token: token, Reads: -1})
+	if err != nil || cap(c.conn.slots) != 1 {
+		t.Errorf("%d reads at a time, %v", cap(c.conn.slots), err)
+	}
+}

@@ -52,7 +52,7 @@ func newConn(o Options) (*conn, error) {
 		agent:   cmp.Or(o.UserAgent, "felhom-agent"),
 		timeout: cmp.Or(o.Timeout, 40*time.Second),
 		retries: max(cmp.Or(o.Retries, 3), 0),
-		slots:   make(chan struct{}, cmp.Or(o.Reads, readsAtOnce)),
+		slots:   make(chan struct{}, max(cmp.Or(o.Reads, readsAtOnce), 1)),
 	}
 	c.late = fmt.Errorf("no answer within %v: %w", c.timeout, context.DeadlineExceeded)
 	if o.Token.ID() == "" {

@@ -98,7 +98,7 @@ func (g grammar) parse(s string) (map[string]string, error) {
 		case key == "" || value == "":
 			fault("%q lacks its key or its value, write for example %s", part, g.example)
 			continue
-		case found && !subkeyForm.MatchString(key):
+		case !subkeyForm.MatchString(key):
 			fault("%q is no key, write for example %s, without blanks", key, g.example)
 			continue
 		}
@@ -167,8 +167,10 @@ func (g grammar) print(m map[string]string) string {
 }
 
 // ParseNet reads the value of netN.
-func ParseNet(s string) (Net, error) {
-	m, err := netGrammar.parse(s)
+func ParseNet(s string) (Net, error) { return whole[Net](netGrammar.parse(s)) }
+
+// whole is a property string that could be read without an error, else nil.
+func whole[M ~map[string]string](m map[string]string, err error) (M, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -191,13 +193,7 @@ func (k MountKind) String() string {
 }
 
 // ParseMountPoint reads the value of rootfs or mpN.
-func ParseMountPoint(s string) (MountPoint, error) {
-	m, err := parseMount(s)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
+func ParseMountPoint(s string) (MountPoint, error) { return whole[MountPoint](parseMount(s)) }
 
 func parseMount(s string) (map[string]string, error) {
 	m, err := mountGrammar.parse(s)
@@ -252,13 +248,7 @@ func NewVolume(storage string, size Size) string {
 }
 
 // ParseFeatures reads the value of features.
-func ParseFeatures(s string) (Features, error) {
-	m, err := featuresGrammar.parse(s)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
+func ParseFeatures(s string) (Features, error) { return whole[Features](featuresGrammar.parse(s)) }
 
 func (f Features) String() string { return featuresGrammar.print(f) }
 
@@ -272,10 +262,7 @@ func ParseStartup(s string) (Startup, error) {
 			err = errors.Join(err, fmt.Errorf("%q is no startup order: %s=%s is not a number (up and down are seconds)", s, key, value))
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return whole[Startup](m, err)
 }
 
 // String prints order, up, down, each with its name.
@@ -301,12 +288,6 @@ func (s Startup) Order() (int, bool) {
 }
 
 // ParseDevice reads the value of devN; a bare path is the path.
-func ParseDevice(s string) (Device, error) {
-	m, err := deviceGrammar.parse(s)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
+func ParseDevice(s string) (Device, error) { return whole[Device](deviceGrammar.parse(s)) }
 
 func (d Device) String() string { return deviceGrammar.print(d) }
