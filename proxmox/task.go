@@ -91,6 +91,15 @@ func (c *Client) TaskLogTail(ctx context.Context, upid UPID, n int) ([]string, e
 	return lines, err
 }
 
+// TaskLog reads all of a task's log. The error IsNotFound when PVE has thrown it away.
+func (c *Client) TaskLog(ctx context.Context, upid UPID) ([]string, error) {
+	if upid.IsZero() {
+		return nil, nil
+	}
+	lines, _, err := c.taskLog(ctx, upid, 0, 0)
+	return lines, err
+}
+
 func (c *Client) taskLog(ctx context.Context, upid UPID, start, limit int) ([]string, int, error) {
 	r, err := c.get(ctx, taskPath(upid, "log"), Params{"start": strconv.Itoa(start), "limit": strconv.Itoa(limit)})
 	if err != nil {

@@ -290,6 +290,9 @@ func TestTaskLogTail(t *testing.T) {
 			log[i] = strconv.Itoa(i)
 		}
 		client := testClient(t, &oneTask{log: log})
+		if got, err := client.TaskLog(t.Context(), dumpUPID); err != nil || !slices.Equal(got, log) {
+			t.Fatalf("all of %d lines: %q, %v", lines, got, err)
+		}
 		for _, n := range []int{1, 2, 49, 50, 51, 1000} {
 			got, err := client.TaskLogTail(t.Context(), dumpUPID, n)
 			if want := log[max(0, lines-n):]; err != nil || !slices.Equal(got, want) {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -189,4 +191,59 @@ func TestABackupServersWord(t *testing.T) {
 			t.Errorf("%s is %d, want %d", text, got, want)
 		}
 	}
+}
+
+// A backup of a busy guest fills its log with thousands of warnings of tar, behind the
+// line that names the archive.
+func TestABackupWithALongLog(t *testing.T) {
+	want := desired(t, `
+backups:
+  nightly: {guests: [dns], storage: local, every: 24h, keep: 2}
+guests:
+  dns: {vmid: 101, config: {memory: 512MiB}}
+`)
+	synctest.Test(t, func(t *testing.T) {
+		sim := pvesim.New()
+		b := newFrontBench(t, sim, &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
+			if !strings.Contains(path, ":vzdump:") || !strings.HasSuffix(path, "/log") {
+				return body
+			}
+			type line struct {
+				N int    `json:"n"`
+				T string `json:"t"`
+			}
+			var log struct {
+				Data  []line `json:"data"`
+				Total int    `json:"total"`
+			}
+			_, whole := sim.Do("root@pam", "GET", path, map[string]string{"limit": "0"})
+			if err := json.Unmarshal([]byte(whole), &log); err != nil {
+				t.Errorf("%v: %s", err, whole)
+				return body
+			}
+			long := slices.Insert(log.Data, len(log.Data)-1, slices.Repeat([]line{{0, "INFO: tar: ./var/spool/x: file changed as we read it"}}, 6000)...)
+			query := res.Request.URL.Query()
+			start, limit := atoi(query.Get("start")), atoi(query.Get("limit"))
+			if limit == 0 {
+				limit = len(long)
+			}
+			log.Data, log.Total = long[min(start, len(long)):min(start+limit, len(long))], len(long)
+			body, err := json.Marshal(log)
+			if err != nil {
+				t.Error(err)
+			}
+			return body
+		}})
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Fatalf("%s\n%s", b.events, b.closing(report))
+		}
+		if plan, text := b.plan(want); plan.ExitCode() != 0 || strings.Contains(text, "does not count as whole") {
+			t.Errorf("its archive is not recorded:\n%s", text)
+		}
+	})
+}
+
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
 }

@@ -120,7 +120,7 @@ var archiveSize = regexp.MustCompile(`archive file size: (\S+)`)
 // dumped reads from the log of a vzdump which file it has made and how large it was,
 // in vzdump's own words. The log is the only place that tells.
 func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) (file, size string) {
-	log, err := a.o.Client.TaskLogTail(ctx, upid, 5000)
+	log, err := a.o.Client.TaskLog(ctx, upid) // the file stands at its begin, the size at its end
 	if err != nil {
 		a.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
 	}
