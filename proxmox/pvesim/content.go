@@ -132,7 +132,6 @@ func (c *call) volumeOf() (volid, name string, st *storage, err error) {
 }
 
 func contentGet(c *call) error {
-	s := c.s
 	volid, name, st, err := c.volumeOf()
 	if err != nil {
 		return err
@@ -157,7 +156,6 @@ func contentGet(c *call) error {
 		d.str("notes", v.Notes).flag("protected", v.Protected)
 	}
 	d.close()
-	_ = s
 	return nil
 }
 

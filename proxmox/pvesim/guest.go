@@ -277,14 +277,7 @@ func (s *Sim) hasFeature(sec *section, feature string) bool {
 	for _, m := range sec.mountPoints() {
 		id, _, _ := strings.Cut(m.volid(), ":")
 		st := s.storages[id]
-		switch {
-		case m.kind() != "volume":
-			if feature != "copy" || m.kind() != "volume" {
-				return false
-			}
-		case st == nil:
-			return false
-		case feature == "snapshot" && !st.snapshots():
+		if m.kind() != "volume" || st == nil || feature == "snapshot" && !st.snapshots() {
 			return false
 		}
 	}

@@ -68,7 +68,7 @@ func (p *process) fail(err error) int {
 	return 255
 }
 
-// params reads what follows the positional arguments: --key value, --key=value, or a bare flag.
+// cliParams reads what follows the positional arguments: --key value, --key=value, or a bare flag.
 func cliParams(args []string) (params map[string]string, rest []string) {
 	params = make(map[string]string)
 	for i := 0; i < len(args); i++ {

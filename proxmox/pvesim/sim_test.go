@@ -154,3 +154,27 @@ func TestBackupAndRestoreBringTheDataBack(t *testing.T) {
 		}
 	})
 }
+
+// The digest of the storages' configuration says whether it changed, in another process too.
+func TestEqualStoragesHaveOneDigest(t *testing.T) {
+	world, err := New().Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world = []byte(strings.Replace(string(world), "- id: usb-backup\n", "- id: usb-backup\n    max-protected-backups: 7\n", 1))
+	var answers []string
+	for range 2 {
+		s, err := Load(world)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, body := s.Do("root@pam", "GET", "/storage/usb-backup", nil)
+		if status != 200 || !strings.Contains(body, `"max-protected-backups":7`) {
+			t.Fatal(status, body)
+		}
+		answers = append(answers, body)
+	}
+	if answers[0] != answers[1] {
+		t.Errorf("one world, two answers:\n%s\n%s", answers[0], answers[1])
+	}
+}

@@ -3,17 +3,16 @@ package pvesim
 import (
 	"crypto/sha1"
 	"encoding/hex"
-	"fmt"
 	"strings"
 )
 
 // storageDigest is storage.cfg's.
 func (s *Sim) storageDigest() string {
-	var b strings.Builder
+	var d doc
 	for _, st := range s.w.Storages {
-		fmt.Fprintln(&b, *st)
+		d.storageConfig(st, "")
 	}
-	sum := sha1.Sum([]byte(b.String()))
+	sum := sha1.Sum(d.b)
 	return hex.EncodeToString(sum[:])
 }
 

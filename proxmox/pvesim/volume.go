@@ -235,11 +235,7 @@ func (s *Sim) alloc(n *node, vmid int, storageID string, size int64) (volid stri
 	case st.isDir() && format == "raw":
 		lines = append(lines, fmt.Sprintf("Formatting '%s/images/%s', fmt=raw size=%d preallocation=off", st.Path, name, size))
 	case st.Type == "lvmthin" || st.Type == "lvm":
-		vg := st.VG
-		if vg == "" {
-			vg = "pve"
-		}
-		lines = append(lines, `  Logical volume "`+name+`" created.`, "  Logical volume "+vg+"/"+name+" changed.")
+		lines = append(lines, `  Logical volume "`+name+`" created.`, "  Logical volume "+st.vg()+"/"+name+" changed.")
 	}
 	if format == "raw" {
 		block := int64(4096)

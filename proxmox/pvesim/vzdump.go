@@ -231,7 +231,7 @@ func (s *Sim) beginJob(t *task) error {
 	return s.runVzdump(t)
 }
 
-// failed logs a guest's failure before its backup began.
+// guestFailed logs a guest's failure before its backup began.
 func (s *Sim) guestFailed(t *task, vmid string, err error) error {
 	t.log("ERROR: Backup of VM %s failed - %s", vmid, strings.TrimRight(err.Error(), "\n"))
 	t.log("INFO: Failed at %s", s.stamp(t.node))

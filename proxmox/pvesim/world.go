@@ -267,7 +267,6 @@ func (s *Sim) index() error {
 		}
 		for _, t := range n.Tasks {
 			t.node = n
-			t.node = n
 			n.byUPID[t.upid()] = t
 			if t.End == 0 {
 				s.running = append(s.running, t)
@@ -353,7 +352,7 @@ func under(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, dir) && path[len(dir)] == '/'
 }
 
-// disk is the plugged or absent disk behind a mount; a ghost for one that was pulled.
+// diskOf is the plugged or absent disk behind a mount; a ghost for one that was pulled.
 func (n *node) diskOf(m *mount) *disk {
 	if m.Ghost != nil {
 		return m.Ghost
