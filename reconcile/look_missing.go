@@ -119,9 +119,12 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	return l.lookInside(ctx, missing)
 }
 
-// sourceStorages are the storages from which guests could be made.
+// sourceStorages are the storages from which guests and goldens could be made.
 func sourceStorages(want *spec.Desired, made []*spec.Guest) map[string]bool {
 	named := map[string]bool{}
+	for _, golden := range want.Golden {
+		named[proxmoxStorage(golden.Template)] = true
+	}
 	for _, guest := range made {
 		for _, source := range guest.From {
 			named[source.Newest], named[proxmoxStorage(source.Archive)] = true, true

@@ -326,3 +326,27 @@ func TestAStorageThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// A template on a storage on which nothing but templates lies is looked for before root is
+// asked to make a golden of it.
+func TestATemplateOnAStorageOfTemplates(t *testing.T) {
+	want := desired(t, `
+golden:
+  debian: {vmid: 9000, template: "cephfs:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst", rootfs: {storage: local-lvm, size: 2G}, despite: 2026-11-22T17:00:00Z}
+`)
+	synctest.Test(t, func(t *testing.T) {
+		f := oddWorld(t, nil)
+		odd := f.answer
+		f.answer = func(method, path string, res *http.Response, body []byte) []byte {
+			if path == "/nodes/pve1/storage/cephfs/content" {
+				res.StatusCode, res.Status = 200, "200 OK"
+				return []byte(`{"data":[{"volid":"cephfs:vztmpl/alpine.tar.xz","content":"vztmpl","format":"txz","size":3}]}`)
+			}
+			return odd(method, path, res, body)
+		}
+		b := newFrontBench(t, pvesim.New(), f)
+		if _, text := b.plan(want); !strings.Contains(text, "the template cephfs:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst is not there") {
+			t.Error(text)
+		}
+	})
+}
