@@ -68,7 +68,7 @@ func runHold(_ context.Context, cmd *command, con *console) (int, error) {
 	if name == "all" {
 		what = "everything"
 	}
-	fmt.Fprintf(con.stdout, "%s is held %s. Tasks that run go on; nothing new is begun. To let go: felhom-agent --release %s\n", what, until, name)
+	fmt.Fprintf(con.stdout, "%s is held %s. Tasks that run go on; nothing new is begun. To let go: felhom-agent --release %s%s\n", what, until, name, cmd.again())
 	return exitOK, nil
 }
 
@@ -114,7 +114,7 @@ func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
 		}
 		text := name + " was not held."
 		if slices.Contains(held, "all") {
-			text += " Everything is: felhom-agent --release all"
+			text += " Everything is: felhom-agent --release all" + cmd.again()
 		}
 		fmt.Fprintln(con.stdout, text)
 		return exitOK, nil
@@ -228,7 +228,7 @@ func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
 		}
 		return exitOK, writeJSON(con.stdout, r)
 	}
-	return exitOK, s.WriteText(con.stdout, time.Now(), reconcile.TextOptions{Colour: con.colour, Width: con.width})
+	return exitOK, s.WriteText(con.stdout, time.Now(), con.text(cmd, nil))
 }
 
 // runEject makes a disk safe to unplug.
