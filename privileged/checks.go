@@ -94,7 +94,7 @@ var mountOptions = list(",", matches(`defaults|ro|rw|noatime|nodiratime|relatime
 	`compress(-force)?=[a-z]{1,8}(:[0-9]{1,2})?|space_cache=v[12]|subvol=/?[A-Za-z0-9@_.-]+|degraded|`+
 	`(uid|gid)=[0-9]{1,10}|(umask|fmask|dmask)=0?[0-7]{1,4}|(iocharset|nls|codepage)=[a-z0-9-]{1,20}|shortname=[a-z0-9]{1,10}|`+
 	`x-systemd\.device-timeout=[0-9]{1,6}(s|min)?`,
-	"this mount option is not on the fence's list"))
+	"this mount option is not on the fence's list (noatime, ro, nosuid, noexec, sync, discard, commit=N, compress=WORD, subvol=NAME, uid=N and the like)"))
 
 // prose is a description: any text, but no control characters other than new lines and tabs.
 func prose(v string) string {

@@ -210,6 +210,13 @@ func SealGolden(node string, s SealSpec) Op {
 	return Op{Node: node, Name: "SealGolden", Args: a}
 }
 
+// Vet reports, as a *RefusedError, what in the text of the act the fence would not let through, on any node. What it looks at in the world
+// before it acts is not asked here.
+func (o Op) Vet() error {
+	_, err := vet(true, o.Node, o.Name, o.Args)
+	return err
+}
+
 // Lane names what the act works on: "lxc/9000" for acts on a guest, "mount/NAME" for mounts. Acts of one lane never overlap.
 func (o Op) Lane() string {
 	if v := o.Args["vmid"]; v != "" {

@@ -2,12 +2,14 @@ package reconcile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -214,6 +216,13 @@ func (p *planner) vmid(ref spec.Ref) (proxmox.VMID, bool) {
 func (p *planner) act(a Action) {
 	if a.Effect == "" {
 		a.Effect = Safe
+	}
+	if a.Op != nil {
+		var refused *privileged.RefusedError
+		if errors.As(a.Op.Vet(), &refused) { // its arguments are called as the fields of a mount
+			p.hold(p.want.Object(a.Object), refused.Arg, fmt.Sprintf("%s: the root helper refuses %s %q: %s", a.Verb, refused.Arg, refused.Value, refused.Reason), "correct that in the YAML")
+			return
+		}
 	}
 	if a.When == "" {
 		a.When = "now"
