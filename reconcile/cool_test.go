@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -90,8 +92,8 @@ func TestWhatIsForbiddenIsSentOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sent := 0
-				b := refusing(t, func(method, path string) (int, string) {
-					if method == "POST" && strings.HasSuffix(path, "/status/start") {
+				b := answering(t, func(req *http.Request) (int, string) {
+					if req.Method == "POST" && strings.HasSuffix(req.URL.Path, "/status/start") {
 						if sent++; sent == 1 || fault == "" {
 							if fault == "" {
 								return 400, `{"data":null,"errors":{"timeout":"value must have a minimum value of 0"}}`
@@ -125,16 +127,16 @@ func TestWhatIsForbiddenIsSentOnce(t *testing.T) {
 	}
 }
 
-// refusing is a bench whose node answers some requests by itself: those for which answer
+// answering is a bench whose requests are answered in place of the node where answer
 // returns a status.
-func refusing(t *testing.T, answer func(method, path string) (status int, body string)) *bench {
+func answering(t *testing.T, answer func(*http.Request) (status int, body string)) *bench {
 	sim := pvesim.New()
 	token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
 	if err != nil {
 		t.Fatal(err)
 	}
 	client, err := proxmox.New(proxmox.Options{Token: token, Transport: transport(func(req *http.Request) (*http.Response, error) {
-		status, body := answer(req.Method, req.URL.Path)
+		status, body := answer(req)
 		if status == 0 {
 			return sim.RoundTrip(req)
 		}
@@ -144,4 +146,32 @@ func refusing(t *testing.T, answer func(method, path string) (status int, body s
 		t.Fatal(err)
 	}
 	return newBench(t, sim, func(o *Options) { o.Client = client })
+}
+
+// The journal keeps the last 40 lines of the log of a task that failed, and the history of
+// its object tells them, below the task and why it failed.
+func TestTheHistoryTellsTheEndOfALog(t *testing.T) {
+	want := desired(t, "guests: {dns: {vmid: 101}}\nsnapshots: {before: {guest: dns, taken: 2026-11-22}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := answering(t, func(req *http.Request) (int, string) {
+			if !strings.HasSuffix(req.URL.Path, "/log") {
+				return 0, ""
+			}
+			start, _ := strconv.Atoi(req.URL.Query().Get("start"))
+			limit, _ := strconv.Atoi(req.URL.Query().Get("limit"))
+			var lines []string
+			for n := start + 1; n <= min(start+limit, 100); n++ {
+				lines = append(lines, fmt.Sprintf(`{"n":%d,"t":"line %d"}`, n, n))
+			}
+			return 200, fmt.Sprintf(`{"data":[%s],"total":100}`, strings.Join(lines, ","))
+		})
+		b.fail("task vzsnapshot 101")
+		b.once(want)
+		var text strings.Builder
+		must(t, b.journal.WriteText(&text, "snapshots/before", false))
+		told := regexp.MustCompile(`snapshots/before +snapshot +FAILED .*exit code 1\n +UPID:pve1:\w+:\w+:\w+:vzsnapshot:101:felhom@pve!agent:\n( +\| line \d+\n){40}$`)
+		if !told.MatchString(text.String()) || !strings.Contains(text.String(), "| line 61\n") || !strings.HasSuffix(text.String(), "| line 100\n") {
+			t.Errorf("it tells\n%s", &text)
+		}
+	})
 }
