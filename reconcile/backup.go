@@ -219,6 +219,9 @@ func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marke
 		p.hold(o, "mode", fmt.Sprintf("PVE refuses mode stop for %s, which HA has started", g.Ref.Name), "use mode: snapshot")
 		return
 	}
+	if b.Mode == "stop" && state.Status == "running" && p.amidBulk(o) {
+		return
+	}
 	if ob := p.staysDown(g); ob != nil && b.Mode == "stop" && state.Status == "running" {
 		p.hold(o, "mode", fmt.Sprintf("mode stop would leave %s down, for it could not be started again: %s", g.Ref.Name, ob.reason), append(ob.cure, "or mode: snapshot")...)
 		return

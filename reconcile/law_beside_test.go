@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -47,9 +49,17 @@ func (w *witness) apart(i *incarnation, wr *lawWrite) {
 	}
 }
 
-// notAmidBulk: nothing is started while people start, stop or move all guests.
+// notAmidBulk: nothing is started, nor ended to be started again, while people start, stop
+// or move all guests.
 func (w *witness) notAmidBulk(wr *lawWrite) {
-	if m := lawGuestPath.FindStringSubmatch(wr.path); m == nil || m[2] != "/status/start" {
+	m := lawGuestPath.FindStringSubmatch(wr.path)
+	if m == nil {
+		return
+	}
+	vmid, _ := strconv.Atoi(m[1])
+	_, wish := w.wish(vmid)
+	again := m[2] == "/status/shutdown" && wish != nil && wish.State == spec.Running || strings.HasSuffix(m[2], "/rollback")
+	if m[2] != "/status/start" && !again {
 		return
 	}
 	for _, t := range w.list() {

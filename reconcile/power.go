@@ -47,6 +47,9 @@ func (p *planner) shutdown(g *spec.Guest, state *GuestState) (call proxmox.Call,
 // restart plans the shutdown of a guest that is started again by a later pass, unless
 // it could not be.
 func (p *planner) restart(g *spec.Guest, state *GuestState, fields []Field, why string) {
+	if p.amidBulk(&g.Object) {
+		return
+	}
 	if ob := p.staysDown(g); ob != nil {
 		p.hold(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.reason, ob.cure...)
 		return
@@ -55,6 +58,17 @@ func (p *planner) restart(g *spec.Guest, state *GuestState, fields []Field, why 
 	p.act(Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: Restart, Fields: fields, Text: why,
 		Then: []string{"start"}, When: "restart: auto", Effect: Disruptive, Lane: lane(g.VMID), Timeout: wait, Call: &call,
 		facts: map[string]string{"restart": "1"}})
+}
+
+// amidBulk holds what starts a guest, or ends one to start it again, while all guests are
+// started, stopped or moved.
+func (p *planner) amidBulk(o *spec.Object) bool {
+	tasks := p.have.tasksOf("startall", "stopall", "migrateall")
+	if len(tasks) == 0 || deliberate.startAmidBulk {
+		return false
+	}
+	p.await(o, fmt.Sprintf("%s runs since %s, by %s: nothing is started meanwhile", tasks[0].Type, p.have.clock(tasks[0].StartTime), tasks[0].Owner()), "wait for it")
+	return true
 }
 
 // staysDown says why a running guest could not be started again now.
@@ -89,8 +103,7 @@ func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 		p.hold(o, "state", ob.reason, ob.cure...)
 		return
 	}
-	if tasks := p.have.tasksOf("startall", "stopall", "migrateall"); len(tasks) > 0 && !deliberate.startAmidBulk {
-		p.await(o, fmt.Sprintf("%s runs since %s: nothing is started meanwhile", tasks[0].Type, p.have.clock(tasks[0].StartTime)), "wait for it")
+	if p.amidBulk(o) {
 		return
 	}
 	for _, name := range g.Needs {

@@ -58,6 +58,9 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 		p.hold(o, "rollback.loses", fmt.Sprintf("the rollback takes back %s too", list(missing)), fmt.Sprintf("if that is meant: loses: [%s]", strings.Join(goes, ", ")))
 		return false
 	}
+	if p.amidBulk(o) {
+		return true
+	}
 	since := p.have.date(snapshot.Time)
 	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
 	detail := p.comesBackToo(state)
