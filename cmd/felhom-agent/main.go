@@ -34,8 +34,8 @@ var version = "development"
 const (
 	exitOK      = 0
 	exitFailed  = 1 // it could not be done
-	exitInvalid = 4 // the YAML, the configuration or the command line is wrong; nothing was touched
 	exitBlocked = 3 // it was done as far as it could be
+	exitInvalid = 4 // the YAML, the configuration or the command line is wrong; nothing was touched
 	exitGaveUp  = 5 // what was waited for still runs
 	exitSignal  = 128
 )

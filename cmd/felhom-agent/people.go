@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/user"
@@ -199,37 +198,6 @@ func whoRuns() string {
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-// runStatus prints what the service last knew. It asks no node.
-func runStatus(_ context.Context, cmd *command, con *console) (int, error) {
-	dir, err := stateOf(cmd)
-	if err != nil {
-		return 0, err
-	}
-	stored, err := reconcile.OpenStore(dir).Load()
-	if err != nil {
-		return 0, err
-	}
-	s, err := reconcile.ReadStatus(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(stored.Known)+len(stored.Holds) > 0:
-		s, err = reconcile.StatusOf(stored), nil
-	case errors.Is(err, fs.ErrNotExist):
-		return 0, fmt.Errorf("no service has told its state in %s yet. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan", dir)
-	}
-	if err != nil {
-		return 0, err
-	}
-	s.Holds = append([]reconcile.Hold{}, stored.Holds...) // what people have said since counts already
-	if cmd.json {
-		r := report{Status: s, Running: s.Running()}
-		if !s.Written.IsZero() {
-			r.Age = time.Since(s.Written).Round(time.Second).String()
-		}
-		return exitOK, writeJSON(con.stdout, r)
-	}
-	return exitOK, s.WriteText(con.stdout, time.Now(), con.text(cmd, nil))
-}
 
 // runEject makes a disk safe to unplug.
 func runEject(ctx context.Context, cmd *command, con *console) (code int, err error) {

@@ -189,9 +189,11 @@ func (cmd *command) again() string {
 	return strings.Join(args, "")
 }
 
+// writeJSON prints a document. A marker and an arrow (<!--, ->) stay readable.
 func writeJSON(w io.Writer, value any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
 	return encoder.Encode(value)
 }
 
@@ -216,6 +218,7 @@ func (con *console) teller(cmd *command, only []spec.Ref) *teller {
 	t := &teller{w: con.stdout, text: con.text(cmd, only)}
 	if cmd.json {
 		t.json = json.NewEncoder(con.stdout)
+		t.json.SetEscapeHTML(false)
 	}
 	t.progress = reconcile.NewProgress(con.stdout, t.text)
 	return t

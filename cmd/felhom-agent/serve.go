@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -147,10 +146,7 @@ func (o *observer) serveHealth(w http.ResponseWriter, _ *http.Request) {
 
 func (o *observer) serveStatus(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(o.report(r.Context())); err != nil {
+	if err := writeJSON(w, o.report(r.Context())); err != nil {
 		o.node.log.Debug("a reader went away", zap.Error(err))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -102,4 +103,32 @@ func certificateEnd(ctx context.Context, to string) (time.Time, error) {
 	}
 	defer conn.Close()
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].NotAfter, nil
+}
+
+// aged keeps something that is dear to look at until it is old. It is looked at when somebody asks, by one
+// at a time.
+type aged[T any] struct {
+	look      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
+	good, bad time.Duration                   // how long a look is believed
+	limit     time.Duration                   // how long one may take
+
+	mu    sync.Mutex
+	value T
+	until time.Time
+}
+
+func (a *aged[T]) now(ctx context.Context) T {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Now().Before(a.until) {
+		return a.value
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.limit)
+	defer cancel()
+	value, whole := a.look(ctx)
+	a.value, a.until = value, time.Now().Add(a.bad)
+	if whole {
+		a.until = time.Now().Add(a.good)
+	}
+	return a.value
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // An observer knows what a watching agent is doing, and tells those who look: the service manager, --status
@@ -188,112 +185,4 @@ func (o *observer) health() (string, bool) {
 		return text, false
 	}
 	return "ok: " + text, true
-}
-
-// objectState is one object in a word, and why.
-type objectState struct {
-	Object spec.Ref `json:"object"`
-	State  string   `json:"state"` // see states
-	Reason string   `json:"reason,omitempty"`
-	Cure   []string `json:"cure,omitempty"`
-}
-
-// states are what an object can be, from bad to good: the first that applies counts.
-var states = []string{"blocked", "changing", "waiting", "drifted", "declared"}
-
-// shownActs is how many acts of the past are told.
-const shownActs = 50
-
-// report collects what is known now.
-func (o *observer) report(ctx context.Context) report {
-	host := o.hardware.now(ctx)
-	state, healthy := o.health()
-
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r := live{Desired: o.src.path, State: state, Healthy: healthy, Next: o.local(o.next), Converged: o.converged, Host: host, Objects: []objectState{}, Plan: o.plan}
-	r.Acts = o.node.journal.History("")
-	slices.Reverse(r.Acts)
-	r.Acts = r.Acts[:min(len(r.Acts), shownActs)]
-	if o.plan != nil {
-		r.Objects = objectStates(o.plan)
-		var text strings.Builder
-		if err := o.plan.WriteText(&text, reconcile.TextOptions{Desired: o.src.path}); err == nil {
-			r.Text = text.String()
-		}
-	}
-	return report{Status: o.status(), Running: true, live: &r}
-}
-
-// objectStates says of each object of a plan how it is.
-func objectStates(plan *reconcile.Plan) []objectState {
-	known := map[spec.Ref]objectState{}
-	note := func(ref spec.Ref, state, reason string, cure []string) {
-		s, ok := known[ref]
-		switch rank := slices.Index(states, state); {
-		case !ok || rank < slices.Index(states, s.State):
-			known[ref] = objectState{ref, state, reason, cure}
-		case rank == slices.Index(states, s.State) && reason != "":
-			s.Reason += "; " + reason
-			s.Cure = append(slices.Clone(s.Cure), cure...)
-			known[ref] = s
-		}
-	}
-	for _, h := range plan.Held {
-		note(h.Object, "blocked", h.Reason, h.Cure)
-	}
-	for _, a := range plan.Actions {
-		text := a.Text
-		for _, f := range a.Fields {
-			text = strings.TrimPrefix(text+fmt.Sprintf(", %s %s -> %s", f.Name, cmp.Or(f.Old, "(unset)"), cmp.Or(f.New, "(unset)")), ", ")
-		}
-		note(a.Object, "changing", cmp.Or(text, a.Verb), nil)
-	}
-	for _, l := range plan.Laters {
-		note(l.Object, "waiting", strings.TrimSuffix(cmp.Or(l.Text, l.Verb)+", "+l.Waits, ", "), nil)
-	}
-	for _, n := range plan.Notes {
-		if n.Drift {
-			note(n.Object, "drifted", fmt.Sprintf("%s, by %s", n.Text, n.By), []string{fmt.Sprintf("to heal it: felhom-agent --once --only %s", n.Object)})
-		} else {
-			note(n.Object, "declared", n.Text, nil)
-		}
-	}
-	all := []objectState{}
-	for _, ref := range plan.Objects {
-		s, ok := known[ref]
-		if !ok {
-			s = objectState{Object: ref, State: "declared"}
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-// aged keeps something that is dear to look at until it is old. It is looked at when somebody asks, by one
-// at a time.
-type aged[T any] struct {
-	look      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
-	good, bad time.Duration                   // how long a look is believed
-	limit     time.Duration                   // how long one may take
-
-	mu    sync.Mutex
-	value T
-	until time.Time
-}
-
-func (a *aged[T]) now(ctx context.Context) T {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if time.Now().Before(a.until) {
-		return a.value
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.limit)
-	defer cancel()
-	value, whole := a.look(ctx)
-	a.value, a.until = value, time.Now().Add(a.bad)
-	if whole {
-		a.until = time.Now().Add(a.good)
-	}
-	return a.value
 }
