@@ -63,6 +63,10 @@ func (p *planner) planMount(m *spec.Mount) {
 				p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", name(disk), name(other))
 			}
 		}
+		if text, cure := p.lineInTheWay(m, disk); text != "" {
+			p.hold(o, "path", text, cure)
+			return
+		}
 		line, wanted := "", privileged.FstabEntry(mountSpec(m, disk))
 		if have.Fstab != nil && have.Fstab.Name == m.Ref.Name {
 			line = have.Fstab.Text
@@ -79,7 +83,7 @@ func (p *planner) planMount(m *spec.Mount) {
 		return
 	}
 	if have.Fstab != nil && have.Fstab.Name == "" {
-		p.hold(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", m.Path, have.Fstab.Text), "remove that line, or choose another path")
+		p.hold(o, "path", otherLine(have.Path, have.Fstab.Text), "remove that line, or choose another path")
 		return
 	}
 	for _, disk := range m.UUIDs {
@@ -90,6 +94,14 @@ func (p *planner) planMount(m *spec.Mount) {
 		case 0:
 			continue
 		case 1:
+			if text, cure := p.lineInTheWay(m, disk); text != "" {
+				p.hold(o, "uuid", text, cure)
+				return
+			}
+			if elsewhere := slices.DeleteFunc(slices.Clone(found[0].Mounted), func(at string) bool { return at == m.Path }); len(elsewhere) > 0 {
+				p.hold(o, "uuid", fmt.Sprintf("%s (%s) is mounted at %s", name(disk), found[0].Device, list(elsewhere)), "as root: umount "+elsewhere[0]+", or declare that path")
+				return
+			}
 			p.mounting[m.Ref.Name] = true
 			p.mount(m, disk, fmt.Sprintf("mount %s (%s) at %s", name(disk), found[0].Device, m.Path))
 		default:
@@ -106,6 +118,29 @@ func (p *planner) planMount(m *spec.Mount) {
 		return
 	}
 	p.hold(o, "uuid", notPlugged(m)+p.missedBy(m), "plug it in; the agent carries on by itself")
+}
+
+// lineInTheWay says which line of /etc/fstab that is not ours keeps the root helper from
+// writing that of a disk: one for its path, or for its UUID.
+func (p *planner) lineInTheWay(m *spec.Mount, disk spec.Disk) (text, cure string) {
+	if privileged.FstabEntry(mountSpec(m, disk)) == "" {
+		return "", ""
+	}
+	for _, other := range p.have.Host.Mounts {
+		line := other.Fstab
+		switch {
+		case line == nil || line.Name == m.Ref.Name:
+		case line.Path == m.Path:
+			return otherLine(m.Path, line.Text), "remove that line: the agent writes its own; or choose another path"
+		case strings.EqualFold(strings.ReplaceAll(line.Spec, `"`, ""), "UUID="+disk.UUID):
+			return otherLine(name(disk), line.Text), "remove that line: the agent writes its own; or declare path: " + line.Path
+		}
+	}
+	return "", ""
+}
+
+func otherLine(what, line string) string {
+	return fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", what, strings.Join(strings.Fields(line), " "))
 }
 
 // ejectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
