@@ -109,7 +109,7 @@ func (p *planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 			p.later(Later{Object: o.Ref, Verb: "back up", Symbol: Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
 			return
 		}
-		p.backUp(b, g, state, marker, slot)
+		p.backUp(b, g, state, marker)
 	}
 	p.warnOverdue(b, g, own, born)
 	p.noteFuture(b, g)
@@ -209,7 +209,7 @@ func (p *planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []ownBackup, bo
 // backUp sends one vzdump: with remove=0, else PVE prunes archives that are not ours
 // by the storage's retention; with mode and compress, whose defaults in the API are
 // a silent fall back to suspend and a plain tar; and with the marker as notes.
-func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marker Marker, slot time.Time) {
+func (p *planner) backUp(b *spec.Backup, g *spec.Guest, state *GuestState, marker Marker) {
 	o := &b.Object
 	if ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup"); ob != nil {
 		p.hold(o, "guests", ob.reason, ob.cure...)

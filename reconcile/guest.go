@@ -130,7 +130,7 @@ func (p *planner) identify(g *spec.Guest, state *GuestState) (Marker, bool) {
 	case len(found) == 1 && p.have.owns(found[0], o, g.VMID):
 		return found[0], true
 	case len(found) == 1:
-		p.holdForeign(g, state, found[0])
+		p.holdForeign(g, found[0])
 		return Marker{}, false
 	}
 	if p.markerLost(g, state) {
@@ -170,7 +170,7 @@ func (p *planner) identify(g *spec.Guest, state *GuestState) (Marker, bool) {
 const notesAtMost = 8192
 
 // holdForeign says whose marker stands on a guest that is not ours.
-func (p *planner) holdForeign(g *spec.Guest, state *GuestState, m Marker) {
+func (p *planner) holdForeign(g *spec.Guest, m Marker) {
 	o := &g.Object
 	switch {
 	case m.Object == g.Ref.Name && m.VMID == g.VMID:

@@ -213,7 +213,7 @@ func (p *planner) mayBeBlank(g *spec.Guest, text string) bool {
 	if deliberate.skipBlankRule {
 		return true
 	}
-	if !p.releasedFrom(g, g.VMID) {
+	if !p.releasedFrom(g) {
 		return false
 	}
 	if p.released(g) {
@@ -243,7 +243,7 @@ func (p *planner) stamp() string { return p.have.Now.UTC().Format("2006-01-02T15
 // planRestore plans the restore of one archive as this guest.
 func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 	own := p.have.isOwnBackup(g, source, c)
-	volumes, _ := p.traces(&g.Object, g.VMID, g)
+	volumes, _ := p.traces(g)
 	if len(volumes) > 0 && (own || source.Archive != "") && !deliberate.restoreBeside {
 		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, p.tracesText(volumes, nil), p.have.date(c.volume.CTime)),
 			fmt.Sprintf("look at it as root: pvesm path %s", volumes[0].VolID),

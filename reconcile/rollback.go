@@ -53,7 +53,7 @@ func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) 
 		p.hold(o, "rollback", why, cure)
 		return false
 	}
-	goes, lost := p.rollbackLoses(g, state)
+	goes, lost := p.rollbackLoses(state)
 	if missing := slices.DeleteFunc(slices.Clone(goes), func(mp string) bool { return slices.Contains(r.Loses, mp) }); len(missing) > 0 {
 		p.hold(o, "rollback.loses", fmt.Sprintf("the rollback takes back %s too", list(missing)), fmt.Sprintf("if that is meant: loses: [%s]", strings.Join(goes, ", ")))
 		return false
@@ -150,7 +150,7 @@ func (p *planner) rollsBackOn(state *GuestState) []string {
 
 // rollbackLoses lists the volumes besides rootfs that go back (for `loses`), and
 // all that loses its writes, in people's words.
-func (p *planner) rollbackLoses(g *spec.Guest, state *GuestState) (goes, lost []string) {
+func (p *planner) rollbackLoses(state *GuestState) (goes, lost []string) {
 	lost = []string{"rootfs"}
 	if state.Rollback == nil {
 		return nil, lost
@@ -209,7 +209,7 @@ func RollbackText(ctx context.Context, sight Sight, want *spec.Desired, journal 
 		}
 		return "", fmt.Errorf("%s: %s; %s", ref, why, cure)
 	}
-	goes, lost := p.rollbackLoses(&g, state)
+	goes, lost := p.rollbackLoses(state)
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s back to %s (%s, %s ago). Lost: all writes since to %s.\n", ref, snapshot, have.date(found.Time), ago(have.Now.Sub(found.Time)), list(lost))
 	for _, text := range p.comesBackToo(state) {

@@ -11,17 +11,17 @@ import (
 
 // releasedFrom holds a blank while volumes or archives of the VMID, or archives with
 // the object's marker, exist that are younger than `despite`.
-func (p *planner) releasedFrom(g *spec.Guest, vmid proxmox.VMID) bool {
-	volumes, archives := p.traces(&g.Object, vmid, g)
+func (p *planner) releasedFrom(g *spec.Guest) bool {
+	volumes, archives := p.traces(g)
 	if len(volumes)+len(archives) == 0 {
 		return true
 	}
-	p.hold(&g.Object, "from", fmt.Sprintf("%d is gone, but %s. I make no empty one", vmid, p.tracesText(volumes, archives)),
-		p.bringBack(g, volumes, archives), fmt.Sprintf("really start empty: despite: %s", p.stamp()))
+	p.hold(&g.Object, "from", fmt.Sprintf("%d is gone, but %s. I make no empty one", g.VMID, p.tracesText(volumes, archives)),
+		p.bringBack(g, archives), fmt.Sprintf("really start empty: despite: %s", p.stamp()))
 	return false
 }
 
-func (p *planner) bringBack(g *spec.Guest, volumes, archives []proxmox.Volume) string {
+func (p *planner) bringBack(g *spec.Guest, archives []proxmox.Volume) string {
 	if len(archives) > 0 {
 		storage := proxmoxStorage(archives[0].VolID)
 		if archives[0].VMID == g.VMID && archives[0].Subtype == "lxc" && !slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Newest == storage }) {
@@ -40,9 +40,9 @@ func (p *planner) disregarded(o *spec.Object, v proxmox.Volume) bool {
 
 // traces lists what exists of a guest's data: its volumes, and its archives, newest
 // first. What `despite` releases is left out.
-func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volumes, archives []proxmox.Volume) {
-	for _, v := range p.have.byGuest[vmid] {
-		if p.disregarded(o, *v) {
+func (p *planner) traces(g *spec.Guest) (volumes, archives []proxmox.Volume) {
+	for _, v := range p.have.byGuest[g.VMID] {
+		if p.disregarded(&g.Object, *v) {
 			continue
 		}
 		switch v.Content {
@@ -52,12 +52,12 @@ func (p *planner) traces(o *spec.Object, vmid proxmox.VMID, g *spec.Guest) (volu
 			volumes = append(volumes, *v)
 		}
 	}
-	named := p.have.byObject[o.Ref.Name]
-	if o.Was != "" {
-		named = append(slices.Clone(named), p.have.byObject[o.Was]...)
+	named := p.have.byObject[g.Ref.Name]
+	if g.Was != "" {
+		named = append(slices.Clone(named), p.have.byObject[g.Was]...)
 	}
 	for _, v := range named { // archives of it under another number
-		if v.VMID != vmid && !p.disregarded(o, *v) {
+		if v.VMID != g.VMID && !p.disregarded(&g.Object, *v) {
 			archives = append(archives, *v)
 		}
 	}

@@ -73,7 +73,7 @@ func program() int {
 	if err != nil {
 		return con.complain(err)
 	}
-	ctx, ended := untilSignal(cmd.mode)
+	ctx, ended := untilSignal()
 	code, err := cmd.mode.run(ctx, cmd, con)
 	if number := ended(); number != 0 && (err == nil || errors.Is(err, context.Canceled)) {
 		if cmd.mode.name == "watch" {
@@ -93,7 +93,7 @@ func program() int {
 }
 
 // untilSignal is a context that ends with the first SIGINT or SIGTERM. The second one ends the program.
-func untilSignal(m *mode) (ctx context.Context, ended func() syscall.Signal) {
+func untilSignal() (ctx context.Context, ended func() syscall.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)

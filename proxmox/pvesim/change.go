@@ -48,7 +48,7 @@ func (s *Sim) runDestroy(t *task) error {
 			t.log("forced to stop CT %d before destroying!", g.VMID)
 			s.halt(g)
 		}
-		t.Args["volumes"] = strings.Join(s.volumesOf(t.node, g), " ")
+		t.Args["volumes"] = strings.Join(s.volumesOf(g), " ")
 		conf := newConfig()
 		conf.section.set("lock", "destroyed")
 		g.conf = conf

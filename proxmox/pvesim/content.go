@@ -165,7 +165,7 @@ func (c *call) accessible(volid, name string, st *storage) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.s.volumeAccess(c.who, c.node, 0, volid, kind); err != nil {
+	if err := c.s.volumeAccess(c.who, 0, volid, kind); err != nil {
 		return nil, err
 	}
 	v, _, err := c.s.volume(c.node, volid)
@@ -188,7 +188,7 @@ func contentPut(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.s.volumeAccess(c.who, c.node, 0, volid, kind); err != nil {
+	if err := c.s.volumeAccess(c.who, 0, volid, kind); err != nil {
 		return err
 	}
 	switch {

@@ -77,14 +77,14 @@ func create(c *call) error {
 	default:
 		return forbid("")
 	}
-	if err := s.mayModify(c.who, n, vmid, poolID, nil, set, nil, set["unprivileged"] == "1"); err != nil {
+	if err := s.mayModify(c.who, vmid, poolID, nil, set, nil, set["unprivileged"] == "1"); err != nil {
 		return err
 	}
 	want := "vztmpl"
 	if restore {
 		want = "backup"
 	}
-	if err := s.volumeAccess(c.who, n, vmid, archive, want); err != nil {
+	if err := s.volumeAccess(c.who, vmid, archive, want); err != nil {
 		return err
 	}
 	if err := c.creationStorage(set); err != nil {

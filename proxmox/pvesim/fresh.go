@@ -94,7 +94,7 @@ func New() *Sim {
 	}
 	g := s.guests[101]
 	for _, m := range g.conf.mountPoints() {
-		if h, err := s.holdOf(n, g, m); err == nil {
+		if h, err := s.holdOf(n, m); err == nil {
 			g.Holds = append(g.Holds, h)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // holdOf is what a guest that starts now gets for a mount point.
-func (s *Sim) holdOf(n *node, g *guest, m mountPoint) (hold, error) {
+func (s *Sim) holdOf(n *node, m mountPoint) (hold, error) {
 	options := "rw,relatime"
 	if m.props["ro"] == "1" {
 		options = "ro,relatime"

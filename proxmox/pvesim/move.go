@@ -165,7 +165,7 @@ func (s *Sim) runMove(t *task) error {
 		lines, _ := s.free(t.node, old)
 		t.Log = append(t.Log, lines...)
 	} else {
-		s.parkVolume(t.node, g, old)
+		s.parkVolume(g, old)
 	}
 	g.conf.touch()
 	return errDone

@@ -280,7 +280,7 @@ func (p *process) rescan(only string) int {
 		named := p.s.referenced(g)
 		for _, volid := range p.s.strays(p.n, g.VMID) {
 			if !contains(named, volid) {
-				p.s.parkVolume(p.n, g, volid)
+				p.s.parkVolume(g, volid)
 				p.print("CT %d: add unreferenced volume '%s' as unused", g.VMID, volid)
 				g.conf.touch()
 			}

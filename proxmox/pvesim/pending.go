@@ -57,7 +57,7 @@ func (s *Sim) applyDelete(n *node, g *guest, key string) error {
 	case kind == "mp" && key != kind:
 		if m, err := parseMountPoint(key, conf.vals[key]); err == nil && m.kind() == "volume" {
 			delete(conf.vals, key)
-			s.parkVolume(n, g, m.volid())
+			s.parkVolume(g, m.volid())
 		}
 	case kind == "unused" && key != kind:
 		volid := conf.vals[key]
@@ -68,7 +68,7 @@ func (s *Sim) applyDelete(n *node, g *guest, key string) error {
 				}
 			}
 		}
-		if s.owns(n, g, volid) {
+		if s.owns(g, volid) {
 			if _, err := s.free(n, volid); err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func (s *Sim) applyDelete(n *node, g *guest, key string) error {
 }
 
 // owns reports whether a volume's name says that it is the guest's.
-func (s *Sim) owns(n *node, g *guest, volid string) bool {
+func (s *Sim) owns(g *guest, volid string) bool {
 	id, name, _ := strings.Cut(volid, ":")
 	st := s.storages[id]
 	if st == nil {
@@ -90,9 +90,9 @@ func (s *Sim) owns(n *node, g *guest, volid string) bool {
 }
 
 // parkVolume keeps a volume that is no longer mounted as unusedN.
-func (s *Sim) parkVolume(n *node, g *guest, volid string) {
+func (s *Sim) parkVolume(g *guest, volid string) {
 	conf := g.conf
-	if volumeKind(volid) != "volume" || !s.owns(n, g, volid) {
+	if volumeKind(volid) != "volume" || !s.owns(g, volid) {
 		return
 	}
 	for _, m := range conf.section.mountPoints() {
@@ -143,7 +143,7 @@ func (s *Sim) applySet(n *node, g *guest, key, v string) error {
 	conf.vals[key] = m.print()
 	if had {
 		if was, err := parseMountPoint(key, old); err == nil && was.volid() != m.volid() {
-			s.parkVolume(n, g, was.volid())
+			s.parkVolume(g, was.volid())
 		}
 	}
 	for _, u := range conf.numbered("unused") {
@@ -152,7 +152,7 @@ func (s *Sim) applySet(n *node, g *guest, key, v string) error {
 		}
 	}
 	if g.Running {
-		if h, err := s.holdOf(n, g, m); err != nil {
+		if h, err := s.holdOf(n, m); err != nil {
 			return err
 		} else {
 			g.Holds = append(g.Holds, h)

@@ -4,7 +4,7 @@ import "strings"
 
 // mayModify checks the rights for new or deleted keys of a guest's config.
 // conf is what the guest has (nil at its creation). PVE: check_ct_modify_config_perm.
-func (s *Sim) mayModify(w *subject, n *node, vmid int, pool string, conf *section, set map[string]string, del []string, unprivileged bool) error {
+func (s *Sim) mayModify(w *subject, vmid int, pool string, conf *section, set map[string]string, del []string, unprivileged bool) error {
 	if w.root() {
 		return nil
 	}
@@ -32,7 +32,7 @@ func (s *Sim) mayModify(w *subject, n *node, vmid int, pool string, conf *sectio
 			if d := newDiskRE.FindStringSubmatch(m.volid()); d != nil {
 				return s.need(w, onStorage(d[1]), "Datastore.AllocateSpace")
 			}
-			return s.volumeAccess(w, n, vmid, m.volid(), "rootdir")
+			return s.volumeAccess(w, vmid, m.volid(), "rootdir")
 		case kind == "dev" && key != "dev":
 			return forbid("configuring device passthrough is only allowed for root@pam")
 		case key == "memory" || key == "swap":
@@ -158,7 +158,7 @@ func (s *Sim) tagAccess(w *subject, conf *section, now string) error {
 }
 
 // volumeAccess: who may use a volume for a guest. PVE: Storage check_volume_access.
-func (s *Sim) volumeAccess(w *subject, n *node, vmid int, volid, want string) error {
+func (s *Sim) volumeAccess(w *subject, vmid int, volid, want string) error {
 	id, name, ok := strings.Cut(volid, ":")
 	if !ok || strings.HasPrefix(volid, "/") {
 		if w.root() {

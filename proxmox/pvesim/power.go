@@ -217,7 +217,7 @@ func (s *Sim) boot(n *node, g *guest) {
 	g.Using = g.appetite()
 	g.Holds = nil
 	for _, m := range g.conf.mountPoints() {
-		if h, err := s.holdOf(n, g, m); err == nil {
+		if h, err := s.holdOf(n, m); err == nil {
 			g.Holds = append(g.Holds, h)
 		}
 		if m.kind() != "volume" {

@@ -24,7 +24,7 @@ func (s *Sim) runCreate(t *task) error {
 		if t.Type == "vzrestore" {
 			err = s.beginRestore(t, g)
 		} else {
-			err = s.beginCreate(t, g)
+			err = s.beginCreate(t)
 		}
 		if err != nil {
 			return err
@@ -177,7 +177,7 @@ func (s *Sim) beginRestore(t *task, g *guest) error {
 	}
 	var before []string
 	if t.Args["over"] == "1" {
-		before = s.volumesOf(t.node, g)
+		before = s.volumesOf(g)
 	}
 	if err := s.allocate(t, want); err != nil {
 		return err
@@ -218,10 +218,10 @@ func (s *Sim) fromArchive(t *task, who *subject, old *config) ([]wanted, error) 
 
 // volumesOf are all volumes that belong to a guest: mounted, unused, pending and in
 // snapshots, as far as their names say that they are its own.
-func (s *Sim) volumesOf(n *node, g *guest) []string {
+func (s *Sim) volumesOf(g *guest) []string {
 	var all []string
 	take := func(volid string) {
-		if volumeKind(volid) == "volume" && s.owns(n, g, volid) && !contains(all, volid) {
+		if volumeKind(volid) == "volume" && s.owns(g, volid) && !contains(all, volid) {
 			all = append(all, volid)
 		}
 	}

@@ -68,7 +68,7 @@ func (s *Sim) runRollback(t *task) error {
 			t.log("  Logical volume %s/%s changed.", p.st.vg(), vol)
 		}
 	}
-	s.rollbackConfig(t.node, g, name)
+	s.rollbackConfig(g, name)
 	if t.Args["start"] == "1" {
 		s.start(t.node, "vzstart", t.ID, t.User, 0, nil)
 	}
@@ -97,7 +97,7 @@ func (s *Sim) rollbackPossible(n *node, sec *section, name string) error {
 
 // rollbackConfig puts the snapshot's section in force; description and unused volumes
 // stay, and volumes that only the old config has become unused.
-func (s *Sim) rollbackConfig(n *node, g *guest, name string) {
+func (s *Sim) rollbackConfig(g *guest, name string) {
 	old := g.conf.section
 	now := g.conf.snaps[name].clone()
 	for _, k := range []string{"snaptime", "snapstate", "lock"} {
@@ -111,7 +111,7 @@ func (s *Sim) rollbackConfig(n *node, g *guest, name string) {
 	g.conf.section = *now
 	g.conf.pending = newSection()
 	for _, m := range old.mountPoints() {
-		s.parkVolume(n, g, m.volid())
+		s.parkVolume(g, m.volid())
 	}
 	used := make(map[string]bool)
 	for _, m := range now.mountPoints() {

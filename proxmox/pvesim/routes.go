@@ -91,8 +91,8 @@ func nodeNeeds(privs ...string) func(*call) error {
 	return func(c *call) error { return c.s.need(c.who, "/nodes/"+c.param("node"), privs...) }
 }
 
-func needsAt(path string, privs ...string) func(*call) error {
-	return func(c *call) error { return c.s.need(c.who, path, privs...) }
+func topNeeds(privs ...string) func(*call) error {
+	return func(c *call) error { return c.s.need(c.who, "/", privs...) }
 }
 
 func buildRoutes() {
@@ -149,12 +149,12 @@ func buildRoutes() {
 	fast("/", "", nil, index("subdir", "version", "cluster", "nodes", "storage", "access", "pools"))
 	fast("/version", "", nil, version)
 	fast("/cluster", "", nil, index("name", "status", "resources", "tasks", "nextid", "options", "backup", "backup-info"))
-	fast("/cluster/status", "", needsAt("/", "Sys.Audit"), clusterStatus)
+	fast("/cluster/status", "", topNeeds("Sys.Audit"), clusterStatus)
 	fast("/cluster/resources", "type enum=vm,storage,node,sdn", nil, clusterResources)
 	fast("/cluster/tasks", "", nil, clusterTasks)
 	fast("/cluster/nextid", "vmid integer 100..999999999 format=vmid", nil, nextID)
 	fast("/cluster/options", "", nil, clusterOptions)
-	fast("/cluster/backup", "", needsAt("/", "Sys.Audit"), backupJobs)
+	fast("/cluster/backup", "", topNeeds("Sys.Audit"), backupJobs)
 	fast("/nodes", "", nil, nodes)
 	fast("/nodes/{node}", nodeKey, nil, index("name", "lxc", "storage", "tasks", "vzdump", "disks", "status", "version", "time"))
 	fast("/nodes/{node}/version", nodeKey, nil, version)
@@ -164,10 +164,10 @@ func buildRoutes() {
 	get("/nodes/{node}/network", nodeKey+"type", nil, nodeNetwork)
 	get("/nodes/{node}/rrddata", nodeKey+"timeframe! enum=hour,day,week,month,year,decade\ncf enum=AVERAGE,MAX", nodeNeeds("Sys.Audit"), rrdData(measuredNode, nodeRRD))
 	get("/nodes/{node}/disks/list", nodeKey+"include-partitions boolean\nskipsmart boolean\ntype enum=unused,journal_disks", disksPerm, disksList)
-	get("/nodes/{node}/disks/smart", nodeKey+"disk! re=^/dev/[a-zA-Z0-9\\/]+$\nhealthonly boolean", needsAt("/", "Sys.Audit"), disksSmart)
-	get("/nodes/{node}/hardware/usb", nodeKey, needsAt("/", "Sys.Modify"), hardwareUSB)
-	do("POST", "/nodes/{node}/startall", nodeKey+"vms format=vmid-list\nforce boolean", needsAt("/", "VM.PowerMgmt"), bulk("startall"))
-	do("POST", "/nodes/{node}/stopall", nodeKey+"vms format=vmid-list\nforce-stop boolean\ntimeout integer 0..7200", needsAt("/", "VM.PowerMgmt"), bulk("stopall"))
+	get("/nodes/{node}/disks/smart", nodeKey+"disk! re=^/dev/[a-zA-Z0-9\\/]+$\nhealthonly boolean", topNeeds("Sys.Audit"), disksSmart)
+	get("/nodes/{node}/hardware/usb", nodeKey, topNeeds("Sys.Modify"), hardwareUSB)
+	do("POST", "/nodes/{node}/startall", nodeKey+"vms format=vmid-list\nforce boolean", topNeeds("VM.PowerMgmt"), bulk("startall"))
+	do("POST", "/nodes/{node}/stopall", nodeKey+"vms format=vmid-list\nforce-stop boolean\ntimeout integer 0..7200", topNeeds("VM.PowerMgmt"), bulk("stopall"))
 
 	fast("/nodes/{node}/tasks", nodeKey+`
 errors boolean

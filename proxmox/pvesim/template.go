@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-func (s *Sim) beginCreate(t *task, g *guest) error {
+func (s *Sim) beginCreate(t *task) error {
 	set := t.request()
 	want, _, err := requested(set)
 	if err != nil {

@@ -61,10 +61,10 @@ func update(c *call) error {
 			return fail("detected modified configuration - file changed by other user? Try again.")
 		}
 		unprivileged := conf.vals["unprivileged"] == "1"
-		if err := s.mayModify(c.who, c.node, vmid, "", &conf.section, nil, append(append([]string(nil), del...), revert...), unprivileged); err != nil {
+		if err := s.mayModify(c.who, vmid, "", &conf.section, nil, append(append([]string(nil), del...), revert...), unprivileged); err != nil {
 			return err
 		}
-		if err := s.mayModify(c.who, c.node, vmid, "", &conf.section, set, nil, unprivileged); err != nil {
+		if err := s.mayModify(c.who, vmid, "", &conf.section, set, nil, unprivileged); err != nil {
 			return err
 		}
 		return s.change(c.node, g, set, del, revert)

@@ -262,7 +262,7 @@ func (s *Sim) endJob(t *task) error {
 // extractConfig is the pct.conf of an archive.
 func extractConfig(c *call) error {
 	s, volid := c.s, c.param("volume")
-	if err := s.volumeAccess(c.who, c.node, 0, volid, "backup"); err != nil {
+	if err := s.volumeAccess(c.who, 0, volid, "backup"); err != nil {
 		return err
 	}
 	id, name, ok := strings.Cut(volid, ":")
