@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -90,7 +89,7 @@ func (a *Action) said() string {
 // MarshalJSON prints the timeout as it is written in YAML.
 func (a Action) MarshalJSON() ([]byte, error) {
 	type plain Action
-	return json.Marshal(struct {
+	return readable(struct {
 		plain
 		Timeout string `json:"timeout,omitempty"`
 	}{plain(a), spanText(a.Timeout)})

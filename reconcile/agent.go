@@ -12,6 +12,7 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -232,10 +233,20 @@ type Event struct {
 // MarshalJSON prints the elapsed time as people read it: "41s".
 func (e Event) MarshalJSON() ([]byte, error) {
 	type plain Event
-	return json.Marshal(struct {
+	return readable(struct {
 		plain
 		Elapsed string `json:"elapsed,omitempty"`
 	}{plain(e), spanText(e.Elapsed)})
+}
+
+// readable is JSON in which a marker and an arrow (<!--, ->) are not escaped; who prints it into a document says
+// whether they stay so.
+func readable(value any) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
+	return b.Bytes(), err
 }
 
 // spanText prints a duration for JSON, or "" for none.

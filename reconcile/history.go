@@ -25,7 +25,7 @@ type HistoryEntry struct {
 // MarshalJSON prints the elapsed time as people read it: "41s".
 func (e HistoryEntry) MarshalJSON() ([]byte, error) {
 	type plain HistoryEntry
-	return json.Marshal(struct {
+	return readable(struct {
 		plain
 		Elapsed string `json:"elapsed,omitempty"`
 	}{plain(e), spanText(e.Elapsed)})
@@ -124,6 +124,7 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 func (j *Journal) WriteJSON(w io.Writer, only string) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(struct {
 		Format int            `json:"format"`
 		Acts   []HistoryEntry `json:"acts"`
