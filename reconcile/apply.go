@@ -151,9 +151,9 @@ func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
 			if !h.Until.IsZero() && !have.Now.Before(h.Until) {
 				return true
 			}
-			ref, err := spec.ParseRef(h.Name)
-			g := want.Guest(ref.Name)
-			return h.Kind == HoldDestroyed && err == nil && (have.Named[ref] || g != nil && have.Guests[g.VMID] != nil)
+			return h.Kind == HoldDestroyed && slices.ContainsFunc(guestsOf(want), func(g *spec.Guest) bool {
+				return called(&g.Object, h.Name) && (have.Named[g.Ref] || have.Guests[g.VMID] != nil)
+			})
 		})
 		keepEjected(stored, have)
 		for guest, last := range plan.Backups {
@@ -192,8 +192,10 @@ func (a *Agent) keep(want *spec.Desired, plan *Plan, have *Observed) error {
 // because a line went missing.
 func leave(stored *Stored, want *spec.Desired, have *Observed) []Event {
 	known := map[string]proxmox.VMID{}
+	renamed := map[string]bool{}
 	for _, ref := range want.Refs() {
 		known[ref.String()] = 0
+		renamed[spec.Ref{Kind: ref.Kind, Name: want.Object(ref).Was}.String()] = true
 	}
 	for name, golden := range want.Golden {
 		known[spec.Ref{Kind: spec.KindGolden, Name: name}.String()] = golden.VMID
@@ -201,9 +203,10 @@ func leave(stored *Stored, want *spec.Desired, have *Observed) []Event {
 	for _, g := range guestsOf(want) {
 		known[g.Ref.String()] = g.VMID
 	}
+	declared := declaredVMIDs(want)
 	var left []Event
 	for _, name := range slices.Sorted(maps.Keys(stored.Known)) {
-		if _, still := known[name]; still {
+		if _, still := known[name]; still || renamed[name] {
 			continue
 		}
 		ref, err := spec.ParseRef(name)
@@ -211,7 +214,11 @@ func leave(stored *Stored, want *spec.Desired, have *Observed) []Event {
 			continue
 		}
 		text := "no longer in the YAML, so no longer managed; what it has made stays"
-		if vmid := stored.Known[name]; vmid != 0 && have.Guests[vmid] != nil {
+		switch vmid := stored.Known[name]; {
+		case vmid == 0 || have.Guests[vmid] == nil:
+		case declared[vmid]:
+			text = fmt.Sprintf("no longer in the YAML under this name; %d is declared under another", vmid)
+		default:
 			text = fmt.Sprintf("no longer in the YAML, so no longer managed; %d stays as it is. For those who want it gone: pct destroy %d", vmid, vmid)
 		}
 		left = append(left, Event{Time: have.Now, Object: ref, Verb: "leave", State: "note", Text: text})

@@ -25,7 +25,7 @@ func (p *planner) frozen(ref spec.Ref) (why, cure string) {
 	if o.Paused {
 		return "paused by the YAML", "remove `paused: true` when it may go on"
 	}
-	if h, ok := p.have.Stored.hold(ref, HoldPerson, p.have.Now); ok {
+	if h, ok := p.have.Stored.hold(o, HoldPerson, p.have.Now); ok {
 		return p.holdText(h), "felhom-agent --release " + h.Name
 	}
 	if vmid, ok := p.vmid(ref); ok {
@@ -123,7 +123,7 @@ func (p *planner) destroyed(o *spec.Object, vmid proxmox.VMID) bool {
 			break
 		}
 	}
-	if h, ok := p.have.Stored.hold(o.Ref, HoldDestroyed, p.have.Now); ok && at.IsZero() && h.Name != "all" {
+	if h, ok := p.have.Stored.hold(o, HoldDestroyed, p.have.Now); ok && at.IsZero() && h.Name != "all" {
 		by, at = h.By, h.Since
 	}
 	if at.IsZero() {

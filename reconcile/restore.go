@@ -26,7 +26,7 @@ func (p *planner) planMissing(g *spec.Guest) {
 	if p.destroyed(&g.Object, g.VMID) {
 		return
 	}
-	if made, ok := p.have.Memory.Made[g.Ref.String()]; ok && !p.have.Named[g.Ref] {
+	if made := p.made(g); !made.IsZero() && !p.have.Named[g.Ref] {
 		p.hold(&g.Object, "vmid", fmt.Sprintf("%d was made by this agent on %s and is not there any more", g.VMID, p.have.date(made)),
 			fmt.Sprintf("to have it again: felhom-agent --once --only %s", g.Ref), "to let it go: remove it from the YAML")
 		return
@@ -90,7 +90,18 @@ func (p *planner) released(g *spec.Guest) bool {
 	if g.Despite.IsZero() || p.have.future(g.Despite) || p.have.Now.Sub(g.Despite) > 24*time.Hour {
 		return false
 	}
-	return !p.have.Memory.Made[g.Ref.String()].After(g.Despite) && !p.have.Stored.Backups[g.Ref.Name].Time.After(g.Despite)
+	return !p.made(g).After(g.Despite) && !p.have.Stored.Backups[g.Ref.Name].Time.After(g.Despite)
+}
+
+// made is when this agent has made a guest, also under the name that it had; zero: never,
+// as far as the journal tells.
+func (p *planner) made(g *spec.Guest) (last time.Time) {
+	for object, at := range p.have.Memory.Made {
+		if called(&g.Object, object) && at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // mayCreate holds an object whose VMID is taken, may be taken by something that the

@@ -220,14 +220,20 @@ func (s *Store) Release(name string) (int, error) {
 	return n, err
 }
 
-// hold returns the hold on an object that is in force at a time.
-func (s Stored) hold(ref spec.Ref, kind string, now time.Time) (Hold, bool) {
+// hold returns the hold on an object, under its name or the one that it had, that is in
+// force at a time.
+func (s Stored) hold(o *spec.Object, kind string, now time.Time) (Hold, bool) {
 	for _, h := range s.Holds {
-		if h.Kind == kind && (h.Name == ref.String() || h.Name == "all") && (h.Until.IsZero() || now.Before(h.Until)) {
+		if h.Kind == kind && (called(o, h.Name) || h.Name == "all") && (h.Until.IsZero() || now.Before(h.Until)) {
 			return h, true
 		}
 	}
 	return Hold{}, false
+}
+
+// called reports whether an object has a name, as "restores/web", or had it.
+func called(o *spec.Object, name string) bool {
+	return name == o.Ref.String() || o.Was != "" && name == spec.Ref{Kind: o.Ref.Kind, Name: o.Was}.String()
 }
 
 // major is the first number of PVE's version.

@@ -40,7 +40,7 @@ func TestAHoldAndAClockThatWasSetBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := spec.Ref{Kind: spec.KindRestore, Name: "web"}
+	web := &spec.Object{Ref: spec.Ref{Kind: spec.KindRestore, Name: "web"}}
 	for at, want := range map[time.Duration]bool{-24 * time.Hour: true, 0: true, 4*time.Hour - time.Second: true, 4 * time.Hour: false} {
 		if _, held := stored.hold(web, HoldPerson, now.Add(at)); held != want {
 			t.Errorf("%s after it began it is held: %v", at, held)
