@@ -24,7 +24,7 @@ type lawHousehold struct {
 }
 
 type lawWish struct {
-	name, section      string
+	name, section, was string
 	vmid               int
 	from               string
 	memory, cores      int
@@ -221,6 +221,30 @@ func (h *lawHousehold) edit(kind int, r *rand.Rand, now time.Time, snapshots []s
 	return g.name
 }
 
+// rename gives a guest another name, once, and says so.
+func (h *lawHousehold) rename(g *lawWish) string {
+	if g.was != "" || g.section != "restores" {
+		return g.name
+	}
+	g.was, g.name = g.name, g.name+"-too"
+	for _, s := range h.snapshots {
+		if s.guest == g.was {
+			s.guest = g.name
+		}
+	}
+	for _, b := range h.backups {
+		if b.guests == "["+g.was+"]" {
+			b.guests = "[" + g.name + "]"
+		}
+	}
+	for _, other := range h.guests {
+		if i := slices.Index(other.needs, g.was); i >= 0 {
+			other.needs[i] = g.name
+		}
+	}
+	return g.was + " is now " + g.name
+}
+
 // needed reports whether another object names a guest.
 func (h *lawHousehold) needed(name string) bool {
 	return slices.ContainsFunc(h.guests, func(g *lawWish) bool { return slices.Contains(g.needs, name) }) ||
@@ -305,6 +329,7 @@ func (g *lawWish) print(p func(string, ...any)) {
 			p("    %s: %s", key, value)
 		}
 	}
+	field("was", g.was)
 	field("from", g.from)
 	if g.section == "restores" {
 		field("storage", "local-lvm")

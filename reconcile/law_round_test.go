@@ -87,6 +87,10 @@ func (s *scenario) betweenRounds() {
 		}
 		s.edit(kind)
 	}
+	if s.profile.odd > 0 && s.r.IntN(4) == 0 {
+		s.tell("edit: %s", s.house.rename(s.house.guests[s.r.IntN(len(s.house.guests))]))
+		s.load()
+	}
 	if s.profile.clocks && s.r.IntN(2) == 0 {
 		s.stepClock()
 	}

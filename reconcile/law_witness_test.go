@@ -157,12 +157,12 @@ func (w *witness) wish(vmid int) (name string, guest *spec.Guest) {
 // mark is the marker of a guest if it is ours.
 func (w *witness) mark(wr *lawWrite, vmid int) (lawMark, bool) {
 	g := wr.world.guests[vmid]
-	name, _ := w.wish(vmid)
+	name, wish := w.wish(vmid)
 	if g == nil || name == "" {
 		return lawMark{}, false
 	}
 	m, ok := lawMarkOf(g.config["description"])
-	return m, ok && m.object == name && m.vmid == vmid && m.owner == "pve1"
+	return m, ok && (m.object == name || wish != nil && m.object == wish.Was) && m.vmid == vmid && m.owner == "pve1"
 }
 
 // onGuest judges a write on one guest.
