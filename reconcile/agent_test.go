@@ -80,6 +80,23 @@ func (b *bench) once(want *spec.Desired) *Report {
 	return report
 }
 
+// watch lets the agent watch until stop is called; passed may be nil.
+func (b *bench) watch(interval time.Duration, load func() *spec.Desired, passed func(*Plan, time.Duration, error)) (stop func()) {
+	if passed == nil {
+		passed = func(*Plan, time.Duration, error) {}
+	}
+	ctx, cancel := context.WithCancel(b.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.agent.Watch(ctx, interval, load, passed)
+	}()
+	return func() { cancel(); <-done }
+}
+
+// always is a desired state that nobody edits.
+func always(want *spec.Desired) func() *spec.Desired { return func() *spec.Desired { return want } }
+
 func (b *bench) closing(r *Report) string {
 	var text strings.Builder
 	r.WriteText(&text, TextOptions{})

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // A node's clock that is set back by hours keeps nothing waiting for hours: neither what
@@ -28,12 +26,7 @@ func TestAClockThatIsSetBackSilencesNobody(t *testing.T) {
 				if err := b.sim.Inject(fault); err != nil {
 					t.Fatal(err)
 				}
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return want }, func(*Plan, time.Duration, error) {})
-				}()
+				stop := b.watch(5*time.Minute, always(want), nil)
 				stepped := false
 				for range 600 {
 					time.Sleep(500 * time.Millisecond)
@@ -48,8 +41,7 @@ func TestAClockThatIsSetBackSilencesNobody(t *testing.T) {
 					}
 				}
 				time.Sleep(7 * time.Minute)
-				cancel()
-				<-done
+				stop()
 				if !stepped || !strings.Contains(b.sim.String(), "[before]") {
 					t.Errorf("it waits (the clock was set back: %t)\n%s", stepped, b.events)
 				}

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,19 +34,6 @@ func (b *bench) begun(verb string) (gaps []int) {
 	return gaps
 }
 
-// serve lets the bench's agent watch while something is done.
-func (b *bench) serve(load func() *spec.Desired, do func()) {
-	ctx, cancel := context.WithCancel(b.t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b.agent.Watch(ctx, 15*time.Minute, load, func(*Plan, time.Duration, error) {})
-	}()
-	do()
-	cancel()
-	<-done
-}
-
 // What fails is tried again after 30 s, then after twice as long each time, up to a
 // quarter of an hour; and at once when its YAML has changed.
 func TestAFailureCoolsDown(t *testing.T) {
@@ -59,26 +45,26 @@ func TestAFailureCoolsDown(t *testing.T) {
 		b.fail("task vzstart 101")
 		var want atomic.Pointer[spec.Desired]
 		want.Store(running)
-		b.serve(want.Load, func() {
-			time.Sleep(time.Hour)
-			gaps := b.begun("start")
-			for i, least := range []int{30, 60, 120, 240, 480, 900} { // and what the task itself takes, and a poll
-				if len(gaps) <= i || gaps[i] < least || gaps[i] > least+20 {
-					t.Fatalf("it was tried again after %v s, not %d", gaps, least)
-				}
+		stop := b.watch(15*time.Minute, want.Load, nil)
+		time.Sleep(time.Hour)
+		gaps := b.begun("start")
+		for i, least := range []int{30, 60, 120, 240, 480, 900} { // and what the task itself takes, and a poll
+			if len(gaps) <= i || gaps[i] < least || gaps[i] > least+20 {
+				t.Fatalf("it was tried again after %v s, not %d", gaps, least)
 			}
-			n := len(gaps)
-			want.Store(edited)
-			b.agent.Nudge()
-			time.Sleep(5 * time.Second)
-			if gaps = b.begun("start"); len(gaps) != n+1 {
-				t.Errorf("after the edit it was not tried at once: %v", gaps)
-			}
-			time.Sleep(10 * time.Minute)
-			if gaps = b.begun("start")[n+1:]; len(gaps) < 3 || gaps[0] > 50 {
-				t.Errorf("after the edit it does not begin anew with 30 s: %v", gaps)
-			}
-		})
+		}
+		n := len(gaps)
+		want.Store(edited)
+		b.agent.Nudge()
+		time.Sleep(5 * time.Second)
+		if gaps = b.begun("start"); len(gaps) != n+1 {
+			t.Errorf("after the edit it was not tried at once: %v", gaps)
+		}
+		time.Sleep(10 * time.Minute)
+		if gaps = b.begun("start")[n+1:]; len(gaps) < 3 || gaps[0] > 50 {
+			t.Errorf("after the edit it does not begin anew with 30 s: %v", gaps)
+		}
+		stop()
 	})
 }
 
@@ -104,14 +90,14 @@ func TestWhatIsForbiddenIsSentOnce(t *testing.T) {
 					return 0, ""
 				})
 				b.once(stopped)
-				b.serve(func() *spec.Desired { return running }, func() {
-					time.Sleep(12 * time.Hour)
-					if sent != 1 {
-						t.Errorf("it was sent %d times", sent)
-					}
-					b.as("PUT", "/access/acl", "path=/vms/101", "roles=FelhomAgent", "tokens="+b.sim.TokenID())
-					time.Sleep(20 * time.Minute)
-				})
+				stop := b.watch(15*time.Minute, always(running), nil)
+				time.Sleep(12 * time.Hour)
+				if sent != 1 {
+					t.Errorf("it was sent %d times", sent)
+				}
+				b.as("PUT", "/access/acl", "path=/vms/101", "roles=FelhomAgent", "tokens="+b.sim.TokenID())
+				time.Sleep(20 * time.Minute)
+				stop()
 				if sent != 2 {
 					t.Errorf("after the rights had changed it was sent %d times\n%s", sent, b.events)
 				}

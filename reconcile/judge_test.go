@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"maps"
 	"sync"
 	"testing"
@@ -58,12 +57,7 @@ backups:
 			t.Fatalf("exit code %d\n%s", r.ExitCode(), b.closing(r))
 		}
 		expect("after one run", 1)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return want }, func(*Plan, time.Duration, error) {})
-		}()
+		stop := b.watch(5*time.Minute, always(want), nil)
 		time.Sleep(13 * time.Hour)
 		expect("after half a day", 1)
 		if mu.Lock(); snapshots < 12 || backups < 3 {
@@ -73,8 +67,7 @@ backups:
 		b.as("PUT", "/nodes/pve1/lxc/101/config", "cores=2")
 		time.Sleep(30 * time.Minute)
 		expect("after somebody changed the guest", 2)
-		cancel()
-		<-done
+		stop()
 	})
 }
 

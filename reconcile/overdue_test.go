@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // A service that has given up waiting for a task hears of its end all the same: else its
@@ -21,12 +19,7 @@ func TestAnOverdueTaskIsJudgedWhenItEnds(t *testing.T) {
 		if err := b.sim.Inject(pvesim.Fault{Match: "task vzdump 101", Effect: "hang"}); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return want }, func(*Plan, time.Duration, error) {})
-		}()
+		stop := b.watch(5*time.Minute, always(want), nil)
 		time.Sleep(30 * time.Minute)
 		if text := b.events.String(); !strings.Contains(text, "gave up waiting") {
 			t.Fatalf("nobody gave up waiting:\n%s", text)
@@ -36,8 +29,7 @@ func TestAnOverdueTaskIsJudgedWhenItEnds(t *testing.T) {
 			t.Fatal(printed, err)
 		}
 		time.Sleep(time.Hour)
-		cancel()
-		<-done
+		stop()
 		var results []string
 		for _, act := range b.journal.order {
 			if act.Verb == "back up" {
@@ -75,15 +67,9 @@ func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 					}
 					return nil
 				}
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return want }, func(*Plan, time.Duration, error) {})
-				}()
+				stop := b.watch(5*time.Minute, always(want), nil)
 				time.Sleep(30 * time.Minute)
-				cancel()
-				<-done
+				stop()
 				var results []string
 				for _, act := range b.journal.order {
 					if act.Verb == "snapshot" {

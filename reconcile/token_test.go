@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // A token that is not accepted any more costs one request per five minutes, however
@@ -19,20 +17,15 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 	want := loadText(t, "guests:\n  dns: {vmid: 101, config: {memory: 512MiB}, state: running}\n")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
-		ctx, cancel := context.WithCancel(t.Context())
 		var good, refused atomic.Int64
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			b.agent.Watch(ctx, time.Minute, func() *spec.Desired { return want }, func(p *Plan, _ time.Duration, err error) {
-				switch {
-				case p != nil:
-					good.Add(1)
-				case proxmox.IsUnauthorized(err):
-					refused.Add(1)
-				}
-			})
-		}()
+		stop := b.watch(time.Minute, always(want), func(p *Plan, _ time.Duration, err error) {
+			switch {
+			case p != nil:
+				good.Add(1)
+			case proxmox.IsUnauthorized(err):
+				refused.Add(1)
+			}
+		})
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if good.Load() == 0 {
@@ -60,8 +53,7 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 		if good.Load() == 0 {
 			t.Error("it does not go on")
 		}
-		cancel()
-		<-done
+		stop()
 	})
 }
 

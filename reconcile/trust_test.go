@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,21 +60,15 @@ func TestAServiceWaitsUntilSomebodyHasLooked(t *testing.T) {
 					return newBench(t, sim, func(o *Options) { o.Journal, o.Store = journal, OpenStore(dir) })
 				}
 				watch := func(b *bench) (text string) {
-					ctx, cancel := context.WithCancel(t.Context())
-					done := make(chan struct{})
-					go func() {
-						defer close(done)
-						b.agent.Watch(ctx, 5*time.Minute, func() *spec.Desired { return then }, func(p *Plan, _ time.Duration, err error) {
-							if err == nil {
-								var b strings.Builder
-								p.WriteText(&b, TextOptions{})
-								text = b.String()
-							}
-						})
-					}()
+					stop := b.watch(5*time.Minute, always(then), func(p *Plan, _ time.Duration, err error) {
+						if err == nil {
+							var b strings.Builder
+							p.WriteText(&b, TextOptions{})
+							text = b.String()
+						}
+					})
 					time.Sleep(10 * time.Minute)
-					cancel()
-					<-done
+					stop()
 					return text
 				}
 				if r := start().once(first); r.ExitCode() != 0 {

@@ -1,13 +1,11 @@
 package reconcile
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // TestWatchSaysWhenItLooksNext: what a pass says of the next one is when that comes, whatever it is that it waits for.
@@ -35,25 +33,19 @@ func TestWatchSaysWhenItLooksNext(t *testing.T) {
 					t.Fatal(b.closing(r))
 				}
 				c.before(b)
-				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan struct{})
 				var due time.Time
 				var last time.Duration
 				passes := 0
-				go func() {
-					defer close(done)
-					b.agent.Watch(ctx, 10*time.Minute, func() *spec.Desired { return want }, func(_ *Plan, wait time.Duration, _ error) {
-						// An ended task nudges, so a look may come earlier; it never comes later.
-						if late := time.Since(due); passes > 0 && late > 10*time.Second {
-							t.Errorf("pass %d came %s late", passes, late)
-						}
-						due, last = time.Now().Add(wait), wait
-						passes++
-					})
-				}()
+				stop := b.watch(10*time.Minute, always(want), func(_ *Plan, wait time.Duration, _ error) {
+					// An ended task nudges, so a look may come earlier; it never comes later.
+					if late := time.Since(due); passes > 0 && late > 10*time.Second {
+						t.Errorf("pass %d came %s late", passes, late)
+					}
+					due, last = time.Now().Add(wait), wait
+					passes++
+				})
 				time.Sleep(2 * time.Hour)
-				cancel()
-				<-done
+				stop()
 				if last > c.most || last < c.least || passes < 8 {
 					t.Errorf("after %d passes the next is said to come in %s", passes, last)
 				}
