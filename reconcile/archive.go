@@ -203,8 +203,9 @@ type choice struct {
 
 // newest chooses among the archives of a `newest` source: the newest whole one that
 // is proven to be the guest's; one that nobody recorded (made by a job of PVE) only
-// where there is no recorded one.
-func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, passed []string) {
+// where there is no recorded one. Where it is not known whether a newer one is to be taken
+// (it is whole, or its storage was not in a state to tell), none is: unread is that one.
+func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, passed []string, unread *obstacle) {
 	var second *choice
 	for _, v := range o.archivesOf(source.Newest, sourceVMID(guest, source)) {
 		date := o.date(v.CTime)
@@ -219,6 +220,9 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 			continue
 		case !looked:
 			continue
+		case inside.Err != nil && (o.wholeness(v) == whole || proxmox.IsTransient(inside.Err)):
+			return nil, passed, &obstacle{reason: fmt.Sprintf("the config inside its newest archive, of %s on %s, cannot be read: %v", date, source.Newest, inside.Err),
+				cure: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, passes: proxmox.IsTransient(inside.Err)}
 		case inside.Err != nil:
 			passed = append(passed, fmt.Sprintf("passed over: the config inside the archive of %s cannot be read: %v; %s", date, inside.Err, take))
 			continue
@@ -233,14 +237,14 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 					o.date(second.volume.CTime), second.volume.VolID))
 			}
 			c.notes = passed
-			return c, passed
+			return c, passed, nil
 		}
 		if second == nil {
 			second = c
 			second.notes = append(slices.Clone(passed), "no size was noted for this archive (made by a job of PVE): whether it is whole shows when it is restored")
 		}
 	}
-	return second, passed
+	return second, passed, nil
 }
 
 // begun is when an archive was begun. PVE reads that from the archive's name, which has

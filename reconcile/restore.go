@@ -51,8 +51,12 @@ func (p *planner) planMissing(g *spec.Guest) {
 				p.hold(&g.Object, "from", missing.reason+": its backups cannot be seen", missing.cure...)
 				return
 			}
-			found, why := p.have.newest(g, source)
+			found, why, unread := p.have.newest(g, source)
 			passed = append(passed, why...)
+			if unread != nil {
+				p.plan.Held = append(p.plan.Held, Held{Object: g.Ref, Reason: unread.reason, Cure: unread.cure, Pos: g.At("from"), Passing: unread.passes})
+				return
+			}
 			if found != nil {
 				p.planRestore(g, source, found)
 				return

@@ -15,6 +15,7 @@ type obstacle struct {
 	reason string
 	cure   []string
 	mount  string // the declared mount whose disk this plan is about to mount: wait for it
+	passes bool   // it is expected to, by itself
 }
 
 // seen says why the content of a storage cannot be known now, or nil. What cannot
