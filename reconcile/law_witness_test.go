@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"regexp"
@@ -101,6 +102,9 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 		w.unknown[wr.key] = w.s.sim.Now()
 	} else {
 		delete(w.unknown, wr.key)
+		if wr.method == http.MethodPut { // what stood there has been seen by whoever has written something else
+			maps.DeleteFunc(w.unknown, func(key string, _ time.Time) bool { return strings.Contains(key, wr.method+wr.path+"map[") })
+		}
 	}
 	if m := lawGuestPath.FindStringSubmatch(wr.path); m != nil && m[2] == "/status/shutdown" && err == nil && res.StatusCode == 200 {
 		vmid, _ := strconv.Atoi(m[1])
@@ -289,8 +293,11 @@ func (w *witness) onCreate(wr *lawWrite) {
 		w.s.fails("foreign", "a create with %v", wr.params)
 		return
 	}
-	if wr.world.guests[vmid] != nil && !w.excused[vmid] && w.alone() {
-		w.s.fails("twice", "%d is created while it exists", vmid)
+	if wr.world.guests[vmid] != nil {
+		if !w.excused[vmid] && w.alone() {
+			w.s.fails("twice", "%d is created while it exists", vmid)
+		}
+		return // PVE refuses it
 	}
 	if wish != nil && !wish.Despite.IsZero() {
 		return
