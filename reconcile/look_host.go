@@ -104,7 +104,7 @@ func (l *looker) folders() [][2]string {
 	var all [][2]string
 	for _, g := range guestsOf(l.want) {
 		for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
-			if m := g.Config.Mounts[i]; m.Mount != "" && l.want.Mounts[m.Mount] != nil {
+			if m := g.Config.Mounts[i]; m.Mount != "" && l.have.hasMount(l.want.Mounts[m.Mount]) {
 				all = append(all, [2]string{m.Mount, m.Folder})
 			}
 		}

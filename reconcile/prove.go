@@ -18,8 +18,8 @@ import (
 // this journal does not know: the agent died, or its journal was lost, between the
 // task's end and the note. Where PVE's task list still has the task, and it ended
 // well and names the archive, the disk is written out and the listed size is compared
-// with what vzdump printed (of a backup server it prints none); then the archive counts like any other. With the log gone
-// it stays unproven, and a person decides.
+// with what vzdump printed (of a backup server it prints none); then the archive counts
+// like any other. With the log gone it stays unproven, and a person decides.
 func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *Observed) {
 	for id, state := range have.Storages {
 		for _, v := range state.Content {
@@ -62,19 +62,19 @@ func taskOfArchive(have *Observed, v proxmox.Volume) *proxmox.Task {
 }
 
 func (a *Agent) proveOne(ctx context.Context, v proxmox.Volume, upid proxmox.UPID, dir string, old bool) {
-	file, size := a.dumped(ctx, upid)
-	if !strings.HasSuffix(v.VolID, "/"+file) || file == "" || size != dumpSize(v.Size) && !onServer(v) {
+	file, size, err := a.dumped(ctx, upid)
+	named := file != "" && strings.HasSuffix(v.VolID, "/"+file) && (size == dumpSize(v.Size) || onServer(v))
+	if err == nil && !named || proxmox.IsNotFound(err) {
 		return
 	}
-	if dir != "" && !a.writtenOut(ctx, dir) && !(a.o.Fence == nil && old) {
-		a.mu.Lock()
-		delete(a.proving, v.VolID) // tried again by a later pass
-		a.mu.Unlock()
-		return
-	}
+	again := err != nil || dir != "" && !a.writtenOut(ctx, dir) && !(a.o.Fence == nil && old)
 	a.mu.Lock()
+	defer a.mu.Unlock()
+	if again {
+		delete(a.proving, v.VolID) // by a later pass
+		return
+	}
 	a.proven[v.VolID] = ArchiveState{Whole: true, Marker: v.Notes}
-	a.mu.Unlock()
 	a.Nudge()
 }
 
@@ -104,7 +104,7 @@ func (a *Agent) afterDump(ctx context.Context, act *act) map[string]string {
 		return nil
 	}
 	facts := map[string]string{}
-	name, _ := a.dumped(ctx, act.upid)
+	name, _, _ := a.dumped(ctx, act.upid)
 	if name != "" {
 		facts["archive"] = storage + ":backup/" + name
 	}
@@ -119,12 +119,13 @@ var archiveSize = regexp.MustCompile(`archive file size: (\S+)`)
 
 // dumped reads from the log of a vzdump which file it has made and how large it was,
 // in vzdump's own words. The log is the only place that tells.
-func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) (file, size string) {
+func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) (file, size string, err error) {
 	log, err := a.o.Client.TaskLog(ctx, upid) // the file stands at its begin, the size at its end
 	if err != nil {
 		a.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
 	}
-	return readDump(log)
+	file, size = readDump(log)
+	return file, size, err
 }
 
 func readDump(log []string) (file, size string) {
