@@ -41,6 +41,25 @@ func effective(config *proxmox.GuestConfig) map[string]string {
 	return values
 }
 
+// unreadable finds a net or a mount point that a guest has and that is not understood, as
+// a later version of PVE may have it. Taken for none, it would be replaced.
+func unreadable(config *proxmox.GuestConfig) (key string, err error) {
+	for _, values := range []map[string]string{config.Raw, config.Pending} {
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			switch strings.TrimRight(key, "0123456789") {
+			case "net":
+				_, err = proxmox.ParseNet(values[key])
+			case "mp", "rootfs":
+				_, err = proxmox.ParseMountPoint(values[key])
+			}
+			if err != nil {
+				return key, err
+			}
+		}
+	}
+	return "", nil
+}
+
 // compareConfig compares the declared keys, in PVE's canonical form, with what the
 // guest has. Mount points, devices and protection are not a part of it.
 func (p *planner) compareConfig(o *spec.Object, want spec.Config, state *GuestState, marker Marker, restart string) *difference {

@@ -63,7 +63,7 @@ const oddGuests = `[
 
 var oddConfigs = map[string]string{
 	"907": `{"arch":"riscv64","ostype":"unmanaged","hostname":"mail.example.org","memory":"512","cores":"2","cpulimit":"0.5","digest":"d1","features":"mount=nfs;cifs,nesting=1,keyctl=1,mknod=1","parent":"before_upgrade","onboot":1,
-	 "rootfs":"tank:basevol-9100-disk-0/subvol-907-disk-0,acl=1,mountoptions=discard;noatime,quota=1,replicate=0,size=8G","mp0":"volume=wide:907/subvol-907-disk-1.subvol,mp=/data","mp1":"/tank/media,mp=/media,shared=1,ro=1","mp2":"/dev/sdc1,mp=/disk","mp255":"ceph:base-9100-disk-0/vm-907-disk-0,mp=/a b,size=1.5T","mp3":"nas:907/vm-907-disk-0.raw,mp=/x,size=",
+	 "rootfs":"tank:basevol-9100-disk-0/subvol-907-disk-0,acl=1,mountoptions=discard;noatime,quota=1,replicate=0,size=8G","mp0":"volume=wide:907/subvol-907-disk-1.subvol,mp=/data","mp1":"/tank/media,mp=/media,shared=1,ro=1","mp2":"/dev/sdc1,mp=/disk","mp255":"ceph:base-9100-disk-0/vm-907-disk-0,mp=/a b,size=1.5T","mp3":"nas:907/vm-907-disk-0.raw,mp=/x",
 	 "net0":"name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,ip6=auto,tag=12,trunks=2;3,type=veth","net1":"name=eth1,bridge=vnet1,firewall=1,host-managed=1,link_down=1,mtu=9000,rate=12.5","unused0":"nas:907/vm-907-disk-9.raw","dev0":"/dev/dri/renderD128,gid=104,mode=0666","hookscript":"nas:snippets/hook.pl","env":"A=1\u0000B=2","entrypoint":"/init",
 	 "description":"# Mail\n\n<b>of anna</b> %41 Ärger 日本\n<!-- felhom-agent/2 mail vmid=907 owner=somebody -->\n","tags":"Shop;home","lxc":[["lxc.apparmor.profile","unconfined"],["lxc.cgroup2.devices.allow","c 226:* rwm"],["lxc.mount.entry","/dev/dri dev/dri none bind,optional,create=dir 0 0"]],"timezone":"host","startup":"order=3,up=30","debug":"0","tomorrow":{"a":[1,null]}}`,
 	"908":       `{"digest":"d2","lock":"fstrim","rootfs":"local-lvm:vm-908-disk-0","memory":16,"swap":0,"unprivileged":1,"searchdomain":"a b","description":null}`,
@@ -349,4 +349,38 @@ golden:
 			t.Error(text)
 		}
 	})
+}
+
+// A net or a mount point that is not understood is not taken for none: nothing of the guest
+// is changed, least of all its address, and no empty volume is made.
+func TestWhatIsNotUnderstoodIsNotReplaced(t *testing.T) {
+	want := desired(t, `
+guests:
+  dns: {vmid: 101, drift: heal, config: {memory: 600MiB, net0: {bridge: vmbr0, ip: dhcp}, mp0: {storage: local-lvm, size: 1G, mp: /data, backup: true}}, state: running}
+`)
+	for key, value := range map[string]string{
+		"net0": "bridge=vmbr0,name=eth0,hwaddr=BC:24:11:0D:05:65,firewall=perhaps",
+		"mp0":  "local-lvm:vm-101-disk-1,mp=/data,size=large",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
+				if path != "/nodes/pve1/lxc/101/pending" {
+					return body
+				}
+				return relist(t, body, func(all []map[string]any) []map[string]any {
+					all = slices.DeleteFunc(all, func(e map[string]any) bool { return e["key"] == key })
+					return append(all, map[string]any{"key": key, "value": value})
+				})
+			}})
+			report := b.once(want)
+			text := b.closing(report)
+			if report.ExitCode() != 3 || !strings.Contains(text, key+" of 101 is not understood, so nothing of it is changed") {
+				t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, text)
+			}
+			config, err := b.client.GuestConfig(t.Context(), "pve1", 101)
+			if err != nil || config.MemoryMiB() != 512 || len(config.MountPoints()) != 0 {
+				t.Errorf("%v, it was changed: %v", err, config.Raw)
+			}
+		})
+	}
 }
