@@ -32,8 +32,10 @@ func NewToken(id, secret string) (Token, error) {
 	switch {
 	case secret == "":
 		return Token{}, fmt.Errorf("the secret of token %s is empty: it was shown once when the token was made; make a new token if it is lost", id)
-	case !secretForm.MatchString(secret) || strings.ContainsAny(secret, ";"):
+	case !secretForm.MatchString(secret) || strings.Contains(secret, ";"):
 		return Token{}, fmt.Errorf("the secret of token %s has a blank or another character that no secret has: copy only the secret itself", id)
+	case strings.Contains(secret, id):
+		return Token{}, fmt.Errorf("the secret of token %s holds the token's name: copy only the secret itself, without %s=", id, id)
 	}
 	return Token{id: id, secret: func() string { return secret }}, nil
 }

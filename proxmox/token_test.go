@@ -133,6 +133,7 @@ func TestNewToken(t *testing.T) {
 	for id, secret := range map[string]string{
 		"felhom@pve": testSecret, "felhom!agent": testSecret, "": testSecret, "felhom@pve!a": testSecret, "felhom@pve!1ab": testSecret,
 		"felhom@pve!agent=" + testSecret: testSecret, "felhom@pve!agent": "", "felhom@pve!agent2": "two words", "felhom@pve!agent3": "x\r\nHost: y", "felhom@pve!agent4": "a;b",
+		"felhom@pve!agent5": "felhom@pve!agent5=" + testSecret, "felhom@pve!agent6": "PVEAPIToken=felhom@pve!agent6=" + testSecret,
 	} {
 		if token, err := NewToken(id, secret); err == nil || strings.Contains(err.Error(), testSecret) && !strings.Contains(id, testSecret) {
 			t.Errorf("%q passes as %v, %v", id, token, err)

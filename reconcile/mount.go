@@ -165,8 +165,9 @@ func (p *planner) away(m *spec.Mount) (why string, cure []string) {
 		if taken || slices.ContainsFunc(m.UUIDs, func(d spec.Disk) bool { return len(p.disksOf(d.UUID)) > 0 }) {
 			return "", []string{"see " + m.Ref.String()}
 		}
+		return "", []string{"plug in " + disks(m)}
 	}
-	return "", []string{"plug in " + disks(m)}
+	return "", []string{fmt.Sprintf("plug in %s, and mount it on %s: this agent cannot", disks(m), p.have.Node)}
 }
 
 // twin says that the newest backup may be on another disk than the mounted one: one of
