@@ -187,7 +187,8 @@ func (s Status) WriteText(w io.Writer, now time.Time, o TextOptions) error {
 		fmt.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text)
 	}
 	for _, text := range s.Errors {
-		row("!", "", text)
+		rows++
+		fmt.Fprintf(b, "  %-6s %s\n", "!", text)
 	}
 	for _, e := range s.Now {
 		text := fmt.Sprintf("%s   %s", orElse(e.Text, e.Verb), elapsed(max(clock.Sub(e.Time), 0)))

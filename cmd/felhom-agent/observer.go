@@ -151,9 +151,9 @@ func (o *observer) line() string {
 	case o.failed != "":
 		parts = append(parts, o.failed)
 	case len(mistakes) > 0 && o.plan == nil:
-		parts = append(parts, "waiting for a valid desired state: "+mistakes[0])
+		parts = append(parts, "waiting for a valid desired state: "+strings.TrimSuffix(mistakes[0], "."))
 	case len(mistakes) > 0:
-		parts = append(parts, "an edit is not valid and was not taken over: "+mistakes[0])
+		parts = append(parts, "an edit is not valid and was not taken over: "+strings.TrimSuffix(mistakes[0], "."))
 	case o.plan == nil:
 		parts = append(parts, "waiting for the first look at the node")
 	}

@@ -255,6 +255,16 @@ func TestPageEscapes(t *testing.T) {
 	}
 }
 
+// TestLineOfABrokenEdit: the one line of the service manager reads as one sentence.
+func TestLineOfABrokenEdit(t *testing.T) {
+	t.Parallel()
+	o := observed(t, "../../examples/desired/guests.yaml")
+	o.src.broken = "guests.yaml:13: guests.dns: is wrong. Correct it.\nguests.yaml:14: and so on"
+	if have := o.line(); !regexp.MustCompile(`^converged 1 of 1, an edit is not valid and was not taken over: guests.yaml:13: guests.dns: is wrong. Correct it, next look at \d\d:\d\d$`).MatchString(have) {
+		t.Error(have)
+	}
+}
+
 func TestObjectStates(t *testing.T) {
 	t.Parallel()
 	ref := func(name string) spec.Ref { return spec.Ref{Kind: spec.KindRestore, Name: name} }
