@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -310,21 +311,11 @@ func tail(s string, n int) string {
 }
 
 func join(a, b map[string]check) map[string]check {
-	m := make(map[string]check, len(a)+len(b))
-	for k, c := range a {
-		m[k] = c
-	}
-	for k, c := range b {
-		m[k] = c
-	}
+	m := maps.Clone(a)
+	maps.Copy(m, b)
 	return m
 }
 
 func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
+	return slices.Sorted(maps.Keys(m))
 }

@@ -2,7 +2,6 @@ package pvesim
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"time"
 )
@@ -51,13 +50,8 @@ func contentList(c *call) error {
 	if v := c.param("vmid"); v != "" {
 		only = atoi(v)
 	}
-	names := make([]string, 0, len(p.items))
-	for name := range p.items {
-		names = append(names, name)
-	}
-	sort.Strings(names)
 	d := c.data().list()
-	for _, name := range names {
+	for _, name := range sortedKeys(p.items) {
 		v := p.items[name]
 		kind, owner, err := st.kindOf(name)
 		if err != nil {

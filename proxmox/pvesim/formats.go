@@ -25,30 +25,10 @@ var (
 
 func init() {
 	formats = map[string]func(string) error{
-		"vmid": func(v string) error {
-			if n, err := strconv.Atoi(v); err != nil || n < 100 || n > 999999999 {
-				return errors.New("value does not look like a valid VM ID")
-			}
-			return nil
-		},
-		"vmid-list": each(func(v string) error {
-			if n, err := strconv.Atoi(v); err != nil || n < 100 || n > 999999999 {
-				return errors.New("value does not look like a valid VM ID")
-			}
-			return nil
-		}),
-		"configid": func(v string) error {
-			if !configIDRE.MatchString(v) {
-				return fmt.Errorf("invalid configuration ID '%s'", v)
-			}
-			return nil
-		},
-		"configid-list": each(func(v string) error {
-			if !configIDRE.MatchString(v) {
-				return fmt.Errorf("invalid configuration ID '%s'", v)
-			}
-			return nil
-		}),
+		"vmid":          vmID,
+		"vmid-list":     each(vmID),
+		"configid":      configID,
+		"configid-list": each(configID),
 		"dns-name":      dnsName,
 		"dns-name-list": each(dnsName),
 		"node": func(v string) error {
@@ -184,6 +164,20 @@ func init() {
 		},
 	}
 	buildSchemas()
+}
+
+func vmID(v string) error {
+	if n, err := strconv.Atoi(v); err != nil || n < 100 || n > 999999999 {
+		return errors.New("value does not look like a valid VM ID")
+	}
+	return nil
+}
+
+func configID(v string) error {
+	if !configIDRE.MatchString(v) {
+		return fmt.Errorf("invalid configuration ID '%s'", v)
+	}
+	return nil
 }
 
 func dnsName(v string) error {

@@ -2,6 +2,8 @@ package pvesim
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -15,13 +17,8 @@ func (s *Sim) String() string {
 	defer s.mu.Unlock()
 	s.settle()
 	var b strings.Builder
-	ids := make([]int, 0, len(s.guests))
-	for id := range s.guests {
-		ids = append(ids, id)
-	}
-	sort.Ints(ids)
 	named := make(map[string]bool)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(s.guests)) {
 		g := s.guests[id]
 		n := s.node(g.Node)
 		state := "stopped"
@@ -159,13 +156,8 @@ func (s *Sim) Data() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle()
-	ids := make([]int, 0, len(s.guests))
-	for id := range s.guests {
-		ids = append(ids, id)
-	}
-	sort.Ints(ids)
 	var b strings.Builder
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(s.guests)) {
 		g := s.guests[id]
 		var lines []string
 		for _, m := range g.conf.mountPoints() {
