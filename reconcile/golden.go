@@ -102,7 +102,11 @@ func (p *planner) planMissingGolden(golden *spec.Golden) {
 	}
 	guest := goldenGuest(golden)
 	if golden.Publish != nil {
-		if ob := p.seen(golden.Publish.Storage); ob != nil {
+		ob := p.seen(golden.Publish.Storage)
+		if ob == nil {
+			ob = p.listsBackups(golden.Publish.Storage)
+		}
+		if ob != nil {
 			p.holdFor(o, "publish.storage", ob, Later{Verb: "create", Symbol: Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})
 			return
 		}

@@ -333,8 +333,9 @@ func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
 	if len(lawMarker.FindAllString(inside["description"], -1)) == 0 {
 		return inside["hostname"] == name
 	}
+	_, wish := w.wish(vmid)
 	m, ok := lawMarkOf(inside["description"])
-	return ok && m.object == name && m.vmid == vmid && m.owner == "pve1"
+	return ok && (m.object == name || wish != nil && m.object == wish.Was) && m.vmid == vmid && m.owner == "pve1"
 }
 
 func parseLawConfig(text string) map[string]string {

@@ -45,7 +45,9 @@ func (p *planner) planMissing(g *spec.Guest) {
 			}
 			missing := p.missing(fmt.Sprintf("/vms/%d", sourceVMID(g, source)), "VM.Backup")
 			if missing == nil && p.have.Storages[source.Newest] != nil {
-				missing = p.visible(source.Newest)
+				if missing = p.listsBackups(source.Newest); missing == nil {
+					missing = p.visible(source.Newest)
+				}
 			}
 			if missing != nil && !p.released(g) {
 				p.hold(&g.Object, "from", missing.reason+": its backups cannot be seen", missing.cure...)
@@ -236,7 +238,7 @@ func (p *planner) mayBeBlank(g *spec.Guest, text string) bool {
 	}
 	ob := p.missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup", "VM.Config.Disk")
 	if ob == nil {
-		ob = p.allSeen()
+		ob = p.allSeen(g)
 	}
 	if ob != nil {
 		if ob.mount != "" {

@@ -54,3 +54,51 @@ backups:
 		})
 	}
 }
+
+// A storage that a backup object names for a guest, and that is not to be seen at all, may
+// hold the guest's backups: it does not exist yet on a node that was set up anew, or the
+// token may not see it. No blank is made meanwhile.
+func TestAStorageThatIsNotThereMayHoldData(t *testing.T) {
+	want := desired(t, `node: pve1
+mounts:
+  backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}
+golden:
+  debian:
+    vmid: 9000
+    template: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst
+    rootfs: {storage: local-lvm, size: 8G}
+    publish: {storage: local, revision: 1}
+restores:
+  web: {vmid: 201, from: {golden: debian}, storage: local-lvm}
+  bare: {vmid: 202, from: {golden: debian}, storage: local-lvm}
+  shop: {vmid: 203, from: [{newest: usb-backup}, {golden: debian}], storage: local-lvm}
+backups:
+  daily: {guests: [web], storage: usb-backup, every: 24h}
+`)
+	for name, hide := range map[string]func(b *bench){
+		"hidden": func(b *bench) {
+			b.as("PUT", "/access/acl", "path=/storage/usb-backup", "roles=NoAccess", "tokens="+b.sim.TokenID())
+		},
+		"missing":  func(b *bench) { b.as("DELETE", "/storage/usb-backup") },
+		"disabled": func(b *bench) { b.as("PUT", "/storage/usb-backup", "disable=1") },
+		"for isos": func(b *bench) { b.as("PUT", "/storage/usb-backup", "content=iso") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pvesim.New())
+				b.once(want)
+				b.sim.Reinstall()
+				hide(b)
+				after := newBench(t, b.sim)
+				report := after.once(want)
+				world := parseLawWorld(b.sim.String())
+				if world.guests[201] != nil || world.guests[202] == nil || world.guests[203] != nil {
+					t.Errorf("web exists: %t, bare, which nobody backs up: %t, shop: %t\n%s", world.guests[201] != nil, world.guests[202] != nil, world.guests[203] != nil, after.events)
+				}
+				if text := after.closing(report); !strings.Contains(text, "blocked  restores/web      storage usb-backup ") || !strings.Contains(text, ": it may hold data of 201, so no blank is made") {
+					t.Errorf("it says\n%s", text)
+				}
+			})
+		})
+	}
+}

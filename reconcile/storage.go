@@ -63,8 +63,21 @@ func (p *planner) seen(storage string) *obstacle {
 	return nil
 }
 
-// allSeen says which storage's content cannot be known, of those the token sees.
-func (p *planner) allSeen() *obstacle {
+// allSeen says which storage's content cannot be known, of those that are to hold backups
+// of a guest and of all that the token sees.
+func (p *planner) allSeen(g *spec.Guest) *obstacle {
+	for _, name := range slices.Sorted(maps.Keys(p.want.Backups)) {
+		b := p.want.Backups[name]
+		if !slices.Contains(p.want.BackupGuests(b), g.Ref.Name) {
+			continue
+		}
+		if o := p.seen(b.Storage); o != nil { // it does not exist, say, or is disabled
+			return o
+		}
+		if o := p.listsBackups(b.Storage); o != nil {
+			return o
+		}
+	}
 	for _, id := range p.storages() {
 		if state := p.have.Storages[id]; state.Conf.Disabled || !holdsGuestData(state.Conf) {
 			continue
@@ -77,6 +90,16 @@ func (p *planner) allSeen() *obstacle {
 		}
 	}
 	return nil
+}
+
+// listsBackups says why a storage that is there lists no backups, whatever lies on it.
+func (p *planner) listsBackups(storage string) *obstacle {
+	content := p.have.Storages[storage].Conf.Content
+	if slices.Contains(content, "backup") {
+		return nil
+	}
+	return &obstacle{reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(content, ", ")),
+		cure: []string{fmt.Sprintf("pvesm set %s --content %s", storage, strings.Join(append(slices.Clone(content), "backup"), ","))}}
 }
 
 // visible says which right is missing to see what a storage holds: PVE filters its
