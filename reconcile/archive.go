@@ -220,7 +220,7 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 			continue
 		case !looked:
 			continue
-		case inside.Err != nil && (o.wholeness(v) == whole || proxmox.IsTransient(inside.Err)):
+		case inside.Err != nil && keepsOlder(o.wholeness(v) == whole, inside.Err):
 			return nil, passed, &obstacle{reason: fmt.Sprintf("the config inside its newest archive, of %s on %s, cannot be read: %v", date, source.Newest, inside.Err),
 				cure: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, passes: proxmox.IsTransient(inside.Err)}
 		case inside.Err != nil:
@@ -246,6 +246,10 @@ func (o *Observed) newest(guest *spec.Guest, source spec.Source) (best *choice, 
 	}
 	return second, passed, nil
 }
+
+// keepsOlder reports whether an archive whose config cannot be read keeps older ones from
+// being taken: it is the one to come back from, or nobody knows yet.
+func keepsOlder(proven bool, err error) bool { return proven || proxmox.IsTransient(err) }
 
 // begun is when an archive was begun. PVE reads that from the archive's name, which has
 // the node's local time: one of the hour that the clocks show twice in autumn looks an

@@ -41,6 +41,17 @@ func effective(config *proxmox.GuestConfig) map[string]string {
 	return values
 }
 
+// holdUnreadable holds an object whose guest has what is not understood.
+func (p *planner) holdUnreadable(o *spec.Object, state *GuestState) bool {
+	key, err := unreadable(state.Config)
+	if err == nil {
+		return false
+	}
+	p.hold(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("look: pct config %d", state.VMID))
+	p.unmet[o.Ref.Name] = "its config is not understood"
+	return true
+}
+
 // unreadable finds a net or a mount point that a guest has and that is not understood, as
 // a later version of PVE may have it. Taken for none, it would be replaced.
 func unreadable(config *proxmox.GuestConfig) (key string, err error) {

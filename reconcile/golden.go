@@ -46,6 +46,9 @@ func (p *planner) planGolden(golden *spec.Golden) {
 	if p.stale(o, state) {
 		return
 	}
+	if p.holdUnreadable(o, state) {
+		return
+	}
 	p.goldenNotes(golden, state, marker)
 	marker.Object = name
 	want := marker

@@ -224,9 +224,7 @@ func (p *planner) markerLost(g *spec.Guest, state *GuestState) bool {
 // binds, rollback, run state, in this order and one act at a time.
 func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	marker.Object = g.Ref.Name // an old name is rewritten
-	if key, err := unreadable(state.Config); err != nil {
-		p.hold(&g.Object, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, g.VMID, err), fmt.Sprintf("look: pct config %d", g.VMID))
-		p.unmet[g.Ref.Name] = "its config is not understood"
+	if p.holdUnreadable(&g.Object, state) {
 		return
 	}
 	before := len(p.plan.Actions)

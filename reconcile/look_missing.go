@@ -244,7 +244,7 @@ func (l *looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 					if err != nil {
 						return err
 					}
-					if source.Newest == "" {
+					if source.Newest == "" || inside.Err != nil && keepsOlder(proven, inside.Err) {
 						break
 					}
 					if proven && inside.Err == nil && l.have.ownArchive(guest, source, inside.Config) {
