@@ -99,7 +99,7 @@ func (p *planner) takesVolumes(storage string) *obstacle {
 		return &obstacle{reason: fmt.Sprintf("storage %s does not exist, or the token may not see it", storage), cure: []string{"look: pvesm status"}}
 	case !slices.Contains(state.Conf.Content, "rootdir"):
 		return &obstacle{reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
-			cure: []string{fmt.Sprintf("name another storage, or: pvesm set %s --content %s", storage, strings.Join(append(slices.Clone(state.Conf.Content), "rootdir"), ","))}}
+			cure: contentCure(state.Conf, "rootdir")}
 	case state.Status == nil || !state.Status.Active:
 		return &obstacle{reason: fmt.Sprintf("storage %s is not active", storage), cure: []string{"look: pvesm status"}}
 	}

@@ -125,6 +125,23 @@ func (p *planner) storages() []string {
 	return slices.Sorted(maps.Keys(p.have.Storages))
 }
 
+// canHold are the kinds of content, of those that matter here, that PVE lets a type of
+// storage have (PVE::Storage: plugindata of its plugins). Types of others' plugins are not
+// in it.
+var canHold = map[string][]string{
+	"dir": {"backup", "rootdir"}, "nfs": {"backup", "rootdir"}, "cifs": {"backup", "rootdir"}, "btrfs": {"backup", "rootdir"},
+	"cephfs": {"backup"}, "glusterfs": {"backup"}, "pbs": {"backup"},
+	"lvm": {"rootdir"}, "lvmthin": {"rootdir"}, "zfspool": {"rootdir"}, "rbd": {"rootdir"},
+}
+
+// contentCure is what to do about a storage that does not take a kind of content.
+func contentCure(conf proxmox.Storage, content string) []string {
+	if !slices.Contains(canHold[conf.Type], content) {
+		return []string{fmt.Sprintf("name another storage: one of type %s is not for that", conf.Type)}
+	}
+	return []string{fmt.Sprintf("name another storage, or: pvesm set %s --content %s", conf.ID, strings.Join(append(slices.Clone(conf.Content), content), ","))}
+}
+
 // takesBackups says why a storage cannot take archives of ours, or nil.
 func (p *planner) takesBackups(storage string) *obstacle {
 	if o := p.seen(storage); o != nil {
@@ -134,7 +151,7 @@ func (p *planner) takesBackups(storage string) *obstacle {
 	if !slices.Contains(conf.Content, "backup") {
 		return &obstacle{
 			reason: fmt.Sprintf("storage %s does not take backups (content: %s)", storage, strings.Join(conf.Content, ", ")),
-			cure:   []string{fmt.Sprintf("pvesm set %s --content %s", storage, strings.Join(append(slices.Clone(conf.Content), "backup"), ","))},
+			cure:   contentCure(conf, "backup"),
 		}
 	}
 	if prune := conf.PruneBackups; prune != "" && prune != "keep-all=1" {
