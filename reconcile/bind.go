@@ -44,8 +44,11 @@ func (p *planner) bindReady(declared spec.MountPoint) *obstacle {
 	if ob := p.ejecting(m); ob != nil {
 		return ob
 	}
-	if there, looked := p.have.Host.Folders[declared.Mount+"/"+declared.Folder]; looked && !there {
-		path := p.bindSource(declared)
+	folder, path := declared.Mount+"/"+declared.Folder, p.bindSource(declared)
+	if why := p.have.Host.Barred[folder]; why != "" {
+		return &obstacle{reason: fmt.Sprintf("the folder %s on mounts/%s cannot be bound: %s", declared.Folder, declared.Mount, why), cure: []string{"look at it as root: namei -l " + path}}
+	}
+	if there, looked := p.have.Host.Folders[folder]; looked && !there {
 		return &obstacle{reason: fmt.Sprintf("there is no folder %s on mounts/%s", declared.Folder, declared.Mount),
 			cure: []string{fmt.Sprintf("as root: mkdir -p %s && chown 100000:100000 %s", path, path)}}
 	}

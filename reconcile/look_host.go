@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +26,7 @@ func (l *looker) lookHost(ctx context.Context) error {
 		l.have.Host, l.have.HostReason = l.host.state, l.host.reason
 		return nil
 	}
-	host := &HostState{Folders: map[string]bool{}}
+	host := &HostState{Folders: map[string]bool{}, Barred: map[string]string{}}
 	var err error
 	if host.Running, err = privileged.Running(ctx, l.ask, l.node); err == nil && l.needsHost() {
 		if host.Mounts, err = privileged.Mounts(ctx, l.ask, l.node); err == nil {
@@ -40,7 +41,10 @@ func (l *looker) lookHost(ctx context.Context) error {
 				continue // not mounted: what is below is the root disk
 			}
 			var folder privileged.Folder
-			if folder, err = privileged.FolderInfo(ctx, l.ask, l.node, m.Path, bind[1]); err == nil {
+			folder, err = privileged.FolderInfo(ctx, l.ask, l.node, m.Path, bind[1])
+			if refused, ok := errors.AsType[*privileged.RefusedError](err); ok { // a matter of this folder alone
+				host.Barred[bind[0]+"/"+bind[1]], err = refused.Reason, nil
+			} else if err == nil {
 				host.Folders[bind[0]+"/"+bind[1]] = folder.IsDir
 			}
 		}

@@ -1,10 +1,12 @@
 package reconcile
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -105,4 +107,38 @@ func TestTheLineOfAMountFollowsTheYAML(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A folder at which the fence does not look, such as one behind a symbolic link, keeps only its own bind from being made.
+func TestAnOddFolderHoldsItsGuestAlone(t *testing.T) {
+	want := loadText(t, `node: pve1
+mounts:
+  backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}
+  media: {uuid: `+mediaDisk+`, path: /mnt/usb/media}
+guests:
+  dns: {vmid: 101, drift: heal, config: {mp0: {mount: media, folder: films, mp: /films}}}
+backups:
+  daily: {guests: all, storage: usb-backup, every: 24h}
+`)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New(), func(o *Options) { o.Runner = linked{o.Runner} })
+		report := b.once(want)
+		text := b.closing(report)
+		if !strings.Contains(text, "guests/dns        the folder films on mounts/media cannot be bound: a symbolic link is in the way") {
+			t.Errorf("it does not say what is in the way:\n%s", text)
+		}
+		if world := b.sim.String(); !strings.Contains(world, " on /mnt/usb/backup type") || !strings.Contains(world, " guest=dns size=") {
+			t.Errorf("it keeps others from their work:\n%s\n%s", text, world)
+		}
+	})
+}
+
+// linked is a fence that finds a symbolic link at every folder.
+type linked struct{ privileged.Runner }
+
+func (l linked) Ask(ctx context.Context, q privileged.Query) (privileged.Answer, error) {
+	if q.Name == "FolderInfo" {
+		return privileged.Answer{}, &privileged.RefusedError{Op: q.Name, Arg: "folder", Value: q.Args["folder"], Reason: "a symbolic link is in the way"}
+	}
+	return l.Runner.Ask(ctx, q)
 }

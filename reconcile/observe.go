@@ -90,6 +90,7 @@ type HostState struct {
 	Running []privileged.RunningOp
 	Failing map[string]string // UUIDs of disks whose SMART says that they fail -> which they are
 	Folders map[string]bool   // "media/library" -> is a folder on the mounted disk
+	Barred  map[string]string // folders at which the fence does not look -> why
 }
 
 // guestsOf returns every object under restores and guests, by name.
