@@ -64,6 +64,20 @@ func (s *scenario) odd(kind, seed int) {
 				break
 			}
 		}
+	case 18:
+		s.person("PUT", "/storage/usb-backup", map[string]string{"disable": fmt.Sprint(seed % 2)})
+	case 19:
+		s.person("PUT", "/storage/usb-backup", map[string]string{"content": pick(s.r, "iso", "backup", "backup,iso")})
+		s.witness.hides(true)
+	case 20:
+		if len(lawLook(s.sim).tasks) > 0 { // what PVE does with one in use nobody has tried
+			break
+		}
+		if s.person("DELETE", "/storage/usb-backup", nil) != 200 {
+			s.storageAgain()
+		}
+	case 21:
+		s.person("PUT", "/storage/usb-backup", map[string]string{"prune-backups": pick(s.r, "keep-last=1", "keep-all=1")})
 	case 17:
 		if seed%3 == 0 {
 			s.person("POST", "/nodes/pve1/status", map[string]string{"command": "reboot"})
@@ -117,6 +131,14 @@ func (s *scenario) guestPaths() []string {
 	return paths
 }
 
+// storageAgain defines the storage of the backups as it was.
+func (s *scenario) storageAgain() {
+	params := map[string]string{"storage": "usb-backup", "type": "dir", "path": "/mnt/usb/backup", "is_mountpoint": "yes", "content": "backup", "prune-backups": "keep-all=1"}
+	if s.person("POST", "/storage", params) != 200 {
+		s.person("PUT", "/storage/usb-backup", map[string]string{"content": "backup", "prune-backups": "keep-all=1", "disable": "0"})
+	}
+}
+
 // stepClock sets the node's clock, between two lives of the agent or while it sleeps.
 func (s *scenario) stepClock() {
 	by := pick(s.r, -20*time.Second, -10*time.Minute, -3*time.Hour, -30*time.Hour, 10*time.Minute, 3*time.Hour, 30*time.Hour, 400*24*time.Hour)
@@ -132,6 +154,7 @@ func (s *scenario) oddlyCalm() {
 	}
 	s.releaseAll()
 	s.allRights()
+	s.storageAgain()
 	for _, g := range s.house.guests {
 		s.shell(fmt.Sprintf("pct unlock %d", g.vmid))
 		s.shell(fmt.Sprintf("pct unmount %d", g.vmid))
@@ -171,8 +194,8 @@ func (w *witness) stepped(by time.Duration) {
 	}
 }
 
-// hides notes that people have taken rights from the token: what it cannot see it may send
-// again, and PVE refuses it.
+// hides notes that people have hidden from the token what lies on a storage: it may send
+// again what it cannot see, and PVE refuses it.
 func (w *witness) hides(yes bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -163,7 +163,7 @@ func (s *scenario) schedule() []lawDeed {
 		})
 	}
 	for range s.r.IntN(s.profile.odd + 1) {
-		kind, seed := s.r.IntN(18), s.r.IntN(1<<30)
+		kind, seed := s.r.IntN(22), s.r.IntN(1<<30)
 		deeds = append(deeds, lawDeed{pick(s.r, time.Millisecond, time.Second, 20*time.Second, time.Minute, 4*time.Minute), func() { s.odd(kind, seed) }})
 	}
 	if s.profile.disks && s.r.IntN(2) == 0 {
