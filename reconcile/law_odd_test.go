@@ -68,7 +68,6 @@ func (s *scenario) odd(kind, seed int) {
 		s.person("PUT", "/storage/usb-backup", map[string]string{"disable": fmt.Sprint(seed % 2)})
 	case 19:
 		s.person("PUT", "/storage/usb-backup", map[string]string{"content": pick(s.r, "iso", "backup", "backup,iso")})
-		s.witness.hides(true)
 	case 20:
 		if len(lawLook(s.sim).tasks) > 0 { // what PVE does with one in use nobody has tried
 			break
@@ -239,6 +238,9 @@ func (w *witness) notAgain(wr *lawWrite) {
 	b := w.want.Backups[strings.TrimPrefix(m.object, "backups/")]
 	if !ok || b == nil || !w.alone() || w.hidden {
 		return
+	}
+	if _, conf := w.s.sim.Do("root@pam", "GET", "/storage/"+b.Storage, nil); !strings.Contains(conf, `"content":"backup`) {
+		return // it lists none, and PVE refuses another
 	}
 	now, err := time.Parse(time.DateTime, w.s.sim.Now().Format(time.DateTime)) // as archives are named
 	if err != nil {
