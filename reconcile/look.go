@@ -129,8 +129,9 @@ func (l *looker) lookAround(ctx context.Context) error {
 		}
 		return err
 	})
-	g.Go(func() (err error) {
-		have.Tasks, _, err = l.view.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: 200})
+	g.Go(func() error {
+		tasks, _, err := l.view.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: 200})
+		have.Tasks = slices.DeleteFunc(tasks, isConsole)
 		return err
 	})
 	g.Go(func() error { return l.lookHost(gctx) })
@@ -179,6 +180,13 @@ func (l *looker) lookAround(ctx context.Context) error {
 		have.Storages[conf.ID] = state
 	}
 	return nil
+}
+
+// isConsole reports whether a task is only a window in somebody's browser: it bears the
+// number of a guest, lasts as long as the window is open, and changes nothing (PVE:
+// API2::LXC and API2::Nodes, vncproxy, termproxy and the shells).
+func isConsole(t proxmox.Task) bool {
+	return slices.Contains([]string{"vncproxy", "vncshell", "termproxy", "spiceproxy", "spiceshell"}, t.Type)
 }
 
 // inScope reports whether an object is looked at.

@@ -384,3 +384,30 @@ guests:
 		})
 	}
 }
+
+// Somebody has the consoles of all guests open in a browser, and has gone to bed. Each is a
+// task with the guest's number that runs until the window is closed.
+func TestOpenConsolesKeepNobody(t *testing.T) {
+	want := examples(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
+			if method != "GET" || path != "/nodes/pve1/tasks" {
+				return body
+			}
+			return relist(t, body, func(all []map[string]any) []map[string]any {
+				for vmid := range declaredVMIDs(want) {
+					all = append(all, map[string]any{"upid": fmt.Sprintf("UPID:pve1:%08X:00F3C9D1:692203F3:vncproxy:%d:anna@pam:", int(vmid), vmid),
+						"node": "pve1", "starttime": 1763836915, "type": "vncproxy", "id": vmid.String(), "user": "anna@pam", "status": "RUNNING", "saved": "0"})
+				}
+				return append(all, map[string]any{"upid": "UPID:pve1:0000AB20:00F3C9D1:692203F3:vncshell::root@pam:", "starttime": 1763836915, "type": "vncshell", "id": "", "user": "root@pam", "status": "RUNNING"})
+			})
+		}})
+		report := b.once(want)
+		if report.ExitCode() != 0 {
+			t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, b.closing(report))
+		}
+		if plan, text := b.plan(want); plan.ExitCode() != 0 {
+			t.Errorf("the next plan is not empty:\n%s", text)
+		}
+	})
+}
