@@ -44,42 +44,7 @@ func (p *planner) planMount(m *spec.Mount) {
 		p.note(o, "%s", text)
 	}
 	if have.Mounted && !have.Gone {
-		disk, ours := p.have.mountedDisk(m)
-		if !ours {
-			label := ""
-			if have.Label != "" {
-				label = fmt.Sprintf(" (label %s)", have.Label)
-			}
-			p.hold(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared. I leave it alone", m.Path, orElse(have.UUID, "unknown"), label),
-				fmt.Sprintf("unmount it yourself: umount %s, or declare its uuid", m.Path))
-			return
-		}
-		if ob := p.ejecting(m); ob != nil {
-			p.hold(o, "uuid", ob.reason, ob.cure...)
-			return
-		}
-		for _, other := range m.UUIDs {
-			if other.UUID != disk.UUID && len(p.disksOf(other.UUID)) > 0 {
-				p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", name(disk), name(other))
-			}
-		}
-		if text, cure := p.lineInTheWay(m, disk); text != "" {
-			p.hold(o, "path", text, cure)
-			return
-		}
-		line, wanted := "", privileged.FstabEntry(mountSpec(m, disk))
-		if have.Fstab != nil && have.Fstab.Name == m.Ref.Name {
-			line = have.Fstab.Text
-		}
-		switch {
-		case line == wanted:
-		case line == "":
-			p.mount(m, disk, "write its line into /etc/fstab")
-		case wanted == "":
-			p.mount(m, disk, "take its line out of /etc/fstab, for its disks take turns")
-		default:
-			p.mount(m, disk, "change its line in /etc/fstab, which counts when it is mounted the next time")
-		}
+		p.planMounted(m, have)
 		return
 	}
 	if have.Fstab != nil && have.Fstab.Name == "" {
@@ -141,6 +106,48 @@ func (p *planner) lineInTheWay(m *spec.Mount, disk spec.Disk) (text, cure string
 
 func otherLine(what, line string) string {
 	return fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", what, strings.Join(strings.Fields(line), " "))
+}
+
+// planMounted looks at what is mounted at the path of a mount: a declared disk stays, and
+// has its line in /etc/fstab.
+func (p *planner) planMounted(m *spec.Mount, have privileged.Mount) {
+	o := &m.Object
+	disk, ours := p.have.mountedDisk(m)
+	if !ours {
+		label := ""
+		if have.Label != "" {
+			label = fmt.Sprintf(" (label %s)", have.Label)
+		}
+		p.hold(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared. I leave it alone", m.Path, orElse(have.UUID, "unknown"), label),
+			fmt.Sprintf("unmount it yourself: umount %s, or declare its uuid", m.Path))
+		return
+	}
+	if ob := p.ejecting(m); ob != nil {
+		p.hold(o, "uuid", ob.reason, ob.cure...)
+		return
+	}
+	for _, other := range m.UUIDs {
+		if other.UUID != disk.UUID && len(p.disksOf(other.UUID)) > 0 {
+			p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", name(disk), name(other))
+		}
+	}
+	if text, cure := p.lineInTheWay(m, disk); text != "" {
+		p.hold(o, "path", text, cure)
+		return
+	}
+	line, wanted := "", privileged.FstabEntry(mountSpec(m, disk))
+	if have.Fstab != nil && have.Fstab.Name == m.Ref.Name {
+		line = have.Fstab.Text
+	}
+	switch {
+	case line == wanted:
+	case line == "":
+		p.mount(m, disk, "write its line into /etc/fstab")
+	case wanted == "":
+		p.mount(m, disk, "take its line out of /etc/fstab, for its disks take turns")
+	default:
+		p.mount(m, disk, "change its line in /etc/fstab, which counts when it is mounted the next time")
+	}
 }
 
 // ejectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
