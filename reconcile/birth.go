@@ -96,7 +96,7 @@ func (p *planner) takesVolumes(storage string) *obstacle {
 	case storage == "":
 		return &obstacle{reason: "nothing says on which storage the guest is to be made", cure: []string{"add storage: STORAGE"}}
 	case state == nil:
-		return &obstacle{reason: fmt.Sprintf("storage %s does not exist, or the token may not see it", storage), cure: []string{"look: pvesm status"}}
+		return &obstacle{reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, p.didYouMean(storage)), cure: []string{"look: pvesm status"}}
 	case !slices.Contains(state.Conf.Content, "rootdir"):
 		return &obstacle{reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
 			cure: contentCure(state.Conf, "rootdir")}

@@ -27,7 +27,7 @@ func (p *planner) seen(storage string) *obstacle {
 	state := p.have.Storages[storage]
 	if state == nil {
 		return &obstacle{
-			reason: fmt.Sprintf("storage %s is not to be seen: it does not exist, or the token may not see it", storage),
+			reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, p.didYouMean(storage)),
 			cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", appendPrivilege("Datastore.Audit"))},
 		}
 	}
@@ -63,6 +63,14 @@ func (p *planner) seen(storage string) *obstacle {
 	return nil
 }
 
+// didYouMean names the storage that a mistyped name is like.
+func (p *planner) didYouMean(storage string) string {
+	if best := spec.Nearest(storage, p.storages()); best != "" {
+		return fmt.Sprintf(" (did you mean %s?)", best)
+	}
+	return ""
+}
+
 // allSeen says which storage's content cannot be known, of those that are to hold backups
 // of a guest and of all that the token sees.
 func (p *planner) allSeen(g *spec.Guest) *obstacle {
@@ -94,12 +102,11 @@ func (p *planner) allSeen(g *spec.Guest) *obstacle {
 
 // listsBackups says why a storage that is there lists no backups, whatever lies on it.
 func (p *planner) listsBackups(storage string) *obstacle {
-	content := p.have.Storages[storage].Conf.Content
-	if slices.Contains(content, "backup") {
+	conf := p.have.Storages[storage].Conf
+	if slices.Contains(conf.Content, "backup") {
 		return nil
 	}
-	return &obstacle{reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(content, ", ")),
-		cure: []string{fmt.Sprintf("pvesm set %s --content %s", storage, strings.Join(append(slices.Clone(content), "backup"), ","))}}
+	return &obstacle{reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(conf.Content, ", ")), cure: contentCure(conf, "backup")}
 }
 
 // visible says which right is missing to see what a storage holds: PVE filters its
