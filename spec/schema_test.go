@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,9 @@ func days(n *yaml.Node) {
 	}
 }
 
+// offered is a line of the language that is commented out.
+var offered = regexp.MustCompile(`(?m)^ +(# )[a-z0-9]+: .*$`)
+
 // The examples load, hold together, and every one alone fits the schema.
 func TestExamples(t *testing.T) {
 	const dir = "../examples/desired"
@@ -80,7 +84,7 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s is made from %+v: its own backup must come first", name, g.From)
 		}
 	}
-	schema := resolved(t)
+	schema, lines := resolved(t), 0
 	for _, name := range d.Files {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -89,6 +93,16 @@ func TestExamples(t *testing.T) {
 		if err := schema.Validate(plainJSON(t, text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		for _, at := range offered.FindAllSubmatchIndex(text, -1) { // a line that a person may take in as it stands
+			with := slices.Concat(text[:at[2]], text[at[3]:])
+			if err := schema.Validate(plainJSON(t, with)); err != nil {
+				t.Errorf("%s with %s: %v", name, text[at[2]:at[1]], err)
+			}
+			lines++
+		}
+	}
+	if lines < 8 {
+		t.Errorf("%d lines are offered", lines)
 	}
 	if sum, err := Fingerprint(dir); err != nil || sum != d.Hash {
 		t.Errorf("Fingerprint is %s, %v, Hash %s", sum, err, d.Hash)
