@@ -16,6 +16,7 @@ var deliberate struct {
 	retryRollback    bool  // a rollback that was begun is begun again
 	claimSuccess     bool  // a task that failed is written down as done
 	skipIntent       bool  // acts are sent without a line
+	skipSync         bool  // a line is not on the disk when the act is sent
 	pruneByVzdump    *bool // vzdump is let prune as the storage says
 	neverEqual       bool  // a key never compares as equal
 	giveUpTogether   bool  // one refusal ends the pass for all

@@ -74,6 +74,7 @@ type Journal struct {
 	path string // "" for one in memory
 	file *os.File
 	mem  bytes.Buffer
+	safe int   // how much of mem would outlast a power cut
 	read int64 // how far acts has been read from the file
 	acts map[string]*act
 	// order is the acts in the order of their intents.
@@ -332,11 +333,14 @@ func (j *Journal) append(e Entry) error {
 	defer j.mu.Unlock()
 	if j.file == nil {
 		j.mem.Write(line)
+		if e.Step == stepIntent && !deliberate.skipSync {
+			j.safe = j.mem.Len()
+		}
 		j.apply(e)
 		return nil
 	}
 	err = j.write(line)
-	if err == nil && e.Step == stepIntent {
+	if err == nil && e.Step == stepIntent && !deliberate.skipSync {
 		err = j.file.Sync()
 	}
 	if err != nil {

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
 func intent(act, id string) Entry {
@@ -187,4 +189,24 @@ func fullAfter(t *testing.T, n uint64, do func()) {
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited))
 	defer func() { must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before)) }()
 	do()
+}
+
+// A full disk ends a run before PVE is touched, and says what to do.
+func TestAFullDiskStopsBeforePVEIsTouched(t *testing.T) {
+	want := desired(t, "guests: {dns: {vmid: 101}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := newBench(t, pvesim.New(), func(o *Options) { o.Journal = openTest(t, dir) })
+		fullAfter(t, 0, func() {
+			if _, err := b.agent.Once(t.Context(), want); err == nil || !strings.Contains(err.Error(), "make room: nothing is done without it") {
+				t.Errorf("it ends with %v", err)
+			}
+		})
+		if n := b.sim.Writes(); n != 0 {
+			t.Errorf("%d writes were sent", n)
+		}
+		if r := b.once(want); r.ExitCode() != 0 || b.sim.Writes() != 1 {
+			t.Errorf("with room again it ends with %d, after %d writes", r.ExitCode(), b.sim.Writes())
+		}
+	})
 }

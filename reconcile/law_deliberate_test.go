@@ -34,6 +34,7 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"two disruptive acts", "disruptive", lawDisruptive, &deliberate.twoDisruptive},
 		{"claim success", "journal", lawJournal, &deliberate.claimSuccess},
 		{"skip the intent", "journal", lawJournal, &deliberate.skipIntent},
+		{"skip the fsync", "journal", lawJournal, &deliberate.skipSync},
 		{"take any task for ours", "twice", lawJournal, &deliberate.anyTask},
 		{"never equal", "settles", lawPlans, &deliberate.neverEqual},
 		{"no cure", "settles", lawSettles, &deliberate.noCure},

@@ -40,6 +40,7 @@ type incarnation struct {
 	edits    chan chan struct{}
 	served   atomic.Int64
 	before   bool // killed before the request is delivered, else after it took effect
+	power    bool // it is killed by a power cut: what was not written out is lost
 }
 
 // lawPatience is how many requests one life may make: many times what any takes.
@@ -65,6 +66,7 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 	i := &incarnation{s: s, place: place, journal: MemoryJournal(), edits: make(chan chan struct{})}
 	i.journal.mem.Write(place.lines)
 	i.journal.parse(place.lines)
+	i.journal.safe = len(place.lines)
 	i.journal.barrier = i.line
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	token, err := proxmox.NewToken(s.sim.TokenID(), s.sim.TokenSecret())
@@ -101,8 +103,16 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 
 // end stops a life in an orderly way, and keeps the journal.
 func (i *incarnation) end() {
+	cut := i.killed() && i.power
 	i.kill()
 	i.place.lines = bytes.Clone(i.journal.mem.Bytes())
+	if cut {
+		i.s.tell("the power was cut: %d bytes of the journal are lost", len(i.place.lines)-i.journal.safe)
+		i.place.lines = i.place.lines[:i.journal.safe]
+		if i.place == i.s.here {
+			i.s.person("POST", "/nodes/pve1/status", map[string]string{"command": "reboot"})
+		}
+	}
 }
 
 // once is a run of one of the agents.

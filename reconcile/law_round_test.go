@@ -63,6 +63,7 @@ func (s *scenario) endsEarly(i *incarnation) {
 	if !s.profile.kills || s.r.IntN(3) == 0 {
 		return
 	}
+	i.power = s.r.IntN(4) == 0
 	switch s.r.IntN(5) {
 	case 0, 1:
 		i.lines = 1 + s.r.IntN(25)
