@@ -177,11 +177,11 @@ func TestALineThatTheDiskHadNoRoomForIsEnded(t *testing.T) {
 	}
 }
 
+func init() { signal.Ignore(syscall.SIGXFSZ) } // what cannot grow says so by an error
+
 // fullAfter does something while no file can grow beyond n bytes.
 func fullAfter(t *testing.T, n uint64, do func()) {
 	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ)
-	defer signal.Reset(syscall.SIGXFSZ)
 	var before syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
 	limited := before
