@@ -83,32 +83,8 @@ func (l *looker) look(ctx context.Context) (*Observed, error) {
 // lookAround reads the lists: what there is on the node.
 func (l *looker) lookAround(ctx context.Context) error {
 	have := l.have
-	var kept facts
-	fresh := l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < factsAge
-	if fresh {
-		kept = *l.facts
-	}
 	g, gctx := newReads(ctx)
-	if !fresh {
-		kept.at, kept.asked, l.asked = time.Now(), map[string]bool{}, true
-		g.Go(func() error {
-			v, err := l.view.Version(gctx)
-			kept.version = v.Version
-			return err
-		})
-		g.Go(func() error {
-			t, err := l.view.NodeTime(gctx, l.node)
-			if err != nil {
-				return err
-			}
-			if kept.zone, err = t.Location(); err != nil {
-				return fmt.Errorf("the node's time zone %q is not known to this machine: %w; install tzdata", t.Zone, err)
-			}
-			return nil
-		})
-		g.Go(func() (err error) { kept.permissions, err = l.view.Permissions(gctx); return err })
-		g.Go(func() (err error) { kept.storages, err = l.view.ListStorage(gctx); return err })
-	}
+	kept, fresh := l.lookFacts(gctx, g)
 	g.Go(func() error {
 		guests, err := l.view.ListLXC(gctx, l.node)
 		l.mu.Lock()
@@ -140,7 +116,7 @@ func (l *looker) lookAround(ctx context.Context) error {
 	}
 	if l.facts != nil && !fresh {
 		kept.failing, kept.smartAt = l.facts.failing, l.facts.smartAt
-		*l.facts = kept
+		*l.facts = *kept
 	}
 	have.Version, have.Permissions = kept.version, maps.Clone(kept.permissions)
 	have.Now = l.view.Now().In(kept.zone)
@@ -148,18 +124,6 @@ func (l *looker) lookAround(ctx context.Context) error {
 		return errors.New("the node's answers have no Date, so its clock is not known and nothing can be planned")
 	}
 	have.Memory = l.memory(have.Now)
-	for _, r := range resources {
-		if r.Type == "node" {
-			have.Nodes = append(have.Nodes, r.Node)
-		}
-		if r.Type != "lxc" && r.Type != "qemu" {
-			continue
-		}
-		have.Others[r.VMID] = r
-		if state := have.Guests[r.VMID]; state != nil && r.Node == l.node && r.HAState != "ignored" { // which HA leaves alone (PVE: HA::Config, vm_is_ha_managed)
-			state.HA = r.HAState
-		}
-	}
 	if stuck { // a storage that does not answer: PVE asks them all in turn, and gives up
 		for _, r := range resources {
 			if r.Type == "storage" && r.Node == l.node {
@@ -167,8 +131,26 @@ func (l *looker) lookAround(ctx context.Context) error {
 			}
 		}
 	}
-	for _, conf := range kept.storages {
-		if len(conf.Nodes) > 0 && !slices.Contains(conf.Nodes, l.node) {
+	have.arrange(resources, states, kept.storages)
+	return nil
+}
+
+// arrange puts the lists of the whole cluster to the guests and storages of the node.
+func (o *Observed) arrange(resources []proxmox.Resource, states []proxmox.StorageStatus, storages []proxmox.Storage) {
+	for _, r := range resources {
+		if r.Type == "node" {
+			o.Nodes = append(o.Nodes, r.Node)
+		}
+		if r.Type != "lxc" && r.Type != "qemu" {
+			continue
+		}
+		o.Others[r.VMID] = r
+		if state := o.Guests[r.VMID]; state != nil && r.Node == o.Node && r.HAState != "ignored" { // which HA leaves alone (PVE: HA::Config, vm_is_ha_managed)
+			state.HA = r.HAState
+		}
+	}
+	for _, conf := range storages {
+		if len(conf.Nodes) > 0 && !slices.Contains(conf.Nodes, o.Node) {
 			continue // of other nodes: nothing of ours can lie there
 		}
 		state := &StorageState{Conf: conf}
@@ -177,9 +159,35 @@ func (l *looker) lookAround(ctx context.Context) error {
 				state.Status = &states[i]
 			}
 		}
-		have.Storages[conf.ID] = state
+		o.Storages[conf.ID] = state
 	}
-	return nil
+}
+
+// lookFacts takes the facts that are still believed, or asks for them.
+func (l *looker) lookFacts(ctx context.Context, g *reads) (kept *facts, fresh bool) {
+	if l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < factsAge {
+		kept := *l.facts
+		return &kept, true
+	}
+	kept, l.asked = &facts{at: time.Now(), asked: map[string]bool{}}, true
+	g.Go(func() error {
+		v, err := l.view.Version(ctx)
+		kept.version = v.Version
+		return err
+	})
+	g.Go(func() error {
+		t, err := l.view.NodeTime(ctx, l.node)
+		if err != nil {
+			return err
+		}
+		if kept.zone, err = t.Location(); err != nil {
+			return fmt.Errorf("the node's time zone %q is not known to this machine: %w; install tzdata", t.Zone, err)
+		}
+		return nil
+	})
+	g.Go(func() (err error) { kept.permissions, err = l.view.Permissions(ctx); return err })
+	g.Go(func() (err error) { kept.storages, err = l.view.ListStorage(ctx); return err })
+	return kept, false
 }
 
 // isConsole reports whether a task is only a window in somebody's browser: it bears the

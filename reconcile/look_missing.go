@@ -58,37 +58,7 @@ func (l *looker) lookCreations(ctx context.Context) error {
 		}
 	}
 	for _, vmid := range missing {
-		g.Go(func() error {
-			free, err := l.view.VMIDFree(gctx, vmid)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.have.Taken[vmid] = !free
-			return err
-		})
-		path := fmt.Sprintf("/vms/%d", vmid)
-		l.mu.Lock()
-		asked := l.facts != nil && l.facts.asked[path]
-		l.mu.Unlock()
-		if asked {
-			continue
-		}
-		g.Go(func() error { // what the token is shut out of is not in the list of all
-			exact, err := l.view.Permissions(gctx, path)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			shutOut := err == nil && len(exact[path]) == 0
-			if shutOut {
-				l.have.Permissions[path] = nil
-			}
-			if err == nil && l.facts != nil {
-				l.facts.asked[path] = true
-				if shutOut { // for the looks to come
-					l.facts.permissions = maps.Clone(l.facts.permissions)
-					l.facts.permissions[path] = nil
-				}
-			}
-			return err
-		})
+		l.askFree(gctx, g, vmid)
 	}
 	if len(missing) > 0 {
 		declared := declaredVMIDs(l.want)
@@ -117,6 +87,41 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	}
 	l.have.index()
 	return l.lookInside(ctx, missing)
+}
+
+// askFree asks whether a VMID is free, and what the token may do with it.
+func (l *looker) askFree(ctx context.Context, g *reads, vmid proxmox.VMID) {
+	g.Go(func() error {
+		free, err := l.view.VMIDFree(ctx, vmid)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.have.Taken[vmid] = !free
+		return err
+	})
+	path := fmt.Sprintf("/vms/%d", vmid)
+	l.mu.Lock()
+	asked := l.facts != nil && l.facts.asked[path]
+	l.mu.Unlock()
+	if asked {
+		return
+	}
+	g.Go(func() error { // what the token is shut out of is not in the list of all
+		exact, err := l.view.Permissions(ctx, path)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		shutOut := err == nil && len(exact[path]) == 0
+		if shutOut {
+			l.have.Permissions[path] = nil
+		}
+		if err == nil && l.facts != nil {
+			l.facts.asked[path] = true
+			if shutOut { // for the looks to come
+				l.facts.permissions = maps.Clone(l.facts.permissions)
+				l.facts.permissions[path] = nil
+			}
+		}
+		return err
+	})
 }
 
 // sourceStorages are the storages from which guests and goldens could be made.
