@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,6 +52,9 @@ func (t *selftest) fail(what, format string, args ...any) {
 	fmt.Fprintf(t.w, "[fail] %-14s %s\n", what, fmt.Sprintf(format, args...))
 }
 
+// oldest is the first version of PVE whose API is known.
+const oldest = 8
+
 func (t *selftest) run(ctx context.Context) {
 	t.notify()
 	version, err := t.view.Version(ctx)
@@ -58,7 +62,12 @@ func (t *selftest) run(ctx context.Context) {
 		t.fail("connection", "%v", t.node.explain(err)) // all else would say the same
 		return
 	}
-	t.ok("version", "PVE %s, token %s", version.Version, t.node.config.token.ID())
+	major, _, _ := strings.Cut(version.Version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < oldest {
+		t.fail("version", "PVE %s: this agent knows %d and later", version.Version, oldest)
+	} else {
+		t.ok("version", "PVE %s, token %s", version.Version, t.node.config.token.ID())
+	}
 	if err := t.node.find(ctx); err != nil {
 		t.fail("node", "%v", t.node.explain(err))
 		return

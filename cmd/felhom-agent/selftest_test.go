@@ -147,3 +147,23 @@ func TestStoragesOfOthers(t *testing.T) {
 		}
 	}
 }
+
+func TestVersionsOfPVE(t *testing.T) {
+	for version, known := range map[string]bool{"9.2.11": true, "9.1~beta": true, "8.4.1": true, "10.0~alpha1": true, "7.4-17": false} {
+		sim := pvesim.New()
+		token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := proxmox.New(proxmox.Options{Transport: &answers{sim, map[string]string{"/version": `{"version":"` + version + `"}`}}, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		st := &selftest{view: client.Look(), w: &out, node: &node{client: client, config: &config{token: token, node: "pve1"}}}
+		st.run(t.Context())
+		if line, _, _ := strings.Cut(out.String(), "\n"); strings.HasPrefix(line, "[ ok ] version        PVE "+version) != known {
+			t.Errorf("%s: %s", version, line)
+		}
+	}
+}
