@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -190,7 +189,7 @@ func makesVolumes(a *Action) bool {
 	if a.facts["makes"] != "" {
 		return true
 	}
-	return a.Call != nil && a.Call.Method == http.MethodPut && slices.ContainsFunc(slices.Collect(maps.Keys(a.Call.Params)), mountKey.MatchString)
+	return a.Call != nil && a.Call.Method == "PUT" && slices.ContainsFunc(slices.Collect(maps.Keys(a.Call.Params)), mountKey.MatchString)
 }
 
 var mountKey = regexp.MustCompile(`^mp\d+$`)
