@@ -121,9 +121,25 @@ func desired(t testing.TB, text string) *spec.Desired {
 	}
 	want, err := spec.Load(file)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, text)
 	}
 	return want
+}
+
+// reborn is a node as it was saved, with something exchanged in its file.
+func reborn(t testing.TB, sim *pvesim.Sim, old, with string) *pvesim.Sim {
+	t.Helper()
+	world, err := sim.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(world, []byte(old)); n != 1 {
+		t.Fatalf("%q is there %d times:\n%s", old, n, world)
+	}
+	if sim, err = pvesim.Load(bytes.Replace(world, []byte(old), []byte(with), 1)); err != nil {
+		t.Fatal(err)
+	}
+	return sim
 }
 
 func TestExamplesConverge(t *testing.T) {

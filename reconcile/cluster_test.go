@@ -42,19 +42,11 @@ restores:
 
 // twoNodes is a fresh node beside another one that has a guest, and that may be dead.
 func twoNodes(t testing.TB, down bool) *pvesim.Sim {
-	world, err := pvesim.New().Save()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const guests = "guests:\n  - vmid: 101\n"
-	if !strings.Contains(string(world), guests) {
-		t.Fatalf("the world has changed:\n%s", world)
-	}
 	dead := ""
 	if down {
 		dead = "\n    down: true"
 	}
-	sim, err := pvesim.Load([]byte(strings.Replace(string(world), guests, `  - name: pve2`+dead+`
+	return reborn(t, pvesim.New(), "guests:\n  - vmid: 101\n", `  - name: pve2`+dead+`
     zone: Europe/Budapest
     boot: 1793638929
     ip: 192.0.2.12
@@ -80,9 +72,5 @@ guests:
       ostype: debian
       unprivileged: 1
   - vmid: 101
-`, 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sim
+`)
 }

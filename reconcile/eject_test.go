@@ -18,7 +18,7 @@ const (
 
 func (b *bench) eject(ctx context.Context, yaml, name string) (string, error) {
 	b.t.Helper()
-	return b.agent.Eject(ctx, loadText(b.t, yaml).Mounts[name], "anna", 0, func(line string) { b.events.WriteString("say " + line + "\n") })
+	return b.agent.Eject(ctx, desired(b.t, yaml).Mounts[name], "anna", 0, func(line string) { b.events.WriteString("say " + line + "\n") })
 }
 
 func (b *bench) mounted(path string) bool {
@@ -39,7 +39,7 @@ backups:
 
 // An ejected disk is unmounted and stays so until it was unplugged and plugged in.
 func TestEjectAndPlugInAgain(t *testing.T) {
-	want := loadText(t, ejectYAML)
+	want := desired(t, ejectYAML)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		if report := b.once(want); report.ExitCode() != 0 {
@@ -74,7 +74,7 @@ func TestEjectAndPlugInAgain(t *testing.T) {
 
 // A backup that writes to the disk is waited for, and meanwhile nothing new begins.
 func TestEjectWaitsForABackup(t *testing.T) {
-	want := loadText(t, ejectYAML)
+	want := desired(t, ejectYAML)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		if report := b.once(want); report.ExitCode() != 0 {
@@ -100,7 +100,7 @@ func TestEjectWaitsForABackup(t *testing.T) {
 
 // A wait that is given up lets go of the disk.
 func TestEjectIsGivenUp(t *testing.T) {
-	want := loadText(t, ejectYAML)
+	want := desired(t, ejectYAML)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		b.once(want)
@@ -134,7 +134,7 @@ mounts:
 guests:
   dns: {vmid: 101, config: {memory: 512MiB}, state: running}
 `
-	want := loadText(t, yaml)
+	want := desired(t, yaml)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		b.once(want)

@@ -3,15 +3,12 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // as does something as root@pam.
@@ -64,19 +61,6 @@ func (b *bench) export() *Export {
 	return x
 }
 
-func loadText(t testing.TB, text string) *spec.Desired {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "existing.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	want, err := spec.Load(path)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	return want
-}
-
 // Taking over a host of forty containers is one command: forty adoptions, nothing
 // else, and then an empty plan.
 func TestExportTakesOverFortyContainers(t *testing.T) {
@@ -93,7 +77,7 @@ func TestExportTakesOverFortyContainers(t *testing.T) {
 				t.Errorf("the export does not say %q:\n%s", line, x.Text)
 			}
 		}
-		want := loadText(t, x.Text)
+		want := desired(t, x.Text)
 		plan, _ := b.plan(want)
 		if len(plan.Actions) != 40 || len(plan.Laters)+len(plan.Held) != 0 {
 			t.Fatalf("the plan is not forty adoptions:\n%s", text(plan))
@@ -149,7 +133,7 @@ func TestExportNamesWhatNeedsAnEye(t *testing.T) {
 				t.Errorf("it does not say %q", line)
 			}
 		}
-		want := loadText(t, x.Text)
+		want := desired(t, x.Text)
 		if report := b.once(want); report.ExitCode() != 3 || report.Sent != 4 {
 			t.Errorf("exit code %d, %d acts\n%s\n%s", report.ExitCode(), report.Sent, b.events, b.closing(report))
 		}
@@ -211,7 +195,7 @@ func TestExportSaysWhatWouldDiffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		x.choose()
-		want := loadText(t, strings.Replace(x.text(""), "memory: 512MiB", "memory: 1GiB", 1))
+		want := desired(t, strings.Replace(x.text(""), "memory: 512MiB", "memory: 1GiB", 1))
 		have, err := sight.looker(want, b.journal, nil).look(context.Background())
 		if err != nil {
 			t.Fatal(err)

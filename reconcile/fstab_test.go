@@ -11,7 +11,7 @@ import (
 // A disk that somebody mounts by a line of their own in /etc/fstab, or elsewhere, is used
 // where it is and else left alone: what the root helper would refuse is not sent.
 func TestADiskOfSomebodyElsesLine(t *testing.T) {
-	want := loadText(t, `
+	want := desired(t, `
 node: pve1
 mounts:
   backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}

@@ -25,7 +25,7 @@ snapshots:
 backups:
   daily: {guests: all, storage: usb-backup, every: 6h, keep: 2}
 `
-	want := loadText(t, yaml)
+	want := desired(t, yaml)
 	synctest.Test(t, func(t *testing.T) {
 		sim := pvesim.New()
 		var mu sync.Mutex

@@ -23,19 +23,8 @@ backups:
   daily: {guests: all, storage: usb-backup, every: 24h, keep: 3}
 `
 	synctest.Test(t, func(t *testing.T) {
-		world, err := pvesim.New().Save()
-		if err != nil {
-			t.Fatal(err)
-		}
 		const serial = "serial: SIMUSB0001\n"
-		if !strings.Contains(string(world), serial) {
-			t.Fatalf("the world has changed:\n%s", world)
-		}
-		sim, err := pvesim.Load([]byte(strings.Replace(string(world), serial, serial+"        failing: true\n", 1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := newBench(t, sim)
+		b := newBench(t, reborn(t, pvesim.New(), serial, serial+"        failing: true\n"))
 		want := desired(t, text)
 		if r := b.once(want); r.ExitCode() != 0 {
 			t.Fatalf("a dying disk stops the run:\n%s\n%s", b.events, b.closing(r))
@@ -52,22 +41,11 @@ backups:
 
 // A mount point on a file system that cannot make it immutable is named: nothing keeps what is below from being filled.
 func TestAnUnsealedMountPointIsNamed(t *testing.T) {
-	want := loadText(t, "node: pve1\nmounts:\n  backup: {uuid: "+blueDisk+", path: /mnt/usb/backup, storage: usb-backup}\n")
+	want := desired(t, "node: pve1\nmounts:\n  backup: {uuid: "+blueDisk+", path: /mnt/usb/backup, storage: usb-backup}\n")
 	for fs, says := range map[string]bool{"ext4": false, "zfs": true} {
 		synctest.Test(t, func(t *testing.T) {
-			world, err := pvesim.New().Save()
-			if err != nil {
-				t.Fatal(err)
-			}
-			before, root, ok := strings.Cut(string(world), "target: /\n")
-			if !ok {
-				t.Fatalf("the world has changed:\n%s", world)
-			}
-			sim, err := pvesim.Load([]byte(before + "target: /\n" + strings.Replace(root, "fs: ext4\n", "fs: "+fs+"\n", 1)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b := newBench(t, sim)
+			const root = "target: /\n        fs: "
+			b := newBench(t, reborn(t, pvesim.New(), root+"ext4\n", root+fs+"\n"))
 			for range 2 { // before it is mounted, and after
 				_, text := b.plan(want)
 				if strings.Contains(text, "/mnt/usb/backup lies on / (zfs), where an empty mount point cannot be made immutable") != says {
@@ -90,7 +68,7 @@ func TestTheLineOfAMountFollowsTheYAML(t *testing.T) {
 		{"uuid: " + mediaDisk, ours},
 	}
 	for _, step := range steps {
-		wants = append(wants, loadText(t, "node: pve1\nmounts:\n  media: {path: /mnt/usb/media, "+step.mount+"}\n"))
+		wants = append(wants, desired(t, "node: pve1\nmounts:\n  media: {path: /mnt/usb/media, "+step.mount+"}\n"))
 	}
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
@@ -111,7 +89,7 @@ func TestTheLineOfAMountFollowsTheYAML(t *testing.T) {
 
 // A folder at which the fence does not look, such as one behind a symbolic link, keeps only its own bind from being made.
 func TestAnOddFolderHoldsItsGuestAlone(t *testing.T) {
-	want := loadText(t, `node: pve1
+	want := desired(t, `node: pve1
 mounts:
   backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}
   media: {uuid: `+mediaDisk+`, path: /mnt/usb/media}

@@ -12,7 +12,7 @@ import (
 // Two nodes of a cluster have a disk each, at the same path and for the same storage:
 // the storage lies on the disk of the node that is looked after.
 func TestAStorageLiesOnADiskOfItsNode(t *testing.T) {
-	want := loadText(t, `mounts:
+	want := desired(t, `mounts:
   one: {uuid: 1111-1111, path: /mnt/usb/backup, storage: usb, node: pve1}
   two: {uuid: 2222-2222, path: /mnt/usb/backup, storage: usb, node: pve2}
 `)

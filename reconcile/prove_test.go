@@ -14,7 +14,7 @@ import (
 // An archive whose task an earlier life of the agent began is proven by that task's log,
 // also where the log cannot be read at first.
 func TestAnArchiveIsProvenWhenItsLogCanBeRead(t *testing.T) {
-	want := loadText(t, `node: pve1
+	want := desired(t, `node: pve1
 mounts:
   backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}
 guests:

@@ -42,18 +42,8 @@ func TestRetainDropsWhatPruneBackupsWould(t *testing.T) {
 			}
 			known[name] = true
 		}
-		world, err := pvesim.New().Save()
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, after, ok := strings.Cut(string(world), "          /:\n            backup/vzdump-lxc-101-")
-		if !ok {
-			t.Fatalf("the fresh node has another disk:\n%s", world)
-		}
-		sim, err := pvesim.Load([]byte(before + "          /:\n" + archives.String() + "            backup/vzdump-lxc-101-" + after))
-		if err != nil {
-			t.Fatal(err)
-		}
+		const first = "          /:\n            backup/vzdump-lxc-101-"
+		sim := reborn(t, pvesim.New(), first, strings.Replace(first, "/:\n", "/:\n"+archives.String(), 1))
 		for _, command := range []string{"mkdir -p /mnt/usb/backup", "mount UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup"} {
 			if printed, err := sim.Shell("pve1", command); err != nil {
 				t.Fatal(command, printed, err)

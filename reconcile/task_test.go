@@ -58,7 +58,7 @@ func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
 // A guest that moved to another node between the look and the backup: PVE answers
 // "OK" and backs nothing up, so nothing may say that it did.
 func TestABackupThatFindsNoGuestIsNone(t *testing.T) {
-	want := loadText(t, ejectYAML)
+	want := desired(t, ejectYAML)
 	synctest.Test(t, func(t *testing.T) {
 		sim := pvesim.New()
 		b := newBench(t, sim, func(o *Options) {

@@ -14,7 +14,7 @@ import (
 // A token that is not accepted any more costs one request per five minutes, however
 // often somebody nudges; accepted again, everything goes on by itself.
 func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
-	want := loadText(t, "guests:\n  dns: {vmid: 101, config: {memory: 512MiB}, state: running}\n")
+	want := desired(t, "guests:\n  dns: {vmid: 101, config: {memory: 512MiB}, state: running}\n")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		var good, refused atomic.Int64
@@ -61,7 +61,7 @@ func TestWatchAsksSeldomWithARefusedToken(t *testing.T) {
 // what the token may not see out of every other list. Neither makes a blank guest where
 // archives of it lie.
 func TestNoBlankWhereTheTokenIsShutOut(t *testing.T) {
-	want := loadText(t, `
+	want := desired(t, `
 node: pve1
 mounts:
   backup: {uuid: `+blueDisk+`, path: /mnt/usb/backup, storage: usb-backup}

@@ -97,15 +97,3 @@ func TestAServiceWaitsUntilSomebodyHasLooked(t *testing.T) {
 		})
 	}
 }
-
-// reborn is a node as it was saved, with something exchanged in its file.
-func reborn(t *testing.T, sim *pvesim.Sim, old, with string) *pvesim.Sim {
-	world, err := sim.Save()
-	must(t, err)
-	if n := bytes.Count(world, []byte(old)); n != 1 {
-		t.Fatalf("%s is there %d times", old, n)
-	}
-	sim, err = pvesim.Load(bytes.Replace(world, []byte(old), []byte(with), 1))
-	must(t, err)
-	return sim
-}

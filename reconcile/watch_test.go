@@ -26,7 +26,7 @@ func TestWatchSaysWhenItLooksNext(t *testing.T) {
 		"what is due":     {dns + "snapshots:\n  often: {guest: dns, every: 5m, keep: 2}\n", func(*bench) {}, 5 * time.Minute, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := loadText(t, c.yaml)
+			want := desired(t, c.yaml)
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, pvesim.New())
 				if r := b.once(want); r.ExitCode() != 0 {
