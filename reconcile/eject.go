@@ -235,7 +235,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 		return nil, err
 	}
 	for _, t := range tasks {
-		if !t.Running() || elsewhere[t.UPID.String()] {
+		if !t.Running() || !t.UPID.IsZero() && elsewhere[t.UPID.String()] {
 			continue
 		}
 		switch t.Type {
