@@ -102,7 +102,7 @@ func TestOneOddValue(t *testing.T) {
 			plans++
 			for _, a := range plan.Actions {
 				more := slices.Contains([]string{"back up", "publish", "snapshot"}, a.Verb) // an archive that is not seen is made again
-				lower := a.Verb == "set" && strings.HasSuffix(a.ID, "/config") // as much memory as is declared
+				lower := a.Verb == "set" && strings.HasSuffix(a.ID, "/config")              // as much memory as is declared
 				if a.Effect != Safe && !lower || a.Symbol == Create && !more || a.Symbol == Delete || a.Verb == "restore" || strings.HasPrefix(a.Verb, "add ") {
 					t.Errorf("seed %d: %s %s=%.80v: %s %s: %s", seed, path, place, odd, a.Symbol, a.ID, a.Text)
 				}
