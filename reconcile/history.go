@@ -58,7 +58,7 @@ func (j *Journal) History(only string) []HistoryEntry {
 		}
 		e := HistoryEntry{Time: a.Time, Object: a.Object, Verb: a.Verb, Text: a.Text, Result: a.result, Why: a.text, UPID: a.upid.String(), Log: a.log}
 		if !a.open() {
-			e.Elapsed = a.ended.Sub(a.Time)
+			e.Elapsed = max(a.ended.Sub(a.Time), 0)
 		}
 		all = append(all, e)
 	}

@@ -210,3 +210,14 @@ func TestAFullDiskStopsBeforePVEIsTouched(t *testing.T) {
 		}
 	})
 }
+
+// A clock that was set back meanwhile makes no act end before it began.
+func TestHistoryKnowsNoNegativeTimes(t *testing.T) {
+	j := MemoryJournal()
+	e := intent("a", "restores/web/start")
+	must(t, j.append(e))
+	must(t, j.append(Entry{Time: e.Time.Add(-7 * time.Hour), Act: "a", Step: stepOutcome, Result: resultOK}))
+	if h := j.History(""); len(h) != 1 || h[0].Elapsed != 0 {
+		t.Errorf("%+v", h)
+	}
+}
