@@ -178,9 +178,12 @@ const (
 // merge is what "<<: *name" or "<<: [*a, *b]" brings in.
 func (a at) merge(n *yaml.Node, depth int) []pair {
 	n = resolve(n)
-	if depth > mergeDepth || a.src.merged > mergeLimit {
+	tooMuch := func() []pair {
 		a.fail("Write the keys out.", "<< brings in too much, or itself")
 		return nil
+	}
+	if depth > mergeDepth {
+		return tooMuch()
 	}
 	var got []pair
 	switch n.Kind {
@@ -196,7 +199,9 @@ func (a at) merge(n *yaml.Node, depth int) []pair {
 		var own, deeper []pair
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k, v := resolve(n.Content[i]), resolve(n.Content[i+1])
-			a.src.merged++
+			if a.src.merged++; a.src.merged > mergeLimit {
+				return tooMuch()
+			}
 			switch {
 			case k.Kind != yaml.ScalarNode:
 				a.fail("Begin the line with a name and a colon.", "a key under << is %s, not a word", what(k))
@@ -204,9 +209,6 @@ func (a at) merge(n *yaml.Node, depth int) []pair {
 				deeper = append(deeper, a.merge(v, depth+1)...)
 			default:
 				own = append(own, pair{k.Value, n.Content[i].Line, v})
-			}
-			if a.src.merged > mergeLimit {
-				break
 			}
 		}
 		got = a.once(own, deeper)
