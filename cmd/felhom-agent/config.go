@@ -69,6 +69,19 @@ var keys = map[string]struct{ connection bool }{
 	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "settle": {}, "log_level": {}, "log_format": {},
 }
 
+// likelyKey says what a key that there is not was probably meant to be; other tools have words of their own.
+func likelyKey(key string) string {
+	switch key {
+	case "insecure", "tls_insecure", "skip_verify", "verify_ssl", "verify_tls":
+		return ", and no insecure mode: pin the certificate with fingerprint (pvenode cert info prints it), or name its authority with ca"
+	case "user", "username", "password":
+		return ": the agent has an API token, no password: token_id and token_file (--print-setup prints how they are made)"
+	case "host", "hostname", "server", "endpoint":
+		return ": did you mean url?"
+	}
+	return nearest(key, maps.Keys(keys))
+}
+
 // rivals are keys of which one is enough: the environment's takes the place of the file's others.
 var rivals = [][]string{{"token_secret", "token_file"}, {"fingerprint", "ca"}}
 
@@ -194,7 +207,7 @@ func (r *reading) file(name string, text []byte) {
 		e := entry{value: value.Value, place: at(name, key)}
 		switch known, ok := keys[key.Value]; {
 		case !ok:
-			r.fail(e, key.Value, "there is no such key%s", nearest(key.Value, maps.Keys(keys)))
+			r.fail(e, key.Value, "there is no such key%s", likelyKey(key.Value))
 		case r.given[key.Value] != entry{}:
 			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].place)
 		case known.connection && r.simulate:
@@ -228,7 +241,7 @@ func (r *reading) environment(environ []string) {
 		switch {
 		case r.simulate && (!ok || known.connection):
 		case !ok:
-			r.fail(e, "", "there is no such key%s", nearest(key, maps.Keys(keys)))
+			r.fail(e, "", "there is no such key%s", likelyKey(key))
 		case value == "": // as if it were not there
 		default:
 			for _, group := range rivals {

@@ -110,6 +110,9 @@ func TestConfigRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		whole + "fingerpint: AA\n":                          "agent.yaml:5: fingerpint: there is no such key: did you mean fingerprint?",
 		whole + "colour: red\n":                             "agent.yaml:5: colour: there is no such key; there are ca, drift, fingerprint",
+		whole + "verify_ssl: false\n":                       "agent.yaml:5: verify_ssl: there is no such key, and no insecure mode: pin the certificate with fingerprint",
+		whole + "password: x\n":                             "agent.yaml:5: password: there is no such key: the agent has an API token, no password",
+		whole + "host: pve1\n":                              "agent.yaml:5: host: there is no such key: did you mean url?",
 		whole + "node: [pve1, pve2]\n":                      "agent.yaml:5: node: it wants a single value, not a list",
 		whole + "owner: {name: x}\n":                        "agent.yaml:5: owner: it wants a single value, not a map",
 		whole + "owner:\n":                                  "agent.yaml:5: owner: it has no value",
