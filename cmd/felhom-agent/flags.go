@@ -37,7 +37,7 @@ var modes = []mode{
 	{name: "plan", path: true, run: runPlan, options: []string{"simulate", "config", "o", "v", "only", "state", "log-level", "log-format"}},
 	{name: "once", path: true, run: runOnce, options: []string{"simulate", "config", "o", "v", "only", "state", "timeout", "log-level", "log-format"}},
 	{name: "watch", path: true, run: runWatch, options: []string{"simulate", "config", "v", "only", "state", "interval", "timeout", "log-level", "log-format"}},
-	{name: "check", path: true, run: runCheck},
+	{name: "check", path: true, run: runCheck, options: []string{"config"}},
 	{name: "history", run: runHistory, options: []string{"simulate", "config", "o", "v", "only", "state"}},
 	{name: "status", run: runStatus, options: []string{"simulate", "config", "o", "state"}},
 	{name: "export", run: runExport, options: []string{"simulate", "config", "state", "log-level", "log-format"}},

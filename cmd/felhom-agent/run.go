@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -244,11 +245,16 @@ func (t *teller) end(report *reconcile.Report) error {
 	return t.json.Encode(jsonLine{Format: 1, Report: report, Exit: &code})
 }
 
-// runCheck reads the YAML alone.
+// runCheck reads the YAML alone: the desired state, and agent.yaml where there is one.
 func runCheck(_ context.Context, cmd *command, con *console) (int, error) {
 	want, err := cmd.load()
-	if err != nil {
-		writeErrors(con.stdout, err) // for this mode the mistakes are the result
+	wrong := checkConfig(cmd.config)
+	for _, err := range []error{err, wrong} {
+		if err != nil {
+			writeErrors(con.stdout, err) // for this mode the mistakes are the result
+		}
+	}
+	if err != nil || wrong != nil {
 		return exitInvalid, nil
 	}
 	verb := "are"
@@ -257,6 +263,25 @@ func runCheck(_ context.Context, cmd *command, con *console) (int, error) {
 	}
 	fmt.Fprintf(con.stdout, "%s in %s %s valid.\n", plural(want.Len(), "object", "objects"), plural(len(want.Files), "file", "files"), verb)
 	return exitOK, nil
+}
+
+// checkConfig reads agent.yaml but for the connection, of which --selftest says more. One that nobody named may be
+// missing, or not be ours to read.
+func checkConfig(file string) error {
+	if file == "" {
+		if _, err := os.ReadFile(defaultConfig); err != nil {
+			return nil
+		}
+		file = defaultConfig
+	}
+	c, err := readConfig(file, nil, true)
+	if err != nil {
+		return err
+	}
+	if err := c.notify.look(); err != nil {
+		return &configError{c.places["notify"], "notify", err.Error()}
+	}
+	return nil
 }
 
 func plural(n int, one, many string) string {
