@@ -1,7 +1,9 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -82,4 +84,31 @@ func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A task about which PVE answers with an error is asked about every now and then, not
+// without a pause; a run gives up when its time is over.
+func TestATaskThatCannotBeAskedAbout(t *testing.T) {
+	want := desired(t, "guests: {dns: {vmid: 101}}\nsnapshots: {before: {guest: dns, taken: 2026-11-22}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := answering(t, func(req *http.Request) (int, string) {
+			if strings.Contains(req.URL.Path, "/tasks/UPID") {
+				return 500, `{"data":null,"message":"something is odd\n"}`
+			}
+			return 0, ""
+		})
+		begin := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		report, err := b.agent.Once(ctx, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); report.ExitCode() != 5 || took < shortTask || took > shortTask+time.Minute {
+			t.Errorf("after %s it ends with %d\n%s", took, report.ExitCode(), b.closing(report))
+		}
+		if passes := report.Passes; passes > 60 {
+			t.Errorf("it took %d passes", passes)
+		}
+	})
 }

@@ -28,12 +28,9 @@ func (a *Agent) adopt(ctx context.Context, have *Observed) error {
 		switch {
 		case !act.upid.IsZero():
 			a.mu.Lock()
-			late := slices.Index(a.overdue, act)
-			if late >= 0 { // it has ended at last, and is judged like any other
-				a.overdue = slices.Delete(a.overdue, late, late+1)
-			}
+			late := slices.Contains(a.overdue, act) // it has ended at last, and is judged like any other
 			a.mu.Unlock()
-			if late < 0 {
+			if !late {
 				a.tell(act, "adopted", "it was begun earlier")
 			}
 			a.wait(ctx, act)
@@ -288,9 +285,13 @@ func (a *Agent) wait(ctx context.Context, act *act) {
 			return
 		case proxmox.IsNotFound(err):
 			e.result, e.text = resultLost, "PVE does not know the task any more; the state of the node decides"
-		default: // asked again by the next pass
+		default: // PVE has an answer, and no good one: asked again in a while
 			a.log.Warn("the task cannot be asked about", zap.String("object", act.Object), zap.Error(err))
-			a.forget(act, false)
+			select {
+			case <-ctx.Done():
+			case <-time.After(waitedFor):
+			}
+			a.forget(act, a.age(act) >= act.Timeout)
 			a.Nudge()
 			return
 		}
@@ -333,7 +334,7 @@ func (a *Agent) forget(act *act, overdue bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waiting, act.Act)
-	if overdue {
+	if overdue && !slices.Contains(a.overdue, act) {
 		a.overdue = append(a.overdue, act)
 	}
 }
@@ -344,6 +345,7 @@ func (a *Agent) finish(e ending) {
 	a.mu.Lock()
 	a.ended = append(a.ended, e)
 	delete(a.waiting, e.act.Act)
+	a.overdue = slices.DeleteFunc(a.overdue, func(late *act) bool { return late == e.act })
 	a.mu.Unlock()
 	a.Nudge()
 }
