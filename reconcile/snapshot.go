@@ -39,11 +39,14 @@ func (p *planner) planSnapshot(s *spec.Snapshot) {
 		have := state.Snapshots.Snapshots[i]
 		m, marked := oneMarker(have.Description)
 		ours := marked && p.ownsSeries(m, o, g)
+		_, isLost := p.lost[g.Ref.Name]
 		switch {
 		case !ours:
 			p.hold(o, "guest", fmt.Sprintf("%s has a snapshot %s of %s that is not ours", g.Ref.Name, name, p.have.date(have.Time)), "choose another name; ours are never mixed with others'")
 		case have.State != "":
 			p.hold(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
+		case s.Absent && isLost:
+			p.hold(o, "ensure", fmt.Sprintf("%s has lost its marker: nothing of it is deleted meanwhile", g.Ref), "see "+g.Ref.String())
 		case s.Absent:
 			p.deleteSnapshot(s, g, have, "ensure: absent")
 		case have.Time.Before(s.Taken.In(p.have.Now.Location())):
