@@ -267,6 +267,16 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 			fmt.Sprintf("go ahead beside it: despite: %s", p.stamp()))
 		return
 	}
+	if (own || source.Archive != "") && !p.released(g) && !deliberate.restoreBeside {
+		if ob := p.volumesHidden(g, c); ob != nil && ob.mount != "" {
+			p.holdCreation(g, source, ob)
+			return
+		} else if ob != nil {
+			p.hold(&g.Object, "from", fmt.Sprintf("%s: a volume of %d may be there, newer than the backup of %s", ob.reason, g.VMID, p.have.date(c.volume.CTime)),
+				append(ob.cure, fmt.Sprintf("go ahead beside it: despite: %s", p.stamp()))...)
+			return
+		}
+	}
 	if !own && source.Golden == "" && source.Archive == "" && !p.mayBeBlank(g, fmt.Sprintf("create %d from %s", g.VMID, sourceText(source))) {
 		return // another guest's archive is a blank too
 	}
@@ -311,6 +321,29 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 		facts: map[string]string{"reads": c.volume.VolID, "makes": g.VMID.String()},
 	}
 	p.act(a)
+}
+
+// volumesHidden says why a storage on which the volumes of a guest lay, or are to lie, is
+// not to be seen, where PVE knows it.
+func (p *planner) volumesHidden(g *spec.Guest, c *choice) *obstacle {
+	storages := []string{g.Storage}
+	root, _ := c.inside.RootFS()
+	storages = append(storages, proxmoxStorage(root.Volume()))
+	for _, mp := range c.inside.MountPoints() {
+		if mp.Kind() == proxmox.VolumeMount {
+			storages = append(storages, proxmoxStorage(mp.Volume()))
+		}
+	}
+	slices.Sort(storages)
+	for _, storage := range slices.Compact(storages) {
+		if state := p.have.Storages[storage]; state == nil || state.Conf.Disabled {
+			continue
+		}
+		if ob := p.seen(storage); ob != nil {
+			return ob
+		}
+	}
+	return nil
 }
 
 // roomFor says that a storage has less room than an archive has, packed as it is. A

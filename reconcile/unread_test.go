@@ -56,3 +56,44 @@ guests:
 		})
 	}
 }
+
+// A guest without a config whose volumes cannot be seen is not brought back beside them:
+// they may be newer than its backup.
+func TestNoRestoreBesideVolumesThatCannotBeSeen(t *testing.T) {
+	want := desired(t, `
+backups:
+  daily: {guests: [dns], storage: local, every: 24h, keep: 5}
+guests:
+  dns: {vmid: 101, from: {newest: local}, config: {memory: 512MiB}}
+`)
+	synctest.Test(t, func(t *testing.T) {
+		hidden := false
+		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
+			if hidden && path == "/nodes/pve1/storage/local-lvm/content" {
+				res.Status, res.StatusCode = "596 Connection timed out", 596
+				return nil
+			}
+			return body
+		}})
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Fatalf("%s\n%s", b.events, b.closing(report))
+		}
+		b.sim.LoseConfig(101)
+		for _, c := range []struct {
+			hidden bool
+			says   string
+		}{
+			{true, "storage local-lvm cannot be read: GET /nodes/pve1/storage/local-lvm/content: 596 Connection timed out: a volume of 101 may be there, newer than the backup of 22 Nov 18:02"},
+			{false, "101 has no config, but 1 volume (local-lvm:vm-101-disk-0"},
+		} {
+			hidden = c.hidden
+			if report := b.once(want); report.Sent != 0 || report.ExitCode() != 3 || !strings.Contains(b.closing(report), c.says) {
+				t.Errorf("exit code %d, it does not say %q\n%s\n%s", report.ExitCode(), c.says, b.events, b.closing(report))
+			}
+		}
+		b.as("DELETE", "/nodes/pve1/storage/local-lvm/content/local-lvm:vm-101-disk-0")
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Errorf("it does not come back: exit code %d\n%s\n%s", report.ExitCode(), b.events, b.closing(report))
+		}
+	})
+}
