@@ -245,7 +245,7 @@ func (s *scene) bindMount() error {
 	mode, err := s.host.Stat(a["source"])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return s.refuse("source", "there is no such directory", "As root: mkdir -p "+quote(a["source"])+" && chown 100000:100000 "+quote(a["source"]))
+		return s.miss("source", "there is no such directory", "As root: mkdir -p "+quote(a["source"])+" && chown 100000:100000 "+quote(a["source"]))
 	case err != nil:
 		return s.refuse("source", err.Error(), "")
 	case !mode.IsDir():
@@ -263,7 +263,7 @@ func (s *scene) bindMount() error {
 			return err
 		}
 		if _, ok := mountedAt(table, at); !ok {
-			return s.refuse("mount", "nothing is mounted there", "Plug the disk in")
+			return s.miss("mount", "nothing is mounted there", "Plug the disk in")
 		}
 	}
 	rest := subkeys(a, "option.")
@@ -308,7 +308,7 @@ func (s *scene) passDevice() error {
 	mode, err := s.host.Stat(a["path"])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return s.refuse("path", "there is no such device", "Plug it in, or load its driver")
+		return s.miss("path", "there is no such device", "Plug it in, or load its driver")
 	case err != nil:
 		return s.refuse("path", err.Error(), "")
 	case mode&fs.ModeCharDevice == 0:

@@ -144,7 +144,7 @@ func (s *scene) mountPoint() error {
 		return err
 	}
 	if _, ok := mountedAt(table, s.args["path"]); !ok {
-		return s.refuse("path", "nothing is mounted there", "Plug the disk in")
+		return s.miss("path", "nothing is mounted there", "Plug the disk in")
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func (s *scene) theDisk() (probed, error) {
 	}
 	switch len(disks) {
 	case 0:
-		return probed{}, s.refuse("uuid", "no disk with this UUID is plugged in", "Plug it in")
+		return probed{}, s.miss("uuid", "no disk with this UUID is plugged in", "Plug it in")
 	case 1:
 	default:
 		return probed{}, s.refuse("uuid", "several disks bear this UUID: "+strings.Join(devices, ", "), "Unplug all but one, or give one a new UUID (tune2fs -U random)")

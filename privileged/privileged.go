@@ -88,13 +88,14 @@ type Host interface {
 
 // RefusedError says that the fence did not do what it was asked. Nothing was changed.
 type RefusedError struct {
-	Op     string `json:"op"`            // the operation or query
-	Arg    string `json:"arg,omitempty"` // the argument that is wrong, when it is one
-	Value  string `json:"value,omitempty"`
-	Reason string `json:"reason"`
-	Cure   string `json:"cure,omitempty"`
-	Busy   bool   `json:"busy,omitempty"` // another act has the lane: the same request may be let through later
-	Here   string `json:"here,omitempty"` // the name of this node, when the Op was meant for another one
+	Op      string `json:"op"`            // the operation or query
+	Arg     string `json:"arg,omitempty"` // the argument that is wrong, when it is one
+	Value   string `json:"value,omitempty"`
+	Reason  string `json:"reason"`
+	Cure    string `json:"cure,omitempty"`
+	Busy    bool   `json:"busy,omitempty"`    // another act has the lane: the same request may be let through later
+	Missing bool   `json:"missing,omitempty"` // what the act needs is not there: a disk, a folder, a device. It may come
+	Here    string `json:"here,omitempty"`    // the name of this node, when the Op was meant for another one
 }
 
 func (e *RefusedError) Error() string {

@@ -251,6 +251,11 @@ func (s *scene) refuse(arg, reason, cure string) error {
 	return &RefusedError{Op: s.op, Arg: arg, Value: s.args[arg], Reason: reason, Cure: cure}
 }
 
+// miss is refuse for what is not there.
+func (s *scene) miss(arg, reason, cure string) error {
+	return &RefusedError{Op: s.op, Arg: arg, Value: s.args[arg], Reason: reason, Cure: cure, Missing: true}
+}
+
 // run runs a program for an act and turns an exit code other than 0 into a FailedError.
 func (s *scene) run(program string, args ...string) ([]byte, error) {
 	out, exit, err := s.host.Run(s.ctx, program, args, s.progress)

@@ -111,14 +111,15 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *Observed
 	a.prove(ctx, want, have)
 	now := have.Now
 	for id, f := range a.cooling {
-		if f.Until.IsZero() && f.basis == "" { // it failed when the node could not be looked at
+		if f.basis == "" { // it failed when the node could not be looked at
 			f.basis = basis(f.lane, have)
 			a.cooling[id] = f
 		}
 	}
 	maps.DeleteFunc(a.cooling, func(_ string, f Failure) bool {
 		over := !f.Until.IsZero() && !soonAfter(now, f.Until, coolMost) && (a.o.Watching || f.Undelivered)
-		return over || f.Until.IsZero() && f.basis != "" && f.basis != basis(f.lane, have)
+		changed := f.basis != "" && f.basis != basis(f.lane, have)
+		return over || changed && (f.Until.IsZero() || strings.HasPrefix(f.lane, "mount/")) // who plugs a disk in does not wait
 	})
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale

@@ -98,9 +98,11 @@ func jitter(most time.Duration) time.Duration {
 	return time.Duration(rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)).Int64N(int64(most)))
 }
 
+// permanent reports whether an act will be refused again until somebody changes something:
+// what the fence only misses may come by itself.
 func permanent(err error) bool {
-	var refused *privileged.RefusedError
-	return proxmox.IsPermanent(err) || errors.As(err, &refused)
+	refused, ok := errors.AsType[*privileged.RefusedError](err)
+	return proxmox.IsPermanent(err) || ok && !refused.Missing
 }
 
 // The cool-down of a failed act: doubling up to a limit.
@@ -158,11 +160,15 @@ func failureCure(e ending) []string {
 	return []string{fmt.Sprintf("look: felhom-agent --history --only %s", e.act.Object)}
 }
 
-// basis stands for what a permanent failure may depend on besides the YAML: the
-// token's rights and the guest's config. When it changes, the act is tried again.
+// basis stands for what a failure may depend on besides the YAML: of a mount the disks
+// that are plugged in, else the token's rights and the guest's config. When that of a
+// permanent one changes, or that of a mount, the act is tried again.
 func basis(lane string, have *Observed) string {
 	if have == nil {
 		return ""
+	}
+	if strings.HasPrefix(lane, "mount/") {
+		return shortHash(fmt.Sprint(have.disks()))
 	}
 	id, ok := strings.CutPrefix(lane, "lxc/")
 	rights := maps.Clone(have.Permissions)

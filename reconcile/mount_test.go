@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
@@ -119,4 +120,59 @@ func (l linked) Ask(ctx context.Context, q privileged.Query) (privileged.Answer,
 		return privileged.Answer{}, &privileged.RefusedError{Op: q.Name, Arg: "folder", Value: q.Args["folder"], Reason: "a symbolic link is in the way"}
 	}
 	return l.Runner.Ask(ctx, q)
+}
+
+// A disk that is pulled at the moment when it was to be mounted is mounted when it is plugged in again.
+func TestADiskThatWasPulledTooEarlyIsMountedLater(t *testing.T) {
+	want := desired(t, "node: pve1\nmounts:\n  media: {uuid: "+mediaDisk+", path: /mnt/usb/media}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.agent.o.Runner = &hasty{Runner: b.agent.o.Runner, pull: func() { b.sim.Unplug(mediaDisk) }}
+		stop := b.watch(5*time.Minute, always(want), nil)
+		time.Sleep(10 * time.Minute)
+		if strings.Contains(b.sim.String(), " on /mnt/usb/media ") {
+			t.Fatal("it was not pulled")
+		}
+		b.sim.Plug(mediaDisk)
+		time.Sleep(time.Minute)
+		stop()
+		if world := b.sim.String(); !strings.Contains(world, " on /mnt/usb/media ") {
+			t.Errorf("it is not mounted:\n%s\n%s", b.events, world)
+		}
+	})
+}
+
+// hasty is a fence whose first act comes too late.
+type hasty struct {
+	privileged.Runner
+	pull func()
+}
+
+func (h *hasty) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
+	if h.pull != nil {
+		h.pull()
+		h.pull = nil
+	}
+	return h.Runner.Do(ctx, op, progress)
+}
+
+// A folder of the host that a person makes, as the refusal says, is bound then.
+func TestAFolderThatIsMadeLaterIsBound(t *testing.T) {
+	want := desired(t, "node: pve1\nguests: {dns: {vmid: 101, drift: heal, config: {mp0: {host: /mnt/tank/films, mp: /films}}}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		stop := b.watch(5*time.Minute, always(want), nil)
+		defer stop()
+		time.Sleep(10 * time.Minute)
+		if text := b.events.String(); !strings.Contains(text, "As root: mkdir -p /mnt/tank/films") {
+			t.Fatal(text)
+		}
+		if printed, err := b.sim.Shell("pve1", "mkdir -p /mnt/tank/films"); err != nil {
+			t.Fatal(printed, err)
+		}
+		time.Sleep(20 * time.Minute)
+		if world := b.sim.String(); !strings.Contains(world, "mp0: /mnt/tank/films,mp=/films") {
+			t.Errorf("it is not bound:\n%s\n%s", b.events, world)
+		}
+	})
 }

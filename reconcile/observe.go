@@ -164,6 +164,17 @@ func (o *Observed) mountOf(want *spec.Desired, storage string) (*spec.Mount, boo
 // the same path.
 func (o *Observed) hasMount(m *spec.Mount) bool { return m.Node == "" || m.Node == o.Node }
 
+// disks lists the disks that are plugged in, as "/dev/sdb1 6f1e2a30-…".
+func (o *Observed) disks() (plugged []string) {
+	if o.Host == nil {
+		return nil
+	}
+	for _, d := range o.Host.Disks {
+		plugged = append(plugged, d.Device+" "+d.UUID)
+	}
+	return plugged
+}
+
 // mountedDisk returns the declared disk that is mounted at the mount's path now.
 func (o *Observed) mountedDisk(m *spec.Mount) (spec.Disk, bool) {
 	if o.Host == nil {
