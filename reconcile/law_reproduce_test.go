@@ -29,7 +29,7 @@ func TestASeedReproduces(t *testing.T) {
 		return
 	}
 	parted, all := 0, 0
-	for i, profile := range []lawProfile{lawSettles, lawPlans, lawTwice, lawWriters, lawForeign, lawData, lawRetention, lawNeighbour, lawDisruptive, lawJournal} {
+	for i, profile := range []lawProfile{lawSettles, lawPlans, lawTwice, lawWriters, lawForeign, lawData, lawRetention, lawNeighbour, lawDisruptive, lawJournal, lawHeld} {
 		for seed := *lawFrom + 1; seed <= *lawFrom+uint64(n); seed++ {
 			all++
 			one, two := strings.Split(run(seed, profile), "\n"), strings.Split(run(seed, profile), "\n")
