@@ -21,10 +21,10 @@ type obstacle struct {
 // seen says why the content of a storage cannot be known now, or nil. What cannot
 // be seen is not absent.
 func (p *planner) seen(storage string) *obstacle {
-	if deliberate.trustUnseen {
+	state := p.have.Storages[storage]
+	if deliberate.trustUnseen && state != nil {
 		return nil
 	}
-	state := p.have.Storages[storage]
 	if state == nil {
 		return &obstacle{
 			reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, p.didYouMean(storage)),
