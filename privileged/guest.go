@@ -354,14 +354,14 @@ func (s *scene) sealGolden() (err error) {
 		return err
 	}
 	if lock := c.current["lock"]; lock != "" {
-		return s.refuse("vmid", "the container is locked ("+lock+")", "Wait for what holds it; what a crash left behind is cleared with: pct unlock "+vmid)
+		return s.wait("vmid", "the container is locked ("+lock+")", "Wait for what holds it; what a crash left behind is cleared with: pct unlock "+vmid)
 	}
 	out, err := s.run(pct, "status", vmid)
 	if err != nil {
 		return err
 	}
 	if status := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(string(out)), "status:")); status != "stopped" {
-		return s.refuse("vmid", "the container is "+status, "As root: pct stop "+vmid)
+		return s.wait("vmid", "the container is "+status, "As root: pct stop "+vmid)
 	}
 	if _, err := s.run(pct, "mount", vmid); err != nil {
 		return err

@@ -93,7 +93,7 @@ type RefusedError struct {
 	Value   string `json:"value,omitempty"`
 	Reason  string `json:"reason"`
 	Cure    string `json:"cure,omitempty"`
-	Busy    bool   `json:"busy,omitempty"`    // another act has the lane: the same request may be let through later
+	Busy    bool   `json:"busy,omitempty"`    // another act has the lane, or PVE the guest: the same request may be let through later
 	Missing bool   `json:"missing,omitempty"` // what the act needs is not there: a disk, a folder, a device. It may come
 	Here    string `json:"here,omitempty"`    // the name of this node, when the Op was meant for another one
 }

@@ -251,6 +251,11 @@ func (s *scene) refuse(arg, reason, cure string) error {
 	return &RefusedError{Op: s.op, Arg: arg, Value: s.args[arg], Reason: reason, Cure: cure}
 }
 
+// wait is refuse for what is in the way and passes.
+func (s *scene) wait(arg, reason, cure string) error {
+	return &RefusedError{Op: s.op, Arg: arg, Value: s.args[arg], Reason: reason, Cure: cure, Busy: true}
+}
+
 // miss is refuse for what is not there.
 func (s *scene) miss(arg, reason, cure string) error {
 	return &RefusedError{Op: s.op, Arg: arg, Value: s.args[arg], Reason: reason, Cure: cure, Missing: true}

@@ -39,7 +39,7 @@ func (b bench) must(op privileged.Op) privileged.Result {
 	return r
 }
 
-func (b bench) refused(op privileged.Op, says string) {
+func (b bench) refused(op privileged.Op, says string) *privileged.RefusedError {
 	b.t.Helper()
 	before := b.sim.String()
 	_, err := b.Do(context.Background(), op, nil)
@@ -50,6 +50,10 @@ func (b bench) refused(op privileged.Op, says string) {
 	if after := b.sim.String(); after != before {
 		b.t.Errorf("%s: refused, but the world changed:\n%s", op, after)
 	}
+	if r == nil {
+		b.t.FailNow()
+	}
+	return r
 }
 
 func (b bench) shell(line string) string {
@@ -104,8 +108,15 @@ func TestGoldenOnTheSimulatedNode(t *testing.T) {
 
 		seal := privileged.SealGolden(b.node, privileged.SealSpec{VMID: 9000, Object: "debian", Owner: b.node})
 		b.shell("pct start 9000")
-		b.refused(seal, "pct stop 9000")
+		if r := b.refused(seal, "pct stop 9000"); !r.Busy {
+			t.Error("a container that runs is refused for good")
+		}
 		b.shell("pct stop 9000")
+		b.shell("pct mount 9000")
+		if r := b.refused(seal, "the container is locked (mounted)"); !r.Busy {
+			t.Error("a container that is locked is refused for good")
+		}
+		b.shell("pct unmount 9000")
 		if r := b.must(seal); len(r.Notes) == 0 {
 			t.Error("it does not say what it did")
 		}
