@@ -327,7 +327,7 @@ func TestClockThatJumps(t *testing.T) {
 	})
 }
 
-// TestTwoWritesPerNode: a third waits, and giving up then means not sent.
+// TestTwoWritesPerNode: a third waits, and giving up then means not sent; another node's does not wait.
 func TestTwoWritesPerNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
@@ -353,6 +353,10 @@ func TestTwoWritesPerNode(t *testing.T) {
 		_, err := client.Do(impatient, On("pve1").Start(101))
 		if !IsNotDelivered(err) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the impatient one: %v", err)
+		}
+		elsewhere := time.Now()
+		if _, err := client.Do(t.Context(), On("pve2").SetConfig(200, ConfigChange{Delete: []string{"tags"}})); err != nil || time.Since(elsewhere) != 10*time.Second {
+			t.Errorf("another node's took %v: %v", time.Since(elsewhere), err)
 		}
 		for range 6 {
 			if err := <-done; err != nil {
