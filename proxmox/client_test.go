@@ -332,11 +332,13 @@ func TestTwoWritesPerNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
 		client := testClient(t, fake(func(req *http.Request) (*http.Response, error) {
-			if n := now.Add(1); n > most.Load() && strings.Contains(req.URL.Path, "pve1") {
-				most.Store(n)
+			if strings.Contains(req.URL.Path, "pve1") {
+				if n := now.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				defer now.Add(-1)
 			}
 			time.Sleep(10 * time.Second)
-			now.Add(-1)
 			return response("200 OK", `{"data":null}`), nil
 		}))
 		start := time.Now()
