@@ -96,10 +96,10 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 	})
 	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
 	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+		why := n.explain(err)
+		report.passed(plan, why) // what is printed stands there when the service manager hears of it
 		seen.Pass(agent, plan, wait, err)
-		err = n.explain(err)
-		report.passed(plan, err)
-		notify.Pass(plan, err)
+		notify.Pass(plan, why)
 	})
 }
 
