@@ -251,7 +251,20 @@ func (p *planner) mayBeBlank(g *spec.Guest, text string) bool {
 			append(ob.cure, fmt.Sprintf("really start empty: despite: %s", p.stamp()))...)
 		return false
 	}
+	if last, ok := p.have.Stored.Backups[g.Ref.Name]; ok && last.Time.After(g.Despite) {
+		p.hold(&g.Object, "from", fmt.Sprintf("%s has a whole backup of %s on %s, which is not there now. I make no empty one", g.Ref.Name, p.have.date(last.Time), p.lastPlace(last)),
+			"plug in the disk, or let the storage show it: pvesm list "+last.Storage, fmt.Sprintf("really start empty: despite: %s", p.stamp()))
+		return false
+	}
 	return true
+}
+
+// lastPlace names where a backup that was seen once lay.
+func (p *planner) lastPlace(last LastBackup) string {
+	if last.Disk != "" {
+		return fmt.Sprintf("%s (%s)", last.Storage, last.Disk)
+	}
+	return last.Storage
 }
 
 // stamp is the node's time as `despite` and `requested` take it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // A newest whole archive whose config cannot be read just now, as on a backup server that
@@ -93,6 +94,39 @@ guests:
 		}
 		b.as("DELETE", "/nodes/pve1/storage/local-lvm/content/local-lvm:vm-101-disk-0")
 		if report := b.once(want); report.ExitCode() != 0 {
+			t.Errorf("it does not come back: exit code %d\n%s\n%s", report.ExitCode(), b.events, b.closing(report))
+		}
+	})
+}
+
+// A storage that shows nothing, since another of the disks that take turns is plugged in, or
+// since a share is not mounted at its path: the agent remembers that it has seen a whole
+// backup there, and makes no empty guest in its place.
+func TestNoBlankWhereABackupWasSeenOnce(t *testing.T) {
+	want := examples(t)
+	synctest.Test(t, func(t *testing.T) {
+		empty := false
+		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
+			if empty && method == "GET" && path == "/nodes/pve1/storage/usb-backup/content" {
+				return []byte(`{"data":[]}`)
+			}
+			return body
+		}})
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Fatal(b.closing(report))
+		}
+		b.as("POST", "/nodes/pve1/lxc/112/status/stop")
+		b.as("DELETE", "/nodes/pve1/lxc/112")
+		o := b.agent.o
+		o.Only = []spec.Ref{{Kind: spec.KindRestore, Name: "web"}} // by a person: it is wanted back
+		b.agent = New(o)
+		empty = true
+		report := b.once(want)
+		if text := b.closing(report); report.ExitCode() != 3 || !strings.Contains(text, "web has a whole backup of 22 Nov 18:0") || !strings.Contains(text, "on usb-backup (blue), which is not there now. I make no empty one: plug in the disk") {
+			t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, text)
+		}
+		empty = false
+		if report := b.once(want); report.ExitCode() != 0 || !strings.Contains(b.events.String(), "create 112 from its backup of 22 Nov") {
 			t.Errorf("it does not come back: exit code %d\n%s\n%s", report.ExitCode(), b.events, b.closing(report))
 		}
 	})
