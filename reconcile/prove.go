@@ -6,6 +6,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -54,11 +55,15 @@ func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *Observed) {
 func taskOfArchive(have *Observed, v proxmox.Volume) *proxmox.Task {
 	for i := range have.Tasks {
 		t := &have.Tasks[i]
-		if t.Type == "vzdump" && t.OK() && (t.ID == v.VMID.String() || t.ID == "") && !t.StartTime.After(v.CTime) && !t.EndTime.Before(v.CTime) {
+		if t.Type == "vzdump" && t.OK() && (t.ID == v.VMID.String() || t.ID == "") && (during(t, v.CTime) || during(t, have.begun(v))) {
 			return t
 		}
 	}
 	return nil
+}
+
+func during(t *proxmox.Task, at time.Time) bool {
+	return !t.StartTime.After(at) && !t.EndTime.Before(at)
 }
 
 func (a *Agent) proveOne(ctx context.Context, v proxmox.Volume, upid proxmox.UPID, dir string, old bool) {

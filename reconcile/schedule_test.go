@@ -82,3 +82,28 @@ func TestABackupThatDoesNotStayIsNotRepeatedForEver(t *testing.T) {
 		}
 	})
 }
+
+// An archive of the second of these hours is proven by its task, when the journal is lost
+// before its size was noted.
+func TestAnArchiveOfTheSecondHourIsProven(t *testing.T) {
+	want := desired(t, strings.ReplaceAll(scheduled, "WHEN", "every: 24h"))
+	for _, at := range []time.Time{time.Date(2027, 10, 31, 0, 30, 0, 0, time.UTC), time.Date(2027, 10, 31, 1, 2, 0, 0, time.UTC)} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, pvesim.New())
+			b.sim.Advance(at.Sub(b.sim.Now()))
+			if err := b.sim.Inject(pvesim.Fault{Match: "PUT */content/*", Effect: "error", Times: -1}); err != nil {
+				t.Fatal(err)
+			}
+			b.once(want)
+			b.sim.Heal()
+			b.sim.Advance(15 * time.Minute)
+			b = newBench(t, b.sim) // another life, without a journal
+			b.once(want)
+			synctest.Wait()
+			b.once(want)
+			if made := strings.Count(b.sim.String(), "backups/nightly vmid=101"); made != 1 || strings.Count(b.sim.String(), "guest=dns size=") != 1 {
+				t.Errorf("of an archive of %s it says\n%s\n%s", at, b.events, b.sim)
+			}
+		})
+	}
+}
