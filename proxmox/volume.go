@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 )
 
 // VolumeID names anything that lies on a storage, as PVE writes it:
@@ -116,19 +115,4 @@ func (v VolumeID) archive() (Archive, bool) {
 		a.Stamp = m[3]
 	}
 	return a, true
-}
-
-// Began is the time in the archive's name, given the time zone of the node
-// that made it. The hour that is repeated at the end of summer time is
-// ambiguous: the first is taken. It is false for a renamed archive.
-func (a Archive) Began(zone *time.Location) (time.Time, bool) {
-	if t, err := time.Parse(time.RFC3339, a.Stamp); err == nil {
-		return t, true
-	}
-	const form = "2006_01_02-15_04_05"
-	t, err := time.ParseInLocation(form, a.Stamp, zone)
-	if first := t.Add(-time.Hour); err == nil && first.Format(form) == a.Stamp { // which of the two Go takes depends on the zone
-		t = first
-	}
-	return t, err == nil
 }

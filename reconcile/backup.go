@@ -255,7 +255,7 @@ func (p *planner) notification() string {
 func (p *planner) vzdump(vmid proxmox.VMID, storage, mode, compress string, m Marker) proxmox.Call {
 	return proxmox.On(p.have.Node).Vzdump(proxmox.VzdumpSpec{
 		VMIDs: []proxmox.VMID{vmid}, Storage: storage, Mode: orElse(mode, "snapshot"), Compress: orElse(compress, "zstd"),
-		NotesTemplate: m.String(), NotificationMode: p.notification(), Remove: deliberate.pruneByVzdump,
+		NotesTemplate: proxmox.NotesTemplate(m.String()), NotificationMode: p.notification(), Remove: deliberate.pruneByVzdump,
 	})
 }
 
