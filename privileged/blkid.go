@@ -2,11 +2,17 @@ package privileged
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// probePatience is how long a disk may take to show what is on it. One that sleeps spins up in some ten seconds; one that fails, or whose cable does, may
+// keep its reader for ever, and must not keep the others from being seen.
+const probePatience = 20 * time.Second
 
 const blkid = "/usr/sbin/blkid"
 
@@ -14,12 +20,20 @@ const blkid = "/usr/sbin/blkid"
 type probed struct {
 	device, uuid, label, fstype string
 	size                        int64 // bytes, as far as blkid says
+	silent                      bool  // it did not answer in time, so what is on it is not known
 }
 
+const silence = "does not answer: it or its cable may be failing"
+
 // probe reads what is on a device with blkid's low-level probing: its cache and udev's may still name the disk that was there before. ok is false
-// where there is no file system, the device is gone, or what is on it is ambivalent.
+// where there is no file system, the device is gone or silent, or what is on it is ambivalent.
 func (s *scene) probe(device string) (p probed, ok bool, err error) {
-	out, exit, err := s.host.Run(s.ctx, blkid, []string{"-p", "-o", "export", device}, nil)
+	ctx, cancel := context.WithTimeout(s.ctx, probePatience)
+	defer cancel()
+	out, exit, err := s.host.Run(ctx, blkid, []string{"-p", "-o", "export", device}, nil)
+	if err != nil && ctx.Err() != nil && s.ctx.Err() == nil {
+		return probed{device: device, silent: true}, false, nil
+	}
 	if err != nil {
 		return probed{}, false, &FailedError{Op: s.op, Program: blkid, Reason: err.Error()}
 	}
@@ -31,7 +45,7 @@ func (s *scene) probe(device string) (p probed, ok bool, err error) {
 	return p, p.uuid != "" && p.fstype != "", nil
 }
 
-// probeAll reads every block device that may hold a file system.
+// probeAll reads every block device that may hold a file system: those that do, and those that are silent.
 func (s *scene) probeAll() ([]probed, error) {
 	devices, err := s.host.BlockDevices()
 	if err != nil {
@@ -45,7 +59,7 @@ func (s *scene) probeAll() ([]probed, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		if ok || p.silent {
 			all = append(all, p)
 		}
 	}

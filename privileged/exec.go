@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -26,10 +27,9 @@ const (
 	Direct Mode = "direct" // this process is root already
 )
 
-// Without a deadline in its context an act is waited for this long, and a query.
 const (
-	actPatience   = time.Hour
-	queryPatience = time.Minute
+	actPatience   = time.Hour   // how long an act is waited for without a deadline in its context
+	queryPatience = time.Minute // how long a query is waited for at most
 )
 
 // Sudoers is the file that lets user start the fence as root, without arguments and without a password, and nothing else.
@@ -138,8 +138,13 @@ func closeAll(stdin, out *os.File, cmd *exec.Cmd) {
 // ends before the outcome an act is left to itself: it is still running.
 func exchange(ctx context.Context, to io.WriteCloser, from io.ReadCloser, req request, progress func(string), over func(error, bool) error, ended func()) (response, error) {
 	began := time.Now()
+	if req.Op == nil { // the fence may hang itself, at a disk that does not answer
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, queryPatience, fmt.Errorf("the fence has not answered %s within %s; a disk or a network storage of this machine may hang: dmesg", req.Query.Name, queryPatience))
+		defer cancel()
+	}
 	req.Format = format
-	req.Timeout = patience(ctx, req.Op != nil).Milliseconds()
+	req.Timeout = patience(ctx).Milliseconds()
 	data, err := json.Marshal(req)
 	if err != nil {
 		return response{}, err
@@ -181,17 +186,14 @@ func exchange(ctx context.Context, to io.WriteCloser, from io.ReadCloser, req re
 	}
 	if req.Op == nil {
 		from.Close()
-		return response{}, ctx.Err()
+		return response{}, context.Cause(ctx)
 	}
 	return response{Format: format, Result: &Result{StillRunning: &began}}, nil
 }
 
 // patience is how long the fence is to work on an answer: a little less than we wait for it.
-func patience(ctx context.Context, act bool) time.Duration {
-	d := queryPatience
-	if act {
-		d = actPatience
-	}
+func patience(ctx context.Context) time.Duration {
+	d := actPatience
 	if at, ok := ctx.Deadline(); ok {
 		d = time.Until(at)
 		d -= min(time.Second, d/4)

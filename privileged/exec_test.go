@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -207,4 +208,18 @@ func TestMissingFenceSaysInstall(t *testing.T) {
 			t.Errorf("mode %v: %v", mode, err)
 		}
 	}
+}
+
+// A fence that hangs itself, at a disk that does not answer, ends a look and not the agent.
+func TestAQueryIsWaitedForAMinuteAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		theirs, ours := io.Pipe()
+		answer, _ := io.Pipe()
+		go io.Copy(io.Discard, theirs)
+		began := time.Now()
+		_, err := exchange(context.Background(), ours, answer, request{Query: &Query{Name: "Disks"}}, nil, func(err error, _ bool) error { return err }, func() {})
+		if err == nil || !strings.Contains(err.Error(), "has not answered Disks within 1m0s") || time.Since(began) != queryPatience {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
 }

@@ -40,7 +40,7 @@ func (s *scene) mounts() (any, error) {
 				}
 				known[l.source] = p
 			}
-			m.UUID, m.Label = p.uuid, p.label
+			m.UUID, m.Label, m.Silent = p.uuid, p.label, p.silent
 			if p.uuid == "" {
 				if m.Gone, err = s.gone(l.source); err != nil {
 					return nil, err
@@ -70,7 +70,7 @@ func (s *scene) disks() (any, error) {
 	table = topmost(table)
 	out := []Disk{}
 	for _, p := range all {
-		d := Disk{Device: p.device, Parent: parent(p.device), UUID: p.uuid, Label: p.label, FSType: p.fstype, Size: p.size}
+		d := Disk{Device: p.device, Parent: parent(p.device), UUID: p.uuid, Label: p.label, FSType: p.fstype, Size: p.size, Silent: p.silent}
 		for _, l := range table {
 			if l.source == p.device {
 				d.Mounted = append(d.Mounted, l.path)

@@ -83,7 +83,10 @@ func (m *Machine) Run(ctx context.Context, program string, args []string, progre
 			follow.read()
 		case <-ctx.Done():
 			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			<-ended
+			select {
+			case <-ended:
+			case <-time.After(time.Second): // it hangs in the kernel, at a disk that does not answer, and ends when that does
+			}
 			return nil, 0, ctx.Err()
 		}
 	}

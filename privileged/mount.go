@@ -108,9 +108,11 @@ func (s *scene) theDisk() (probed, error) {
 		return probed{}, err
 	}
 	var disks []probed
-	var devices []string
+	var devices, silent []string
 	for _, p := range all {
-		if p.uuid == a["uuid"] {
+		if p.silent {
+			silent = append(silent, p.device)
+		} else if p.uuid == a["uuid"] {
 			disks = append(disks, p)
 			devices = append(devices, p.device)
 		} else if strings.EqualFold(p.uuid, a["uuid"]) {
@@ -119,6 +121,9 @@ func (s *scene) theDisk() (probed, error) {
 	}
 	switch len(disks) {
 	case 0:
+		if len(silent) > 0 {
+			return probed{}, s.miss("uuid", fmt.Sprintf("no disk with this UUID is to be seen, and %s %s", strings.Join(silent, ", "), silence), "Look: dmesg")
+		}
 		return probed{}, s.miss("uuid", "no disk with this UUID is plugged in", "Plug it in")
 	case 1:
 	default:
@@ -288,7 +293,11 @@ func (s *scene) unheld() error {
 	if err != nil {
 		return err
 	}
+	seen := slices.ContainsFunc(all, func(p probed) bool { return p.uuid == s.args["uuid"] })
 	for _, p := range all {
+		if p.silent && !seen {
+			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s %s; it may be this disk, so whether that is safe to unplug is not known", p.device, silence)}
+		}
 		if p.uuid != s.args["uuid"] {
 			continue
 		}
@@ -312,6 +321,9 @@ func (s *scene) letGo(at mountLine) error {
 	disk, ok, err := s.probe(at.source)
 	if err != nil {
 		return err
+	}
+	if disk.silent {
+		return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s, which is mounted at %s, %s. It is still mounted", at.source, at.path, silence)}
 	}
 	if !ok || disk.uuid != a["uuid"] {
 		return s.refuse("uuid", fmt.Sprintf("%s is what is mounted at %s (UUID %s, label %q)", at.source, at.path, disk.uuid, disk.label), "I leave it alone")

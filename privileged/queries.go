@@ -23,6 +23,7 @@ type Mount struct {
 	Major   int        `json:"major"`             //
 	Minor   int        `json:"minor"`             //
 	Gone    bool       `json:"gone,omitempty"`    // its device is no longer there: the disk was pulled while mounted
+	Silent  bool       `json:"silent,omitempty"`  // its device does not answer, so whose it is is not known
 	Fstab   *FstabLine `json:"fstab,omitempty"`   // the line of /etc/fstab for this path
 }
 
@@ -34,7 +35,7 @@ type FstabLine struct {
 	Text string `json:"text"`           // the line as it stands
 }
 
-// Disk is a file system on a block device. Two disks with one UUID are two entries.
+// Disk is a file system on a block device, or a device that does not answer. Two disks with one UUID are two entries.
 type Disk struct {
 	Device  string   `json:"device"`            // e.g. /dev/sdb1
 	Parent  string   `json:"parent,omitempty"`  // the disk that a partition lies on, e.g. /dev/sdb; of a whole disk the disk itself
@@ -44,6 +45,7 @@ type Disk struct {
 	Size    int64    `json:"size,omitempty"`    // bytes; 0 when it is not known
 	USB     bool     `json:"usb,omitempty"`     // known to hang on USB
 	Mounted []string `json:"mounted,omitempty"` // where on the host
+	Silent  bool     `json:"silent,omitempty"`  // it does not answer: neither UUID nor FSType are known
 }
 
 // RunningOp is an act in progress.

@@ -127,6 +127,9 @@ func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.
 		if at.Path != m.Path || !at.Mounted || at.Gone {
 			continue
 		}
+		if at.Silent {
+			return nil, nil, fmt.Errorf("%s, which is mounted at %s, does not answer: it or its cable may be failing (dmesg). It is still mounted", at.Source, m.Path)
+		}
 		if !declared(at.UUID) {
 			return nil, nil, fmt.Errorf("%s shows UUID %s (label %q), which is not declared: I leave it alone. Unmount it yourself: umount %s", m.Path, at.UUID, at.Label, m.Path)
 		}
@@ -136,6 +139,9 @@ func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.
 		if declared(d.UUID) {
 			return &disks[i], nil, nil
 		}
+	}
+	if silent := orSilent(disks); silent != "" {
+		return nil, nil, fmt.Errorf("%s: %s%s", m.Ref, notPlugged(m), silent)
 	}
 	return nil, nil, nil
 }

@@ -82,7 +82,7 @@ func (p *planner) planMount(m *spec.Mount) {
 		p.hold(o, "uuid", why, cure...)
 		return
 	}
-	p.hold(o, "uuid", notPlugged(m)+p.missedBy(m), "plug it in; the agent carries on by itself")
+	p.hold(o, "uuid", notPlugged(m)+orSilent(p.have.Host.Disks)+p.missedBy(m), "plug it in; the agent carries on by itself")
 }
 
 // lineInTheWay says which line of /etc/fstab that is not ours keeps the root helper from
@@ -113,6 +113,10 @@ func otherLine(what, line string) string {
 func (p *planner) planMounted(m *spec.Mount, have privileged.Mount) {
 	o := &m.Object
 	disk, ours := p.have.mountedDisk(m)
+	if have.Silent {
+		p.hold(o, "uuid", fmt.Sprintf("%s, which is mounted at %s, does not answer: it or its cable may be failing", have.Source, m.Path), "look: dmesg; then plug it in anew, or exchange it")
+		return
+	}
 	if !ours {
 		label := ""
 		if have.Label != "" {
@@ -257,6 +261,20 @@ func (p *planner) missedBy(m *spec.Mount) string {
 		return ""
 	}
 	return "; it is needed by " + list(users)
+}
+
+// orSilent goes on from "is not plugged in" where disks do not tell who they are.
+func orSilent(disks []privileged.Disk) string {
+	var devices []string
+	for _, d := range disks {
+		if d.Silent {
+			devices = append(devices, d.Device)
+		}
+	}
+	if len(devices) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", or is one that does not answer (%s: it or its cable may be failing; look: dmesg)", list(devices))
 }
 
 func notPlugged(m *spec.Mount) string {

@@ -170,7 +170,7 @@ func (o *Observed) disks() (plugged []string) {
 		return nil
 	}
 	for _, d := range o.Host.Disks {
-		plugged = append(plugged, d.Device+" "+d.UUID)
+		plugged = append(plugged, d.Device+" "+orElse(d.UUID, "does not answer"))
 	}
 	return plugged
 }

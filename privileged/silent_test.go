@@ -1,0 +1,80 @@
+package privileged_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+)
+
+// hung is a host with a disk of which a read does not return.
+type hung struct {
+	*pvesim.Host
+	device string
+}
+
+func (h hung) Run(ctx context.Context, program string, args []string, progress func(string)) ([]byte, int, error) {
+	if slices.Contains(args, h.device) {
+		<-ctx.Done()
+		return nil, 0, ctx.Err()
+	}
+	return h.Host.Run(ctx, program, args, progress)
+}
+
+// A disk that does not answer is named as such, keeps no other from being seen, mounted and let go, and is itself neither
+// taken for absent nor for safe to unplug.
+func TestASilentDiskIsNamedAndKeepsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		onBlue := privileged.MountSpec{Name: "backup", UUID: blue, Path: "/mnt/usb/backup", Fstab: true}
+		onMedia := privileged.MountSpec{Name: "media", UUID: media, Path: "/mnt/usb/media", Fstab: true}
+		off := func(m privileged.MountSpec) privileged.Op {
+			return privileged.UnmountUSB(b.node, privileged.UnmountSpec{Name: m.Name, UUID: m.UUID, Path: m.Path})
+		}
+		b.must(privileged.MountUSBByUUID(b.node, onMedia))
+		b.Host = hung{b.sim.Host(b.node), "/dev/sdc1"}
+
+		began := time.Now()
+		disks, err := privileged.Disks(t.Context(), b, b.node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seen []string
+		for _, d := range disks {
+			if d.Silent {
+				d.UUID += "silent"
+			}
+			seen = append(seen, d.Device+" "+d.UUID)
+		}
+		if text := strings.Join(seen, "\n"); !strings.Contains(text, "/dev/sdb1 "+blue) || !strings.Contains(text, "/dev/sdc1 silent") {
+			t.Errorf("disks:\n%s", text)
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("the look took %s", took)
+		}
+		if m := b.mountAt(onMedia.Path); !m.Mounted || !m.Silent || m.Gone || m.UUID != "" {
+			t.Errorf("%+v", m)
+		}
+		b.must(privileged.MountUSBByUUID(b.node, onBlue))
+		b.must(off(onBlue))
+		b.must(off(onBlue)) // which asks whether somebody still has it
+		if _, err := b.Do(t.Context(), off(onMedia), nil); err == nil || !strings.Contains(err.Error(), "/dev/sdc1, which is mounted at /mnt/usb/media, does not answer") {
+			t.Errorf("unmounted: %v", err)
+		}
+
+		b.Host = b.sim.Host(b.node)
+		b.must(off(onMedia))
+		b.Host = hung{b.sim.Host(b.node), "/dev/sdc1"}
+		if _, err := b.Do(t.Context(), off(onMedia), nil); err == nil || !strings.Contains(err.Error(), "not known") {
+			t.Errorf("let go: %v", err)
+		}
+		if r := b.refused(privileged.MountUSBByUUID(b.node, onMedia), "/dev/sdc1 does not answer: it or its cable may be failing"); !r.Missing {
+			t.Error("a disk that may answer again is refused for good")
+		}
+	})
+}
