@@ -1,30 +1,13 @@
 package privileged_test
 
 import (
-	"context"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
-	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
-
-// hung is a host with a disk of which a read does not return.
-type hung struct {
-	*pvesim.Host
-	device string
-}
-
-func (h hung) Run(ctx context.Context, program string, args []string, progress func(string)) ([]byte, int, error) {
-	if slices.Contains(args, h.device) {
-		<-ctx.Done()
-		return nil, 0, ctx.Err()
-	}
-	return h.Host.Run(ctx, program, args, progress)
-}
 
 // A disk that does not answer is named as such, keeps no other from being seen, mounted and let go, and is itself neither
 // taken for absent nor for safe to unplug.
@@ -37,7 +20,7 @@ func TestASilentDiskIsNamedAndKeepsNoOther(t *testing.T) {
 			return privileged.UnmountUSB(b.node, privileged.UnmountSpec{Name: m.Name, UUID: m.UUID, Path: m.Path})
 		}
 		b.must(privileged.MountUSBByUUID(b.node, onMedia))
-		b.Host = hung{b.sim.Host(b.node), "/dev/sdc1"}
+		b.sim.Hang(media, true)
 
 		began := time.Now()
 		disks, err := privileged.Disks(t.Context(), b, b.node)
@@ -67,9 +50,9 @@ func TestASilentDiskIsNamedAndKeepsNoOther(t *testing.T) {
 			t.Errorf("unmounted: %v", err)
 		}
 
-		b.Host = b.sim.Host(b.node)
+		b.sim.Hang(media, false)
 		b.must(off(onMedia))
-		b.Host = hung{b.sim.Host(b.node), "/dev/sdc1"}
+		b.sim.Hang(media, true)
 		if _, err := b.Do(t.Context(), off(onMedia), nil); err == nil || !strings.Contains(err.Error(), "not known") {
 			t.Errorf("let go: %v", err)
 		}

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -178,33 +177,18 @@ func TestAFolderThatIsMadeLaterIsBound(t *testing.T) {
 	})
 }
 
-// hungHost is a host with a disk of which a read does not return.
-type hungHost struct {
-	*pvesim.Host
-	device string
-}
-
-func (h hungHost) Run(ctx context.Context, program string, args []string, progress func(string)) ([]byte, int, error) {
-	if slices.Contains(args, h.device) {
-		<-ctx.Done()
-		return nil, 0, ctx.Err()
-	}
-	return h.Host.Run(ctx, program, args, progress)
-}
-
 // A disk that does not answer holds its own mount, with what it is to a person, and nothing else.
 func TestADiskThatDoesNotAnswerHoldsItsOwnMountAlone(t *testing.T) {
 	want := desired(t, "node: pve1\nmounts:\n  media: {path: /mnt/usb/media, uuid: "+mediaDisk+"}\nguests:\n  dns: {vmid: 101, config: {memory: 768MiB}}\n")
 	for _, mounted := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			sim := pvesim.New()
-			b := newBench(t, sim)
+			b := newBench(t, pvesim.New())
 			if mounted {
 				if r := b.once(want); r.ExitCode() != 0 {
 					t.Fatal(b.closing(r))
 				}
 			}
-			b = newBench(t, sim, func(o *Options) { o.Runner = &privileged.Local{Host: hungHost{sim.Host(sim.Node()), "/dev/sdc1"}} })
+			b.sim.Hang(mediaDisk, true)
 			r := b.once(want)
 			says := "or is one that does not answer (/dev/sdc1: it or its cable may be failing; look: dmesg)"
 			if mounted {
@@ -213,7 +197,7 @@ func TestADiskThatDoesNotAnswerHoldsItsOwnMountAlone(t *testing.T) {
 			if text := b.closing(r); r.ExitCode() != 3 || !strings.Contains(text, says) || len(r.Plan.Held) != 1 {
 				t.Errorf("exit code %d:\n%s", r.ExitCode(), text)
 			}
-			if config, err := sim.Shell("pve1", "pct config 101"); err != nil || !strings.Contains(config, "memory: 768") {
+			if config, err := b.sim.Shell("pve1", "pct config 101"); err != nil || !strings.Contains(config, "memory: 768") {
 				t.Errorf("dns waited for the disk: %v\n%s", err, config)
 			}
 			_, err := b.agent.Eject(t.Context(), want.Mounts["media"], "anna", 0, func(string) {})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -80,6 +81,14 @@ func (h *Host) Run(ctx context.Context, program string, args []string, progress 
 	}
 	if ctx == nil {
 		ctx = context.Background()
+	}
+	for _, d := range n.Disks {
+		if d.Hangs && !d.Absent && slices.Contains(args, d.Device) {
+			h.s.mu.Unlock()
+			<-ctx.Done()
+			h.s.mu.Lock()
+			return nil, 0, ctx.Err()
+		}
 	}
 	p := &process{s: h.s, n: n, ctx: ctx, args: args, progress: progress}
 	exit, err = run(p)

@@ -81,6 +81,20 @@ func (s *Sim) Unplug(uuid string) {
 	}
 }
 
+// Hang makes the disk with a file system's UUID answer no more, or again: a program that
+// reads it hangs until it is killed. What is cached of a mounted one is still there.
+func (s *Sim) Hang(uuid string, hangs bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.w.Nodes {
+		for _, d := range n.Disks {
+			if d.UUID == uuid {
+				d.Hangs = hangs
+			}
+		}
+	}
+}
+
 // copy is the disk as it is now.
 func (d *disk) copy() *disk {
 	c := *d

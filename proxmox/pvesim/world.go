@@ -82,6 +82,7 @@ type disk struct {
 	WWN       string           `yaml:"wwn,omitempty"`
 	Transport string           `yaml:"transport,omitempty"`
 	Failing   bool             `yaml:"failing,omitempty"` // SMART says so
+	Hangs     bool             `yaml:"hangs,omitempty"`   // what reads it never returns
 	Folders   []string         `yaml:"folders,omitempty"`
 	Locked    []string         `yaml:"immutable,omitempty"` // folders with chattr +i
 	Dirs      map[string]store `yaml:"dirs,omitempty"`      // what directory storages keep, by path in this file system
