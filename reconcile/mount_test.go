@@ -164,6 +164,7 @@ func TestAFolderThatIsMadeLaterIsBound(t *testing.T) {
 		stop := b.watch(5*time.Minute, always(want), nil)
 		defer stop()
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if text := b.events.String(); !strings.Contains(text, "As root: mkdir -p /mnt/tank/films") {
 			t.Fatal(text)
 		}
@@ -171,6 +172,7 @@ func TestAFolderThatIsMadeLaterIsBound(t *testing.T) {
 			t.Fatal(printed, err)
 		}
 		time.Sleep(20 * time.Minute)
+		synctest.Wait()
 		if world := b.sim.String(); !strings.Contains(world, "mp0: /mnt/tank/films,mp=/films") {
 			t.Errorf("it is not bound:\n%s\n%s", b.events, world)
 		}
