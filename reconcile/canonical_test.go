@@ -36,6 +36,7 @@ restores:
 // empty plan: at birth, on a guest that runs, and on one that is stopped. The expected
 // text is what PVE stores (recordings 02 and 13, pve-facts 4.2).
 func TestEveryFormOfAValueConverges(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		config string
 		stored string // what the guest's config contains afterwards, "" for: not asked

@@ -26,6 +26,7 @@ import (
 // it again, and compares the world with the one in which nobody was disturbed. It is the
 // crash matrix of cmd/felhom-agent, in one process and under virtual time.
 func TestCrashEverywhere(t *testing.T) {
+	t.Parallel()
 	want := examples(t)
 	calm := crashAt(t, want, "")
 	if calm.err != nil {

@@ -32,16 +32,16 @@ var (
 	lawHeld       = lawProfile{rounds: 3, faults: 1, people: 1, odd: 4, service: true, edits: true, lived: true, waits: true, clocks: true}
 )
 
-func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 560) }
-func TestLawPlans(t *testing.T)      { laws(t, lawPlans, 640) }
-func TestLawTwice(t *testing.T)      { laws(t, lawTwice, 560) }
+func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 500) }
+func TestLawPlans(t *testing.T)      { laws(t, lawPlans, 560) }
+func TestLawTwice(t *testing.T)      { laws(t, lawTwice, 500) }
 func TestLawWriters(t *testing.T)    { laws(t, lawWriters, 500) }
 func TestLawForeign(t *testing.T)    { laws(t, lawForeign, 500) }
 func TestLawData(t *testing.T)       { laws(t, lawData, 500) }
 func TestLawRetention(t *testing.T)  { laws(t, lawRetention, 400) }
 func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 500) }
-func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 450) }
-func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 500) }
+func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 420) }
+func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 440) }
 func TestLawHeld(t *testing.T)       { laws(t, lawHeld, 240) }
 
 func FuzzLawSettles(f *testing.F)    { fuzzLaw(f, lawSettles) }
