@@ -1,12 +1,14 @@
 package privileged_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
 // A disk that does not answer is named as such, keeps no other from being seen, mounted and let go, and is itself neither
@@ -58,6 +60,35 @@ func TestASilentDiskIsNamedAndKeepsNoOther(t *testing.T) {
 		}
 		if r := b.refused(privileged.MountUSBByUUID(b.node, onMedia), "/dev/sdc1 does not answer: it or its cable may be failing"); !r.Missing {
 			t.Error("a disk that may answer again is refused for good")
+		}
+	})
+}
+
+// worn is a host with a disk that hangs as soon as it is mounted.
+type worn struct {
+	*pvesim.Host
+	hang func()
+}
+
+func (w worn) Run(ctx context.Context, program string, args []string, progress func(string)) ([]byte, int, error) {
+	out, exit, err := w.Host.Run(ctx, program, args, progress)
+	if program == "/usr/bin/mount" {
+		w.hang()
+	}
+	return out, exit, err
+}
+
+// A disk that hangs while it is being mounted is not said to have been exchanged, and does not stay mounted unproven.
+func TestADiskThatHangsWhileItIsMounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.Host = worn{b.sim.Host(b.node), func() { b.sim.Hang(blue, true) }}
+		op := privileged.MountUSBByUUID(b.node, privileged.MountSpec{Name: "backup", UUID: blue, Path: "/mnt/usb/backup"})
+		if _, err := b.Do(t.Context(), op, nil); err == nil || !strings.Contains(err.Error(), "/dev/sdb1 does not answer") {
+			t.Errorf("mounted: %v", err)
+		}
+		if m := b.mountAt("/mnt/usb/backup"); m.Mounted {
+			t.Errorf("%+v", m)
 		}
 	})
 }
