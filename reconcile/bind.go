@@ -100,7 +100,7 @@ func (p *planner) planBinds(g *spec.Guest, state *GuestState) {
 			p.hold(o, field, ob.reason, ob.cure...)
 			continue
 		}
-		if p.protected(g, state, key, field) {
+		if p.protected(g, state, key, field) || !p.unique(g, state, map[string]string{key: proxmox.MountPoint{"volume": source, "mp": declared.Path}.String()}) {
 			continue
 		}
 		options := map[string]string{}
@@ -201,6 +201,9 @@ func (p *planner) planDevices(g *spec.Guest, state *GuestState) {
 		if p.have.Host == nil {
 			ob := p.needsHost()
 			p.hold(&g.Object, "config."+key, ob.reason, ob.cure...)
+			continue
+		}
+		if !p.unique(g, state, map[string]string{key: device.String()}) {
 			continue
 		}
 		d := privileged.DeviceSpec{VMID: int(g.VMID), Object: g.Ref.Name, Owner: p.have.Owner, Index: i, Path: device["path"], Mode: device["mode"],

@@ -111,6 +111,9 @@ func (p *planner) compareConfig(o *spec.Object, want spec.Config, state *GuestSt
 		if len(live) > 0 && old == "" && new == "" {
 			continue
 		}
+		if len(live) == 0 { // there is nothing yet that it could replace
+			old = ""
+		}
 		d.add(key, net.String(), Field{Name: key, Old: old, New: new, When: when(key)})
 	}
 	if want.Startup != nil && len(want.Startup) == 0 && values["startup"] != "" {
@@ -200,6 +203,7 @@ func (p *planner) planConfig(g *spec.Guest, state *GuestState, marker Marker) {
 		restart = "restart: manual"
 	}
 	d := p.compareConfig(o, g.Config, state, marker, restart)
+	p.uniqueNets(g, state, d)
 	running := state.Status == "running"
 	if running && state.HA == "" {
 		if held := p.memoryBelowUse(g, state, d); held {

@@ -227,6 +227,7 @@ func (p *planner) planPresent(g *spec.Guest, state *GuestState, marker Marker) {
 	if p.holdUnreadable(&g.Object, state) {
 		return
 	}
+	p.presentClashes(g, state)
 	before := len(p.plan.Actions)
 	heldBefore, latersBefore := len(p.plan.Held), len(p.plan.Laters)
 	if p.planRollback(g, state, marker) { // asked for, so no drift

@@ -43,6 +43,11 @@ func (l *looker) lookCreations(ctx context.Context) error {
 		}
 	}
 	g, gctx := newReads(ctx)
+	for _, guest := range guestsOf(l.want) {
+		if state := l.have.Guests[guest.VMID]; l.inScope(guest.Ref) && state != nil && state.Config != nil && adds(guest, state.Config) {
+			l.rawLines(gctx, g, guest.VMID, state)
+		}
+	}
 	if len(missing) > 0 || volumes {
 		named := sourceStorages(l.want, made)
 		for id, state := range l.have.Storages {
@@ -86,6 +91,38 @@ func (l *looker) lookCreations(ctx context.Context) error {
 	}
 	l.have.index()
 	return l.lookInside(ctx, missing)
+}
+
+// adds reports whether an object declares a mount point, an interface or a device of which
+// its guest has none.
+func adds(guest *spec.Guest, config *proxmox.GuestConfig) bool {
+	values := effective(config)
+	lacks := func(prefix string, i int) bool { return values[fmt.Sprintf("%s%d", prefix, i)] == "" }
+	for i := range guest.Config.Mounts {
+		if lacks("mp", i) {
+			return true
+		}
+	}
+	for i := range guest.Config.Nets {
+		if lacks("net", i) {
+			return true
+		}
+	}
+	for i := range guest.Config.Devices {
+		if lacks("dev", i) {
+			return true
+		}
+	}
+	return false
+}
+
+// rawLines reads the raw lxc.* lines of a guest, which its pending config does not show:
+// what they mount or name must not be there twice.
+func (l *looker) rawLines(ctx context.Context, g *reads, vmid proxmox.VMID, state *GuestState) {
+	g.Go(func() error {
+		config, err := l.view.GuestConfig(ctx, l.node, vmid)
+		return l.keep(err, &state.Err, func() { state.Config.LXC = config.LXC })
+	})
 }
 
 // askFree asks whether a VMID is free, and what the token may do with it.

@@ -73,6 +73,9 @@ func (p *planner) amidBulk(o *spec.Object) bool {
 
 // staysDown says why a running guest could not be started again now.
 func (p *planner) staysDown(g *spec.Guest) *obstacle {
+	if ob := p.startsNot(p.have.Guests[g.VMID]); ob != nil {
+		return ob
+	}
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		if ob := p.bindReady(g.Config.Mounts[i]); ob != nil {
 			return ob
@@ -90,6 +93,11 @@ func (p *planner) staysDown(g *spec.Guest) *obstacle {
 // that start before it, and the disks that it binds.
 func (p *planner) planStart(g *spec.Guest, state *GuestState) {
 	o := &g.Object
+	if ob := p.startsNot(state); ob != nil {
+		p.unmet[g.Ref.Name] = ob.reason
+		p.hold(o, "state", ob.reason, ob.cure...)
+		return
+	}
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		mp := g.Config.Mounts[i]
 		if ob := p.bindReady(mp); ob != nil {

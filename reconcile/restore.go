@@ -312,6 +312,9 @@ func (p *planner) planRestore(g *spec.Guest, source spec.Source, c *choice) {
 		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
 		return
 	}
+	if p.bornTwice(g, c, b) {
+		return
+	}
 	if ob := p.roomFor(b.storage, c.volume); ob != nil {
 		p.hold(&g.Object, "storage", ob.reason, ob.cure...)
 		return

@@ -155,6 +155,9 @@ func (p *planner) allocate(g *spec.Guest, state *GuestState, i int, declared spe
 		p.hold(&g.Object, field, ob.reason, ob.cure...)
 		return false
 	}
+	if !p.unique(g, state, map[string]string{key: newVolume(declared).String()}) {
+		return false
+	}
 	p.putMount(g, state, key, newVolume(declared), fmt.Sprintf("new empty volume %s on %s for %s", declared.Size, declared.Storage, declared.Path), "create "+declared.Storage)
 	return true
 }
@@ -196,6 +199,9 @@ func (p *planner) attach(g *spec.Guest, state *GuestState, i int, declared spec.
 	}
 	mp := mountOptions(declared)
 	mp["volume"] = declared.Volume
+	if !p.unique(g, state, map[string]string{key: mp.String()}) {
+		return false
+	}
 	p.putMount(g, state, key, mp, fmt.Sprintf("attach %s at %s again", declared.Volume, declared.Path), "")
 	return true
 }
@@ -208,7 +214,7 @@ func (p *planner) setOptions(g *spec.Guest, state *GuestState, key string, live 
 	if old == "" && new == "" {
 		return false
 	}
-	if p.protected(g, state, key, "config."+key) {
+	if p.protected(g, state, key, "config."+key) || !p.unique(g, state, map[string]string{key: mp.String()}) {
 		return false
 	}
 	call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})

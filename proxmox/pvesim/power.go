@@ -204,6 +204,15 @@ func (s *Sim) startable(t *task, g *guest) error {
 			return fail("Device %s does not exist", p["path"])
 		}
 	}
+	names := map[string]bool{}
+	for _, k := range g.conf.numbered("net") {
+		net, err := netSchema.parse(g.conf.vals[k], "")
+		if err == nil && names[net["name"]] {
+			t.log("lxc_create_network_priv: Failed to setup netdev")
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+		names[net["name"]] = true
+	}
 	return s.writeRuntime(n, g)
 }
 
