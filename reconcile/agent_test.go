@@ -55,10 +55,10 @@ func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
 // plan makes a plan and returns it with its text.
 func (b *bench) plan(want *spec.Desired) (*Plan, string) {
 	b.t.Helper()
-	sight := b.agent.o.Sight
+	sight := b.agent.O.Sight
 	sight.View = b.client.Look()
 	var err error
-	if sight.Stored, err = b.agent.o.Store.Load(); err != nil {
+	if sight.Stored, err = b.agent.O.Store.Load(); err != nil {
 		b.t.Fatal(err)
 	}
 	plan, err := Preview(context.Background(), sight, want, b.journal)
@@ -66,7 +66,7 @@ func (b *bench) plan(want *spec.Desired) (*Plan, string) {
 		b.t.Fatal(err)
 	}
 	var text strings.Builder
-	plan.WriteText(&text, TextOptions{Desired: "desired"})
+	WritePlan(&text, plan, TextOptions{Desired: "desired"})
 	return plan, text.String()
 }
 
@@ -99,7 +99,7 @@ func always(want *spec.Desired) func() *spec.Desired { return func() *spec.Desir
 
 func (b *bench) closing(r *Report) string {
 	var text strings.Builder
-	r.WriteText(&text, TextOptions{})
+	WriteReport(&text, r, TextOptions{})
 	return text.String()
 }
 
@@ -162,9 +162,9 @@ func TestExamplesConverge(t *testing.T) {
 	})
 }
 
-func text(p *Plan) string {
+func planText(p *Plan) string {
 	var b strings.Builder
-	p.WriteText(&b, TextOptions{Desired: "desired", Verbose: true})
+	WritePlan(&b, p, TextOptions{Desired: "desired", Verbose: true})
 	return b.String()
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -120,7 +121,7 @@ guests:
 		// Lost, it comes back from there.
 		b.as("POST", "/nodes/pve1/lxc/101/status/stop")
 		b.as("DELETE", "/nodes/pve1/lxc/101")
-		o := b.agent.o
+		o := b.agent.O
 		o.Only = []spec.Ref{{Kind: spec.KindGuest, Name: "dns"}}
 		b.agent = New(o)
 		if report := b.once(want); report.ExitCode() != 0 {
@@ -169,15 +170,15 @@ guests:
 
 func TestABackupServersWord(t *testing.T) {
 	const notes = "felhom-agent/1 backups/daily vmid=101 owner=pve1 born=2026-11-20T10:00:00Z guest=dns"
-	have := &Observed{Owner: "pve1"}
-	for text, want := range map[string]wholeness{
-		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=4"}`:                                            whole,
-		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=4","verification":{"state":"ok"}}`:              whole,
-		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=5","verification":{"state":"failed"}}`:          damaged,
-		`{"format":"pbs-ct","size":5,"notes":"nightly of anna","verification":{"state":"failed","upid":"UPID"}}`: damaged,
-		`{"format":"pbs-ct","size":5,"notes":"` + notes + `"}`:                                                   unproven,
-		`{"format":"pbs-ct","size":1}`:                                 unrecorded, // being made
-		`{"format":"tar.zst","size":5,"notes":"` + notes + ` size=4"}`: damaged,
+	have := &node.Observed{Owner: "pve1"}
+	for text, want := range map[string]node.Wholeness{
+		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=4"}`:                                            node.Whole,
+		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=4","verification":{"state":"ok"}}`:              node.Whole,
+		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=5","verification":{"state":"failed"}}`:          node.Damaged,
+		`{"format":"pbs-ct","size":5,"notes":"nightly of anna","verification":{"state":"failed","upid":"UPID"}}`: node.Damaged,
+		`{"format":"pbs-ct","size":5,"notes":"` + notes + `"}`:                                                   node.Unproven,
+		`{"format":"pbs-ct","size":1}`:                                 node.Unrecorded, // being made
+		`{"format":"tar.zst","size":5,"notes":"` + notes + ` size=4"}`: node.Damaged,
 	} {
 		var v struct {
 			Format, Notes string
@@ -187,7 +188,7 @@ func TestABackupServersWord(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
 			t.Fatal(err)
 		}
-		if got := have.wholeness(proxmox.Volume{Format: v.Format, Notes: v.Notes, Size: v.Size, Verified: v.Verification.State}); got != want {
+		if got := have.Wholeness(proxmox.Volume{Format: v.Format, Notes: v.Notes, Size: v.Size, Verified: v.Verification.State}); got != want {
 			t.Errorf("%s is %d, want %d", text, got, want)
 		}
 	}

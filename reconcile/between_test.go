@@ -220,7 +220,7 @@ func TestAShutdownTakesAsLongAsItsStartupSays(t *testing.T) {
 				if r := b.once(want); r.ExitCode() != 0 {
 					t.Fatalf("exit code %d\n%s\n%s", r.ExitCode(), b.events, b.closing(r))
 				}
-				for _, act := range b.journal.order {
+				for _, act := range b.journal.Order {
 					if act.Call != nil && strings.HasSuffix(act.Call.Path, "/shutdown") {
 						if act.Call.Params["timeout"] != c.timeout || act.Timeout < 16*time.Minute && c.timeout == "900" {
 							t.Errorf("PVE is given %s s, and the task %s", act.Call.Params["timeout"], act.Timeout)

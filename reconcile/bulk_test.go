@@ -29,7 +29,7 @@ func TestNothingIsStartedAmidABulk(t *testing.T) {
 				if r := b.once(first); r.ExitCode() != 0 {
 					t.Fatal(b.closing(r))
 				}
-				before := len(b.journal.order)
+				before := len(b.journal.Order)
 				b.sim.Advance(10 * time.Minute)
 				if err := b.sim.Inject(pvesim.Fault{Match: "task " + c.bulk, Effect: "hang"}); err != nil {
 					t.Fatal(err)
@@ -37,7 +37,7 @@ func TestNothingIsStartedAmidABulk(t *testing.T) {
 				b.as("POST", "/nodes/pve1/"+c.bulk, "vms=999")
 				report := b.once(then)
 				begun := false
-				for _, act := range b.journal.order[before:] {
+				for _, act := range b.journal.Order[before:] {
 					begun = begun || act.Verb == c.verb
 				}
 				if text := b.closing(report); begun || (c.verb != "") != strings.Contains(text, c.bulk+" runs since 18:1") || (c.verb == "") != (report.ExitCode() == 0) {

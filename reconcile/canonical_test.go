@@ -134,7 +134,7 @@ func TestEveryFormOfAValueConverges(t *testing.T) {
 					b := newBench(t, pvesim.New())
 					fill := strings.NewReplacer("RESTART", way.restart, "STATE", way.state)
 					if way.restart == "manual" && way.state == "running" {
-						b.agent.o.Patience = time.Minute
+						b.agent.O.Patience = time.Minute
 					}
 					if r := b.once(desired(t, fill.Replace(way.first))); r.ExitCode() != 0 {
 						t.Fatalf("%s: the beginning does not converge: %d\n%s\n%s", way.name, r.ExitCode(), b.events, b.closing(r))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 )
 
 // A node's clock that is set back by hours keeps nothing waiting for hours: neither what
@@ -31,9 +32,9 @@ func TestAClockThatIsSetBackSilencesNobody(t *testing.T) {
 				for range 600 {
 					time.Sleep(500 * time.Millisecond)
 					synctest.Wait()
-					b.journal.mu.Lock()
-					begun := slices.ContainsFunc(b.journal.order, func(a *act) bool { return a.Verb == "snapshot" && (!a.open() || fault.Effect == "lost") })
-					b.journal.mu.Unlock()
+					b.journal.Mu.Lock()
+					begun := slices.ContainsFunc(b.journal.Order, func(a *journal.Operation) bool { return a.Verb == "snapshot" && (!a.Open() || fault.Effect == "lost") })
+					b.journal.Mu.Unlock()
 					if begun && !stepped {
 						stepped = true
 						time.Sleep(2 * time.Second)

@@ -19,10 +19,10 @@ import (
 
 // begun are the times at which acts of a verb were begun, as distances in seconds.
 func (b *bench) begun(verb string) (gaps []int) {
-	b.journal.mu.Lock()
-	defer b.journal.mu.Unlock()
+	b.journal.Mu.Lock()
+	defer b.journal.Mu.Unlock()
 	var last time.Time
-	for _, a := range b.journal.order {
+	for _, a := range b.journal.Order {
 		if a.Verb != verb {
 			continue
 		}

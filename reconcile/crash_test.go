@@ -136,7 +136,7 @@ func crashAt(t *testing.T, want *spec.Desired, at string) *crashLife {
 		var lines []byte
 		for range 4 {
 			report, journal := l.once(t, want, fence, lines)
-			lines = bytes.Clone(journal.mem.Bytes())
+			lines = bytes.Clone(journal.Mem.Bytes())
 			if l.err == nil && report.ExitCode() == 0 {
 				l.world = crashWorld(l.sim)
 				return
@@ -166,9 +166,9 @@ func (l *crashLife) once(t *testing.T, want *spec.Desired, fence *privileged.Loc
 		t.Fatal(err)
 	}
 	journal := MemoryJournal()
-	journal.mem.Write(lines)
-	journal.parse(lines)
-	journal.barrier = func(e Entry) error {
+	journal.Mem.Write(lines)
+	journal.Parse(lines)
+	journal.Barrier = func(e Entry) error {
 		if l.pass("line " + e.Step) {
 			return errKilled
 		}

@@ -44,7 +44,7 @@ func TestTooManyDeletionsWaitForAPerson(t *testing.T) {
 		if first, second := left(); first != 28 || second != 25 {
 			t.Errorf("%d and %d snapshots are left", first, second)
 		}
-		b.agent.o.MaxDeletions = 31
+		b.agent.O.MaxDeletions = 31
 		b.once(few)
 		if first, second := left(); first != 1 || second != 25 {
 			t.Errorf("%d and %d snapshots are left", first, second)

@@ -66,7 +66,7 @@ func TestEjectAndPlugInAgain(t *testing.T) {
 		if report := b.once(want); report.ExitCode() != 0 || !b.mounted("/mnt/usb/backup") {
 			t.Errorf("plugged in again it is not mounted: exit code %d\n%s", report.ExitCode(), b.closing(report))
 		}
-		if stored, _ := b.agent.o.Store.Load(); len(stored.Holds) != 0 {
+		if stored, _ := b.agent.O.Store.Load(); len(stored.Holds) != 0 {
 			t.Errorf("the hold is still there: %+v", stored.Holds)
 		}
 	})
@@ -119,7 +119,7 @@ func TestEjectIsGivenUp(t *testing.T) {
 		if _, err := b.agent.Eject(ctx, want.Mounts["backup"], "anna", 0, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
-		if stored, _ := b.agent.o.Store.Load(); len(stored.Holds) != 0 || !b.mounted("/mnt/usb/backup") {
+		if stored, _ := b.agent.O.Store.Load(); len(stored.Holds) != 0 || !b.mounted("/mnt/usb/backup") {
 			t.Errorf("the disk was not let go: %+v", stored.Holds)
 		}
 	})
@@ -146,7 +146,7 @@ guests:
 		if !errors.As(err, &inUse) || err.Error() != "mounts/media is in use by 112 (jellyfin). Stop them first: pct shutdown 112" {
 			t.Errorf("%v", err)
 		}
-		if stored, _ := b.agent.o.Store.Load(); len(stored.Holds) != 0 || !b.mounted("/mnt/usb/media") {
+		if stored, _ := b.agent.O.Store.Load(); len(stored.Holds) != 0 || !b.mounted("/mnt/usb/media") {
 			t.Errorf("something was done: %+v", stored.Holds)
 		}
 		b.as("POST", "/nodes/pve1/lxc/112/status/shutdown")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/export"
 )
 
 // as does something as root@pam.
@@ -52,7 +53,7 @@ func (b *bench) containers(n int) {
 
 func (b *bench) export() *Export {
 	b.t.Helper()
-	sight := b.agent.o.Sight
+	sight := b.agent.O.Sight
 	sight.View = b.client.Look()
 	x, err := ExportNode(context.Background(), sight, b.journal)
 	if err != nil {
@@ -80,7 +81,7 @@ func TestExportTakesOverFortyContainers(t *testing.T) {
 		want := desired(t, x.Text)
 		plan, _ := b.plan(want)
 		if len(plan.Actions) != 40 || len(plan.Laters)+len(plan.Held) != 0 {
-			t.Fatalf("the plan is not forty adoptions:\n%s", text(plan))
+			t.Fatalf("the plan is not forty adoptions:\n%s", planText(plan))
 		}
 		for _, a := range plan.Actions {
 			if a.Verb != "adopt" {
@@ -188,19 +189,19 @@ func TestExportFindsAHiddenGuestByTheACL(t *testing.T) {
 func TestExportSaysWhatWouldDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
-		sight := b.agent.o.Sight
+		sight := b.agent.O.Sight
 		sight.View = b.client.Look()
-		x := &exporter{sight: sight}
-		if err := x.look(context.Background()); err != nil {
+		x := &export.Exporter{Sight: sight}
+		if err := x.Look(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		x.choose()
-		want := desired(t, strings.Replace(x.text(""), "memory: 512MiB", "memory: 1GiB", 1))
-		have, err := sight.looker(want, b.journal, nil).look(context.Background())
+		x.Choose()
+		want := desired(t, strings.Replace(x.Text(""), "memory: 512MiB", "memory: 1GiB", 1))
+		have, err := sight.Looker(want, b.journal, nil).Look(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := x.differs(want, have); len(got) != 1 || got[0] != "guests/dns: memory 1024 MiB -> 512 MiB" {
+		if got := x.Differs(want, have); len(got) != 1 || got[0] != "guests/dns: memory 1024 MiB -> 512 MiB" {
 			t.Errorf("%q", got)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 )
 
 // Somebody, or another tool, moves a value back each time: after three times the
@@ -35,7 +36,7 @@ func TestAFightEnds(t *testing.T) {
 		}
 		b := newBench(t, sim, func(o *Options) { o.Client = client })
 		report := b.once(desired(t, text))
-		if fights != 1+repeatLimit { // the adoption, and three times the value
+		if fights != 1+journal.RepeatLimit { // the adoption, and three times the value
 			t.Errorf("the value was set %d times", fights)
 		}
 		if code := report.ExitCode(); code != 1 {

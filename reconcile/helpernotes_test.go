@@ -47,7 +47,7 @@ guests:
 			stay("taken over")
 			b.as("POST", "/nodes/pve1/lxc/101/status/stop")
 			b.as("DELETE", "/nodes/pve1/lxc/101")
-			o := b.agent.o
+			o := b.agent.O
 			o.Only = append(o.Only, want.Guests["dns"].Ref)
 			b.agent = New(o)
 			if report := b.once(want); report.ExitCode() != 0 {

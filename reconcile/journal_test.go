@@ -14,10 +14,11 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 )
 
 func intent(act, id string) Entry {
-	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: stepIntent, ID: id, Object: "restores/web", Verb: "start", Lane: "lxc/201",
+	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: journal.StepIntent, ID: id, Object: "restores/web", Verb: "start", Lane: "lxc/201",
 		Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/lxc/201/status/start"}}
 }
 
@@ -41,7 +42,7 @@ func must(t *testing.T, err error) {
 func TestJournalSurvivesATornLine(t *testing.T) {
 	dir := t.TempDir()
 	j := openTest(t, dir)
-	must(t, j.append(intent("a", "restores/web/start")))
+	must(t, j.Append(intent("a", "restores/web/start")))
 	file, err := os.OpenFile(filepath.Join(dir, "journal.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
 	_, err = file.WriteString(`{"v":1,"act":"b","step":"int`) // the process died here
@@ -49,11 +50,11 @@ func TestJournalSurvivesATornLine(t *testing.T) {
 	must(t, file.Close())
 
 	again := openTest(t, dir)
-	must(t, again.refresh())
-	must(t, again.append(intent("c", "restores/web/stop")))
+	must(t, again.Refresh())
+	must(t, again.Append(intent("c", "restores/web/stop")))
 	final := openTest(t, dir)
 	var ids []string
-	for _, a := range final.open() {
+	for _, a := range final.Open() {
 		ids = append(ids, a.ID)
 	}
 	if got := strings.Join(ids, " "); got != "restores/web/start restores/web/stop" {
@@ -64,15 +65,15 @@ func TestJournalSurvivesATornLine(t *testing.T) {
 func TestJournalIsSharedByProcesses(t *testing.T) {
 	dir := t.TempDir()
 	service, run := openTest(t, dir), openTest(t, dir)
-	must(t, service.append(intent("a", "restores/web/start")))
-	must(t, run.refresh())
-	if len(run.open()) != 1 {
+	must(t, service.Append(intent("a", "restores/web/start")))
+	must(t, run.Refresh())
+	if len(run.Open()) != 1 {
 		t.Fatal("the second process does not see the act of the first")
 	}
-	must(t, run.append(Entry{Time: time.Unix(1795366939, 0), Act: "a", Step: stepOutcome, Result: resultOK}))
-	must(t, service.append(Entry{Time: time.Unix(1795366940, 0), Act: "a", Step: stepOutcome, Result: resultFailed}))
-	must(t, service.refresh())
-	if len(service.open()) != 0 {
+	must(t, run.Append(Entry{Time: time.Unix(1795366939, 0), Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, service.Append(Entry{Time: time.Unix(1795366940, 0), Act: "a", Step: journal.StepOutcome, Result: journal.ResultFailed}))
+	must(t, service.Refresh())
+	if len(service.Open()) != 0 {
 		t.Error("the act is still open")
 	}
 }
@@ -80,35 +81,35 @@ func TestJournalIsSharedByProcesses(t *testing.T) {
 func TestFullJournalIsPutAside(t *testing.T) {
 	dir := t.TempDir()
 	j, other := openTest(t, dir), openTest(t, dir)
-	must(t, j.append(intent("seen", "restores/web/set")))
-	must(t, other.refresh())
+	must(t, j.Append(intent("seen", "restores/web/set")))
+	must(t, other.Refresh())
 	done := intent("done", "restores/web/start")
-	done.Text = strings.Repeat("x", journalSize)
-	must(t, j.append(done))
-	must(t, j.append(Entry{Time: done.Time, Act: "done", Step: stepOutcome, Result: resultOK}))
-	must(t, j.append(intent("open", "restores/web/stop")))
-	must(t, j.append(Entry{Time: done.Time, Act: "seen", Step: stepOutcome, Result: resultOK}))
-	must(t, j.refresh())
+	done.Text = strings.Repeat("x", journal.JournalSize)
+	must(t, j.Append(done))
+	must(t, j.Append(Entry{Time: done.Time, Act: "done", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Append(intent("open", "restores/web/stop")))
+	must(t, j.Append(Entry{Time: done.Time, Act: "seen", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Refresh())
 	info, err := os.Stat(filepath.Join(dir, "journal.jsonl"))
 	must(t, err)
 	if info.Size() > 1000 {
 		t.Errorf("the new file has %d bytes", info.Size())
 	}
-	must(t, other.refresh())
+	must(t, other.Refresh())
 	for name, journal := range map[string]*Journal{"own": j, "another process": other, "a later process": openTest(t, dir)} {
-		if open := journal.open(); len(open) != 1 || open[0].ID != "restores/web/stop" {
+		if open := journal.Open(); len(open) != 1 || open[0].ID != "restores/web/stop" {
 			t.Errorf("%s: the open act was not carried over: %v", name, open)
 		}
 	}
 	filler := intent("filler", "restores/web/start")
 	filler.Text = done.Text
-	must(t, j.append(filler))
-	must(t, j.append(Entry{Time: done.Time, Act: "filler", Step: stepOutcome, Result: resultOK}))
-	must(t, j.refresh())
-	must(t, other.refresh())
+	must(t, j.Append(filler))
+	must(t, j.Append(Entry{Time: done.Time, Act: "filler", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Refresh())
+	must(t, other.Refresh())
 	for name, journal := range map[string]*Journal{"own": j, "another process": other, "a later process": openTest(t, dir)} {
 		var acts []string
-		for _, a := range journal.order {
+		for _, a := range journal.Order {
 			acts = append(acts, a.Act)
 		}
 		if slices.Sort(acts); strings.Join(acts, " ") != "filler open" {
@@ -123,21 +124,21 @@ func TestFullJournalIsPutAside(t *testing.T) {
 func TestOpeningAJournalLeavesItAlone(t *testing.T) {
 	dir := t.TempDir()
 	full := intent("a", "restores/web/start")
-	full.Text = strings.Repeat("x", journalSize)
-	must(t, openTest(t, dir).append(full))
+	full.Text = strings.Repeat("x", journal.JournalSize)
+	must(t, openTest(t, dir).Append(full))
 	path := filepath.Join(dir, "journal.jsonl")
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
 	defer file.Close()
-	line, err := json.Marshal(Entry{Format: 1, Time: full.Time, Act: "a", Step: stepOutcome, Result: resultOK})
+	line, err := json.Marshal(Entry{Format: 1, Time: full.Time, Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK})
 	must(t, err)
 	_, err = file.Write(line[:30])
 	must(t, err)
 	opened := openTest(t, dir)
 	_, err = file.Write(append(line[30:], '\n'))
 	must(t, err)
-	must(t, opened.refresh())
-	if open := opened.open(); len(open) != 0 {
+	must(t, opened.Refresh())
+	if open := opened.Open(); len(open) != 0 {
 		t.Errorf("what was written meanwhile is not known: %v is open", open)
 	}
 }
@@ -145,11 +146,11 @@ func TestOpeningAJournalLeavesItAlone(t *testing.T) {
 func TestNothingIsSentWithoutAJournal(t *testing.T) {
 	dir := t.TempDir()
 	j := openTest(t, dir)
-	j.file.Close()
-	if err := j.append(intent("a", "restores/web/start")); err == nil || !strings.Contains(err.Error(), "nothing is done without it") {
+	j.File.Close()
+	if err := j.Append(intent("a", "restores/web/start")); err == nil || !strings.Contains(err.Error(), "nothing is done without it") {
 		t.Errorf("a journal that cannot be written says %v", err)
 	}
-	if len(j.open()) != 0 {
+	if len(j.Open()) != 0 {
 		t.Error("an act that is not on the disk is remembered")
 	}
 }
@@ -159,17 +160,17 @@ func TestNothingIsSentWithoutAJournal(t *testing.T) {
 func TestALineThatTheDiskHadNoRoomForIsEnded(t *testing.T) {
 	dir := t.TempDir()
 	j := openTest(t, dir)
-	must(t, j.append(intent("a", "restores/web/start")))
+	must(t, j.Append(intent("a", "restores/web/start")))
 	info, err := os.Stat(filepath.Join(dir, "journal.jsonl"))
 	must(t, err)
 	fullAfter(t, uint64(info.Size())+20, func() {
-		if err := j.append(intent("b", "restores/web/stop")); err == nil {
+		if err := j.Append(intent("b", "restores/web/stop")); err == nil {
 			t.Error("the disk was not full")
 		}
 	})
-	must(t, j.append(intent("c", "restores/web/set")))
+	must(t, j.Append(intent("c", "restores/web/set")))
 	var ids []string
-	for _, a := range openTest(t, dir).open() {
+	for _, a := range openTest(t, dir).Open() {
 		ids = append(ids, a.ID)
 	}
 	if got := strings.Join(ids, " "); got != "restores/web/start restores/web/set" {
@@ -215,8 +216,8 @@ func TestAFullDiskStopsBeforePVEIsTouched(t *testing.T) {
 func TestHistoryKnowsNoNegativeTimes(t *testing.T) {
 	j := MemoryJournal()
 	e := intent("a", "restores/web/start")
-	must(t, j.append(e))
-	must(t, j.append(Entry{Time: e.Time.Add(-7 * time.Hour), Act: "a", Step: stepOutcome, Result: resultOK}))
+	must(t, j.Append(e))
+	must(t, j.Append(Entry{Time: e.Time.Add(-7 * time.Hour), Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
 	if h := j.History(""); len(h) != 1 || h[0].Elapsed != 0 {
 		t.Errorf("%+v", h)
 	}

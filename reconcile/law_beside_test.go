@@ -37,11 +37,11 @@ func (w *witness) apart(i *incarnation, wr *lawWrite) {
 		return
 	}
 	known := map[string]bool{}
-	i.journal.mu.Lock()
-	for _, act := range i.journal.order {
-		known[act.upid.String()] = true
+	i.journal.Mu.Lock()
+	for _, act := range i.journal.Order {
+		known[act.Upid.String()] = true
 	}
-	i.journal.mu.Unlock()
+	i.journal.Mu.Unlock()
 	for _, t := range w.list() {
 		if t.EndTime == 0 && t.owner() == lawToken && t.StartTime < wr.looked.Unix() && !known[t.UPID] {
 			w.s.fails("writers", "%s %s is sent by the %s beside %s, which its journal does not know", wr.method, wr.path, i.place.name, t.UPID)

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
 )
 
 // TestLawsCatchMistakes makes one mistake after the other on purpose. Each must be
@@ -20,33 +22,33 @@ func TestLawsCatchMistakes(t *testing.T) {
 		flag    *bool
 		after   uint64 // seeds that are passed over, for they are known not to show it and take long
 	}{
-		{"drop the marker check", "foreign", lawForeign, &deliberate.dropMarkerCheck, 0},
-		{"ignore locks", "writers", lawWriters, &deliberate.ignoreLocks, 0},
-		{"ignore budgets", "writers", lawWriters, &deliberate.ignoreBudgets, 0},
-		{"repeat lost writes", "twice", lawTwice, &deliberate.repeatLost, 0},
-		{"retry a rollback", "twice", lawTwice, &deliberate.retryRollback, 0},
-		{"skip the blank rule", "blank", lawData, &deliberate.skipBlankRule, 0},
-		{"restore beside volumes", "blank", lawData, &deliberate.restoreBeside, 0},
-		{"trust what is not seen", "blank", lawData, &deliberate.trustUnseen, 80},
-		{"ignore unused volumes", "blank", lawData, &deliberate.ignoreUnused, 0},
-		{"prune the newest", "retention", lawRetention, &deliberate.pruneNewest, 0},
-		{"prune any birth", "retention", lawRetention, &deliberate.pruneAnyBirth, 0},
+		{"drop the marker check", "foreign", lawForeign, &deliberate.Deliberate.DropMarkerCheck, 0},
+		{"ignore locks", "writers", lawWriters, &deliberate.Deliberate.IgnoreLocks, 0},
+		{"ignore budgets", "writers", lawWriters, &deliberate.Deliberate.IgnoreBudgets, 0},
+		{"repeat lost writes", "twice", lawTwice, &deliberate.Deliberate.RepeatLost, 0},
+		{"retry a rollback", "twice", lawTwice, &deliberate.Deliberate.RetryRollback, 0},
+		{"skip the blank rule", "blank", lawData, &deliberate.Deliberate.SkipBlankRule, 0},
+		{"restore beside volumes", "blank", lawData, &deliberate.Deliberate.RestoreBeside, 0},
+		{"trust what is not seen", "blank", lawData, &deliberate.Deliberate.TrustUnseen, 80},
+		{"ignore unused volumes", "blank", lawData, &deliberate.Deliberate.IgnoreUnused, 0},
+		{"prune the newest", "retention", lawRetention, &deliberate.Deliberate.PruneNewest, 0},
+		{"prune any birth", "retention", lawRetention, &deliberate.Deliberate.PruneAnyBirth, 0},
 		{"let vzdump prune", "foreign", lawRetention, nil, 0},
-		{"two disruptive acts", "disruptive", lawDisruptive, &deliberate.twoDisruptive, 0},
-		{"claim success", "journal", lawJournal, &deliberate.claimSuccess, 0},
-		{"skip the intent", "journal", lawJournal, &deliberate.skipIntent, 0},
-		{"skip the fsync", "journal", lawJournal, &deliberate.skipSync, 0},
-		{"take any task for ours", "twice", lawJournal, &deliberate.anyTask, 0},
-		{"never equal", "settles", lawPlans, &deliberate.neverEqual, 0},
-		{"no cure", "settles", lawSettles, &deliberate.noCure, 0},
-		{"unordered", "plans", lawPlans, &deliberate.unordered, 0},
-		{"ignore another agent", "writers", lawWriters, &deliberate.ignoreOtherAgent, 60},
-		{"start amid stopall", "writers", lawWriters, &deliberate.startAmidBulk, 0},
-		{"forget a restart", "disruptive", lawDisruptive, &deliberate.forgetRestart, 0},
-		{"keep the budget", "neighbour", lawNeighbour, &deliberate.keepBudget, 60},
-		{"ignore holds", "held", lawHeld, &deliberate.ignoreHolds, 0},
-		{"forget backups", "twice", lawRetention, &deliberate.forgetBackups, 0},
-		{"give up together", "neighbour", lawNeighbour, &deliberate.giveUpTogether, 90},
+		{"two disruptive acts", "disruptive", lawDisruptive, &deliberate.Deliberate.TwoDisruptive, 0},
+		{"claim success", "journal", lawJournal, &deliberate.Deliberate.ClaimSuccess, 0},
+		{"skip the intent", "journal", lawJournal, &deliberate.Deliberate.SkipIntent, 0},
+		{"skip the fsync", "journal", lawJournal, &deliberate.Deliberate.SkipSync, 0},
+		{"take any task for ours", "twice", lawJournal, &deliberate.Deliberate.AnyTask, 0},
+		{"never equal", "settles", lawPlans, &deliberate.Deliberate.NeverEqual, 0},
+		{"no cure", "settles", lawSettles, &deliberate.Deliberate.NoCure, 0},
+		{"unordered", "plans", lawPlans, &deliberate.Deliberate.Unordered, 0},
+		{"ignore another agent", "writers", lawWriters, &deliberate.Deliberate.IgnoreOtherAgent, 60},
+		{"start amid stopall", "writers", lawWriters, &deliberate.Deliberate.StartAmidBulk, 0},
+		{"forget a restart", "disruptive", lawDisruptive, &deliberate.Deliberate.ForgetRestart, 0},
+		{"keep the budget", "neighbour", lawNeighbour, &deliberate.Deliberate.KeepBudget, 60},
+		{"ignore holds", "held", lawHeld, &deliberate.Deliberate.IgnoreHolds, 0},
+		{"forget backups", "twice", lawRetention, &deliberate.Deliberate.ForgetBackups, 0},
+		{"give up together", "neighbour", lawNeighbour, &deliberate.Deliberate.GiveUpTogether, 90},
 	}
 	dir := t.TempDir()
 	for _, m := range mistakes {
@@ -55,8 +57,8 @@ func TestLawsCatchMistakes(t *testing.T) {
 				*m.flag = true
 				defer func() { *m.flag = false }()
 			} else {
-				deliberate.pruneByVzdump = &yes
-				defer func() { deliberate.pruneByVzdump = nil }()
+				deliberate.Deliberate.PruneByVzdump = &yes
+				defer func() { deliberate.Deliberate.PruneByVzdump = nil }()
 			}
 			if *lawSeed > 0 {
 				_, story, _ := lawScenario(t, *lawSeed, dir, m.profile)

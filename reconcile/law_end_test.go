@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/felhom/felhom-agent/reconcile/applying"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 )
 
 // A lawTask is an entry of the node's task list.
@@ -45,7 +48,7 @@ func (w *witness) atTheEnd(journal *Journal) {
 }
 
 // tasks compares the journal with the node's own list of tasks.
-func (w *witness) tasks(all []lawTask, journal *Journal) {
+func (w *witness) tasks(all []lawTask, j *Journal) {
 	byUPID := map[string]lawTask{}
 	for _, t := range all {
 		byUPID[t.UPID] = t
@@ -53,28 +56,28 @@ func (w *witness) tasks(all []lawTask, journal *Journal) {
 	known := map[string]bool{}
 	lost := map[string]bool{}
 	elsewhere := MemoryJournal()
-	elsewhere.parse(w.s.there.lines)
-	for _, act := range slices.Concat(journal.order, elsewhere.order) {
-		if act.upid.IsZero() {
-			if act.Call != nil && (act.open() || act.result == resultLost) {
-				kind, id := taskOf(act.Call)
+	elsewhere.Parse(w.s.there.lines)
+	for _, act := range slices.Concat(j.Order, elsewhere.Order) {
+		if act.Upid.IsZero() {
+			if act.Call != nil && (act.Open() || act.Result == journal.ResultLost) {
+				kind, id := applying.TaskOf(act.Call)
 				lost[kind+" "+id] = true
 			}
 			continue
 		}
-		if known[act.upid.String()] && w.alone() { // two who lost an answer to the same wish take one task for theirs
-			w.s.fails("journal", "two acts claim the task %s", act.upid)
+		if known[act.Upid.String()] && w.alone() { // two who lost an answer to the same wish take one task for theirs
+			w.s.fails("journal", "two acts claim the task %s", act.Upid)
 		}
-		known[act.upid.String()] = true
+		known[act.Upid.String()] = true
 		if act.Call != nil && !w.alone() { // perhaps its own was lost, and it took another agent's for it
-			kind, id := taskOf(act.Call)
+			kind, id := applying.TaskOf(act.Call)
 			lost[kind+" "+id] = true
 		}
-		t, ok := byUPID[act.upid.String()]
+		t, ok := byUPID[act.Upid.String()]
 		switch {
 		case !ok:
-			w.s.fails("journal", "it names the task %s, which does not exist", act.upid)
-		case act.result == resultOK && !t.ok():
+			w.s.fails("journal", "it names the task %s, which does not exist", act.Upid)
+		case act.Result == journal.ResultOK && !t.ok():
 			w.s.fails("journal", "it says that %s %s went well: %s", act.Object, act.Verb, t.Status)
 		case t.owner() != lawToken:
 			w.s.fails("journal", "it claims the task %s of %s", t.UPID, t.owner())

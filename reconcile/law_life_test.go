@@ -64,10 +64,10 @@ func (s *scenario) live(agents int) *incarnation { return s.liveAt(s.here, agent
 
 func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 	i := &incarnation{s: s, place: place, journal: MemoryJournal(), edits: make(chan chan struct{})}
-	i.journal.mem.Write(place.lines)
-	i.journal.parse(place.lines)
-	i.journal.safe = len(place.lines)
-	i.journal.barrier = i.line
+	i.journal.Mem.Write(place.lines)
+	i.journal.Parse(place.lines)
+	i.journal.Safe = len(place.lines)
+	i.journal.Barrier = i.line
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	token, err := proxmox.NewToken(s.sim.TokenID(), s.sim.TokenSecret())
 	if err != nil {
@@ -105,10 +105,10 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 func (i *incarnation) end() {
 	cut := i.killed() && i.power
 	i.kill()
-	i.place.lines = bytes.Clone(i.journal.mem.Bytes())
+	i.place.lines = bytes.Clone(i.journal.Mem.Bytes())
 	if cut {
-		i.s.tell("the power was cut: %d bytes of the journal are lost", len(i.place.lines)-i.journal.safe)
-		i.place.lines = i.place.lines[:i.journal.safe]
+		i.s.tell("the power was cut: %d bytes of the journal are lost", len(i.place.lines)-i.journal.Safe)
+		i.place.lines = i.place.lines[:i.journal.Safe]
 		if i.place == i.s.here {
 			i.s.person("POST", "/nodes/pve1/status", map[string]string{"command": "reboot"})
 		}

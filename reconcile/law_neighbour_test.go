@@ -52,7 +52,7 @@ func (s *scenario) besideAFailure() {
 	}
 	for _, ref := range healthy {
 		if (ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest) && ref.Name != sick.name && !fine[ref] {
-			s.fails("neighbour", "%s does not converge because %s fails:\n%s", ref, sick.name, text(last))
+			s.fails("neighbour", "%s does not converge because %s fails:\n%s", ref, sick.name, planText(last))
 		}
 	}
 }
@@ -69,7 +69,7 @@ func (s *scenario) withoutFailure(d time.Duration, service bool) []spec.Ref {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.here = &lawPlace{name: "twin", lines: here.lines, store: &Store{mem: stored}, fence: here.fence}
+	s.here = &lawPlace{name: "twin", lines: here.lines, store: &Store{Mem: stored}, fence: here.fence}
 	plan := s.unattended(d, service)
 	s.here.fence.Wait()
 	if s.sim, err = pvesim.Load(world); err != nil {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/felhom/felhom-agent/reconcile/node"
 )
 
 // What people and machines do besides: hold a guest, lock it, mount its disks, take rights
@@ -220,7 +222,7 @@ func (w *witness) leftAlone(i *wire, wr *lawWrite) {
 	if vmid == "" {
 		return
 	}
-	for _, g := range guestsOf(w.want) {
+	for _, g := range node.GuestsOf(w.want) {
 		if g.VMID.String() != vmid {
 			continue
 		}

@@ -180,8 +180,8 @@ func (s *scenario) calmDown() {
 
 // preview makes a plan as --plan does.
 func (i *incarnation) preview() (*Plan, string, error) {
-	sight := i.agents[0].o.Sight
-	sight.View = i.agents[0].o.Client.Look()
+	sight := i.agents[0].O.Sight
+	sight.View = i.agents[0].O.Client.Look()
 	var err error
 	if sight.Stored, err = i.place.store.Load(); err != nil {
 		return nil, "", err
@@ -190,7 +190,7 @@ func (i *incarnation) preview() (*Plan, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return plan, text(plan), nil
+	return plan, planText(plan), nil
 }
 
 // judge looks at the end of a scenario.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/applying"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -117,7 +119,7 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 // failedSince reports whether a task of the write's lost twin has come and failed, so
 // that nothing is unknown any more.
 func (w *witness) failedSince(wr *lawWrite, sent time.Time) bool {
-	kind, id := taskOf(&proxmox.Call{Method: wr.method, Path: wr.path, Params: wr.params})
+	kind, id := applying.TaskOf(&proxmox.Call{Method: wr.method, Path: wr.path, Params: wr.params})
 	return slices.ContainsFunc(w.list(), func(t lawTask) bool {
 		return t.Type == kind && t.ID == id && t.owner() == lawToken && t.StartTime >= wr.at.Add(-2*time.Minute).Unix() && t.EndTime > 0 && (!t.ok() || len(w.gone) > 0) // or people have deleted what it made
 	})
@@ -135,7 +137,7 @@ func (w *witness) list() []lawTask {
 
 // noLineNoAct: a write without an intent in the journal.
 func (w *witness) noLineNoAct(i *incarnation, wr *lawWrite) {
-	for _, act := range i.journal.open() {
+	for _, act := range i.journal.Open() {
 		if act.Call != nil && act.Call.Method == wr.method && act.Call.Path == wr.path {
 			return
 		}
@@ -145,7 +147,7 @@ func (w *witness) noLineNoAct(i *incarnation, wr *lawWrite) {
 
 // wish is the declared guest or golden of a VMID.
 func (w *witness) wish(vmid int) (name string, guest *spec.Guest) {
-	for _, g := range guestsOf(w.want) {
+	for _, g := range node.GuestsOf(w.want) {
 		if int(g.VMID) == vmid {
 			return g.Ref.Name, g
 		}

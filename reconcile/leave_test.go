@@ -24,14 +24,14 @@ func TestWhatWasRenamedHasNotLeft(t *testing.T) {
 				if r := b.once(first); r.ExitCode() != 0 {
 					t.Fatal(b.closing(r))
 				}
-				must(t, b.agent.o.Store.AddHold(Hold{Name: "guests/dns", Kind: HoldPerson, By: "anna", Since: b.sim.Now()}))
-				before := len(b.journal.order)
+				must(t, b.agent.O.Store.AddHold(Hold{Name: "guests/dns", Kind: HoldPerson, By: "anna", Since: b.sim.Now()}))
+				before := len(b.journal.Order)
 				b.events.Reset()
 				report := b.once(then)
 				if strings.Contains(b.events.String(), "pct destroy") || name == "renamed" && strings.Contains(b.events.String(), "no longer") {
 					t.Errorf("it says\n%s", b.events)
 				}
-				if text := b.closing(report); name == "renamed" && (len(b.journal.order) != before || !strings.Contains(text, "held by anna")) {
+				if text := b.closing(report); name == "renamed" && (len(b.journal.Order) != before || !strings.Contains(text, "held by anna")) {
 					t.Errorf("the hold was forgotten:\n%s\n%s", b.events, text)
 				}
 			})

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -55,12 +56,12 @@ backups:
 				}
 				b.sim.Advance(7 * time.Hour)
 			}
-			for _, act := range b.journal.order {
+			for _, act := range b.journal.Order {
 				if act.Call == nil {
 					continue
 				}
-				if act.result != resultOK || act.Call.Async() && act.upid.IsZero() {
-					t.Errorf("lossy %t: %s %s ended with %q, its task is %s", lossy, act.Object, act.Verb, act.result, act.upid)
+				if act.Result != journal.ResultOK || act.Call.Async() && act.Upid.IsZero() {
+					t.Errorf("lossy %t: %s %s ended with %q, its task is %s", lossy, act.Object, act.Verb, act.Result, act.Upid)
 				}
 			}
 			world = crashWorld(b.sim)

@@ -127,7 +127,7 @@ func TestADiskThatWasPulledTooEarlyIsMountedLater(t *testing.T) {
 	want := desired(t, "node: pve1\nmounts:\n  media: {uuid: "+mediaDisk+", path: /mnt/usb/media}\n")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
-		b.agent.o.Runner = &hasty{Runner: b.agent.o.Runner, pull: func() { b.sim.Unplug(mediaDisk) }}
+		b.agent.O.Runner = &hasty{Runner: b.agent.O.Runner, pull: func() { b.sim.Unplug(mediaDisk) }}
 		stop := b.watch(5*time.Minute, always(want), nil)
 		time.Sleep(10 * time.Minute)
 		if strings.Contains(b.sim.String(), " on /mnt/usb/media ") {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -16,12 +18,12 @@ func TestAStorageLiesOnADiskOfItsNode(t *testing.T) {
   one: {uuid: 1111-1111, path: /mnt/usb/backup, storage: usb, node: pve1}
   two: {uuid: 2222-2222, path: /mnt/usb/backup, storage: usb, node: pve2}
 `)
-	for node, uuid := range map[string]string{"pve1": "1111-1111", "pve2": "2222-2222"} {
-		have := &Observed{Node: node,
-			Storages: map[string]*StorageState{"usb": {Conf: proxmox.Storage{ID: "usb", Path: "/mnt/usb/backup"}}},
-			Host:     &HostState{Mounts: []privileged.Mount{{Path: "/mnt/usb/backup", Mounted: true, UUID: uuid}}}}
-		if m, mounted := have.mountOf(want, "usb"); m == nil || m.Node != node || !mounted {
-			t.Errorf("on %s: mounted is %t, of %v", node, mounted, m)
+	for n, uuid := range map[string]string{"pve1": "1111-1111", "pve2": "2222-2222"} {
+		have := &node.Observed{Node: n,
+			Storages: map[string]*node.StorageState{"usb": {Conf: proxmox.Storage{ID: "usb", Path: "/mnt/usb/backup"}}},
+			Host:     &node.HostState{Mounts: []privileged.Mount{{Path: "/mnt/usb/backup", Mounted: true, UUID: uuid}}}}
+		if m, mounted := have.MountOf(want, "usb"); m == nil || m.Node != n || !mounted {
+			t.Errorf("on %s: mounted is %t, of %v", n, mounted, m)
 		}
 	}
 }
@@ -34,8 +36,8 @@ func TestTheFirstVolumeThatCannotBeMadeIsNamed(t *testing.T) {
 	}
 	root, _ := in.RootFS()
 	for range 20 {
-		_, _, _, ob := (&planner{have: &Observed{}}).birthVolumes(&spec.Guest{}, "local-lvm", root, in)
-		if want := "the archive does not say how large its mp0 is"; ob == nil || ob.reason != want {
+		_, _, _, ob := (&planning.Planner{Have: &node.Observed{}}).BirthVolumes(&spec.Guest{}, "local-lvm", root, in)
+		if want := "the archive does not say how large its mp0 is"; ob == nil || ob.Reason != want {
 			t.Fatalf("it says %+v, want %q", ob, want)
 		}
 	}

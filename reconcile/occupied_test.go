@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/planning"
 )
 
 // A task of our token that the journal does not know is another agent's: nothing is
@@ -36,9 +37,9 @@ func TestNothingIsStartedBesideAnotherAgent(t *testing.T) {
 		}
 		go func() { // what a pass would have sent by now
 			time.Sleep(20 * time.Second)
-			b.journal.mu.Lock()
-			defer b.journal.mu.Unlock()
-			if n := len(b.journal.order); n > 0 {
+			b.journal.Mu.Lock()
+			defer b.journal.Mu.Unlock()
+			if n := len(b.journal.Order); n > 0 {
 				t.Errorf("%d acts were begun beside the other agent's %s", n, upid)
 			}
 		}()
@@ -72,7 +73,7 @@ restores:
 		b := newBench(t, sim)
 		ctx, stop := context.WithCancel(context.Background())
 		go func() {
-			time.Sleep(storageLocked - time.Minute)
+			time.Sleep(planning.StorageLocked - time.Minute)
 			if parseLawWorld(sim.String()).guests[111] != nil {
 				t.Error("two restores at once on one storage")
 			}

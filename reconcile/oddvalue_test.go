@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -45,7 +46,7 @@ func TestOneOddValue(t *testing.T) {
 		"without a config": func(b *bench) {
 			b.sim.LoseConfig(111)
 			b.journal = MemoryJournal() // so that it is not known as one of ours that somebody deleted
-			b.agent.o.Only = []spec.Ref{{Kind: spec.KindRestore, Name: "nextcloud"}}
+			b.agent.O.Only = []spec.Ref{{Kind: spec.KindRestore, Name: "nextcloud"}}
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) { oddValues(t, name, want, prepare) })
@@ -103,9 +104,9 @@ func oddValues(t *testing.T, name string, want *spec.Desired, prepare func(*benc
 	plans, lost := 0, 0
 	for seed = range uint64(rounds) {
 		path = paths[int(seed)%len(paths)]
-		sight := b.agent.o.Sight
+		sight := b.agent.O.Sight
 		sight.View = b.client.Look()
-		plan, err := Preview(t.Context(), sight, want, b.journal)
+		p, err := Preview(t.Context(), sight, want, b.journal)
 		if err != nil {
 			lost++
 			if strings.Contains(err.Error(), "a mistake in this program") {
@@ -114,10 +115,10 @@ func oddValues(t *testing.T, name string, want *spec.Desired, prepare func(*benc
 			continue
 		}
 		plans++
-		for _, a := range plan.Actions {
+		for _, a := range p.Actions {
 			more := slices.Contains([]string{"back up", "publish", "snapshot"}, a.Verb) // an archive that is not seen is made again
 			lower := a.Verb == "set" && strings.HasSuffix(a.ID, "/config")              // as much memory as is declared
-			if a.Effect != Safe && !lower || a.Symbol == Create && !more || a.Symbol == Delete || strings.HasPrefix(a.Verb, "add ") {
+			if a.Effect != plan.Safe && !lower || a.Symbol == plan.Create && !more || a.Symbol == plan.Delete || strings.HasPrefix(a.Verb, "add ") {
 				t.Errorf("%s, seed %d: %s %s=%.80v: %s %s: %s", name, seed, path, place, odd, a.Symbol, a.ID, a.Text)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/node"
 )
 
 // oddStorages are storages that stand beside ours: one of every kind that PVE has. Their
@@ -395,7 +396,7 @@ func TestOpenConsolesKeepNobody(t *testing.T) {
 				return body
 			}
 			return relist(t, body, func(all []map[string]any) []map[string]any {
-				for vmid := range declaredVMIDs(want) {
+				for vmid := range node.DeclaredVMIDs(want) {
 					all = append(all, map[string]any{"upid": fmt.Sprintf("UPID:pve1:%08X:00F3C9D1:692203F3:vncproxy:%d:anna@pam:", int(vmid), vmid),
 						"node": "pve1", "starttime": 1763836915, "type": "vncproxy", "id": vmid.String(), "user": "anna@pam", "status": "RUNNING", "saved": "0"})
 				}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/planning"
 )
 
 // A service that has given up waiting for a task hears of its end all the same: else its
@@ -33,9 +35,9 @@ func TestAnOverdueTaskIsJudgedWhenItEnds(t *testing.T) {
 		time.Sleep(time.Hour)
 		stop()
 		var results []string
-		for _, act := range b.journal.order {
+		for _, act := range b.journal.Order {
 			if act.Verb == "back up" {
-				results = append(results, act.result)
+				results = append(results, act.Result)
 			}
 		}
 		if got := strings.Join(results, " "); got != "failed ok" {
@@ -61,8 +63,8 @@ func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 					}
 				}
 				full := 0
-				b.journal.barrier = func(e Entry) error {
-					if act := b.journal.act(e.Act); e.Step == stepOutcome && act.Verb == "snapshot" {
+				b.journal.Barrier = func(e Entry) error {
+					if act := b.journal.Act(e.Act); e.Step == journal.StepOutcome && act.Verb == "snapshot" {
 						if full++; full < 3 {
 							return errors.New("no space left on device")
 						}
@@ -73,9 +75,9 @@ func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 				time.Sleep(30 * time.Minute)
 				stop()
 				var results []string
-				for _, act := range b.journal.order {
+				for _, act := range b.journal.Order {
 					if act.Verb == "snapshot" {
-						results = append(results, act.result)
+						results = append(results, act.Result)
 					}
 				}
 				if got := strings.Join(results, " "); got != c.want {
@@ -104,7 +106,7 @@ func TestATaskThatCannotBeAskedAbout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); report.ExitCode() != 5 || took < shortTask || took > shortTask+time.Minute {
+		if took := time.Since(begin); report.ExitCode() != 5 || took < planning.ShortTask || took > planning.ShortTask+time.Minute {
 			t.Errorf("after %s it ends with %d\n%s", took, report.ExitCode(), b.closing(report))
 		}
 		if passes := report.Passes; passes > 60 {

@@ -7,24 +7,26 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
 )
 
 // household makes a desired state of n guests, each with an hourly series of
 // snapshots, all in one nightly backup, and the world in which it has converged
 // except for the memory of every tenth guest.
-func household(n int) (*spec.Desired, *Observed) {
+func household(n int) (*spec.Desired, *node.Observed) {
 	now := time.Date(2026, 11, 22, 18, 2, 9, 0, time.UTC)
 	born := now.Add(-100 * 24 * time.Hour)
 	want := &spec.Desired{Restores: map[string]*spec.Guest{}, Snapshots: map[string]*spec.Snapshot{}, Backups: map[string]*spec.Backup{}}
-	have := &Observed{
+	have := &node.Observed{
 		Node: "pve1", Owner: "pve1", TokenID: "felhom@pve!agent", Now: now,
-		Guests: map[proxmox.VMID]*GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*StorageState{},
-		Taken: map[proxmox.VMID]bool{}, Inside: map[string]Inside{},
+		Guests: map[proxmox.VMID]*node.GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*node.StorageState{},
+		Taken: map[proxmox.VMID]bool{}, Inside: map[string]node.Inside{},
 		Permissions: proxmox.Permissions{"/": {"VM.Audit": true, "VM.Allocate": true, "VM.Backup": true, "VM.Snapshot": true, "VM.PowerMgmt": true,
 			"VM.Config.Disk": true, "Datastore.AllocateSpace": true, "Datastore.Audit": true}},
 	}
-	backup := &StorageState{Conf: proxmox.Storage{ID: "usb", Type: "dir", Path: "/mnt/usb", Content: []string{"backup"}}, Status: &proxmox.StorageStatus{ID: "usb", Active: true}, Looked: true}
+	backup := &node.StorageState{Conf: proxmox.Storage{ID: "usb", Type: "dir", Path: "/mnt/usb", Content: []string{"backup"}}, Status: &proxmox.StorageStatus{ID: "usb", Active: true}, Looked: true}
 	have.Storages["usb"] = backup
 	want.Backups["nightly"] = &spec.Backup{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindBackup, Name: "nightly"}}, All: true, Storage: "usb",
 		At: &spec.Schedule{Days: [7]bool{true, true, true, true, true, true, true}, Hour: 2, Minute: 30}, Keep: spec.Keep{Last: 3}}
@@ -37,12 +39,12 @@ func household(n int) (*spec.Desired, *Observed) {
 		if i%10 == 0 {
 			memory = "256"
 		}
-		marker := Marker{Object: name, VMID: vmid, Owner: "pve1", Born: born}
-		have.Guests[vmid] = &GuestState{
+		mark := Marker{Object: name, VMID: vmid, Owner: "pve1", Born: born}
+		have.Guests[vmid] = &node.GuestState{
 			Guest: proxmox.Guest{VMID: vmid, Name: name, Status: "running", Mem: 100 << 20},
 			Config: &proxmox.GuestConfig{VMID: vmid, Digest: "0123", Raw: map[string]string{
 				"hostname": name, "memory": memory, "cores": "2", "tags": "shop", "unprivileged": "1", "rootfs": fmt.Sprintf("local-lvm:vm-%d-disk-0,size=8G", vmid),
-				"net0": "name=eth0,bridge=vmbr0,hwaddr=BE:24:11:00:00:01,ip=dhcp,type=veth", "description": describe("", marker) + "\n"}},
+				"net0": "name=eth0,bridge=vmbr0,hwaddr=BE:24:11:00:00:01,ip=dhcp,type=veth", "description": marker.Describe("", mark) + "\n"}},
 			Snapshots: &proxmox.SnapshotList{},
 		}
 		for day := range 3 {
@@ -61,7 +63,7 @@ func BenchmarkNewPlan(b *testing.B) {
 			want, have := household(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				have.byID = nil // the index is a part of the work
+				have.ByID = nil // the index is a part of the work
 				NewPlan(want, have)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/object")
@@ -72,10 +74,10 @@ func BenchmarkNewPlan(b *testing.B) {
 func TestPlanIsTheSameForTheSameInputs(t *testing.T) {
 	want, have := household(50)
 	first, again := NewPlan(want, have), NewPlan(want, have)
-	if a, b := text(first), text(again); a != b {
+	if a, b := planText(first), planText(again); a != b {
 		t.Errorf("two plans of one input differ:\n%s\n%s", a, b)
 	}
 	if n := len(first.Actions); n != 5 {
-		t.Errorf("%d actions, want 5 changes of memory:\n%s", n, text(first))
+		t.Errorf("%d actions, want 5 changes of memory:\n%s", n, planText(first))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 )
 
 // An archive whose task an earlier life of the agent began is proven by that task's log,
@@ -24,8 +25,8 @@ backups:
 `)
 	synctest.Test(t, func(t *testing.T) {
 		died := newBench(t, pvesim.New())
-		died.journal.barrier = func(e Entry) error {
-			if e.Step == stepOutcome && died.journal.act(e.Act).Verb == "back up" {
+		died.journal.Barrier = func(e Entry) error {
+			if e.Step == journal.StepOutcome && died.journal.Act(e.Act).Verb == "back up" {
 				return errors.New("the machine is switched off")
 			}
 			return nil
@@ -50,25 +51,4 @@ backups:
 			}
 		}
 	})
-}
-
-// What a vzdump says of its archive (recording 08).
-func TestTheLogOfABackup(t *testing.T) {
-	file, size := readDump([]string{
-		"INFO: creating vzdump archive '/var/lib/vz/dump/vzdump-lxc-100-2026_01_02-03_04_05.tar.zst'",
-		"INFO: archive file size: 15KB",
-		"INFO: Finished Backup of VM 100 (00:00:00)",
-	})
-	if file != "vzdump-lxc-100-2026_01_02-03_04_05.tar.zst" || size != "15KB" {
-		t.Errorf("%q, %q", file, size)
-	}
-}
-
-// Nothing with a backup server was recorded. Its archives are listed as
-// STORAGE:backup/ct/VMID/TIME (pve-facts 5.3), and the log is assumed to say that.
-func TestTheLogOfABackupToABackupServerAssumedWords(t *testing.T) {
-	file, size := readDump([]string{"INFO: creating Proxmox Backup Server archive 'ct/100/2026-01-02T02:04:05Z'", "INFO: Finished Backup of VM 100 (00:00:00)"})
-	if file != "ct/100/2026-01-02T02:04:05Z" || size != "" {
-		t.Errorf("%q, %q", file, size)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/retention"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -73,15 +74,15 @@ func TestRetainDropsWhatPruneBackupsWould(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &answer); status != 200 || err != nil {
 			t.Fatal(status, body, err)
 		}
-		var items []keptItem
+		var items []retention.KeptItem
 		var want []string
 		for _, a := range answer.Data {
-			items = append(items, keptItem{ID: a.VolID, Time: time.Unix(a.CTime, 0)})
+			items = append(items, retention.KeptItem{ID: a.VolID, Time: time.Unix(a.CTime, 0)})
 			if a.Mark == "remove" {
 				want = append(want, a.VolID)
 			}
 		}
-		got := retain(keep, items, budapest)
+		got := retention.Retain(keep, items, budapest)
 		slices.Sort(got)
 		slices.Sort(want)
 		if len(items) < 30 || !slices.Equal(got, want) {

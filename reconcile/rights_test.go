@@ -42,7 +42,7 @@ backups:
 				b.sim.LoseConfig(201)
 				b.as("DELETE", "/nodes/pve1/storage/local-lvm/content/local-lvm:vm-201-disk-0") // only the backups are left
 				b.as("PUT", "/access/acl", append(change, "tokens="+b.sim.TokenID())...)
-				b.agent.o.Journal, b.agent.o.Store = MemoryJournal(), MemoryStore() // it was made by another
+				b.agent.O.Journal, b.agent.O.Store = MemoryJournal(), MemoryStore() // it was made by another
 				report := b.once(want)
 				if parseLawWorld(b.sim.String()).guests[201] != nil {
 					t.Errorf("a blank was made beside its backups\n%s\n%s", b.events, b.sim)

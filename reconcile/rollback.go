@@ -4,173 +4,22 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/export"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// planRollback plans the rollback that a guest's YAML asks for. It happens at most
-// once, and the guest itself remembers: the request's time is first written into
-// its marker, and only when that is read back is the rollback sent, by the agent
-// whose journal shows the writing and no attempt. It reports whether anything else
-// on the guest has to wait.
-func (p *planner) planRollback(g *spec.Guest, state *GuestState, marker Marker) bool {
-	r := g.Rollback
-	if r == nil {
-		return false
-	}
-	o := &g.Object
-	key := rollbackKey(g.Ref, r.Requested)
-	remembered := p.have.Memory.Rollbacks[key]
-	marked := false
-	if text := marker.Facts["rollback"]; text != "" {
-		at, err := time.Parse(time.RFC3339, text)
-		marked = err != nil || !at.Before(r.Requested)
-	}
-	if marked && (remembered.Begun || !remembered.Marked) && !deliberate.retryRollback {
-		switch {
-		case remembered.Begun && remembered.Result == resultOK:
-		case remembered.Begun && remembered.Result == "":
-			p.await(o, fmt.Sprintf("the rollback to %s is under way", r.To), "wait for it")
-			return true
-		case remembered.Begun:
-			p.hold(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
-				"look at the guest; to ask again: requested: "+p.stamp(), "or remove rollback")
-			return false
-		default:
-			p.note(o, "the rollback to %s requested %s was done or begun; nothing is sent again", r.To, r.RequestedText)
-		}
-		return false
-	}
-	snapshot, why, cure := p.rollbackTarget(g, state)
-	if why != "" {
-		if marked {
-			return false // it was carried out, and its snapshot went away later
-		}
-		p.hold(o, "rollback", why, cure)
-		return false
-	}
-	goes, lost := p.rollbackLoses(state)
-	if missing := slices.DeleteFunc(slices.Clone(goes), func(mp string) bool { return slices.Contains(r.Loses, mp) }); len(missing) > 0 {
-		p.hold(o, "rollback.loses", fmt.Sprintf("the rollback takes back %s too", list(missing)), fmt.Sprintf("if that is meant: loses: [%s]", strings.Join(goes, ", ")))
-		return false
-	}
-	if p.amidBulk(o) {
-		return true
-	}
-	since := p.have.date(snapshot.Time)
-	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, r.To, since, ago(p.have.Now.Sub(snapshot.Time)), list(lost))
-	detail := p.comesBackToo(state)
-	if state.Status == "running" && g.State != spec.Running {
-		detail = append(detail, "PVE kills it for that, and it stays stopped: the YAML does not say state: running")
-	}
-	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
-	if !marked {
-		m := marker.with("rollback", r.Requested.UTC().Format(time.RFC3339)).with("want", "")
-		call := proxmox.On(p.have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
-			Set:    map[string]string{"description": describe(withoutMarker(state.Config.Description()), m)},
-			Digest: state.Config.Digest,
-		})
-		p.act(Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: Power, Text: text, Detail: detail,
-			Effect: Disruptive, Destroys: destroys, Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call, facts: map[string]string{"rollback-mark": key}})
-		return true
-	}
-	call := proxmox.On(p.have.Node).Rollback(g.VMID, r.To)
-	p.act(Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: Power, Text: text, Detail: detail, Effect: Disruptive, Destroys: destroys,
-		Lane: lane(g.VMID), Timeout: timeout(o, shortTask), Call: &call, facts: map[string]string{"rollback": key, "restart": "1"}})
-	return true
-}
-
-// rollbackKey names one request: the object and its time.
-func rollbackKey(ref spec.Ref, requested time.Time) string {
-	return ref.String() + "@" + requested.UTC().Format(time.RFC3339)
-}
-
-// rollbackTarget finds the snapshot, or says why the request is held.
-func (p *planner) rollbackTarget(g *spec.Guest, state *GuestState) (snapshot proxmox.Snapshot, why, cure string) {
-	r := g.Rollback
-	now := "requested: " + p.stamp()
-	switch {
-	case !r.Zoned:
-		return snapshot, fmt.Sprintf("requested %s has no zone, so nobody can tell when that is", r.RequestedText), "write it with a zone: " + now
-	case p.have.future(r.Requested):
-		return snapshot, fmt.Sprintf("requested %s is in the future by the node's clock (%s)", r.RequestedText, p.have.date(p.have.Now)), "write when it is asked for: " + now
-	case p.have.Now.Sub(r.Requested) > 24*time.Hour:
-		return snapshot, fmt.Sprintf("requested %s is older than a day: too late to be sure that it is still meant", r.RequestedText), "ask again: " + now + ", or remove rollback"
-	}
-	if state.Snapshots == nil {
-		return snapshot, "its snapshots cannot be read", "look: pct listsnapshot " + g.VMID.String()
-	}
-	i := slices.IndexFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == r.To })
-	if i < 0 {
-		return snapshot, fmt.Sprintf("%d has no snapshot %s", g.VMID, r.To), "look: pct listsnapshot " + g.VMID.String()
-	}
-	snapshot = state.Snapshots.Snapshots[i]
-	switch {
-	case snapshot.State != "":
-		return snapshot, fmt.Sprintf("the snapshot %s is not complete (%s)", r.To, snapshot.State), "choose another"
-	case !snapshot.Time.Before(r.Requested):
-		return snapshot, fmt.Sprintf("the snapshot %s of %s is not older than the request of %s", r.To, p.have.date(snapshot.Time), r.RequestedText), "ask again if it is meant: " + now
-	}
-	for _, id := range p.rollsBackOn(state) {
-		if s := p.have.Storages[id]; s == nil || s.Conf.Type != "zfspool" {
-			continue
-		}
-		for _, other := range state.Snapshots.Snapshots {
-			if other.Time.After(snapshot.Time) && other.Name != "vzdump" {
-				return snapshot, fmt.Sprintf("%s lies on ZFS (%s), which rolls back to the newest snapshot only, and %s is newer", g.Ref.Name, id, other.Name), "newer ones are never deleted to make way: delete them yourself, or restore a backup"
-			}
-		}
-	}
-	return snapshot, "", ""
-}
-
-// rollsBackOn lists the storages of the volumes that a rollback takes back.
-func (p *planner) rollsBackOn(state *GuestState) []string {
-	var on []string
-	add := func(mp proxmox.MountPoint) {
-		if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && !slices.Contains(on, id.Storage) {
-			on = append(on, id.Storage)
-		}
-	}
-	if root, ok := state.Config.RootFS(); ok {
-		add(root)
-	}
-	if state.Rollback != nil {
-		then := state.Rollback.MountPoints()
-		for _, i := range slices.Sorted(maps.Keys(then)) {
-			add(then[i])
-		}
-	}
-	return on
-}
-
-// rollbackLoses lists the volumes besides rootfs that go back (for `loses`), and
-// all that loses its writes, in people's words.
-func (p *planner) rollbackLoses(state *GuestState) (goes, lost []string) {
-	lost = []string{"rootfs"}
-	if state.Rollback == nil {
-		return nil, lost
-	}
-	then := state.Rollback.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(then)) {
-		mp := then[i]
-		if mp.Kind() != proxmox.VolumeMount {
-			continue
-		}
-		size, _ := mp.Size()
-		goes = append(goes, fmt.Sprintf("mp%d", i))
-		lost = append(lost, fmt.Sprintf("mp%d %s %s", i, mp.Path(), size))
-	}
-	return goes, lost
-}
-
 // RollbackText prints the YAML lines that ask, now, for the rollback of a declared guest
 // to a snapshot, below comments on what would be lost. Like a plan it can only read.
-func RollbackText(ctx context.Context, sight Sight, want *spec.Desired, journal *Journal, ref spec.Ref, snapshot string) (string, error) {
+func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, journal *journal.Journal, ref spec.Ref, snapshot string) (string, error) {
 	asked := *want
 	asked.Restores, asked.Guests = maps.Clone(want.Restores), maps.Clone(want.Guests)
 	g := *want.Guest(ref.Name)
@@ -181,68 +30,44 @@ func RollbackText(ctx context.Context, sight Sight, want *spec.Desired, journal 
 		asked.Restores[ref.Name] = &g
 	}
 	sight.Only = []spec.Ref{ref}
-	have, err := sight.looker(&asked, journal, nil).look(ctx)
+	have, err := sight.Looker(&asked, journal, nil).Look(ctx)
 	if err != nil {
 		return "", err
 	}
-	p := &planner{want: &asked, have: have, plan: &Plan{}}
+	p := &planning.Planner{Want: &asked, Have: have, Plan: &plan.Plan{}}
 	state := have.Guests[g.VMID]
 	switch {
 	case state == nil:
 		return "", fmt.Errorf("%s does not exist on %s as %d: there is nothing to roll back", ref, have.Node, g.VMID)
 	case state.Err != nil:
-		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, upper(strings.Join(cureOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
+		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, text.Sentence(strings.Join(planning.CureOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
 	}
-	if m, ok := oneMarker(state.Config.Description()); !ok || !have.owns(m, &g.Object, g.VMID) {
+	if m, ok := marker.OneMarker(state.Config.Description()); !ok || !have.Owns(m, &g.Object, g.VMID) {
 		return "", fmt.Errorf("%d is not ours yet, so no rollback of it would be carried out. Take it over first: felhom-agent --once --only %s", g.VMID, ref)
 	}
 	g.Rollback.Requested = have.Now.Truncate(time.Second)
-	g.Rollback.RequestedText = p.stamp()
-	found, why, cure := p.rollbackTarget(&g, state)
+	g.Rollback.RequestedText = p.Stamp()
+	found, why, cure := p.RollbackTarget(&g, state)
 	if why != "" {
 		if state.Snapshots != nil && len(state.Snapshots.Snapshots) > 0 && found.Name == "" {
 			var names []string
 			for _, s := range state.Snapshots.Snapshots {
-				names = append(names, fmt.Sprintf("%s (%s)", s.Name, have.date(s.Time)))
+				names = append(names, fmt.Sprintf("%s (%s)", s.Name, have.Date(s.Time)))
 			}
-			cure = "there is " + list(names)
+			cure = "there is " + text.List(names)
 		}
 		return "", fmt.Errorf("%s: %s; %s", ref, why, cure)
 	}
-	goes, lost := p.rollbackLoses(state)
+	goes, lost := p.RollbackLoses(state)
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s back to %s (%s, %s ago). Lost: all writes since to %s.\n", ref, snapshot, have.date(found.Time), ago(have.Now.Sub(found.Time)), list(lost))
-	for _, text := range p.comesBackToo(state) {
-		fmt.Fprintf(&b, "# %s.\n", upper(text))
+	fmt.Fprintf(&b, "# %s back to %s (%s, %s ago). Lost: all writes since to %s.\n", ref, snapshot, have.Date(found.Time), text.Ago(have.Now.Sub(found.Time)), text.List(lost))
+	for _, s := range p.ComesBackToo(state) {
+		fmt.Fprintf(&b, "# %s.\n", text.Sentence(s))
 	}
 	fmt.Fprintf(&b, "# It is done once, and not later than a day after `requested`. Write it below %s: in %s:\n", ref.Name, g.Pos)
-	fmt.Fprintf(&b, "    rollback:\n      to: %s\n      requested: %s\n", scalarText(snapshot), p.stamp())
+	fmt.Fprintf(&b, "    rollback:\n      to: %s\n      requested: %s\n", export.ScalarText(snapshot), p.Stamp())
 	if len(goes) > 0 {
 		fmt.Fprintf(&b, "      loses: [%s]\n", strings.Join(goes, ", "))
 	}
 	return b.String(), nil
-}
-
-// comesBackToo names what a rollback changes besides the volumes that it takes back:
-// volumes that were added since are detached, and config comes back that is then made
-// as the YAML says.
-func (p *planner) comesBackToo(state *GuestState) []string {
-	if state.Rollback == nil {
-		return nil
-	}
-	var all []string
-	then := state.Rollback.MountPoints()
-	now := state.Config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(now)) {
-		if mp := now[i]; mp.Kind() == proxmox.VolumeMount && then[i].Volume() != mp.Volume() {
-			size, _ := mp.Size()
-			all = append(all, fmt.Sprintf("mp%d %s %s was added since: it is detached (%s) and keeps its data", i, mp.Path(), size, mp.Volume()))
-		}
-	}
-	for _, key := range []string{"memory", "tags", "onboot"} {
-		if then, now := state.Rollback.Raw[key], state.Config.Raw[key]; then != now {
-			all = append(all, fmt.Sprintf("%s %s -> %s comes back too, and is then as the YAML says", key, orElse(now, "(unset)"), orElse(then, "(unset)")))
-		}
-	}
-	return all
 }

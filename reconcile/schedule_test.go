@@ -67,7 +67,7 @@ func TestABackupThatDoesNotStayIsNotRepeatedForEver(t *testing.T) {
 			b.sim.Advance(10 * time.Minute)
 		}
 		made := 0
-		for _, act := range b.journal.order {
+		for _, act := range b.journal.Order {
 			if act.Verb == "back up" {
 				made++
 			}

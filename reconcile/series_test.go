@@ -19,7 +19,7 @@ func TestTheRestOfASnapshotIsNamed(t *testing.T) {
 	want := desired(t, hourly)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
-		b.agent.o.Patience = time.Minute
+		b.agent.O.Patience = time.Minute
 		if err := b.sim.Inject(pvesim.Fault{Match: "task vzsnapshot 101", Effect: "die"}); err != nil {
 			t.Fatal(err)
 		}

@@ -115,9 +115,9 @@ func tell(t *testing.T, dir, steps string) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.agent.o.Only = []spec.Ref{ref}
+			b.agent.O.Only = []spec.Ref{ref}
 			out.WriteString(b.closing(b.once(load(file))))
-			b.agent.o.Only = nil
+			b.agent.O.Only = nil
 		case "plan":
 			_, text := b.plan(load(rest))
 			lines := strings.SplitAfterN(text, "\n", 3) // the first line has the time and the hash of the files
@@ -159,11 +159,11 @@ func tell(t *testing.T, dir, steps string) string {
 			}
 			sim.Advance(d)
 		case "hold":
-			if err := b.agent.o.Store.AddHold(Hold{Name: rest, Kind: HoldPerson, By: "anna", Why: "looking at it", Since: sim.Now()}); err != nil {
+			if err := b.agent.O.Store.AddHold(Hold{Name: rest, Kind: HoldPerson, By: "anna", Why: "looking at it", Since: sim.Now()}); err != nil {
 				t.Fatal(err)
 			}
 		case "release":
-			if _, err := b.agent.o.Store.Release(rest); err != nil {
+			if _, err := b.agent.O.Store.Release(rest); err != nil {
 				t.Fatal(err)
 			}
 		case "burn":

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,48 +11,9 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
 )
-
-// What a lost answer's request has stored is told from what stands there now.
-func TestStoredIsWhatWasSent(t *testing.T) {
-	tests := []struct {
-		key, sent, stored string
-		same              bool
-	}{
-		{"memory", "1024", "1024", true},
-		{"memory", "1024", "512", false},
-		{"description", "my shop", "my shop\n", true},
-		{"description", "my shop", "your shop\n", false},
-		{"tags", "Shop;web", "shop;web", true},
-		{"net0", "name=eth0,bridge=vmbr0,hwaddr=BE:24:11:00:00:01,ip=dhcp", "name=eth0,bridge=vmbr0,hwaddr=BE:24:11:00:00:01,ip=dhcp,type=veth", true},
-		{"net0", "name=eth0,bridge=vmbr0,hwaddr=BE:24:11:00:00:01,ip=dhcp", "name=eth0,bridge=vmbr1,hwaddr=BE:24:11:00:00:01,ip=dhcp,type=veth", false},
-		{"mp0", "local-lvm:20,mp=/data,backup=1", "local-lvm:vm-201-disk-1,mp=/data,backup=1,size=20G", true},
-		{"mp0", "local-lvm:20,mp=/data,backup=1", "", false},
-		{"mp0", "local-lvm:vm-201-disk-1,mp=/data", "local-lvm:vm-201-disk-2,mp=/data,size=20G", false},
-	}
-	for _, test := range tests {
-		if same := sameStored(test.key, test.sent, test.stored); same != test.same {
-			t.Errorf("%s: %q stored as %q: %t", test.key, test.sent, test.stored, same)
-		}
-	}
-}
-
-func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
-	failed := ending{
-		act: &act{Entry: Entry{Object: "backups/daily", Facts: map[string]string{"storage": "usb-backup"}}},
-		err: &proxmox.TaskError{ExitStatus: "job errors", LogTail: []string{
-			"INFO: creating vzdump archive '/mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar.zst'",
-			"INFO: tar: -: Wrote only 8192 of 10240 bytes: No space left on device",
-		}},
-	}
-	want := []string{
-		"make room on usb-backup, or plug in a larger disk",
-		"what is left of it, as root: rm -rf /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.log /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tmp /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar*.dat",
-	}
-	if cure := failureCure(failed); !slices.Equal(cure, want) {
-		t.Errorf("the cure is\n%s", strings.Join(cure, "\n"))
-	}
-}
 
 // A guest that moved to another node between the look and the backup: PVE answers
 // "OK" and backs nothing up, so nothing may say that it did.
@@ -108,7 +68,7 @@ func TestAWriteThatIsLostAgainAndAgainFails(t *testing.T) {
 			t.Errorf("exit code %d\n%s", report.ExitCode(), text)
 		}
 		starts := 0
-		for _, act := range b.journal.order {
+		for _, act := range b.journal.Order {
 			if act.Verb == "start" {
 				starts++
 			}
@@ -132,11 +92,11 @@ func TestALostAnswersTaskIsTheFirstOne(t *testing.T) {
 		return proxmox.Task{UPID: upid, Type: "vzdump", ID: "9000", StartTime: started}
 	}
 	before, other, mine, later := task(1, -time.Second), task(2, time.Second), task(3, 2*time.Second), task(4, 31*time.Second)
-	have := &Observed{TokenID: "felhom@pve!agent", Tasks: []proxmox.Task{later, mine, other, before}} // newest first, as PVE lists them
+	have := &node.Observed{TokenID: "felhom@pve!agent", Tasks: []proxmox.Task{later, mine, other, before}} // newest first, as PVE lists them
 	a := New(Options{Journal: MemoryJournal()})
-	a.o.Journal.order = []*act{{upid: other.UPID}}
-	lost := &act{Entry: Entry{Time: at, Before: []string{before.UPID.String()}, Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/vzdump", Params: proxmox.Params{"vmid": "9000"}}}}
-	if upid, ok := a.find(lost, have); !ok || upid != mine.UPID {
+	a.O.Journal.Order = []*journal.Operation{{Upid: other.UPID}}
+	lost := &journal.Operation{Entry: Entry{Time: at, Before: []string{before.UPID.String()}, Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/vzdump", Params: proxmox.Params{"vmid": "9000"}}}}
+	if upid, ok := a.Find(lost, have); !ok || upid != mine.UPID {
 		t.Errorf("found %s, want %s", upid, mine.UPID)
 	}
 }

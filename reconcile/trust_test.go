@@ -63,7 +63,7 @@ func TestAServiceWaitsUntilSomebodyHasLooked(t *testing.T) {
 					stop := b.watch(5*time.Minute, always(then), func(p *Plan, _ time.Duration, err error) {
 						if err == nil {
 							var b strings.Builder
-							p.WriteText(&b, TextOptions{})
+							WritePlan(&b, p, TextOptions{})
 							text = b.String()
 						}
 					})

@@ -117,7 +117,7 @@ func TestNoBlankWhereABackupWasSeenOnce(t *testing.T) {
 		}
 		b.as("POST", "/nodes/pve1/lxc/112/status/stop")
 		b.as("DELETE", "/nodes/pve1/lxc/112")
-		o := b.agent.o
+		o := b.agent.O
 		o.Only = []spec.Ref{{Kind: spec.KindRestore, Name: "web"}} // by a person: it is wanted back
 		b.agent = New(o)
 		empty = true

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/applying"
 )
 
 // TestWatchSaysWhenItLooksNext: what a pass says of the next one is when that comes, whatever it is that it waits for.
@@ -19,10 +20,10 @@ func TestWatchSaysWhenItLooksNext(t *testing.T) {
 		least  time.Duration
 	}{
 		"nothing":         {dns, func(*bench) {}, 11 * time.Minute, 10 * time.Minute},
-		"a disk":          {dns + disk, func(b *bench) { b.sim.Unplug(mediaDisk) }, waitedFor, waitedFor},
+		"a disk":          {dns + disk, func(b *bench) { b.sim.Unplug(mediaDisk) }, applying.WaitedFor, applying.WaitedFor},
 		"a failure":       {dns, func(b *bench) { b.fail("task vzstart"); b.as("POST", "/nodes/pve1/lxc/101/status/stop") }, 11 * time.Minute, time.Second},
-		"a lost node":     {dns, func(b *bench) { b.fail("GET /nodes/pve1/lxc") }, waitedFor, waitedFor},
-		"a refused token": {dns, func(b *bench) { b.as("PUT", "/access/users/felhom@pve", "enable=0") }, tokenPause, tokenPause},
+		"a lost node":     {dns, func(b *bench) { b.fail("GET /nodes/pve1/lxc") }, applying.WaitedFor, applying.WaitedFor},
+		"a refused token": {dns, func(b *bench) { b.as("PUT", "/access/users/felhom@pve", "enable=0") }, applying.TokenPause, applying.TokenPause},
 		"what is due":     {dns + "snapshots:\n  often: {guest: dns, every: 5m, keep: 2}\n", func(*bench) {}, 5 * time.Minute, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,14 +16,29 @@ const module = "github.com/felhom/felhom-agent/"
 // arrows are the imports that the packages of this module may have of each other. All others are
 // forbidden, with the reason in forbidden where it is worth saying.
 var arrows = map[string][]string{
-	"cmd/felhom-agent": {"reconcile", "spec", "proxmox", "privileged", "proxmox/pvesim"},
-	"cmd/felhom-fence": {"privileged"},
-	"cmd/pvesim":       {"proxmox/pvesim", "privileged"},
-	"reconcile":        {"spec", "proxmox", "privileged"},
-	"spec":             {"proxmox"},
-	"proxmox":          {},
-	"proxmox/pvesim":   {},
-	"privileged":       {},
+	"cmd/felhom-agent":     {"reconcile", "spec", "proxmox", "privileged", "proxmox/pvesim"},
+	"cmd/felhom-fence":     {"privileged"},
+	"cmd/pvesim":           {"proxmox/pvesim", "privileged"},
+	"reconcile":            {"reconcile/applying", "reconcile/export", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/status", "reconcile/text", "reconcile/view", "spec", "proxmox", "privileged"},
+	"reconcile/deliberate": {},
+	"reconcile/text":       {},
+	"reconcile/compare":    {"reconcile/deliberate", "reconcile/text", "proxmox"},
+	"reconcile/retention":  {"reconcile/deliberate", "spec"},
+	"reconcile/marker":     {"spec", "proxmox"},
+	"reconcile/state":      {"spec", "proxmox"},
+	"reconcile/plan":       {"reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/journal":    {"reconcile/deliberate", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/node":       {"reconcile/compare", "reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/refresh":    {"reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/planning":   {"reconcile/compare", "reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/applying":   {"reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/view":       {"reconcile/applying", "reconcile/plan", "reconcile/text", "spec"},
+	"reconcile/status":     {"reconcile/applying", "reconcile/journal", "reconcile/plan", "reconcile/state", "reconcile/text", "reconcile/view"},
+	"reconcile/export":     {"reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox"},
+	"spec":                 {"proxmox"},
+	"proxmox":              {},
+	"proxmox/pvesim":       {},
+	"privileged":           {},
 }
 
 // forbidden says why an arrow must not be.
@@ -59,7 +74,10 @@ var unreachable = map[string]map[string]string{
 
 // notItself are packages of the standard library that a package must not import itself.
 var notItself = map[string]map[string]string{
-	"reconcile": {"os/exec": "acts on the host go through the fence", "net/http": "requests go through package proxmox"},
+	"reconcile/refresh":  {"os/exec": "acts on the host go through the fence", "net/http": "requests go through package proxmox"},
+	"reconcile/applying": {"os/exec": "acts on the host go through the fence", "net/http": "requests go through package proxmox"},
+	"reconcile/planning": {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
+	"reconcile/node":     {"os/exec": "it is data", "net/http": "it is data", "os": "it is data", "context": "it is data"},
 }
 
 // foreign are the modules of others that a package may import itself; one that is not listed here may

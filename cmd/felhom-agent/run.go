@@ -37,7 +37,7 @@ func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
 		n.warnOfLeases(ctx, cmd, con)
 		return plan.ExitCode(), writeJSON(con.stdout, plan)
 	}
-	err = plan.WriteText(con.stdout, con.text(cmd, only))
+	err = reconcile.WritePlan(con.stdout, plan, con.text(cmd, only))
 	n.warnOfLeases(ctx, cmd, con)
 	return plan.ExitCode(), err
 }
@@ -60,7 +60,7 @@ func runOnce(ctx context.Context, cmd *command, con *console) (code int, err err
 	told := con.teller(cmd, only)
 	options := n.options("--once", told.event)
 	if !cmd.json { // the run's first line stands above what it does
-		options.Planned = func(plan *reconcile.Plan) { plan.WriteRunHeader(con.stdout, told.text) }
+		options.Planned = func(plan *reconcile.Plan) { reconcile.WriteRunHeader(con.stdout, plan, told.text) }
 	}
 	report, err := reconcile.New(options).Once(ctx, want)
 	if err != nil {
@@ -237,7 +237,7 @@ func (t *teller) event(e reconcile.Event) {
 
 func (t *teller) end(report *reconcile.Report) error {
 	if t.json == nil {
-		return report.WriteText(t.w, t.text)
+		return reconcile.WriteReport(t.w, report, t.text)
 	}
 	code := report.ExitCode()
 	t.mu.Lock()

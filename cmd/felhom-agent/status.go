@@ -84,7 +84,7 @@ func (o *observer) status() reconcile.Status {
 	s.Node, s.PID = o.node.sight.Node, os.Getpid()
 	if err == nil && o.agent != nil && o.plan != nil {
 		var known reconcile.Status
-		if known, err = o.agent.Status(o.plan); err == nil {
+		if known, err = reconcile.OfAgent(o.agent, o.plan); err == nil {
 			s = known
 		}
 	}
@@ -170,7 +170,7 @@ func (o *observer) report(ctx context.Context) report {
 	if o.plan != nil {
 		r.Objects = objectStates(o.plan)
 		var text strings.Builder
-		if err := o.plan.WriteText(&text, reconcile.TextOptions{Desired: o.src.path}); err == nil {
+		if err := reconcile.WritePlan(&text, o.plan, reconcile.TextOptions{Desired: o.src.path}); err == nil {
 			r.Text = text.String()
 		}
 	}

@@ -246,7 +246,7 @@ func (w *watchReport) passed(plan *reconcile.Plan, err error) {
 	}
 	var b strings.Builder
 	report := reconcile.Report{Plan: plan}
-	report.WriteText(&b, w.text)
+	reconcile.WriteReport(&b, &report, w.text)
 	if text := b.String(); text != w.closing {
 		w.closing = text
 		fmt.Fprint(w.con.stdout, text)

@@ -1,0 +1,393 @@
+package applying
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// passed is what a pass has found and done.
+type passed struct {
+	plan    *plan.Plan
+	partial bool           // some of the look was taken from an earlier one
+	ready   []*plan.Action // of the plan, to be sent now
+	sent    int            // acts that were sent, of which
+	atOnce  int            // were done at once
+	busy    []string       // why actions of the plan were not sent
+	poll    bool           // one of them waits for what nothing tells of, so it has to be looked at
+	soon    time.Time      // when a lock is tried again, by the node's clock
+}
+
+// pass looks, plans and sends what is ready, under the write lock.
+func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
+	release, err := a.O.Lock.Take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := a.readJournal(); err != nil {
+		return nil, err
+	}
+	if want.Hash != a.hash { // an edit: what failed may be tried at once
+		a.hash = want.Hash
+		clear(a.cooling)
+		clear(a.tries)
+	}
+	sight := a.O.Sight
+	sight.View = a.O.Client.Look()
+	if sight.Stored, err = a.O.Store.Load(); err != nil {
+		return nil, err
+	}
+	finished, err := a.judge()
+	if err != nil {
+		for _, e := range finished {
+			a.report(e, nil)
+		}
+		return nil, err
+	}
+	l := sight.Looker(want, a.O.Journal, &a.facts)
+	l.Earlier = a.stillKnown(want, finished)
+	a.earlier = nil
+	have, err := l.Look(ctx)
+	if have != nil {
+		a.zone.Store(have.Now.Location())
+	}
+	for _, e := range finished {
+		a.report(e, have)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.consider(ctx, want, have)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		renewed, err := l.Renew(ctx, p.ready)
+		if err != nil {
+			return nil, err
+		}
+		if !(l.Earlier != nil && sight.View.Forget(refresh.BasedOn(p.ready))) && !renewed {
+			break
+		}
+		if have, err = l.Look(ctx); err != nil {
+			return nil, err
+		}
+		if p, err = a.consider(ctx, want, have); err != nil {
+			return nil, err
+		}
+	}
+	p.partial = l.Earlier != nil
+	a.remember(want, l)
+	a.stale = staleNow(have)
+	if err := a.keep(want, p.plan, have); err != nil {
+		return nil, err
+	}
+	if a.O.Planned != nil && !a.planned {
+		a.planned = true
+		a.O.Planned(p.plan)
+	}
+	return p, a.send(ctx, p, have)
+}
+
+// consider plans what a look asks for, and chooses what of it can be sent.
+func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Observed) (*passed, error) {
+	if err := a.seeEffects(have); err != nil {
+		return nil, err
+	}
+	if err := a.adopt(ctx, have); err != nil {
+		return nil, err
+	}
+	a.prove(ctx, want, have)
+	now := have.Now
+	for id, f := range a.cooling {
+		if f.Basis == "" { // it failed when the node could not be looked at
+			f.Basis = basis(f.Lane, have)
+			a.cooling[id] = f
+		}
+	}
+	maps.DeleteFunc(a.cooling, func(_ string, f journal.Failure) bool {
+		over := !f.Until.IsZero() && !soonAfter(now, f.Until, coolMost) && (a.O.Watching || f.Undelivered)
+		changed := f.Basis != "" && f.Basis != basis(f.Lane, have)
+		return over || changed && (f.Until.IsZero() || strings.HasPrefix(f.Lane, "mount/")) // who plugs a disk in does not wait
+	})
+	have.Memory.Cooling = a.cooling
+	have.Memory.Stale = a.stale
+	have.Memory.Repeats = a.repeats(now)
+	known := a.O.Journal.Memory(now) // adoption may have found and settled some
+	have.Memory.Making, have.Memory.Tasks = known.Making, known.Tasks
+	a.mu.Lock()
+	for volid, state := range a.proven {
+		if _, known := have.Memory.Archives[volid]; !known {
+			have.Memory.Archives[volid] = state
+		}
+	}
+	a.mu.Unlock()
+	return a.choose(want, have, planning.PlanOf(want, have)), nil
+}
+
+// keep stores what this look has seen and a later one could not look up: guests that
+// somebody destroyed (task lists are short), the last whole backups (disks go away),
+// since when a reported difference is there. Holds that ended are dropped.
+func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) error {
+	var left []Event
+	err := a.O.Store.Change(func(stored *state.Stored) {
+		left = leave(stored, want, have)
+		for _, seen := range p.Seen {
+			if !slices.ContainsFunc(stored.Holds, func(h state.Hold) bool { return h.Name == seen.Name && h.Kind == seen.Kind }) {
+				stored.Holds = append(stored.Holds, seen)
+			}
+		}
+		stored.Holds = slices.DeleteFunc(stored.Holds, func(h state.Hold) bool {
+			if !h.Until.IsZero() && !have.Now.Before(h.Until) {
+				return true
+			}
+			return h.Kind == state.HoldDestroyed && slices.ContainsFunc(node.GuestsOf(want), func(g *spec.Guest) bool {
+				return state.Called(&g.Object, h.Name) && (have.Named[g.Ref] || have.Guests[g.VMID] != nil)
+			})
+		})
+		keepEjected(stored, have)
+		for guest, last := range p.Backups {
+			if stored.Backups == nil {
+				stored.Backups = map[string]state.LastBackup{}
+			}
+			if old := stored.Backups[guest]; !last.Time.Before(old.Time) {
+				stored.Backups[guest] = last
+			}
+		}
+		since := map[string]time.Time{}
+		for _, n := range p.Notes {
+			if !n.Drift {
+				continue
+			}
+			key := plan.DriftKey(n)
+			since[key] = have.Now
+			if old, ok := stored.Drift[key]; ok {
+				since[key] = old
+			}
+		}
+		if stored.Drift = since; len(since) == 0 {
+			stored.Drift = nil
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, event := range left {
+		a.O.Events(event)
+	}
+	return nil
+}
+
+// leave names, once, the objects that have left the YAML. Nothing is ever destroyed
+// because a line went missing.
+func leave(stored *state.Stored, want *spec.Desired, have *node.Observed) []Event {
+	known := map[string]proxmox.VMID{}
+	renamed := map[string]bool{}
+	for _, ref := range want.Refs() {
+		known[ref.String()] = 0
+		renamed[spec.Ref{Kind: ref.Kind, Name: want.Object(ref).Was}.String()] = true
+	}
+	for name, golden := range want.Golden {
+		known[spec.Ref{Kind: spec.KindGolden, Name: name}.String()] = golden.VMID
+	}
+	for _, g := range node.GuestsOf(want) {
+		known[g.Ref.String()] = g.VMID
+	}
+	declared := node.DeclaredVMIDs(want)
+	var left []Event
+	for _, name := range slices.Sorted(maps.Keys(stored.Known)) {
+		if _, still := known[name]; still || renamed[name] {
+			continue
+		}
+		ref, err := spec.ParseRef(name)
+		if err != nil {
+			continue
+		}
+		text := "no longer in the YAML, so no longer managed; what it has made stays"
+		switch vmid := stored.Known[name]; {
+		case vmid == 0 || have.Guests[vmid] == nil:
+		case declared[vmid]:
+			text = fmt.Sprintf("no longer in the YAML under this name; %d is declared under another", vmid)
+		default:
+			text = fmt.Sprintf("no longer in the YAML, so no longer managed; %d stays as it is. For those who want it gone: pct destroy %d", vmid, vmid)
+		}
+		left = append(left, Event{Time: have.Now, Object: ref, Verb: "leave", State: "note", Text: text})
+	}
+	stored.Known = known
+	return left
+}
+
+// staleNow lists the guests with a lock that no running task explains.
+func staleNow(have *node.Observed) map[proxmox.VMID]bool {
+	stale := map[proxmox.VMID]bool{}
+	for vmid, state := range have.Guests {
+		if state.Lock != "" && have.Holder(vmid) == nil {
+			stale[vmid] = true
+		}
+	}
+	return stale
+}
+
+// choose finds what of a plan can be sent now: one act per lane, within the budgets.
+func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan) *passed {
+	p := &passed{plan: plan}
+	soon := func(at time.Time) {
+		if !at.IsZero() && (p.soon.IsZero() || at.Before(p.soon)) {
+			p.soon = at
+		}
+	}
+	o := a.occupied(want, have, plan)
+	for i := range plan.Actions {
+		action := &plan.Actions[i]
+		why, poll := o.Keeps(action)
+		if why != "" {
+			p.poll = p.poll || poll
+			soon(o.Frees[action.Budget])
+		} else if at := a.lockedOut[action.Lane]; soonAfter(have.Now, at, lockPause) {
+			why = "a lock; tried again soon"
+			soon(at)
+		}
+		if why != "" {
+			p.busy = append(p.busy, fmt.Sprintf("%s: %s", action.Object, why))
+			continue
+		}
+		p.ready = append(p.ready, action)
+		o.Take(action)
+	}
+	return p
+}
+
+// soonAfter reports whether a time is still to come, and comes within most. One that is
+// further away was told by a clock that has been set back since.
+func soonAfter(now, at time.Time, most time.Duration) bool {
+	return at.After(now) && at.Sub(now) <= most
+}
+
+// send sends what was chosen.
+func (a *Agent) send(ctx context.Context, p *passed, have *node.Observed) error {
+	for _, action := range p.ready {
+		atOnce, err := a.begin(ctx, action, have)
+		if err != nil {
+			return err
+		}
+		p.sent++
+		if atOnce {
+			p.atOnce++
+		}
+	}
+	return nil
+}
+
+// begin journals an act and sends it, exactly once.
+func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Observed) (atOnce bool, err error) {
+	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: action.ID, Object: action.Object.String(), Verb: action.Verb, Text: action.Said(),
+		Lane: action.Lane, Budget: action.Budget, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.Facts}
+	if action.Call != nil {
+		kind, id := TaskOf(action.Call)
+		for _, t := range have.Tasks {
+			if t.Type == kind && t.ID == id {
+				e.Before = append(e.Before, t.UPID.String())
+			}
+		}
+	}
+	if deliberate.Deliberate.SkipIntent && action.Call != nil {
+		upid, err := a.O.Client.Do(ctx, *action.Call)
+		return upid.IsZero(), err
+	}
+	if err := a.O.Journal.Append(e); err != nil {
+		return false, err
+	}
+	act := a.O.Journal.Act(e.Act)
+	act.Sent = true
+	if action.Op != nil {
+		a.doOp(ctx, act)
+		return false, nil
+	}
+	upid, err := a.O.Client.Do(ctx, *action.Call)
+	switch {
+	case err == nil && upid.IsZero() && action.Call.Async():
+		a.finish(ending{act: act, result: journal.ResultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
+	case err == nil && upid.IsZero():
+		a.finish(ending{act: act, result: journal.ResultOK})
+		return true, nil
+	case err == nil:
+		if err := a.O.Journal.Append(journal.Entry{Time: a.Clock(), Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
+			return false, err
+		}
+		a.tell(act, "started", "")
+		a.wait(ctx, act)
+		return false, nil
+	case proxmox.IsOutcomeUnknown(err) || ctx.Err() != nil:
+		act.Lost = time.Now()
+		a.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
+		a.tell(act, "waits", "its answer was lost; looking what became of it")
+		return false, nil
+	case proxmox.IsAlreadyRunning(err), proxmox.IsNotRunning(err): // what was wanted is so
+		a.finish(ending{act: act, result: journal.ResultOK, text: "somebody else was faster: " + plainError(err)})
+		return true, nil
+	case proxmox.IsNotDelivered(err):
+		a.finish(ending{act: act, result: journal.ResultUnsent, text: err.Error(), err: err})
+	case proxmox.IsLocked(err), proxmox.IsDigestConflict(err):
+		text := "the config was changed by somebody else meanwhile; looked at anew"
+		if proxmox.IsLocked(err) {
+			text = lockText(err)
+		}
+		a.finish(ending{act: act, result: journal.ResultLocked, text: text, err: err})
+	default:
+		a.finish(ending{act: act, result: journal.ResultRefused, text: plainError(err), err: err})
+		if deliberate.Deliberate.GiveUpTogether {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// plainError is an error as people read it in a line.
+func plainError(err error) string { return strings.TrimSpace(err.Error()) }
+
+// doOp hands an act to the fence, outside of the write lock.
+func (a *Agent) doOp(ctx context.Context, act *journal.Operation) {
+	a.mu.Lock()
+	a.waiting[act.Act] = true
+	a.mu.Unlock()
+	a.tell(act, "started", "through the fence: "+act.Op.String())
+	a.O.Go(func() {
+		e := ending{act: act, result: journal.ResultOK}
+		result, err := a.O.Runner.Do(ctx, *act.Op, func(line string) { a.tell(act, "running", line) })
+		a.O.Client.Version(ctx) // the fence has no clock of the node's: an answer of the API brings it
+		var refused *privileged.RefusedError
+		switch {
+		case err == nil && result.StillRunning != nil, err != nil && ctx.Err() != nil:
+			a.forget(act, false) // the fence goes on; its query Running tells when it ends
+			a.Nudge()
+			return
+		case err == nil:
+			e.text = strings.Join(result.Notes, "; ")
+		case errors.As(err, &refused) && refused.Busy: // somebody else acts on it
+			e.result, e.text, e.err = journal.ResultLocked, plainError(err), err
+		case errors.As(err, &refused):
+			e.result, e.text, e.err = journal.ResultRefused, plainError(err), err
+		default:
+			e.result, e.text, e.err = journal.ResultFailed, plainError(err), err
+		}
+		a.finish(e)
+	})
+}

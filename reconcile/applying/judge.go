@@ -1,0 +1,283 @@
+package applying
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// An ending is what a waiter tells of an act.
+type ending struct {
+	act    *journal.Operation
+	result string
+	text   string
+	log    []string
+	facts  map[string]string
+	err    error
+	at     time.Time // by the node's clock
+}
+
+// judge writes the outcome of acts that have ended into the journal, where no line
+// has it yet. What cannot be written now is left to the next pass.
+func (a *Agent) judge() (judged []ending, err error) {
+	a.mu.Lock()
+	ended := a.ended
+	a.ended = nil
+	a.mu.Unlock()
+	for i, e := range ended {
+		if !e.act.Open() {
+			continue // another process was first
+		}
+		if err := a.O.Journal.Append(journal.Entry{Time: e.at, Act: e.act.Act, Step: journal.StepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
+			a.mu.Lock()
+			a.ended = append(slices.Clone(ended[i:]), a.ended...)
+			a.mu.Unlock()
+			return judged, err
+		}
+		judged = append(judged, e)
+	}
+	return judged, nil
+}
+
+// report tells what became of an act and in what state its guest is now, and lets a
+// failed one cool down. have is nil where the node could not be looked at.
+func (a *Agent) report(e ending, have *node.Observed) {
+	ref, _ := spec.ParseRef(e.act.Object)
+	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, What: e.act.Text, Elapsed: max(e.at.Sub(e.act.Time), 0), UPID: e.act.Upid.String()}
+	switch e.result {
+	case journal.ResultOK:
+		event.State = "ok"
+		event.Text = e.text
+		delete(a.cooling, e.act.ID)
+		delete(a.tries, e.act.ID)
+		delete(a.lockedSince, e.act.ID)
+	case journal.ResultLocked:
+		event.State = "waits"
+		event.Text = e.text
+		a.lockedOut[e.act.Lane] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
+		if since, ok := a.lockedSince[e.act.ID]; !ok {
+			a.lockedSince[e.act.ID] = e.at
+		} else if e.at.Sub(since) > a.O.Patience { // nobody waits for ever
+			delete(a.lockedSince, e.act.ID)
+			a.cool(e, true)
+		}
+	case journal.ResultUnsent:
+		event.State, event.Text = "waits", e.text
+		a.cool(e, true)
+	default:
+		event.State, event.Text = "FAILED", e.text
+		if e.result == journal.ResultRefused {
+			event.State = "REFUSED"
+		}
+		f := a.cool(e, !permanent(e.err))
+		f.Basis = basis(e.act.Lane, have)
+		if hidden := hiddenCure(e.err, have); hidden != "" {
+			f.Cure = []string{hidden}
+		}
+		a.cooling[e.act.ID] = f
+		event.Lines = failureLines(e, f, have)
+		a.failures = append(a.failures, event)
+	}
+	a.O.Events(event)
+}
+
+// lockPause is how long a lane whose guest was locked is left alone, at most.
+const lockPause = 15 * time.Second
+
+// jitter draws a time below most, so that those who were locked out together do not come
+// back together. It is drawn from the clock: under virtual time every run is the same.
+func jitter(most time.Duration) time.Duration {
+	return time.Duration(rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)).Int64N(int64(most)))
+}
+
+// permanent reports whether an act will be refused again until somebody changes something:
+// what the fence only misses may come by itself.
+func permanent(err error) bool {
+	refused, ok := errors.AsType[*privileged.RefusedError](err)
+	return proxmox.IsPermanent(err) || ok && !refused.Missing
+}
+
+// The cool-down of a failed act: doubling up to a limit.
+const (
+	coolFirst = 30 * time.Second
+	coolMost  = 15 * time.Minute
+)
+
+// cool remembers a failure. One that repeating cannot mend stays until the YAML
+// changes or the agent is started anew.
+func (a *Agent) cool(e ending, again bool) journal.Failure {
+	f := journal.Failure{ID: e.act.ID, Lane: e.act.Lane, Text: e.text, Cure: failureCure(e)}
+	a.tries[e.act.ID]++
+	if again {
+		wait, most := coolFirst, coolMost
+		if f.Undelivered = e.result == journal.ResultUnsent; f.Undelivered {
+			wait, most = 5*time.Second, time.Minute
+		}
+		for range a.tries[e.act.ID] - 1 {
+			wait = min(2*wait, most)
+		}
+		f.Until = e.at.Add(wait)
+	}
+	a.cooling[e.act.ID] = f
+	return f
+}
+
+// failureCure is what a person can do about a failure.
+func failureCure(e ending) []string {
+	var task *proxmox.TaskError
+	denied := proxmox.DeniedBy(e.err)
+	switch {
+	case denied != nil && len(denied.Privileges) > 0:
+		return []string{planning.AppendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
+	case errors.As(e.err, &task) && e.act.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
+		cure := []string{"make room on " + e.act.Facts["storage"] + ", or plug in a larger disk"}
+		for _, line := range task.LogTail {
+			if m := creatingArchive.FindStringSubmatch(line); m != nil { // what vzdump leaves behind
+				base, _, _ := strings.Cut(m[1], ".tar")
+				cure = append(cure, fmt.Sprintf("what is left of it, as root: rm -rf %s.log %s.tmp %s.tar*.dat", base, base, base))
+			}
+		}
+		return cure
+	case proxmox.IsBackupLimit(e.err) && e.act.Facts["storage"] != "": // of the storage itself it would not have been planned
+		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.act.Facts["storage"])}
+	case e.result == journal.ResultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
+		return []string{fmt.Sprintf("look whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Lane, "lxc/"))}
+	case errors.As(e.err, &task):
+		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
+	}
+	var refused *privileged.RefusedError
+	if errors.As(e.err, &refused) && refused.Cure != "" {
+		return []string{refused.Cure}
+	}
+	return []string{fmt.Sprintf("look: felhom-agent --history --only %s", e.act.Object)}
+}
+
+// basis stands for what a failure may depend on besides the YAML: of a mount the disks
+// that are plugged in, else the token's rights and the guest's config. When that of a
+// permanent one changes, or that of a mount, the act is tried again.
+func basis(lane string, have *node.Observed) string {
+	if have == nil {
+		return ""
+	}
+	if strings.HasPrefix(lane, "mount/") {
+		return node.ShortHash(fmt.Sprint(have.Disks()))
+	}
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	rights := maps.Clone(have.Permissions)
+	maps.DeleteFunc(rights, func(path string, _ map[string]bool) bool { // of which guests it knows more depends on the look
+		return strings.HasPrefix(path, "/vms/") && path != "/vms/"+id
+	})
+	text := fmt.Sprint(rights) // maps are printed in order
+	if ok {
+		if vmid, err := proxmox.ParseVMID(id); err == nil {
+			if state := have.Guests[vmid]; state != nil && state.Config != nil {
+				for _, key := range slices.Sorted(maps.Keys(state.Config.Raw)) {
+					switch key {
+					case "parent", "lock", "description": // our own acts change these
+					default:
+						text += key + "=" + state.Config.Raw[key] + "\n"
+					}
+				}
+			}
+		}
+	}
+	return node.ShortHash(text)
+}
+
+// stateNow says in what state a guest is, in the words of a failure's second line.
+func stateNow(lane string, have *node.Observed) string {
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	if !ok || have == nil {
+		return ""
+	}
+	vmid, err := proxmox.ParseVMID(id)
+	if err != nil {
+		return ""
+	}
+	state := have.Guests[vmid]
+	switch {
+	case state == nil:
+		return "NOT THERE"
+	case state.Lock != "":
+		return fmt.Sprintf("%s, locked (%s)", strings.ToUpper(state.Status), state.Lock)
+	}
+	return strings.ToUpper(state.Status)
+}
+
+// guestName is what people call the guest of a lane.
+func guestName(lane string, have *node.Observed) string {
+	id := strings.TrimPrefix(lane, "lxc/")
+	if vmid, err := proxmox.ParseVMID(id); err == nil && have != nil {
+		if state := have.Guests[vmid]; state != nil && state.Name != "" {
+			return state.Name
+		}
+	}
+	return id
+}
+
+// hiddenCure is the line for a privilege that the token has on / and that an entry on a
+// narrower path takes away; "" where that is not it.
+func hiddenCure(err error, have *node.Observed) string {
+	denied := proxmox.DeniedBy(err)
+	if denied == nil || len(denied.Privileges) == 0 || have == nil || !have.Permissions.Has("/", denied.Privileges[0]) {
+		return ""
+	}
+	return fmt.Sprintf("pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names the role)", denied.Path, have.TokenID)
+}
+
+// IsNow ends the label of the line that says in what state a guest is after a failure.
+const IsNow = " is now"
+
+// RanBefore follows the state of a guest that an act of ours has shut down.
+const RanBefore = " (it was running before)"
+
+// failureLines are what a person wants to know at two in the morning: what PVE said, in
+// what state the guest is now, what to do, and what happens next.
+func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine {
+	var lines []EventLine
+	if who := "PVE said"; e.text != "" {
+		if e.act.Op != nil {
+			who = "the fence said"
+		}
+		lines = append(lines, EventLine{who, e.text})
+	}
+	if now := stateNow(e.act.Lane, have); now != "" {
+		if now != "RUNNING" && e.act.Facts["restart"] != "" {
+			now += RanBefore
+		}
+		lines = append(lines, EventLine{guestName(e.act.Lane, have) + IsNow, now})
+	}
+	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
+		missing := fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)
+		if have != nil {
+			missing += " for " + have.TokenID
+		}
+		lines = append(lines, EventLine{"missing", missing})
+		if hiddenCure(e.err, have) != "" {
+			lines = append(lines, EventLine{"because", fmt.Sprintf("an ACL entry on %s, or above it, replaces the one on / for this token", denied.Path)})
+		}
+	}
+	if !e.act.Upid.IsZero() {
+		lines = append(lines, EventLine{"task", e.act.Upid.String()})
+	}
+	for _, cure := range f.Cure {
+		lines = append(lines, EventLine{"do", cure})
+	}
+	next := "not tried again before the YAML, the rights or the guest change"
+	if !f.Until.IsZero() {
+		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", text.Ago(f.Until.Sub(e.at)))
+	}
+	return append(lines, EventLine{"next", next})
+}

@@ -1,0 +1,82 @@
+package applying
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// occupied finds what is in use: by acts of ours, by tasks of others, by the fence.
+func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) *planning.Occupied {
+	o := &planning.Occupied{Lanes: map[string]string{}, Budgets: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
+	ours := map[proxmox.UPID]bool{}
+	a.mu.Lock()
+	waiting := maps.Clone(a.waiting)
+	a.mu.Unlock()
+	for _, act := range a.O.Journal.Open() {
+		ours[act.Upid] = true
+		o.Lanes[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
+		o.Told[act.Lane], o.Told[act.Budget] = waiting[act.Act], waiting[act.Act]
+		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < planning.StorageLocked || deliberate.Deliberate.KeepBudget {
+			o.Budgets[act.Budget]++
+			if free := act.Time.Add(planning.StorageLocked); act.Budget != "vzdump" && (o.Frees[act.Budget].IsZero() || free.Before(o.Frees[act.Budget])) {
+				o.Frees[act.Budget] = free
+			}
+		}
+		if act.Effect == plan.Disruptive {
+			o.Disruptive = act.Object
+		}
+	}
+	for _, t := range have.Tasks {
+		if !t.Running() {
+			continue
+		}
+		owner, _, _ := strings.Cut(t.ID, "@")
+		if l := "lxc/" + owner; owner != "" && o.Lanes[l] == "" && t.Type != "imgdel" {
+			o.Lanes[l] = fmt.Sprintf("%s runs since %s, by %s", t.Type, have.Clock(t.StartTime), t.Owner())
+		}
+		if t.Type == "vzdump" && o.Budgets["vzdump"] == 0 {
+			o.Budgets["vzdump"]++
+		}
+		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] && have.Now.Sub(t.StartTime) < planning.StorageLocked {
+			o.Creating = true
+		}
+	}
+	if have.Host != nil {
+		for _, op := range have.Host.Running {
+			if o.Lanes[op.Lane] == "" {
+				o.Lanes[op.Lane] = op.Name + " runs through the fence"
+			}
+		}
+	}
+	for vmid, state := range have.Guests {
+		if state.Lock != "" && o.Lanes[planning.Lane(vmid)] == "" {
+			o.Lanes[planning.Lane(vmid)] = fmt.Sprintf("it is locked (%s)", state.Lock)
+			if t := have.Holder(vmid); t != nil {
+				o.Lanes[planning.Lane(vmid)] += fmt.Sprintf(": %s runs since %s, by %s", t.Type, have.Clock(t.StartTime), t.Owner())
+			}
+		}
+	}
+	for _, g := range node.GuestsOf(want) { // a guest that is being restarted keeps the lane until it runs
+		state := have.Guests[g.VMID]
+		if have.Memory.Restarting[g.Ref.String()] && !deliberate.Deliberate.ForgetRestart && state != nil && state.Status != "running" && g.State == spec.Running && planning.StartsAgain(g.Ref, have, p) {
+			o.Disruptive = text.OrElse(o.Disruptive, g.Ref.String())
+		}
+	}
+	if deliberate.Deliberate.IgnoreLocks {
+		clear(o.Lanes)
+	}
+	if t := have.OtherAgent(); t != nil {
+		o.Node = planning.OtherAgentText(t, have)
+	}
+	return o
+}

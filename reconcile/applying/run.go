@@ -1,0 +1,246 @@
+package applying
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// WaitedFor is how often what is waited for is looked at.
+const WaitedFor = 15 * time.Second
+
+// Once converges a node: it makes passes until nothing is ready to be sent and
+// nothing that it sent still runs.
+func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
+	report := &Report{}
+	a.failures, a.planned, a.earlier = nil, false, nil
+	clear(a.lockedSince)
+	var waitingSince time.Time
+	broken := 0
+	for {
+		a.unnudge()
+		p, err := a.pass(ctx, want)
+		if err != nil {
+			if ctx.Err() != nil {
+				return report, ctx.Err()
+			}
+			if broken++; broken > 5 || report.Passes == 0 || !temporary(err) {
+				return report, err
+			}
+			a.log.Warn("the node cannot be looked at; trying again", zap.Error(err))
+			if err := a.pause(ctx, time.Duration(broken)*2*time.Second); err != nil {
+				return report, err
+			}
+			continue
+		}
+		broken = 0
+		report.Passes++
+		report.Plan = p.plan
+		if report.First == nil {
+			report.First = p.plan
+		}
+		report.Sent += p.sent
+		report.Failed, report.Waits, report.Overdue = append([]Event{}, a.failures...), append([]string{}, p.busy...), append([]string{}, a.late()...)
+		if p.atOnce > 0 || p.partial && p.sent == 0 && !a.running(p.plan) {
+			continue // the next look reads it back; the last one is at everything
+		}
+		tick := WaitedFor
+		switch {
+		case a.running(p.plan) || p.sent > 0:
+			waitingSince = time.Time{}
+			if !p.poll {
+				tick = time.Minute
+			}
+		case !a.passing(p):
+			return report, a.trust(report)
+		case len(report.Overdue) > 0: // it is our own task that is waited for, and no longer
+			return report, nil
+		default: // other people's work
+			if waitingSince.IsZero() {
+				waitingSince = time.Now()
+			}
+			left := a.O.Patience - time.Since(waitingSince)
+			if left <= 0 {
+				return report, nil
+			}
+			tick = min(tick, left)
+		}
+		if !p.soon.IsZero() {
+			tick = min(tick, max(p.soon.Sub(a.Clock()), time.Second))
+		}
+		if err := a.pause(ctx, tick); err != nil {
+			return report, err
+		}
+	}
+}
+
+// late names the tasks that still run and are not waited for any more.
+func (a *Agent) late() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var late []string
+	for _, act := range a.overdue {
+		if act.Open() {
+			late = append(late, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.Upid))
+		}
+	}
+	return late
+}
+
+// trust notes that somebody has looked at what the agent does here: a whole run ended
+// converged, or with what is blocked named.
+func (a *Agent) trust(r *Report) error {
+	if code := r.ExitCode(); code != 0 && code != 3 || len(a.O.Only) > 0 {
+		return nil
+	}
+	return a.O.Store.Change(func(stored *state.Stored) {
+		stored.Trusted, stored.TrustedOn = state.Major(r.Plan.Header.Version), a.O.Node
+	})
+}
+
+// readJournal reads what other processes have written, under the write lock. Where the
+// journal is new, it is forgotten that somebody has looked.
+func (a *Agent) readJournal() error {
+	j := a.O.Journal
+	if j.Path == "" {
+		return nil
+	}
+	if err := j.Refresh(); err != nil || !j.Fresh {
+		return err
+	}
+	j.Fresh = false
+	return a.O.Store.Change(func(stored *state.Stored) { stored.Trusted, stored.TrustedOn = "", "" })
+}
+
+// temporary reports whether an error of a look may pass by itself.
+func temporary(err error) bool {
+	return proxmox.IsTransient(err) || proxmox.IsNotDelivered(err) || proxmox.IsOutcomeUnknown(err)
+}
+
+// unnudge forgets a nudge that the pass about to be made answers.
+func (a *Agent) unnudge() {
+	select {
+	case <-a.nudge:
+	default:
+	}
+}
+
+// pause waits for a nudge, at most d.
+func (a *Agent) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-a.nudge:
+	case <-timer.C:
+	}
+	return ctx.Err()
+}
+
+// running reports whether an act is in flight that this run has to wait for: one that
+// it sent itself, or one that works on an object that it looks at.
+func (a *Agent) running(plan *plan.Plan) bool {
+	looked := map[string]bool{}
+	for _, ref := range plan.Objects {
+		looked[ref.String()] = true
+	}
+	open := a.O.Journal.Open()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.ended) > 0 || slices.ContainsFunc(open, func(act *journal.Operation) bool {
+		return !slices.Contains(a.overdue, act) && (act.Sent || looked[act.Object])
+	})
+}
+
+// passing reports whether anything is left that may be ready later without anybody
+// doing anything here.
+func (a *Agent) passing(p *passed) bool {
+	return len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, func(h plan.Held) bool { return h.Passing })
+}
+
+// Watch keeps a node as the desired state says, until the context ends: a pass at
+// every nudge (an edit, the end of a task), every interval against drift, and every
+// 15 s while something is waited for. load returns the desired state in force, which
+// after a broken edit is the last good one. passed is told what each pass found, or why it
+// could not look, and how long the agent then waits at most before it looks again.
+func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(p *plan.Plan, wait time.Duration, err error)) error {
+	a.O.Watching = true
+	for {
+		a.unnudge()
+		a.failures = nil // they are told as they happen
+		p, err := a.pass(ctx, load())
+		if ctx.Err() != nil {
+			return nil
+		}
+		tick := interval + jitter(interval/10+1) // so that a cluster's agents do not look together
+		switch {
+		case proxmox.IsUnauthorized(err):
+			if a.awaitToken(ctx, err, passed) != nil {
+				return nil
+			}
+			continue
+		case err != nil:
+			tick = min(interval, WaitedFor)
+			passed(nil, tick, err)
+		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.O.Journal.Open()) == 0:
+			continue
+		default:
+			if p.poll || slices.ContainsFunc(p.plan.Held, awaited) || a.watchesEjected() {
+				tick = min(tick, WaitedFor)
+			}
+			for _, at := range append(a.coolings(), p.plan.Due, p.soon) {
+				if !at.IsZero() {
+					tick = min(tick, max(at.Sub(a.Clock()), time.Second))
+				}
+			}
+			passed(p.plan, tick, nil)
+		}
+		if a.pause(ctx, tick) != nil {
+			return nil
+		}
+	}
+}
+
+// TokenPause is how long a token that PVE does not accept is left alone: PVE delays each
+// refusal by seconds, in a process that then serves nobody else.
+const TokenPause = 5 * time.Minute
+
+// awaitToken waits until PVE accepts the token again. It asks with one request at a time,
+// whatever nudges meanwhile.
+func (a *Agent) awaitToken(ctx context.Context, err error, passed func(*plan.Plan, time.Duration, error)) error {
+	for proxmox.IsUnauthorized(err) {
+		passed(nil, TokenPause, err)
+		timer := time.NewTimer(TokenPause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		_, err = a.O.Client.Version(ctx)
+	}
+	return ctx.Err()
+}
+
+// awaited reports whether what holds an object may pass by itself, or by somebody who
+// plugs in a disk.
+func awaited(h plan.Held) bool { return h.Passing || h.Object.Kind == spec.KindMount }
+
+// coolings are the times at which failed acts are tried again.
+func (a *Agent) coolings() []time.Time {
+	var times []time.Time
+	for _, f := range a.cooling {
+		times = append(times, f.Until)
+	}
+	return times
+}

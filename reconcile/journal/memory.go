@@ -1,0 +1,138 @@
+package journal
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// Memory is what the agent remembers of its own acts, as far as planning needs it:
+// a part of the planner's input, so that the planner needs no memory of its own.
+type Memory struct {
+	Repeats   map[string]int           // actKey -> how often it ended well lately
+	Cooling   map[string]Failure       // action ID -> its last failure, until it is tried again
+	Making    map[proxmox.VMID]string  // guests that an act of ours is making now
+	Stale     map[proxmox.VMID]bool    // locks that were there before and that nothing explains
+	Made      map[string]time.Time     // object -> when we made its guest
+	Done      map[string]bool          // action IDs that ended well
+	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
+	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
+	Tasks     map[proxmox.UPID]bool    // of acts of ours that have no outcome yet
+	Reading   map[string]bool          // archives that a restore of ours reads now
+	BackedUp  map[string][]time.Time   // action ID -> when backups that ended well were begun
+	// Restarting are the objects whose guest we shut down to start it again.
+	Restarting map[string]bool
+}
+
+// Failure is why an act failed, for people, and what to do.
+type Failure struct {
+	ID    string    `json:"id"`
+	Text  string    `json:"text"`
+	Cure  []string  `json:"cure,omitempty"`
+	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
+	// Undelivered marks what never reached PVE: a run tries it again, other failures
+	// only the next run does.
+	Undelivered bool   `json:"undelivered,omitempty"`
+	Lane        string `json:"-"`
+	Basis       string `json:"-"` // see basis
+}
+
+// RollbackState is what became of one request to roll back.
+type RollbackState struct {
+	Marked bool   // we wrote its time into the guest's marker
+	Begun  bool   // we sent it, or were about to
+	Result string // "" while it runs
+}
+
+// ArchiveState is what is known of an archive whose task was ours.
+type ArchiveState struct {
+	Whole  bool   // its task ended well and it has been written out to its disk
+	Marker string // what its notes were to be
+}
+
+// UnsyncedAge is how long an archive must have lain on a declared disk to count as
+// written out where no fence can do it.
+const UnsyncedAge = 10 * time.Minute
+
+// Memory reads the journal as the planner needs it.
+func (j *Journal) Memory(now time.Time) Memory {
+	m := Memory{
+		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
+		Done: map[string]bool{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
+		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Tasks: map[proxmox.UPID]bool{},
+	}
+	j.Mu.Lock()
+	defer j.Mu.Unlock()
+	for _, a := range j.Order {
+		if vmid, err := proxmox.ParseVMID(a.Facts["makes"]); err == nil {
+			switch {
+			case a.Open():
+				m.Making[vmid] = fmt.Sprintf("%s since %s", a.Verb, a.Time.In(now.Location()).Format("15:04"))
+			case a.Result == ResultOK:
+				m.Made[a.Object] = a.ended
+			}
+		}
+		if a.Open() {
+			m.Tasks[a.Upid] = true
+		}
+		if a.Open() && a.Facts["reads"] != "" {
+			m.Reading[a.Facts["reads"]] = true
+		}
+		m.Done[a.ID] = a.Result == ResultOK
+		if a.Verb == "back up" && a.Result == ResultOK {
+			m.BackedUp[a.ID] = append(m.BackedUp[a.ID], a.Time)
+		}
+		if key := a.Facts["rollback-mark"]; key != "" {
+			state := m.Rollbacks[key]
+			state.Marked = state.Marked || a.Result == ResultOK || a.Open()
+			m.Rollbacks[key] = state
+		}
+		if key := a.Facts["rollback"]; key != "" && a.Result != ResultUnsent {
+			state := m.Rollbacks[key]
+			state.Begun, state.Result = true, a.Result
+			m.Rollbacks[key] = state
+		}
+		if volid := a.outcomeFacts["archive"]; volid != "" && a.Result == ResultOK {
+			written := a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge
+			marker := ""
+			if a.Call != nil {
+				marker = a.Call.Params["notes-template"]
+			}
+			m.Archives[volid] = ArchiveState{Whole: written, Marker: marker}
+		}
+		switch {
+		case a.Facts["restart"] != "" && a.Result == ResultOK:
+			m.Restarting[a.Object] = true
+		case strings.HasSuffix(a.ID, "/start") && a.Result == ResultOK:
+			delete(m.Restarting, a.Object)
+		}
+	}
+	return m
+}
+
+// RepeatLimit is how often the same act may succeed and be wanted again: in one run,
+// or while the agent watches in one hour. Then something moves back what is done.
+const RepeatLimit = 3
+
+// ActKey names what an act does, without the digest of the config that it changes.
+func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
+	var b strings.Builder
+	b.WriteString(id)
+	if op != nil {
+		fmt.Fprintf(&b, " %s %v", op.Name, op.Args) // maps are printed in order
+	}
+	if call != nil {
+		fmt.Fprintf(&b, " %s %s", call.Method, call.Path)
+		for _, key := range slices.Sorted(maps.Keys(call.Params)) {
+			if key != "digest" {
+				fmt.Fprintf(&b, " %s=%s", key, call.Params[key])
+			}
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,148 @@
+package marker
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// A Marker is the one line by which a guest, a snapshot or an archive says whose
+// it is. It stands in a guest's description inside an HTML comment (PVE renders
+// notes as Markdown, so nobody sees it), in a snapshot's description, and in the
+// first line of an archive's notes, the only line that PVE's listings show:
+//
+//	felhom-agent/1 web vmid=201 owner=pve1 born=2026-11-22T17:02:09Z
+//	felhom-agent/1 backups/nightly vmid=201 owner=pve1 born=… guest=web size=40802189312
+//
+// It is read anywhere in the text and written at its end. The facts of a guest are from
+// (golden/NAME or the archive that it was made from), want (see wishHash) and rollback; of
+// a golden template, revision, digest and sealed; of an archive guest and size, or those of
+// its golden; of a snapshot guest.
+type Marker struct {
+	Object string       // "web" for golden, restores and guests, else "snapshots/x" or "backups/x"
+	VMID   proxmox.VMID // the guest's
+	Owner  string       // the agent's key owner: by default the node's name
+	Born   time.Time    // the node's time at which this data began; to the second, UTC
+	Facts  map[string]string
+}
+
+// markerHead begins every marker; the number is the format's.
+const markerHead = "felhom-agent/1 "
+
+// String prints the marker in its one canonical form.
+func (m Marker) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "felhom-agent/1 %s vmid=%d owner=%s", m.Object, m.VMID, m.Owner)
+	if !m.Born.IsZero() {
+		fmt.Fprintf(&b, " born=%s", m.Born.UTC().Format(time.RFC3339))
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.Facts)) {
+		fmt.Fprintf(&b, " %s=%s", key, m.Facts[key])
+	}
+	return b.String()
+}
+
+// With returns the marker with one more fact; an empty value drops the fact.
+func (m Marker) With(key, value string) Marker {
+	facts := maps.Clone(m.Facts)
+	if facts == nil {
+		facts = map[string]string{}
+	}
+	if value == "" {
+		delete(facts, key)
+	} else {
+		facts[key] = value
+	}
+	m.Facts = facts
+	return m
+}
+
+// FindMarkers returns every marker in text, in order. It is generous in what may
+// stand around a marker and strict in the marker itself: an edited note must not turn
+// a stranger's text into one.
+func FindMarkers(text string) []Marker {
+	var found []Marker
+	for {
+		_, rest, ok := strings.Cut(text, markerHead)
+		if !ok {
+			return found
+		}
+		text = rest
+		object, rest := word(rest)
+		if !objectName(object) {
+			continue
+		}
+		m := Marker{Object: object, Facts: map[string]string{}}
+		for strings.HasPrefix(rest, " ") {
+			pair, after := word(rest[1:])
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok || value == "" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz") != "" || key == "" {
+				break
+			}
+			rest = after
+			switch key {
+			case "vmid":
+				if n, err := strconv.Atoi(value); err == nil {
+					m.VMID = proxmox.VMID(n)
+				}
+			case "owner":
+				m.Owner = value
+			case "born":
+				m.Born, _ = time.Parse(time.RFC3339, value)
+			default:
+				m.Facts[key] = value
+			}
+		}
+		text = rest
+		found = append(found, m)
+	}
+}
+
+// word cuts text before the first blank, line end or angle bracket.
+func word(text string) (first, rest string) {
+	if i := strings.IndexAny(text, " \t\r\n<>"); i >= 0 {
+		return text[:i], text[i:]
+	}
+	return text, ""
+}
+
+// objectName reports whether a word can name an object: "web", "backups/nightly".
+func objectName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._/-", r)
+	}) && !strings.ContainsRune("._/-", rune(s[0]))
+}
+
+// OneMarker returns the marker of a text that holds exactly one; two markers are
+// as foreign as none, for nobody can say which of them is true.
+func OneMarker(text string) (Marker, bool) {
+	found := FindMarkers(text)
+	if len(found) != 1 {
+		return Marker{}, false
+	}
+	return found[0], true
+}
+
+// markerComment is a whole marker comment with the line it stands on.
+var markerComment = regexp.MustCompile(`(?m)^[ \t]*(?:<!--[ \t]*)?felhom-agent/1 [^\n]*?(?:-->)?[ \t]*$\n?`)
+
+// WithoutMarker returns what people wrote in a description: the text without the
+// marker's line and without trailing newlines, which PVE adds or loses.
+func WithoutMarker(text string) string {
+	return strings.TrimRight(markerComment.ReplaceAllString(text, ""), "\n")
+}
+
+// Describe joins what people wrote and the marker into a description for PVE.
+func Describe(text string, m Marker) string {
+	comment := "<!-- " + m.String() + " -->"
+	if text = strings.TrimRight(text, "\n"); text == "" {
+		return comment
+	}
+	return text + "\n" + comment
+}

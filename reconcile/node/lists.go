@@ -1,0 +1,35 @@
+package node
+
+import (
+	"slices"
+
+	"github.com/felhom/felhom-agent/proxmox"
+)
+
+// Arrange puts the lists of the whole cluster to the guests and storages of the node.
+func (o *Observed) Arrange(resources []proxmox.Resource, states []proxmox.StorageStatus, storages []proxmox.Storage) {
+	for _, r := range resources {
+		if r.Type == "node" {
+			o.Nodes = append(o.Nodes, r.Node)
+		}
+		if r.Type != "lxc" && r.Type != "qemu" {
+			continue
+		}
+		o.Others[r.VMID] = r
+		if state := o.Guests[r.VMID]; state != nil && r.Node == o.Node && r.HAState != "ignored" { // which HA leaves alone (PVE: HA::Config, vm_is_ha_managed)
+			state.HA = r.HAState
+		}
+	}
+	for _, conf := range storages {
+		if len(conf.Nodes) > 0 && !slices.Contains(conf.Nodes, o.Node) {
+			continue // of other nodes: nothing of ours can lie there
+		}
+		state := &StorageState{Conf: conf}
+		for i := range states {
+			if states[i].ID == conf.ID {
+				state.Status = &states[i]
+			}
+		}
+		o.Storages[conf.ID] = state
+	}
+}

@@ -1,0 +1,232 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Observed is the world at one moment, as far as the desired state needs it. It is
+// the second input of NewPlan, which does nothing but read it.
+type Observed struct {
+	Node    string
+	Owner   string // the key owner: whose markers are ours
+	Version string // PVE's
+	TokenID string
+	Now     time.Time // the node's clock, in the node's zone
+	Elapsed time.Duration
+	// Requests is how many API requests the look cost.
+	Requests int
+
+	Permissions proxmox.Permissions
+	Guests      map[proxmox.VMID]*GuestState      // the containers of this node
+	Nodes       []string                          // of the cluster
+	Others      map[proxmox.VMID]proxmox.Resource // every guest of the cluster that the token sees
+	Storages    map[string]*StorageState
+	Tasks       []proxmox.Task // those that run, and the latest that ended
+	Taken       map[proxmox.VMID]bool
+	Inside      map[string]Inside // the config inside an archive, by volume id
+	Host        *HostState        // nil where the agent has no fence
+	HostReason  string            // why there is no Host
+
+	Memory journal.Memory
+	Stored state.Stored
+	// Scope limits a plan to these objects; nil means all.
+	Scope map[spec.Ref]bool
+	// Named are the objects that a person named with --only.
+	Named        map[spec.Ref]bool
+	Watching     bool       // nobody is looking: some acts wait for a person
+	Drift        spec.Drift // the default of agent.yaml
+	MaxDeletions int
+	NotifyPVE    bool // PVE tells of each backup by its own notifications
+
+	ByID     map[string]*proxmox.Volume
+	ByGuest  map[proxmox.VMID][]*proxmox.Volume
+	ByObject map[string][]*proxmox.Volume
+}
+
+// GuestState is one container of the node.
+type GuestState struct {
+	proxmox.Guest
+	Config    *proxmox.GuestConfig // nil where it was not looked at
+	Snapshots *proxmox.SnapshotList
+	// CanSnapshot is PVE's own word on whether every mount point can be snapshotted;
+	// asked only where a snapshot is to be made.
+	CanSnapshot *bool
+	// Rollback is the config section of the snapshot that a rollback names.
+	Rollback *proxmox.GuestConfig
+	HA       string // the state that HA wants, where HA manages the guest
+	// Mounts is the mount table of the running guest's init; asked only for binds of
+	// declared disks.
+	Mounts []privileged.GuestMount
+	Err    error
+}
+
+// StorageState is one storage: its definition, its state on this node, its content.
+type StorageState struct {
+	Conf    proxmox.Storage
+	Status  *proxmox.StorageStatus // nil where the node's list does not show it
+	Content []proxmox.Volume
+	Looked  bool // Content was read
+	Err     error
+}
+
+// Inside is the config inside an archive, or why it could not be read.
+type Inside struct {
+	Config proxmox.GuestConfig
+	Err    error
+}
+
+// HostState is what the fence's queries tell of the node's machine.
+type HostState struct {
+	Mounts  []privileged.Mount
+	Disks   []privileged.Disk
+	Running []privileged.RunningOp
+	Failing map[string]string // UUIDs of disks whose SMART says that they fail -> which they are
+	Folders map[string]bool   // "media/library" -> is a folder on the mounted disk
+	Barred  map[string]string // folders at which the fence does not look -> why
+}
+
+// GuestsOf returns every object under restores and guests, by name.
+func GuestsOf(want *spec.Desired) []*spec.Guest {
+	var all []*spec.Guest
+	for _, name := range slices.Sorted(maps.Keys(want.Restores)) {
+		all = append(all, want.Restores[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(want.Guests)) {
+		all = append(all, want.Guests[name])
+	}
+	return all
+}
+
+// DeclaredVMIDs are the VMIDs that the desired state names.
+func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
+	ids := map[proxmox.VMID]bool{}
+	for _, golden := range want.Golden {
+		ids[golden.VMID] = true
+	}
+	for _, guest := range GuestsOf(want) {
+		ids[guest.VMID] = true
+	}
+	return ids
+}
+
+// Undeclared counts the containers and VMs of this node that nobody declared.
+func (o *Observed) Undeclared(want *spec.Desired) plan.Strangers {
+	declared := DeclaredVMIDs(want)
+	var n plan.Strangers
+	for vmid := range o.Guests {
+		if !declared[vmid] {
+			n.Containers++
+		}
+	}
+	for _, r := range o.Others {
+		if r.Type == "qemu" && r.Node == o.Node {
+			n.VMs++
+		}
+	}
+	return n
+}
+
+// MountOf returns the declared mount under which a storage's path lies, and whether
+// one of its disks is mounted there now. Without a fence PVE's own word counts: an
+// is_mountpoint storage is active only while something is mounted.
+func (o *Observed) MountOf(want *spec.Desired, storage string) (*spec.Mount, bool) {
+	state := o.Storages[storage]
+	for _, name := range slices.Sorted(maps.Keys(want.Mounts)) {
+		m := want.Mounts[name]
+		if !o.HasMount(m) {
+			continue
+		}
+		under := m.Storage == storage
+		if state != nil && state.Conf.Path != "" && Within(m.Path, state.Conf.Path) {
+			under = true
+		}
+		if !under {
+			continue
+		}
+		if o.Host != nil {
+			_, mounted := o.MountedDisk(m)
+			return m, mounted
+		}
+		return m, state != nil && state.Conf.IsMountpoint != "" && state.Status != nil && state.Status.Active
+	}
+	return nil, false
+}
+
+// HasMount reports whether a mount may be one of this node: another node may have one at
+// the same path.
+func (o *Observed) HasMount(m *spec.Mount) bool { return m.Node == "" || m.Node == o.Node }
+
+// Disks lists the disks that are plugged in, as "/dev/sdb1 6f1e2a30-…".
+func (o *Observed) Disks() (plugged []string) {
+	if o.Host == nil {
+		return nil
+	}
+	for _, d := range o.Host.Disks {
+		plugged = append(plugged, d.Device+" "+text.OrElse(d.UUID, "does not answer"))
+	}
+	return plugged
+}
+
+// MountedDisk returns the declared disk that is mounted at the mount's path now.
+func (o *Observed) MountedDisk(m *spec.Mount) (spec.Disk, bool) {
+	if o.Host == nil {
+		return spec.Disk{}, false
+	}
+	for _, have := range o.Host.Mounts {
+		if have.Path != m.Path || !have.Mounted || have.Gone {
+			continue
+		}
+		for _, disk := range m.UUIDs {
+			if strings.EqualFold(disk.UUID, have.UUID) {
+				return disk, true
+			}
+		}
+	}
+	return spec.Disk{}, false
+}
+
+// Within reports whether path is dir or lies below it.
+func Within(dir, path string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// Task returns the running task of one of the types (any, if none is given) that
+// works on a guest.
+func (o *Observed) Task(vmid proxmox.VMID, types ...string) *proxmox.Task {
+	id := fmt.Sprint(vmid)
+	for i := range o.Tasks {
+		t := &o.Tasks[i]
+		if owner, _, _ := strings.Cut(t.ID, "@"); t.Running() && owner == id && (len(types) == 0 || slices.Contains(types, t.Type)) {
+			return t
+		}
+	}
+	return nil
+}
+
+// Holder is the running task that has a guest to itself: one on that guest, or, where the
+// guest has the lock of a backup, a job of several guests, which names none of them.
+func (o *Observed) Holder(vmid proxmox.VMID) *proxmox.Task {
+	if t := o.Task(vmid); t != nil {
+		return t
+	}
+	if state := o.Guests[vmid]; state == nil || state.Lock != "backup" && state.Lock != "snapshot" {
+		return nil
+	}
+	jobs := o.TasksOf("vzdump")
+	if i := slices.IndexFunc(jobs, func(t proxmox.Task) bool { return t.ID == "" }); i >= 0 {
+		return &jobs[i]
+	}
+	return nil
+}

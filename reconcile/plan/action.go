@@ -1,0 +1,255 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Symbol is the mark at the begin of a plan's line.
+type Symbol string
+
+// The symbols, with what they stand for.
+const (
+	Create    Symbol = "+"
+	Change    Symbol = "~"
+	Restart   Symbol = "^"
+	Power     Symbol = ">" // start, stop, roll back
+	Delete    Symbol = "-"
+	Blocked   Symbol = "!"
+	Remark    Symbol = "."
+	AsWritten Symbol = "="
+)
+
+// Effect says what an act can do to somebody who uses the guest.
+type Effect string
+
+// The effects.
+const (
+	Safe       Effect = "safe"       // nothing that runs or is stored is hurt
+	Disruptive Effect = "disruptive" // a running guest stops, or loses state
+	Deleting   Effect = "deleting"   // a snapshot or an archive goes away
+)
+
+// A Field is one value that an action changes, as people read it.
+type Field struct {
+	Name string `json:"field"`
+	Old  string `json:"old,omitempty"`
+	New  string `json:"new,omitempty"`
+	When string `json:"when"` // "now", "needs a restart", "at next start"
+}
+
+// An Action is one act that has not been sent yet: exactly one of Call and Op is
+// set, and both are plain data, so an Action can be printed, kept and compared.
+type Action struct {
+	ID     string   `json:"id"` // stable: "backups/nightly/web/create"
+	Object spec.Ref `json:"object"`
+	Guest  string   `json:"guest,omitempty"` // whose, where an object has several
+	Verb   string   `json:"verb"`
+	Symbol Symbol   `json:"symbol"`
+	Text   string   `json:"text"`             // what the plan's line says
+	Detail []string `json:"detail,omitempty"` // the lines below it
+	Fields []Field  `json:"fields,omitempty"`
+	Then   []string `json:"then,omitempty"` // what follows in later passes
+	When   string   `json:"when,omitempty"`
+
+	Effect   Effect        `json:"effect"`
+	Lane     string        `json:"lane"`               // actions of one lane never overlap: "lxc/201"
+	Budget   string        `json:"budget,omitempty"`   // what else it shares: "create local-lvm", "vzdump"
+	Destroys string        `json:"destroys,omitempty"` // for the plan's last sentence
+	Timeout  time.Duration `json:"timeout,omitempty"`  // how long its task is waited for
+
+	Call *proxmox.Call  `json:"call,omitempty"`
+	Op   *privileged.Op `json:"op,omitempty"`
+
+	Facts map[string]string `json:"-"` // what the journal keeps for the judge: guest, storage, …
+}
+
+// Said is what the act does in one line, for the journal and for those who watch a run.
+func (a *Action) Said() string {
+	var parts []string
+	if a.Text != "" {
+		parts = append(parts, a.Text)
+	}
+	if a.Symbol != Restart || a.Text == "" { // a restart's text says it
+		for _, f := range a.Fields {
+			parts = append(parts, strings.Join(strings.Fields(FieldText(f)), " "))
+		}
+	}
+	if len(parts) == 0 {
+		return "the marker in its Notes"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// MarshalJSON prints the timeout as it is written in YAML.
+func (a Action) MarshalJSON() ([]byte, error) {
+	type plain Action
+	return text.JSON(struct {
+		plain
+		Timeout string `json:"timeout,omitempty"`
+	}{plain(a), text.Duration(a.Timeout)})
+}
+
+// A Later is what cannot be a request yet: its archive is still to be published,
+// its disk to be mounted, its guest to be made.
+type Later struct {
+	Object spec.Ref `json:"object"`
+	Verb   string   `json:"verb"`
+	Symbol Symbol   `json:"symbol"`
+	Text   string   `json:"text"`
+	Detail []string `json:"detail,omitempty"`
+	Waits  string   `json:"waits"` // "when the golden is published"
+}
+
+// A HeldKind tells apart why people want to hear of a Held.
+type HeldKind string
+
+// The kinds; empty: blocked.
+const (
+	HeldFailed  HeldKind = "failed"  // an act failed and is not tried again yet
+	HeldOverdue HeldKind = "overdue" // no whole backup for longer than warn-after
+	HeldFrozen  HeldKind = "frozen"  // a person said so
+)
+
+// A Held is an object, or a part of one, with which nothing can be done now.
+type Held struct {
+	Object spec.Ref `json:"object"`
+	Reason string   `json:"reason"`
+	Cure   []string `json:"cure"`
+	Pos    spec.Pos `json:"pos"`
+	Kind   HeldKind `json:"kind,omitempty"`
+	// Passing is set where the world is expected to change by itself: a lock, a
+	// task of somebody else. A run waits for these before it gives up.
+	Passing bool `json:"passing,omitempty"`
+	// Failed is set where something went wrong, rather than is missing.
+	Failed bool `json:"failed,omitempty"`
+}
+
+// A Note is a remark on an object that is otherwise as declared.
+type Note struct {
+	Object spec.Ref  `json:"object"`
+	Text   string    `json:"text"`
+	Drift  bool      `json:"drift,omitempty"` // a difference that is only reported
+	By     string    `json:"by,omitempty"`    // of a drift: who made it, and when, as far as PVE tells
+	Since  time.Time `json:"since,omitzero"`  // of a drift: the first look that saw it; zero: this one
+}
+
+// String is the remark as a plan shows it.
+func (n Note) String() string {
+	if !n.Drift {
+		return "note: " + n.Text
+	}
+	since := ""
+	if !n.Since.IsZero() {
+		since = ", seen since " + n.Since.Format("Mon 2 Jan 15:04")
+	}
+	return fmt.Sprintf("drift: %s, by %s%s (reported, not healed; to heal it: felhom-agent --once --only %s)", n.Text, n.By, since, n.Object)
+}
+
+// DriftKey names a difference of an object, whoever made it.
+func DriftKey(n Note) string { return n.Object.String() + ": " + n.Text }
+
+// A Plan is a list of requests that have not been sent yet, and what stands in the
+// way of others. It is made by a pure function and is the same, byte for byte, for
+// the same inputs.
+type Plan struct {
+	Format  int        `json:"format"` // of this document: 1
+	Actions []Action   `json:"actions"`
+	Laters  []Later    `json:"laters"`
+	Held    []Held     `json:"held"`
+	Notes   []Note     `json:"notes"`
+	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
+	Header  PlanHeader `json:"header"`
+	// Guests are the objects under restores and guests that were looked at.
+	Guests []spec.Ref `json:"-"`
+	// Backups are the newest whole archives that were seen, by guest.
+	Backups map[string]state.LastBackup `json:"backups,omitempty"`
+	// Seen are holds that this look has found a reason for, to be kept.
+	Seen []state.Hold `json:"seen,omitempty"`
+	// Due is when the next periodic snapshot or backup is due, by the node's clock.
+	Due time.Time `json:"due,omitzero"`
+}
+
+// DueAt notes when something will have to be done.
+func (p *Plan) DueAt(at time.Time) {
+	if p.Due.IsZero() || at.Before(p.Due) {
+		p.Due = at
+	}
+}
+
+// PlanHeader says of what and when a plan was made.
+type PlanHeader struct {
+	Node       string    `json:"node"`
+	Version    string    `json:"version"` // PVE's
+	Looked     time.Time `json:"looked"`  // by the node's clock, in its zone
+	Requests   int       `json:"requests"`
+	Elapsed    string    `json:"-"`
+	Desired    string    `json:"desired"` // the path
+	Files      int       `json:"files"`
+	Hash       string    `json:"hash"`
+	Undeclared Strangers `json:"undeclared"`
+	Elsewhere  []string  `json:"elsewhere,omitempty"`
+}
+
+// Strangers counts the guests here that nobody declared.
+type Strangers struct {
+	Containers int `json:"containers"`
+	VMs        int `json:"vms"`
+}
+
+// Changes reports whether anything is to be done, now or later.
+func (p *Plan) Changes() bool { return len(p.Actions) > 0 || len(p.Laters) > 0 }
+
+// AsDeclared returns the objects with nothing to do, nothing held and no note of drift.
+func (p *Plan) AsDeclared() []spec.Ref {
+	busy := map[spec.Ref]bool{}
+	for _, a := range p.Actions {
+		busy[a.Object] = true
+	}
+	for _, l := range p.Laters {
+		busy[l.Object] = true
+	}
+	for _, h := range p.Held {
+		busy[h.Object] = true
+	}
+	var fine []spec.Ref
+	for _, ref := range p.Objects {
+		if !busy[ref] {
+			fine = append(fine, ref)
+		}
+	}
+	return fine
+}
+
+// Place is " (restores.yaml:48)", where the place in the YAML is known.
+func (h *Held) Place() string {
+	if h.Pos.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" (%s)", h.Pos)
+}
+
+// Route says by which way an act goes.
+func (a *Action) Route() string {
+	if a.Op != nil {
+		return "route: root, through the fence: " + a.Op.String()
+	}
+	return "route: the token, through the API: " + a.Call.String()
+}
+
+// First is an object with an act that is ready.
+func (p *Plan) First() (spec.Ref, bool) {
+	for _, a := range p.Actions {
+		if a.Object.Kind != spec.KindMount {
+			return a.Object, true
+		}
+	}
+	return spec.Ref{}, false
+}

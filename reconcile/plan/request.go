@@ -1,0 +1,7 @@
+package plan
+
+import (
+	"regexp"
+)
+
+var VmidInPath = regexp.MustCompile(`/lxc/(\d+)`)

@@ -1,0 +1,163 @@
+package planning
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// HoldTag is the tag by which anybody who may edit a guest in the web UI stops the
+// agent on it.
+const HoldTag = "felhom-hold"
+
+// frozen says why an object is to be left alone, and how it is let go: the YAML, a
+// hold, or the tag on its guest. What is frozen is planned all the same, so that its
+// line can say how much waits.
+func (p *Planner) frozen(ref spec.Ref) (why, cure string) {
+	o := p.Want.Object(ref)
+	if deliberate.Deliberate.IgnoreHolds {
+		return "", ""
+	}
+	if o.Paused {
+		return "paused by the YAML", "remove `paused: true` when it may go on"
+	}
+	if h, ok := p.Have.Stored.Hold(o, state.HoldPerson, p.Have.Now); ok {
+		return p.holdText(h), "felhom-agent --release " + h.Name
+	}
+	if vmid, ok := p.vmid(ref); ok {
+		if state := p.Have.Guests[vmid]; state != nil && slices.Contains(state.Tags, HoldTag) {
+			return fmt.Sprintf("tag %s on %d", HoldTag, vmid), "remove it in the web UI"
+		}
+	}
+	if ref.Kind == spec.KindSnapshot { // a hold on a guest stops its snapshots too
+		if g := p.Want.Guest(p.Want.Snapshots[ref.Name].Guest); g != nil {
+			if why, cure := p.frozen(g.Ref); why != "" {
+				return fmt.Sprintf("%s: %s", g.Ref, why), cure
+			}
+		}
+	}
+	return "", ""
+}
+
+func (p *Planner) holdText(h state.Hold) string {
+	text := "held"
+	if h.Name == "all" {
+		text = "everything is held"
+	}
+	if h.By != "" {
+		text += " by " + h.By
+	}
+	text += " since " + p.Have.Date(h.Since)
+	if !h.Until.IsZero() {
+		text += " until " + p.Have.Date(h.Until)
+	}
+	if h.Why != "" {
+		text += fmt.Sprintf(" (%s)", h.Why)
+	}
+	return text
+}
+
+// freezing plans something and, where it is frozen, takes back what that has added:
+// one line stays, that says why and how many changes wait.
+func (p *Planner) freezing(o *spec.Object, name, why, cure string, pl func()) {
+	if why == "" {
+		pl()
+		return
+	}
+	actions, laters, held, notes := len(p.Plan.Actions), len(p.Plan.Laters), len(p.Plan.Held), len(p.Plan.Notes)
+	starting, startingAt, surplus := p.starting, p.startingAt, len(p.surplus)
+	pl()
+	waits := len(p.Plan.Actions) - actions + len(p.Plan.Laters) - laters
+	p.Plan.Actions, p.Plan.Laters, p.Plan.Held, p.Plan.Notes = p.Plan.Actions[:actions], p.Plan.Laters[:laters], p.Plan.Held[:held], p.Plan.Notes[:notes]
+	delete(p.creating, name)
+	delete(p.mounting, name)
+	p.starting, p.startingAt = starting, startingAt // nobody waits for the start of what is frozen
+	p.surplus = p.surplus[:surplus]
+	p.unmet[name] = why
+	if waits > 0 {
+		why += "; " + text.Count(waits, "change waits", "changes wait")
+	}
+	if last, ok := p.Have.Stored.Backups[name]; ok {
+		why += fmt.Sprintf("; last good backup %s on %s", p.Have.Date(last.Time), last.Storage)
+	}
+	p.hold(o, "paused", why, cure)
+	p.Plan.Held[len(p.Plan.Held)-1].Kind = plan.HeldFrozen
+}
+
+// waitsForPerson says why an act waits for somebody to look, in watch mode: nobody has
+// yet run the agent on this node, with this journal, under this major version of PVE.
+func (p *Planner) waitsForPerson(a *plan.Action) (why string, cure []string) {
+	stored := p.Have.Stored
+	here := stored.Trusted != "" && stored.TrustedOn == p.Have.Node
+	if !p.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(p.Have.Version) {
+		return "", nil
+	}
+	why = "nobody has looked yet at what this agent does on this node"
+	if here {
+		why = fmt.Sprintf("PVE has changed from version %s to %s since somebody looked", stored.Trusted, state.Major(p.Have.Version))
+	}
+	return fmt.Sprintf("%s: %s", why, text.OrElse(a.Text, a.Verb)), []string{"look at it: felhom-agent --plan", "let it: felhom-agent --once"}
+}
+
+// destroyed finds a guest that somebody else destroyed: a vzdestroy that is newer than
+// the last creation of that VMID. It waits for a person, for what was destroyed on
+// purpose is not to come back by itself.
+func (p *Planner) destroyed(o *spec.Object, vmid proxmox.VMID) bool {
+	if p.Have.Named[o.Ref] {
+		return false
+	}
+	by, at := "", time.Time{}
+	for _, t := range p.Have.Tasks { // newest first
+		if t.ID != vmid.String() || t.Running() || !t.OK() {
+			continue
+		}
+		if t.Type == "vzdestroy" {
+			by, at = t.Owner(), t.EndTime
+			break
+		}
+		if t.Type == "vzcreate" || t.Type == "vzrestore" || t.Type == "vzclone" {
+			break
+		}
+	}
+	if h, ok := p.Have.Stored.Hold(o, state.HoldDestroyed, p.Have.Now); ok && at.IsZero() && h.Name != "all" {
+		by, at = h.By, h.Since
+	}
+	if at.IsZero() {
+		return false
+	}
+	p.Plan.Seen = append(p.Plan.Seen, state.Hold{Name: o.Ref.String(), Kind: state.HoldDestroyed, By: by, Since: at})
+	p.hold(o, "vmid", fmt.Sprintf("%d was destroyed by %s on %s", vmid, by, p.Have.Date(at)),
+		fmt.Sprintf("to have it again: felhom-agent --once --only %s", o.Ref), "to let it go: remove it from the YAML")
+	return true
+}
+
+// lastBackups notes the newest whole archive of every declared guest, by the node's clock.
+func (p *Planner) lastBackups() {
+	for _, g := range node.GuestsOf(p.Want) {
+		for _, v := range p.Have.ByGuest[g.VMID] {
+			if v.Content != "backup" || p.Have.Wholeness(*v) != node.Whole || p.Have.Future(v.CTime) {
+				continue
+			}
+			if m, _ := marker.OneMarker(v.Notes); m.Facts["guest"] != g.Ref.Name {
+				continue
+			}
+			if p.Plan.Backups == nil {
+				p.Plan.Backups = map[string]state.LastBackup{}
+			}
+			if p.Plan.Backups[g.Ref.Name].Time.Before(v.CTime) {
+				storage := text.ProxmoxStorage(v.VolID)
+				p.Plan.Backups[g.Ref.Name] = state.LastBackup{Time: v.CTime.In(p.Have.Now.Location()), Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(p.where(storage), storage), ", ")}
+			}
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package planning
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// birthNotes remarks what differs and is fixed at birth, and what hurts one day.
+func (p *Planner) birthNotes(g *spec.Guest, state *node.GuestState, marker marker.Marker) {
+	config := state.Config
+	if root, ok := config.RootFS(); ok && g.Storage != "" {
+		p.moved(&g.Object, g.VMID, "rootfs", root, g.Storage)
+	}
+	mounts := config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		if want := g.Config.Mounts[i].Storage; want != "" && mounts[i].Kind() == proxmox.VolumeMount {
+			p.moved(&g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
+		}
+	}
+	if !config.Unprivileged() {
+		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
+	}
+	if config.Protection() && g.Config.Values["protection"] == "" {
+		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
+	}
+	p.restoreOver(g, config, marker)
+	p.fromNotes(g)
+	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		if m := p.Want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
+			if text := p.dying(m); text != "" {
+				p.note(&g.Object, "mp%d: %s", i, text)
+			}
+		}
+	}
+	var outside, binds, undeclared []string
+	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
+		mp := config.MountPoints()[i]
+		switch {
+		case mp.Kind() != proxmox.VolumeMount:
+			binds = append(binds, fmt.Sprintf("mp%d %s", i, mp.Path()))
+			if !g.Config.Mounts[i].Bind() {
+				undeclared = append(undeclared, fmt.Sprintf("mp%d", i))
+			}
+		case !mp.Backup():
+			outside = append(outside, fmt.Sprintf("mp%d %s%s", i, mp.Path(), SizeNote(mp)))
+		}
+	}
+	if len(outside) > 0 {
+		p.note(&g.Object, "in no backup: %s", strings.Join(outside, ", "))
+	}
+	if len(binds) > 0 {
+		back := ""
+		switch {
+		case len(g.From) == 0: // it is not brought back at all
+		case len(undeclared) > 0:
+			back = fmt.Sprintf("; lost, the guest comes back without %s, for the YAML does not declare it", text.List(undeclared))
+		default:
+			back = "; lost, the guest comes back with it only through the fence"
+		}
+		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots%s", strings.Join(binds, ", "), back)
+	}
+}
+
+// SizeNote is a volume's size in brackets, as far as the config tells it.
+func SizeNote(mp proxmox.MountPoint) string {
+	if size, ok := mp.Size(); ok {
+		return fmt.Sprintf(" (%s)", size)
+	}
+	return ""
+}
+
+// moved remarks a disk that lies on another storage than is declared.
+func (p *Planner) moved(o *spec.Object, vmid proxmox.VMID, key string, mp proxmox.MountPoint, want string) {
+	if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && id.Storage != want {
+		p.note(o, "its %s lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d %s %s", key, id.Storage, want, vmid, key, want)
+	}
+}
+
+// fromNotes remarks where a guest could not come back: its backups lie on a storage
+// that its `from` does not name.
+func (p *Planner) fromNotes(g *spec.Guest) {
+	named := map[string]bool{}
+	for _, source := range g.From {
+		if node.IsOwn(g, source) {
+			named[source.Newest] = true
+		}
+	}
+	if len(named) > 0 {
+		return
+	}
+	for _, v := range p.Have.ByGuest[g.VMID] {
+		if v.Content != "backup" || p.Have.Wholeness(*v) != node.Whole {
+			continue
+		}
+		from := fmt.Sprintf("[{newest: %s}", text.ProxmoxStorage(v.VolID))
+		for _, source := range g.From {
+			if source.Golden != "" {
+				from += fmt.Sprintf(", {golden: %s}", source.Golden)
+			}
+		}
+		p.note(&g.Object, "lost, it would be blocked: its backups lie on %s, which `from` does not name; from: %s]", text.ProxmoxStorage(v.VolID), from)
+		return
+	}
+}
+
+// bornElsewise reports whether the YAML names other sources than the one that the marker
+// says a guest was made from. The guest's own newest backup is no other one: it brings back
+// what was there. Of a guest that was taken over nobody knows.
+func (p *Planner) bornElsewise(g *spec.Guest, marker marker.Marker) bool {
+	from := marker.Facts["from"]
+	archive, isArchive := proxmox.ParseArchive(from)
+	births := 0
+	for _, s := range g.From {
+		own := node.IsOwn(g, s)
+		if !own {
+			births++
+		}
+		golden := p.Want.Golden[s.Golden]
+		switch {
+		case s.Archive != "" && from == s.Archive,
+			s.Golden != "" && from == "golden/"+s.Golden,
+			golden != nil && golden.Was != "" && from == "golden/"+golden.Was,
+			s.Newest != "" && isArchive && archive.VMID == node.SourceVMID(g, s) && (own || text.ProxmoxStorage(from) == s.Newest):
+			return false
+		}
+	}
+	return from != "" && births > 0
+}
+
+// restoreOver remarks that `from` differs and what a person would lose who makes up for
+// it by restoring over the guest: PVE destroys every volume of it first.
+func (p *Planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker marker.Marker) {
+	if !p.bornElsewise(g, marker) {
+		return
+	}
+	var volumes []string
+	mounts := config.MountPoints()
+	for _, i := range slices.Sorted(maps.Keys(mounts)) {
+		if mounts[i].Kind() == proxmox.VolumeMount {
+			volumes = append(volumes, fmt.Sprintf("mp%d", i))
+		}
+	}
+	unused := config.Unused()
+	for _, i := range slices.Sorted(maps.Keys(unused)) {
+		volumes = append(volumes, fmt.Sprintf("unused%d", i))
+	}
+	lost := "all that is in it"
+	if len(volumes) > 0 {
+		lost = text.List(volumes) + " as well"
+	}
+	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at birth. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
+}

@@ -1,0 +1,86 @@
+package planning
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Occupied is what is in use on a node before anything more is sent.
+type Occupied struct {
+	Node       string            // why nothing at all may be sent; "" where something may
+	Lanes      map[string]string // by whom
+	Budgets    map[string]int
+	Told       map[string]bool      // lanes and budgets in use by acts whose waiters nudge at their end
+	Frees      map[string]time.Time // when the first of a budget's places is free, at the latest
+	Disruptive string               // the object whose guest is being disturbed
+	Creating   bool                 // somebody else creates a guest, on which storage nobody tells
+}
+
+// StorageLocked is how long a task may hold its place in the budget of a storage. PVE
+// locks a storage while it allocates volumes, at the begin of a task, not while it
+// fills them (PVE/Storage.pm, vdisk_alloc); beside others that do the same, one of
+// many gives up on that lock. A quarter of an hour is more than any allocation takes:
+// what is older only unpacks, or hangs, and keeps nobody else from a storage.
+const StorageLocked = 15 * time.Minute
+
+// StartsAgain reports whether a guest that is down is about to be started, or will be
+// after the cool-down of a start that failed. One that waits for a person keeps nobody.
+func StartsAgain(ref spec.Ref, have *node.Observed, p *plan.Plan) bool {
+	return have.Memory.Cooling[ref.String()+"/start"].Until.After(have.Now) ||
+		slices.ContainsFunc(p.Actions, func(a plan.Action) bool { return a.Object == ref }) ||
+		slices.ContainsFunc(p.Laters, func(l plan.Later) bool { return l.Object == ref }) ||
+		slices.ContainsFunc(p.Held, func(h plan.Held) bool { return h.Object == ref && h.Passing })
+}
+
+// Keeps says what keeps an act from being sent, or "", and whether that has to be
+// looked at from time to time, since nobody tells when it is over.
+func (o *Occupied) Keeps(a *plan.Action) (why string, poll bool) {
+	limit := budgetOf(a.Budget)
+	switch {
+	case o.Node != "":
+		return o.Node, true
+	case o.Lanes[a.Lane] != "":
+		return o.Lanes[a.Lane], !o.Told[a.Lane]
+	case o.Creating && strings.HasPrefix(a.Budget, "create "):
+		return "somebody else creates a guest, and storages lock", true
+	case limit > 0 && o.Budgets[a.Budget] >= limit && !deliberate.Deliberate.IgnoreBudgets:
+		return "its turn comes: " + a.Budget, !o.Told[a.Budget]
+	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String() && !deliberate.Deliberate.TwoDisruptive:
+		return "one disruptive act at a time: " + o.Disruptive, true
+	}
+	return "", false
+}
+
+// Take notes an act that is about to be sent.
+func (o *Occupied) Take(a *plan.Action) {
+	o.Lanes[a.Lane] = a.Verb + " is sent"
+	o.Budgets[a.Budget]++
+	o.Told[a.Lane], o.Told[a.Budget] = true, true
+	if a.Effect == plan.Disruptive {
+		o.Disruptive = a.Object.String()
+	}
+}
+
+// budgetOf is how many acts may share a budget: one creation per storage (PVE's
+// storage lock times out beyond), two snapshots per storage, one vzdump per node.
+func budgetOf(budget string) int {
+	switch {
+	case budget == "":
+		return 0
+	case strings.HasPrefix(budget, "snapshot "):
+		return 2
+	}
+	return 1
+}
+
+func OtherAgentText(t *proxmox.Task, have *node.Observed) string {
+	return fmt.Sprintf("%s %s runs since %s with our token, and this journal does not know it: another agent works here", t.Type, t.ID, have.Clock(t.StartTime))
+}

@@ -1,0 +1,350 @@
+package planning
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+func PlanOf(want *spec.Desired, have *node.Observed) *plan.Plan {
+	plan := NewPlan(want, have)
+	plan.Header.Elapsed = fmt.Sprintf("%.2f s", have.Elapsed.Seconds())
+	return plan
+}
+
+// Planner holds the two inputs of planning and what it has found so far. Its
+// methods are pure: they read the inputs and add to the plan.
+type Planner struct {
+	Want *spec.Desired
+	Have *node.Observed
+	Plan *plan.Plan
+	// creating are the guests that this plan makes or still has to make, and
+	// mounting the mounts that it is about to mount: what others wait for.
+	creating map[string]bool
+	mounting map[string]bool
+	unmet    map[string]string // names of guests that will not run soon, with why
+	// starting is the guest of the lowest startup order that this agent is about to
+	// start, and startingAt that order.
+	starting   *spec.Guest
+	startingAt int
+	late       map[spec.Ref]bool        // backups of which a missed slot has been noted
+	lost       map[string]marker.Marker // guests whose marker was lost, with what it said
+	surplus    []surplus
+	shortages  []refresh.Shortage // of the backup object that is being planned
+}
+
+// surplus is how many snapshots or archives of a guest an object's keep does not keep: of
+// how many a pass deletes but a few.
+type surplus struct {
+	object spec.Ref
+	n      int
+}
+
+// NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
+// and the same inputs give the same bytes.
+func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
+	p := &Planner{
+		Want: want, Have: have,
+		Plan:     &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
+		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
+	}
+	have.Index()
+	p.Plan.Header = plan.PlanHeader{
+		Node: have.Node, Version: have.Version, Looked: have.Now, Requests: have.Requests,
+		Files: len(want.Files), Hash: want.Hash, Undeclared: have.Undeclared(want),
+	}
+	for _, ref := range want.Refs() {
+		if have.Scope != nil && !have.Scope[ref] {
+			continue
+		}
+		if node := p.elsewhere(ref); node != "" {
+			p.Plan.Header.Elsewhere = append(p.Plan.Header.Elsewhere, ref.String()+" on "+node)
+			continue
+		}
+		p.Plan.Objects = append(p.Plan.Objects, ref)
+	}
+	if deliberate.Deliberate.Unordered {
+		all := map[spec.Ref]bool{}
+		for _, ref := range p.Plan.Objects {
+			all[ref] = true
+		}
+		p.Plan.Objects = nil
+		for ref := range all {
+			p.Plan.Objects = append(p.Plan.Objects, ref)
+		}
+	}
+	for _, ref := range p.planningOrder() {
+		why, cure := p.frozen(ref)
+		p.freezing(want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
+	}
+	p.lastBackups()
+	for _, ref := range p.Plan.Objects {
+		if ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest {
+			p.Plan.Guests = append(p.Plan.Guests, ref)
+		}
+	}
+	p.limitDeletions()
+	if !p.Plan.Due.IsZero() {
+		p.Plan.Due = p.Plan.Due.In(p.Have.Now.Location())
+	}
+	return p.Plan
+}
+
+func (p *Planner) planObject(ref spec.Ref) {
+	if p.homeless(ref) {
+		p.hold(p.Want.Object(ref), "", fmt.Sprintf("this is a cluster of %d nodes (%s), and nothing says on which of them it is to be: each would make it", len(p.Have.Nodes), strings.Join(p.Have.Nodes, ", ")),
+			"add node: "+p.Have.Node)
+		p.unmet[ref.Name] = "nothing says on which node it is to be"
+		return
+	}
+	switch ref.Kind {
+	case spec.KindMount:
+		p.planMount(p.Want.Mounts[ref.Name])
+	case spec.KindGolden:
+		p.planGolden(p.Want.Golden[ref.Name])
+	case spec.KindRestore, spec.KindGuest:
+		p.planGuest(p.Want.Guest(ref.Name))
+	case spec.KindSnapshot:
+		p.planSnapshot(p.Want.Snapshots[ref.Name])
+	case spec.KindBackup:
+		p.planBackup(p.Want.Backups[ref.Name])
+	}
+}
+
+// homeless reports whether an object of a cluster is to be made somewhere and does
+// not say where. Guests that exist belong to the node on which they live.
+func (p *Planner) homeless(ref spec.Ref) bool {
+	if len(p.Have.Nodes) < 2 || p.Want.Object(ref).Node != "" || p.Want.Node != "" {
+		return false
+	}
+	if vmid, ok := p.vmid(ref); ok {
+		return p.Have.Guests[vmid] == nil
+	}
+	return ref.Kind == spec.KindMount
+}
+
+// planningOrder is the order in which objects are planned: as they are listed, but
+// guests as they start (what one needs and what starts before it come first), so that
+// what is found out of one is known when those that wait for it are planned.
+func (p *Planner) planningOrder() []spec.Ref {
+	var before, guests, after []spec.Ref
+	for _, ref := range p.Plan.Objects {
+		switch ref.Kind {
+		case spec.KindMount, spec.KindGolden:
+			before = append(before, ref)
+		case spec.KindRestore, spec.KindGuest:
+			guests = append(guests, ref)
+		default:
+			after = append(after, ref)
+		}
+	}
+	order := map[spec.Ref]int{}
+	for _, ref := range guests {
+		order[ref] = math.MaxInt
+		g := p.Want.Guest(ref.Name)
+		if n, ok := startOrder(g, p.Have.Guests[g.VMID]); ok {
+			order[ref] = n
+		}
+	}
+	slices.SortStableFunc(guests, func(a, b spec.Ref) int { return cmp.Compare(order[a], order[b]) })
+	var sorted []spec.Ref
+	todo := map[spec.Ref]bool{}
+	for _, ref := range guests {
+		todo[ref] = true
+	}
+	var visit func(ref spec.Ref)
+	visit = func(ref spec.Ref) {
+		if !todo[ref] {
+			return
+		}
+		delete(todo, ref)
+		for _, name := range p.Want.Guest(ref.Name).Needs {
+			if other := p.Want.Guest(name); other != nil {
+				visit(other.Ref)
+			}
+		}
+		sorted = append(sorted, ref)
+	}
+	for _, ref := range guests {
+		visit(ref)
+	}
+	return slices.Concat(before, sorted, after)
+}
+
+// elsewhere names the other node that an object belongs to, or "". A guest that
+// exists belongs to the node on which it lives; all else to the node it declares.
+func (p *Planner) elsewhere(ref spec.Ref) string {
+	if vmid, ok := p.vmid(ref); ok {
+		if _, here := p.Have.Guests[vmid]; here {
+			return ""
+		}
+		if r, ok := p.Have.Others[vmid]; ok && r.Type == "lxc" && r.Node != p.Have.Node {
+			return r.Node
+		}
+	}
+	node := p.Want.Object(ref).Node
+	if ref.Kind == spec.KindSnapshot {
+		if g := p.Want.Guest(p.Want.Snapshots[ref.Name].Guest); g != nil {
+			return p.elsewhere(g.Ref)
+		}
+	}
+	if node == "" {
+		node = p.Want.Node
+	}
+	if node != "" && node != p.Have.Node {
+		return node
+	}
+	return ""
+}
+
+// vmid returns the VMID that an object declares, if it is of a kind that has one.
+func (p *Planner) vmid(ref spec.Ref) (proxmox.VMID, bool) {
+	switch ref.Kind {
+	case spec.KindGolden:
+		return p.Want.Golden[ref.Name].VMID, true
+	case spec.KindRestore:
+		return p.Want.Restores[ref.Name].VMID, true
+	case spec.KindGuest:
+		return p.Want.Guests[ref.Name].VMID, true
+	}
+	return 0, false
+}
+
+// act adds an action.
+func (p *Planner) act(a plan.Action) {
+	if a.Effect == "" {
+		a.Effect = plan.Safe
+	}
+	if a.Op != nil {
+		var refused *privileged.RefusedError
+		if errors.As(a.Op.Vet(), &refused) { // its arguments are called as the fields of a mount
+			p.hold(p.Want.Object(a.Object), refused.Arg, fmt.Sprintf("%s: the root helper refuses %s %q: %s", a.Verb, refused.Arg, refused.Value, refused.Reason), "correct that in the YAML")
+			return
+		}
+	}
+	if a.When == "" {
+		a.When = "now"
+	}
+	if a.When == "now" {
+		a.When = p.whenFree(a.Lane)
+	}
+	if failure, ok := p.Have.Memory.Cooling[a.ID]; ok {
+		p.Plan.Held = append(p.Plan.Held, plan.Held{
+			Object: a.Object, Pos: p.Want.Object(a.Object).Pos, Kind: plan.HeldFailed,
+			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure, Passing: failure.Undelivered,
+		})
+		return
+	}
+	if len(p.Have.Memory.Repeats) > 0 && p.Have.Memory.Repeats[journal.ActKey(a.ID, a.Call, a.Op)] >= journal.RepeatLimit {
+		p.Plan.Held = append(p.Plan.Held, plan.Held{Object: a.Object, Pos: p.Want.Object(a.Object).Pos, Kind: plan.HeldFailed, Failed: true,
+			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", journal.RepeatLimit, a.Said()),
+			Cure:   []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
+		return
+	}
+	if why, cure := p.waitsForPerson(&a); why != "" {
+		p.hold(p.Want.Object(a.Object), "", why, cure...)
+		return
+	}
+	p.Plan.Actions = append(p.Plan.Actions, a)
+}
+
+// whenFree says when a lane is free: now, or after the task that works on its guest or
+// that another agent has begun.
+func (p *Planner) whenFree(lane string) string {
+	if t := p.Have.OtherAgent(); t != nil {
+		return fmt.Sprintf("when %s %s has ended (since %s, by %s)", t.Type, t.ID, p.Have.Clock(t.StartTime), t.Owner())
+	}
+	id, ok := strings.CutPrefix(lane, "lxc/")
+	if !ok {
+		return "now"
+	}
+	vmid, err := proxmox.ParseVMID(id)
+	if err != nil {
+		return "now"
+	}
+	if t := p.Have.Holder(vmid); t != nil {
+		return fmt.Sprintf("when %s has ended (since %s, by %s)", t.Type, p.Have.Clock(t.StartTime), t.Owner())
+	}
+	return "now"
+}
+
+func (p *Planner) later(l plan.Later) { p.Plan.Laters = append(p.Plan.Laters, l) }
+
+// hold adds a reason why nothing is done, with its cure and the YAML's line.
+func (p *Planner) hold(o *spec.Object, field, reason string, cure ...string) {
+	if deliberate.Deliberate.NoCure {
+		cure = nil
+	}
+	p.Plan.Held = append(p.Plan.Held, plan.Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.At(field)})
+}
+
+// await holds for something that is expected to pass by itself.
+func (p *Planner) await(o *spec.Object, reason string, cure ...string) {
+	p.Plan.Held = append(p.Plan.Held, plan.Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.Pos, Passing: true})
+}
+
+func (p *Planner) note(o *spec.Object, format string, args ...any) {
+	p.Plan.Notes = append(p.Plan.Notes, plan.Note{Object: o.Ref, Text: fmt.Sprintf(format, args...)})
+}
+
+// timeout is how long the task of an object's act is waited for.
+func timeout(o *spec.Object, byDefault time.Duration) time.Duration {
+	return cmp.Or(o.Timeout, byDefault)
+}
+
+// The defaults of how long a task is waited for.
+const (
+	longTask  = 24 * time.Hour // backups and restores
+	ShortTask = 10 * time.Minute
+)
+
+// limitDeletions holds every deletion of a pass in which too much is beyond what is kept:
+// that is the sign of a wrong clock or a wrong keep, not of work to do. Each pass deletes
+// but a few, so it is judged by what all of them would.
+func (p *Planner) limitDeletions() {
+	most := p.Have.MaxDeletions
+	if most <= 0 {
+		return
+	}
+	deleting := map[spec.Ref]bool{}
+	for _, a := range p.Plan.Actions {
+		if a.Effect == plan.Deleting {
+			deleting[a.Object] = true
+		}
+	}
+	wanted, beyond := map[spec.Ref]int{}, 0
+	for _, s := range p.surplus {
+		if deleting[s.object] && s.n > 0 {
+			wanted[s.object] += s.n
+			beyond += s.n - 1
+		}
+	}
+	if beyond <= most {
+		return
+	}
+	p.Plan.Actions = slices.DeleteFunc(p.Plan.Actions, func(a plan.Action) bool { return a.Effect == plan.Deleting })
+	for _, ref := range p.Plan.Objects {
+		if deleting[ref] {
+			p.hold(p.Want.Object(ref), "keep", fmt.Sprintf("wants to delete %s; with the others that is %d beyond one per object and guest, and %d are allowed (max_destructive)", text.Count(max(1, wanted[ref]), "snapshot or archive", "snapshots and archives"), beyond, most),
+				"look whether the node's clock and `keep` are right", fmt.Sprintf("if they are: FELHOM_AGENT_MAX_DESTRUCTIVE=%d felhom-agent --once", beyond))
+		}
+	}
+}
+
+// Lane is the lane of a guest's acts.
+func Lane(vmid proxmox.VMID) string { return fmt.Sprintf("lxc/%d", vmid) }

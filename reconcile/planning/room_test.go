@@ -1,0 +1,69 @@
+package planning
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// The newest whole archive is never named as one that a person could delete, nor a protected one; a damaged newer one
+// is, and its size says nothing of the room that is needed.
+func TestRoomNamesWhatCouldGo(t *testing.T) {
+	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
+	archive := func(day int, size, noted proxmox.Size) proxmox.Volume {
+		at := time.Date(2026, 11, day, 2, 0, 0, 0, time.UTC)
+		return proxmox.Volume{VolID: fmt.Sprintf("usb:backup/vzdump-lxc-101-2026_11_%02d-02_00_00.tar.zst", day), Content: "backup", Subtype: "lxc", VMID: 101, Size: size, CTime: at,
+			Notes: marker.Marker{Object: "backups/daily", VMID: 101, Owner: "pve1", Facts: map[string]string{"size": fmt.Sprint(int64(noted))}}.String()}
+	}
+	const mib = proxmox.MiB
+	held := archive(19, 300*mib, 300*mib)
+	held.Protected = true
+	have := &node.Observed{Node: "pve1", Owner: "pve1", Now: now, Storages: map[string]*node.StorageState{"usb": {
+		Conf: proxmox.Storage{ID: "usb", Type: "dir"}, Status: &proxmox.StorageStatus{Total: 1000 * mib, Avail: 200 * mib},
+		Content: []proxmox.Volume{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
+	}}}
+	have.Index()
+	p := &Planner{Want: &spec.Desired{}, Have: have, Plan: &plan.Plan{}}
+	guest := func(name string, vmid proxmox.VMID) *spec.Guest {
+		return &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: name}}, VMID: vmid}
+	}
+	b := &spec.Backup{Storage: "usb"}
+	check := func(reason string, cure ...string) {
+		t.Helper()
+		p.holdShort(b)
+		if len(p.Plan.Held) != 1 || p.Plan.Held[0].Reason != reason || !slices.Equal(p.Plan.Held[0].Cure, cure) {
+			t.Errorf("%+v", p.Plan.Held)
+		}
+		p.Plan.Held = nil
+	}
+	dns, short := p.short(b, guest("dns", 101))
+	if !short {
+		t.Fatal("there is room")
+	}
+	p.shortages = []refresh.Shortage{dns}
+	const free = "pvesm free usb:backup/vzdump-lxc-101-2026_11_"
+	check("usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free", "make room, or plug in a larger disk",
+		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), "+free+"22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)")
+
+	// Several guests are one line, with the oldest archives of all of them.
+	p.shortages = append(p.shortages, refresh.Shortage{Guest: "web", Last: 300 * mib, Older: []proxmox.Volume{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}})
+	check("usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or plug in a larger disk",
+		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
+
+	have.Storages["usb"].Status.Avail = 320 * mib
+	if _, short := p.short(b, guest("dns", 101)); short {
+		t.Error("there is room")
+	}
+	p.shortages = nil
+	if p.holdShort(b); len(p.Plan.Held) != 0 {
+		t.Errorf("%+v", p.Plan.Held)
+	}
+}

@@ -1,0 +1,66 @@
+package planning
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// short reports whether a storage has no room for another archive like the guest's last
+// one. What keep would drop after a success is not dropped before it: it may be the last
+// good one.
+func (p *Planner) short(b *spec.Backup, g *spec.Guest) (refresh.Shortage, bool) {
+	state := p.Have.Storages[b.Storage]
+	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
+		return refresh.Shortage{}, false
+	}
+	all := p.Have.ArchivesOf(b.Storage, g.VMID)
+	if len(all) == 0 {
+		return refresh.Shortage{}, false
+	}
+	best := max(0, slices.IndexFunc(all, func(v proxmox.Volume) bool { return p.Have.Wholeness(v) == node.Whole })) // the one to come back from
+	s := refresh.Shortage{Guest: g.Ref.Name, Last: all[best].Size}
+	for i, v := range slices.Backward(all) {
+		if i != best && !v.Protected {
+			s.Older = append(s.Older, v)
+		}
+	}
+	return s, state.Status.Avail < s.Last
+}
+
+// holdShort says once for all guests that a storage has no room for their archives, and
+// which ones a person could delete.
+func (p *Planner) holdShort(b *spec.Backup) {
+	if len(p.shortages) == 0 {
+		return
+	}
+	var missing proxmox.Size
+	var sizes []string
+	var older []proxmox.Volume
+	for _, s := range p.shortages {
+		missing += s.Last
+		sizes = append(sizes, fmt.Sprintf("%s %s", s.Guest, s.Last.Human()))
+		older = append(older, s.Older...)
+	}
+	last := fmt.Sprintf("the last archives have more (%s)", strings.Join(sizes, ", "))
+	if len(p.shortages) == 1 {
+		last = fmt.Sprintf("the last archive of %s has %s", p.shortages[0].Guest, p.shortages[0].Last.Human())
+	}
+	avail := p.Have.Storages[b.Storage].Status.Avail
+	cure := []string{"make room, or plug in a larger disk"}
+	slices.SortStableFunc(older, func(a, b proxmox.Volume) int { return cmp.Or(a.CTime.Compare(b.CTime), cmp.Compare(a.VolID, b.VolID)) })
+	var could []string
+	for _, v := range older[:min(len(older), 3)] {
+		could = append(could, fmt.Sprintf("pvesm free %s (%s, %s)", v.VolID, p.Have.Date(v.CTime), v.Size.Human()))
+	}
+	if len(could) > 0 {
+		cure = append(cure, "a person could delete: "+strings.Join(could, ", "))
+	}
+	p.hold(&b.Object, "storage", fmt.Sprintf("%s has %s left, and %s: %s more must be free", p.where(b.Storage), avail.Human(), last, (missing-avail).Human()), cure...)
+}

@@ -1,0 +1,189 @@
+package planning
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/retention"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// prunedAtMost is how many things one object deletes in one pass.
+const prunedAtMost = 2
+
+// planSnapshot plans a named snapshot, or the series of a periodic one.
+func (p *Planner) planSnapshot(s *spec.Snapshot) {
+	o := &s.Object
+	g := p.Want.Guest(s.Guest)
+	state, mark, ok := p.ready(o, g, "snapshot", fmt.Sprintf("snapshot of %s", s.Guest))
+	if !ok {
+		return
+	}
+	if state.Snapshots == nil {
+		p.hold(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "look: pct listsnapshot "+g.VMID.String())
+		return
+	}
+	if s.Every > 0 {
+		p.planSeries(s, g, state, mark)
+		return
+	}
+	name := s.Ref.Name
+	i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
+	switch {
+	case i < 0 && s.Absent:
+	case i < 0:
+		p.takeSnapshot(s, g, state, mark, name)
+	default:
+		have := state.Snapshots.Snapshots[i]
+		m, marked := marker.OneMarker(have.Description)
+		ours := marked && p.ownsSeries(m, o, g)
+		_, isLost := p.lost[g.Ref.Name]
+		switch {
+		case !ours:
+			p.hold(o, "guest", fmt.Sprintf("%s has a snapshot %s of %s that is not ours", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name; ours are never mixed with others'")
+		case have.State != "":
+			p.hold(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
+		case s.Absent && isLost:
+			p.hold(o, "ensure", fmt.Sprintf("%s has lost its marker: nothing of it is deleted meanwhile", g.Ref), "see "+g.Ref.String())
+		case s.Absent:
+			p.deleteSnapshot(s, g, have, "ensure: absent")
+		case have.Time.Before(s.Taken.In(p.Have.Now.Location())):
+			p.hold(o, "taken", fmt.Sprintf("%s is of %s, older than taken: %s; a snapshot is never replaced", name, p.Have.Date(have.Time), s.Taken), "choose another name, or delete it yourself")
+		}
+	}
+}
+
+// ownsSeries reports whether a marker of a snapshot or an archive is of this object,
+// this guest and this owner.
+func (p *Planner) ownsSeries(m marker.Marker, o *spec.Object, g *spec.Guest) bool {
+	kind := o.Ref.Kind.String() + "/"
+	return (m.Object == kind+o.Ref.Name || o.Was != "" && m.Object == kind+o.Was) &&
+		m.VMID == g.VMID && m.Owner == p.Have.Owner && (m.Facts["guest"] == g.Ref.Name || g.Was != "" && m.Facts["guest"] == g.Was)
+}
+
+// ready returns a guest that is here and ours, or says for what the object waits.
+func (p *Planner) ready(o *spec.Object, g *spec.Guest, verb, s string) (*node.GuestState, marker.Marker, bool) {
+	state := p.Have.Guests[g.VMID]
+	name := g.Ref.Name
+	wait := func(waits string) (*node.GuestState, marker.Marker, bool) {
+		p.later(plan.Later{Object: o.Ref, Verb: verb, Symbol: plan.Create, Text: s, Waits: waits})
+		return nil, marker.Marker{}, false
+	}
+	if state == nil || state.Config == nil {
+		if p.creating[name] {
+			return wait(fmt.Sprintf("when %s exists", g.Ref))
+		}
+		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(p.unmet[name], "it is not here")), "see "+g.Ref.String())
+		return nil, marker.Marker{}, false
+	}
+	if p.unmet[name] == "it is locked" {
+		p.hold(o, "guest", fmt.Sprintf("%s is locked (%s)", g.Ref, state.Lock), "see "+g.Ref.String())
+		return nil, marker.Marker{}, false
+	}
+	m, ok := marker.OneMarker(state.Config.Description())
+	if !ok || !p.Have.Owns(m, &g.Object, g.VMID) {
+		if p.creating[name] {
+			return wait(fmt.Sprintf("when %s is taken over", g.Ref))
+		}
+		if lost, ok := p.lost[name]; ok { // backups and snapshots go on
+			return state, lost, true
+		}
+		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(p.unmet[name], "it is not ours")), "see "+g.Ref.String())
+		return nil, marker.Marker{}, false
+	}
+	if t := p.Have.Task(g.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate"); t != nil {
+		return wait(fmt.Sprintf("when %s has ended", t.Type))
+	}
+	return state, m, true
+}
+
+// series returns the object's own snapshots of a guest, oldest first, without those
+// whose date is in the future or that are not complete.
+func (p *Planner) series(s *spec.Snapshot, g *spec.Guest, state *node.GuestState) []proxmox.Snapshot {
+	var own []proxmox.Snapshot
+	for _, have := range state.Snapshots.Snapshots {
+		if m, ok := marker.OneMarker(have.Description); ok && p.ownsSeries(m, &s.Object, g) && have.State == "" && !p.Have.Future(have.Time) {
+			own = append(own, have)
+		}
+	}
+	return own
+}
+
+// planSeries takes the snapshot of the running period and prunes the own ones.
+func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
+	name, begin := node.SlotName(s, p.Have.Now)
+	own := p.series(s, g, state)
+	p.Plan.DueAt(begin.Add(s.Every))
+	taken := slices.ContainsFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name || !have.Time.Before(begin) })
+	for _, have := range state.Snapshots.Snapshots {
+		m, ok := marker.OneMarker(have.Description)
+		switch ours := ok && p.ownsSeries(m, &s.Object, g); {
+		case ours && have.State != "" && p.Have.Task(g.VMID) != nil: // it is being made, or deleted
+			taken = taken || have.Name == name
+		case ours && have.State != "":
+			p.hold(&s.Object, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", have.Name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, have.Name))
+			taken = taken || have.Name == name
+		case ours && p.Have.Future(have.Time):
+			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.Have.Date(have.Time))
+			taken = taken || have.Name == name // but its name is given
+		case have.Name == name && !taken:
+			p.hold(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is not a whole one of ours", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
+			taken = true
+		}
+	}
+	if !taken {
+		p.takeSnapshot(s, g, state, mark, name)
+	}
+	if _, lost := p.lost[g.Ref.Name]; lost {
+		return // nothing is pruned meanwhile
+	}
+	var items []retention.KeptItem
+	for _, have := range own {
+		items = append(items, retention.KeptItem{ID: have.Name, Time: have.Time})
+	}
+	drop := retention.Retain(s.Keep, items, p.Have.Now.Location())
+	drop = slices.DeleteFunc(drop, func(name string) bool { return g.Rollback != nil && g.Rollback.To == name })
+	p.surplus = append(p.surplus, surplus{s.Ref, len(drop)})
+	for _, name := range drop[:min(len(drop), prunedAtMost)] {
+		i := slices.IndexFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name })
+		p.deleteSnapshot(s, g, own[i], "beyond "+s.Keep.String())
+	}
+}
+
+func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
+	if state.CanSnapshot != nil && !*state.CanSnapshot {
+		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: one of its mount points is a folder of the host, or lies on a storage without snapshots", g.Ref),
+			"use backups for it, or take the mount point away")
+		return
+	}
+	if ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
+		p.hold(&s.Object, "guest", ob.Reason, ob.Cure...)
+		return
+	}
+	if p.creating[g.Ref.Name] && g.State == spec.Running && state.Status != "running" { // one of a guest that was never up holds nothing yet
+		p.later(plan.Later{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
+		return
+	}
+	m := marker.Marker{Object: s.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name}}
+	description := m.String()
+	if s.Description != "" {
+		description = s.Description + "\n" + description
+	}
+	root, _ := state.Config.RootFS()
+	id, _ := proxmox.ParseVolumeID(root.Volume())
+	call := proxmox.On(p.Have.Node).Snapshot(g.VMID, name, description)
+	p.act(plan.Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
+		Lane: Lane(g.VMID), Budget: "snapshot " + id.Storage, Timeout: timeout(&s.Object, ShortTask), Call: &call})
+}
+
+func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, why string) {
+	call := proxmox.On(p.Have.Node).DeleteSnapshot(g.VMID, have.Name)
+	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
+		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
+		Effect: plan.Deleting, Lane: Lane(g.VMID), Timeout: timeout(&s.Object, ShortTask), Call: &call})
+}

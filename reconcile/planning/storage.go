@@ -1,0 +1,233 @@
+package planning
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Seen says why the content of a storage cannot be known now, or nil. What cannot
+// be seen is not absent.
+func (p *Planner) Seen(storage string) *plan.Blocker {
+	state := p.Have.Storages[storage]
+	if deliberate.Deliberate.TrustUnseen && state != nil {
+		return nil
+	}
+	if state == nil {
+		return &plan.Blocker{
+			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, p.didYouMean(storage)),
+			Cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", AppendPrivilege("Datastore.Audit"))},
+		}
+	}
+	m, mounted := p.Have.MountOf(p.Want, storage)
+	if m != nil && m.Storage == storage && state.Conf.Path != "" && !node.Within(m.Path, state.Conf.Path) {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies at %s, and %s at %s", storage, state.Conf.Path, m.Ref, m.Path),
+			Cure: []string{fmt.Sprintf("name the storage that lies there in %s, or make this one anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Ref, storage, storage, m.Path)}}
+	}
+	if m != nil && mounted {
+		if ob := p.ejecting(m); ob != nil {
+			return ob
+		}
+	}
+	if m != nil && !mounted {
+		if p.mounting[m.Ref.Name] {
+			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
+		}
+		why, cure := p.away(m)
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Cure: cure}
+	}
+	if state.Conf.Disabled {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is disabled", storage), Cure: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}
+	}
+	if state.Status == nil || !state.Status.Active {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Cure: []string{"look: pvesm status"}}
+	}
+	if state.Err != nil {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Cure: CureOf(state.Err, "look: pvesm list "+storage)}
+	}
+	if !state.Looked {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s was not looked at", storage), Cure: []string{"run it again"}}
+	}
+	return nil
+}
+
+// didYouMean names the storage that a mistyped name is like.
+func (p *Planner) didYouMean(storage string) string {
+	if best := spec.Nearest(storage, p.Storages()); best != "" {
+		return fmt.Sprintf(" (did you mean %s?)", best)
+	}
+	return ""
+}
+
+// allSeen says which storage's content cannot be known, of those that are to hold backups
+// of a guest and of all that the token sees.
+func (p *Planner) allSeen(g *spec.Guest) *plan.Blocker {
+	for _, name := range slices.Sorted(maps.Keys(p.Want.Backups)) {
+		b := p.Want.Backups[name]
+		if !slices.Contains(p.Want.BackupGuests(b), g.Ref.Name) {
+			continue
+		}
+		if o := p.Seen(b.Storage); o != nil { // it does not exist, say, or is disabled
+			return o
+		}
+		if o := p.listsBackups(b.Storage); o != nil {
+			return o
+		}
+	}
+	for _, id := range p.Storages() {
+		if state := p.Have.Storages[id]; state.Conf.Disabled || !node.HoldsGuestData(state.Conf) {
+			continue
+		}
+		if o := p.Seen(id); o != nil {
+			return o
+		}
+		if o := p.visible(id); o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// listsBackups says why a storage that is there lists no backups, whatever lies on it.
+func (p *Planner) listsBackups(storage string) *plan.Blocker {
+	conf := p.Have.Storages[storage].Conf
+	if slices.Contains(conf.Content, "backup") {
+		return nil
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(conf.Content, ", ")), Cure: contentCure(conf, "backup")}
+}
+
+// visible says which right is missing to see what a storage holds: PVE filters its
+// lists in silence, so an empty one proves nothing.
+func (p *Planner) visible(storage string) *plan.Blocker {
+	content := p.Have.Storages[storage].Conf.Content
+	if slices.Contains(content, "backup") {
+		if o := p.Missing("/storage/"+storage, "Datastore.AllocateSpace"); o != nil {
+			return o
+		}
+	}
+	if slices.Contains(content, "rootdir") || slices.Contains(content, "images") {
+		return p.Missing("/storage/"+storage, "Datastore.Audit")
+	}
+	return nil
+}
+
+func (p *Planner) Storages() []string {
+	return slices.Sorted(maps.Keys(p.Have.Storages))
+}
+
+// canHold are the kinds of content, of those that matter here, that PVE lets a type of
+// storage have (PVE::Storage: plugindata of its plugins). Types of others' plugins are not
+// in it.
+var canHold = map[string][]string{
+	"dir": {"backup", "rootdir"}, "nfs": {"backup", "rootdir"}, "cifs": {"backup", "rootdir"}, "btrfs": {"backup", "rootdir"},
+	"cephfs": {"backup"}, "glusterfs": {"backup"}, "pbs": {"backup"},
+	"lvm": {"rootdir"}, "lvmthin": {"rootdir"}, "zfspool": {"rootdir"}, "rbd": {"rootdir"},
+}
+
+// contentCure is what to do about a storage that does not take a kind of content.
+func contentCure(conf proxmox.Storage, content string) []string {
+	if !slices.Contains(canHold[conf.Type], content) {
+		return []string{fmt.Sprintf("name another storage: one of type %s is not for that", conf.Type)}
+	}
+	return []string{fmt.Sprintf("name another storage, or: pvesm set %s --content %s", conf.ID, strings.Join(append(slices.Clone(conf.Content), content), ","))}
+}
+
+// takesBackups says why a storage cannot take archives of ours, or nil.
+func (p *Planner) takesBackups(storage string) *plan.Blocker {
+	if o := p.Seen(storage); o != nil {
+		return o
+	}
+	conf := p.Have.Storages[storage].Conf
+	if !slices.Contains(conf.Content, "backup") {
+		return &plan.Blocker{
+			Reason: fmt.Sprintf("storage %s does not take backups (content: %s)", storage, strings.Join(conf.Content, ", ")),
+			Cure:   contentCure(conf, "backup"),
+		}
+	}
+	if prune := conf.PruneBackups; prune != "" && prune != "keep-all=1" {
+		return &plan.Blocker{
+			Reason: fmt.Sprintf("storage %s has its own retention (%s): PVE would delete archives that are not ours, or refuse ours", storage, prune),
+			Cure:   []string{fmt.Sprintf("set it off: pvesm set %s --prune-backups keep-all=1", storage)},
+		}
+	}
+	for _, m := range p.Want.Mounts {
+		if m.Storage != storage || !p.Have.HasMount(m) {
+			continue
+		}
+		if conf.IsMountpoint == "" || !node.Within(m.Path, conf.Path) {
+			return &plan.Blocker{
+				Reason: fmt.Sprintf("storage %s does not say that %s is a mount point (path %s): with the disk away PVE would fill the root disk", storage, m.Path, conf.Path),
+				Cure:   []string{fmt.Sprintf("pvesm set %s --is_mountpoint %s", storage, m.Path)},
+			}
+		}
+	}
+	if missing := p.Missing("/storage/"+storage, "Datastore.AllocateSpace"); missing != nil {
+		return missing
+	}
+	return nil
+}
+
+// Missing names the first privilege that the token lacks on a path.
+func (p *Planner) Missing(path string, privileges ...string) *plan.Blocker {
+	for _, privilege := range privileges {
+		if p.Have.Permissions.Has(path, privilege) {
+			continue
+		}
+		o := &plan.Blocker{Reason: fmt.Sprintf("the token %s lacks %s on %s", p.Have.TokenID, privilege, path)}
+		if p.Have.Permissions.Has("/", privilege) {
+			o.Cure = []string{fmt.Sprintf("an ACL entry on %s replaces the one on /: pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names it)", path, path, p.Have.TokenID)}
+		} else {
+			o.Cure = []string{AppendPrivilege(privilege)}
+		}
+		return o
+	}
+	return nil
+}
+
+// AppendPrivilege is the line that grants a privilege without hiding others: never
+// a new narrow ACL entry, which would replace the role that / gives.
+func AppendPrivilege(privilege string) string {
+	return "pveum role modify FelhomAgent --append 1 --privs " + privilege
+}
+
+// CureOf reads the cure out of an error of PVE, with a fallback.
+func CureOf(err error, fallback string) []string {
+	if proxmox.IsDenied(err) {
+		if d := proxmox.DeniedBy(err); d != nil && len(d.Privileges) > 0 {
+			return []string{AppendPrivilege(d.Privileges[0])}
+		}
+	}
+	return []string{fallback}
+}
+
+// holdFor holds an object for an obstacle, or lets it wait for a mount of this plan.
+func (p *Planner) holdFor(o *spec.Object, field string, ob *plan.Blocker, waiting plan.Later) {
+	if ob.Mount != "" {
+		waiting.Object = o.Ref
+		waiting.Waits = fmt.Sprintf("when mounts/%s is mounted", ob.Mount)
+		p.later(waiting)
+		return
+	}
+	p.hold(o, field, ob.Reason, ob.Cure...)
+}
+
+// disks names the disks of a mount for people.
+func disks(m *spec.Mount) string {
+	var names []string
+	for _, d := range m.UUIDs {
+		if d.Label != "" {
+			names = append(names, d.Label)
+		} else {
+			names = append(names, d.UUID)
+		}
+	}
+	return strings.Join(names, " or ")
+}

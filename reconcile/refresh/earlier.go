@@ -1,0 +1,109 @@
+package refresh
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+)
+
+// Earlier is what the look of the pass before was told. A pass that comes because acts
+// of ours have ended reads all lists anew, but of guests and storages only those that
+// these acts, or anything else that the lists show, can have changed. What is then
+// acted upon is always read in the same pass (basedOn), and so is everything by the
+// pass that says that a node is converged.
+type Earlier struct {
+	View *proxmox.View
+	Have *node.Observed
+	Hash string    // of the desired state
+	Full time.Time // when everything was asked, by the agent's clock
+	// Acts of ours since: their tasks, lanes and storages.
+	Tasks    map[proxmox.UPID]bool
+	Lanes    map[string]bool
+	Storages map[string]bool
+}
+
+func (e *Earlier) Touch(act *journal.Operation) {
+	e.Tasks[act.Upid] = true
+	e.Lanes[act.Lane] = true
+	_, of, _ := strings.Cut(act.Budget, " ") // "create local-lvm"
+	e.Storages[of] = true
+	e.Storages[act.Facts["storage"]] = true
+	if act.Call != nil {
+		storage, _ := contentOf(act.Call.Path)
+		e.Storages[storage] = true
+	}
+}
+
+// still says of which requests the answers hold, as far as the lists of a new look show.
+func (e *Earlier) still(have *node.Observed) func(request string) bool {
+	lanes, everyGuest, everyStorage := maps.Clone(e.Lanes), false, false
+	for _, t := range have.Tasks {
+		if e.Tasks[t.UPID] || !t.Running() && t.EndTime.Before(e.Have.Now.Add(-time.Second)) {
+			continue
+		}
+		owner, _, _ := strings.Cut(t.ID, "@")
+		lanes["lxc/"+owner] = true
+		if !slices.Contains([]string{"vzstart", "vzstop", "vzshutdown", "vzreboot"}, t.Type) {
+			everyGuest = everyGuest || owner == "" // a backup of several, say
+			everyStorage = true
+		}
+	}
+	return func(request string) bool {
+		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {
+			vmid, err := proxmox.ParseVMID(m[1])
+			return err == nil && !everyGuest && !lanes["lxc/"+m[1]] && sameEntry(e.Have.Guests[vmid], have.Guests[vmid])
+		}
+		if id, ok := strings.CutPrefix(request, "/cluster/nextid?vmid="); ok {
+			return !lanes["lxc/"+id]
+		}
+		if storage, ok := contentOf(request); ok {
+			return !everyStorage && !e.Storages[storage] && sameUse(e.Have.Storages[storage], have.Storages[storage])
+		}
+		return strings.Contains(request, "/vzdump/extractconfig?") // an archive does not change
+	}
+}
+
+// sameEntry compares what the list of guests shows of one.
+func sameEntry(a, b *node.GuestState) bool {
+	return a != nil && b != nil && a.Status == b.Status && a.Lock == b.Lock && a.Name == b.Name && slices.Equal(a.Tags, b.Tags) &&
+		a.Template == b.Template && a.CPUs == b.CPUs && a.MaxMem == b.MaxMem && a.MaxSwap == b.MaxSwap && a.MaxDisk == b.MaxDisk
+}
+
+// sameUse compares how full a storage is.
+func sameUse(a, b *node.StorageState) bool {
+	return a != nil && b != nil && a.Status != nil && b.Status != nil && a.Status.Active == b.Status.Active && a.Status.Used == b.Status.Used
+}
+
+// contentOf is the storage whose content a request asks for.
+func contentOf(request string) (storage string, ok bool) {
+	_, rest, ok := strings.Cut(request, "/storage/")
+	storage, what, _ := strings.Cut(rest, "/")
+	return storage, ok && what == "content"
+}
+
+// BasedOn says on which requests' answers actions rest: on those about their own
+// guest, and what makes guests or volumes or works on archives also on what lies on
+// storages and stands in the configs of guests that nobody declares.
+func BasedOn(actions []*plan.Action) func(request string) bool {
+	lanes, lists := map[string]bool{}, false
+	for _, a := range actions {
+		lanes[a.Lane] = true
+		lists = lists || a.Call == nil || a.Call.Method == "PUT" || !plan.VmidInPath.MatchString(a.Call.Path)
+	}
+	return func(request string) bool {
+		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {
+			return lanes["lxc/"+m[1]] || lists && strings.HasSuffix(request, "/config")
+		}
+		if id, ok := strings.CutPrefix(request, "/cluster/nextid?vmid="); ok {
+			return lanes["lxc/"+id]
+		}
+		_, content := contentOf(request)
+		return content && lists
+	}
+}

@@ -1,0 +1,298 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Looker does the looking. It may only read: a View and an Asker are all it has.
+type Looker struct {
+	sight    Sight
+	View     *proxmox.View
+	ask      privileged.Asker // nil without a fence
+	node     string
+	want     *spec.Desired
+	Have     *node.Observed
+	facts    *Facts
+	memory   func(now time.Time) journal.Memory
+	mu       sync.Mutex
+	Started  time.Time
+	Earlier  *Earlier // what is still known; nil: nothing
+	recalled bool
+	asked    bool            // the facts are of this pass
+	sure     map[string]bool // paths on which the rights were asked for in this pass
+	host     *hostLook
+}
+
+// Facts are what rarely changes; they are kept for up to a minute, or until PVE
+// refuses something.
+type Facts struct {
+	at          time.Time // the agent's clock: only an age
+	version     string
+	zone        *time.Location
+	permissions proxmox.Permissions
+	asked       map[string]bool // paths whose own permissions were asked for
+	storages    []proxmox.Storage
+	failing     map[string]string // see HostState.Failing
+	smartAt     time.Time
+}
+
+// FactsAge is how long facts are believed.
+const FactsAge = time.Minute
+
+// Look reads the world. The first look costs at most 8 requests and one per
+// declared guest; a later one 4 and one per guest, plus one per guest with declared
+// snapshots, one per storage with declared backups or goldens, and what an object
+// to be created needs.
+//
+// A second look of the same looker asks only what its View has forgotten.
+func (l *Looker) Look(ctx context.Context) (*node.Observed, error) {
+	if l.Started.IsZero() {
+		l.Started = time.Now()
+	}
+	l.Have = l.sight.observed(l.want)
+	if err := l.lookAround(ctx); err != nil {
+		return nil, err
+	}
+	if l.Earlier != nil && !l.recalled {
+		l.View.Recall(l.Earlier.View, l.Earlier.still(l.Have))
+		l.recalled = true
+	}
+	for _, part := range []func(context.Context) error{l.lookGuests, l.lookCreations, l.lookInGuests} {
+		if err := part(ctx); err != nil {
+			return nil, err
+		}
+	}
+	l.Have.Requests = l.View.Requests()
+	l.Have.Elapsed = time.Since(l.Started)
+	return l.Have, nil
+}
+
+// lookAround reads the lists: what there is on the node.
+func (l *Looker) lookAround(ctx context.Context) error {
+	have := l.Have
+	g, gctx := NewReads(ctx)
+	kept, fresh := l.lookFacts(gctx, g)
+	g.Go(func() error {
+		guests, err := l.View.ListLXC(gctx, l.node)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, guest := range guests {
+			have.Guests[guest.VMID] = &node.GuestState{Guest: guest}
+		}
+		return err
+	})
+	var resources []proxmox.Resource
+	g.Go(func() (err error) { resources, err = l.View.Resources(gctx, ""); return err })
+	var states []proxmox.StorageStatus
+	var stuck bool
+	g.Go(func() (err error) {
+		states, err = l.View.NodeStorage(gctx, l.node)
+		if stuck = proxmox.IsStuck(err); stuck {
+			err = nil
+		}
+		return err
+	})
+	g.Go(func() error {
+		tasks, _, err := l.View.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: 200})
+		have.Tasks = slices.DeleteFunc(tasks, isConsole)
+		return err
+	})
+	g.Go(func() error { return l.lookHost(gctx) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if l.facts != nil && !fresh {
+		kept.failing, kept.smartAt = l.facts.failing, l.facts.smartAt
+		*l.facts = *kept
+	}
+	have.Version, have.Permissions = kept.version, maps.Clone(kept.permissions)
+	have.Now = l.View.Now().In(kept.zone)
+	if have.Now.Unix() <= 0 {
+		return errors.New("the node's answers have no Date, so its clock is not known and nothing can be planned")
+	}
+	have.Memory = l.memory(have.Now)
+	if stuck { // a storage that does not answer: PVE asks them all in turn, and gives up
+		for _, r := range resources {
+			if r.Type == "storage" && r.Node == l.node {
+				states = append(states, r.StorageStatus())
+			}
+		}
+	}
+	have.Arrange(resources, states, kept.storages)
+	return nil
+}
+
+// lookFacts takes the facts that are still believed, or asks for them.
+func (l *Looker) lookFacts(ctx context.Context, g *reads) (kept *Facts, fresh bool) {
+	if l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < FactsAge {
+		kept := *l.facts
+		return &kept, true
+	}
+	kept, l.asked = &Facts{at: time.Now(), asked: map[string]bool{}}, true
+	g.Go(func() error {
+		v, err := l.View.Version(ctx)
+		kept.version = v.Version
+		return err
+	})
+	g.Go(func() error {
+		t, err := l.View.NodeTime(ctx, l.node)
+		if err != nil {
+			return err
+		}
+		if kept.zone, err = t.Location(); err != nil {
+			return fmt.Errorf("the node's time zone %q is not known to this machine: %w; install tzdata", t.Zone, err)
+		}
+		return nil
+	})
+	g.Go(func() (err error) { kept.permissions, err = l.View.Permissions(ctx); return err })
+	g.Go(func() (err error) { kept.storages, err = l.View.ListStorage(ctx); return err })
+	return kept, false
+}
+
+// isConsole reports whether a task is only a window in somebody's browser: it bears the
+// number of a guest, lasts as long as the window is open, and changes nothing (PVE:
+// API2::LXC and API2::Nodes, vncproxy, termproxy and the shells).
+func isConsole(t proxmox.Task) bool {
+	return slices.Contains([]string{"vncproxy", "vncshell", "termproxy", "spiceproxy", "spiceshell"}, t.Type)
+}
+
+// inScope reports whether an object is looked at.
+func (l *Looker) inScope(ref spec.Ref) bool { return l.Have.Scope == nil || l.Have.Scope[ref] }
+
+// lookGuests reads the config of every declared guest that is here, the snapshots
+// of those that declare some, and the storages on which things of ours are kept.
+func (l *Looker) lookGuests(ctx context.Context) error {
+	g, ctx := NewReads(ctx)
+	snapshots := map[string]bool{}
+	for _, s := range l.want.Snapshots {
+		if l.inScope(s.Ref) {
+			snapshots[s.Guest] = true
+		}
+	}
+	guest := func(ref spec.Ref, vmid proxmox.VMID, snaps bool, rollback *spec.Rollback) {
+		state := l.Have.Guests[vmid]
+		if state == nil || !l.inScope(ref) && !snaps {
+			return
+		}
+		g.Go(func() error {
+			config, err := l.View.GuestPending(ctx, l.node, vmid)
+			if err == nil && snaps {
+				var list proxmox.SnapshotList
+				if list, err = l.View.Snapshots(ctx, l.node, vmid); err == nil {
+					state.Snapshots = &list
+				}
+			}
+			if err == nil && rollback != nil && slices.ContainsFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == rollback.To }) {
+				var section proxmox.GuestConfig
+				if section, err = l.View.SnapshotConfig(ctx, l.node, vmid, rollback.To); err == nil {
+					state.Rollback = &section
+				}
+			}
+			return l.keep(err, &state.Err, func() { state.Config = &config })
+		})
+	}
+	for name, golden := range l.want.Golden {
+		guest(spec.Ref{Kind: spec.KindGolden, Name: name}, golden.VMID, false, nil)
+	}
+	storages := map[string]bool{}
+	for _, have := range node.GuestsOf(l.want) {
+		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil, have.Rollback)
+	}
+	for _, b := range l.want.Backups {
+		if l.inScope(b.Ref) {
+			storages[b.Storage] = true
+		}
+	}
+	for _, golden := range l.want.Golden {
+		if golden.Publish != nil && l.inScope(golden.Ref) {
+			storages[golden.Publish.Storage] = true
+		}
+	}
+	for id := range storages {
+		l.content(ctx, g, id)
+	}
+	return g.Wait()
+}
+
+// keep turns an error that concerns one thing into a fact about that thing, and
+// lets errors of the whole connection end the look.
+func (l *Looker) keep(err error, place *error, found func()) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		found()
+		return nil
+	case proxmox.IsDenied(err):
+		if l.facts != nil {
+			l.facts.at = time.Time{} // the rights have changed: ask again next time
+		}
+	case proxmox.IsUnauthorized(err), proxmox.IsNotDelivered(err):
+		return err
+	}
+	if !OfOneThing(err) {
+		return err
+	}
+	*place = err
+	return nil
+}
+
+// OfOneThing reports whether an error can concern the thing alone that was asked for: PVE
+// refused, or its answer was not understood, while those before it were.
+func OfOneThing(err error) bool {
+	_, refused := errors.AsType[*proxmox.APIError](err)
+	_, odd := errors.AsType[*proxmox.AnswerError](err)
+	return refused || odd
+}
+
+// content reads what lies on a storage, once, where it can be seen at all.
+func (l *Looker) content(ctx context.Context, g *reads, id string) {
+	state := l.Have.Storages[id]
+	if state == nil || state.Looked || state.Err != nil || state.Status == nil || !state.Status.Active {
+		return
+	}
+	if mount, mounted := l.Have.MountOf(l.want, id); mount != nil && !mounted {
+		return
+	}
+	state.Looked = true
+	g.Go(func() error {
+		list, err := l.View.StorageContent(ctx, l.node, id, proxmox.ContentFilter{})
+		return l.keep(err, &state.Err, func() { state.Content = list })
+	})
+}
+
+// reads are GETs that are sent side by side. A panic in one of them ends the look
+// with an error, not the program.
+type reads struct{ *errgroup.Group }
+
+func NewReads(ctx context.Context) (*reads, context.Context) {
+	g, ctx := errgroup.WithContext(ctx)
+	return &reads{g}, ctx
+}
+
+// Go runs one of them.
+func (r *reads) Go(f func() error) {
+	r.Group.Go(func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("a mistake in this program: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return f()
+	})
+}

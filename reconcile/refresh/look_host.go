@@ -1,0 +1,149 @@
+package refresh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/text"
+)
+
+// smartAge is how long a disk's health is believed: asking wakes it up.
+const smartAge = time.Hour
+
+// lookHost asks the fence for mounts, disks and running acts. A fence that cannot
+// be reached holds what needs the host and nothing else.
+func (l *Looker) lookHost(ctx context.Context) error {
+	if l.ask == nil {
+		return nil
+	}
+	if l.host != nil {
+		l.Have.Host, l.Have.HostReason = l.host.state, l.host.reason
+		return nil
+	}
+	host := &node.HostState{Folders: map[string]bool{}, Barred: map[string]string{}}
+	var err error
+	if host.Running, err = privileged.Running(ctx, l.ask, l.node); err == nil && l.needsHost() {
+		if host.Mounts, err = privileged.Mounts(ctx, l.ask, l.node); err == nil {
+			host.Disks, err = privileged.Disks(ctx, l.ask, l.node)
+		}
+		for _, bind := range l.folders() {
+			if err != nil {
+				break
+			}
+			m := l.want.Mounts[bind[0]]
+			if !slices.ContainsFunc(host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone }) {
+				continue // not mounted: what is below is the root disk
+			}
+			var folder privileged.Folder
+			folder, err = privileged.FolderInfo(ctx, l.ask, l.node, m.Path, bind[1])
+			if refused, ok := errors.AsType[*privileged.RefusedError](err); ok { // a matter of this folder alone
+				host.Barred[bind[0]+"/"+bind[1]], err = refused.Reason, nil
+			} else if err == nil {
+				host.Folders[bind[0]+"/"+bind[1]] = folder.IsDir
+			}
+		}
+	}
+	if err == nil {
+		host.Failing = l.lookHealth(ctx, host)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		l.Have.HostReason = err.Error()
+	} else {
+		l.Have.Host = host
+	}
+	l.host = &hostLook{l.Have.Host, l.Have.HostReason, map[proxmox.VMID][]privileged.GuestMount{}}
+	return nil
+}
+
+// A hostLook is what the fence has said, once for one look.
+type hostLook struct {
+	state  *node.HostState
+	reason string
+	guests map[proxmox.VMID][]privileged.GuestMount
+}
+
+// lookHealth asks the declared disks that are plugged in how they are. A disk that
+// does not tell, as many behind USB bridges, is not failing. PVE's API has this too
+// (GET /nodes/N/disks/smart), but not which disk bears a UUID: where the fence tells
+// that, it tells the rest without a request to PVE, of which a look has few, knows USB
+// bridges, and lets a disk sleep.
+func (l *Looker) lookHealth(ctx context.Context, host *node.HostState) map[string]string {
+	if l.facts != nil && time.Since(l.facts.smartAt) < smartAge {
+		return l.facts.failing
+	}
+	failing := map[string]string{}
+	for _, m := range l.want.Mounts {
+		for _, declared := range m.UUIDs {
+			for _, disk := range host.Disks {
+				if !strings.EqualFold(disk.UUID, declared.UUID) {
+					continue
+				}
+				report, err := privileged.SMART(ctx, l.ask, l.node, text.OrElse(disk.Parent, disk.Device))
+				if err == nil && report.Health == privileged.HealthFailing {
+					failing[strings.ToLower(disk.UUID)] = fmt.Sprintf("%s (%s)", text.OrElse(disk.Parent, disk.Device), text.OrElse(report.Model, "model unknown"))
+				}
+			}
+		}
+	}
+	if l.facts != nil {
+		l.facts.failing, l.facts.smartAt = failing, time.Now()
+	}
+	return failing
+}
+
+// needsHost reports whether anything declared has to do with mounts.
+func (l *Looker) needsHost() bool { return len(l.want.Mounts) > 0 }
+
+// folders lists the mount and folder of every declared bind of a declared disk.
+func (l *Looker) folders() [][2]string {
+	var all [][2]string
+	for _, g := range node.GuestsOf(l.want) {
+		for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+			if m := g.Config.Mounts[i]; m.Mount != "" && l.Have.HasMount(l.want.Mounts[m.Mount]) {
+				all = append(all, [2]string{m.Mount, m.Folder})
+			}
+		}
+	}
+	return all
+}
+
+// lookInGuests asks the fence for the mount tables of running guests that bind a
+// folder of a declared disk: whether they still have the disk that is mounted now.
+func (l *Looker) lookInGuests(ctx context.Context) error {
+	if l.Have.Host == nil {
+		return nil
+	}
+	for _, g := range node.GuestsOf(l.want) {
+		state := l.Have.Guests[g.VMID]
+		if state == nil || state.Status != "running" || !l.inScope(g.Ref) {
+			continue
+		}
+		for _, mp := range g.Config.Mounts {
+			if mp.Mount == "" {
+				continue
+			}
+			mounts, known := l.host.guests[g.VMID]
+			if !known {
+				mounts, _ = privileged.GuestMounts(ctx, l.ask, l.node, int(g.VMID)) // a guest that stops at this moment has none: the next look knows
+				l.host.guests[g.VMID] = mounts
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			state.Mounts = mounts
+			break
+		}
+	}
+	return nil
+}

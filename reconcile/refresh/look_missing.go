@@ -1,0 +1,308 @@
+package refresh
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// lookCreations reads what only objects need that are to be created, and guests to
+// which a volume is to be added: every storage's content, the configs inside their
+// archives, the word of PVE on whether the VMID is free and on what the token may do
+// with it, and whether a marker of the object stands on another guest.
+func (l *Looker) lookCreations(ctx context.Context) error {
+	missing, volumes, unmarked := map[string]proxmox.VMID{}, false, false
+	made := node.GuestsOf(l.want)
+	for _, golden := range l.want.Golden {
+		made = append(made, node.GoldenGuest(golden))
+	}
+	for _, guest := range made {
+		if !l.inScope(guest.Ref) {
+			continue
+		}
+		state := l.Have.Guests[guest.VMID]
+		switch {
+		case state == nil:
+			missing[guest.Ref.Name] = guest.VMID
+		case state.Config != nil:
+			if l.Have.Scope != nil && len(marker.FindMarkers(state.Config.Description())) == 0 {
+				unmarked = true // its archives tell whether it was ours
+			}
+			live := state.Config.MountPoints()
+			for i, mp := range guest.Config.Mounts {
+				if _, there := live[i]; !there && !mp.Bind() {
+					volumes = true
+				}
+			}
+		}
+	}
+	g, gctx := NewReads(ctx)
+	for _, guest := range node.GuestsOf(l.want) {
+		if state := l.Have.Guests[guest.VMID]; l.inScope(guest.Ref) && state != nil && state.Config != nil && adds(guest, state.Config) {
+			l.rawLines(gctx, g, guest.VMID, state)
+		}
+	}
+	if len(missing) > 0 || volumes {
+		named := sourceStorages(l.want, made)
+		for id, state := range l.Have.Storages {
+			if node.HoldsGuestData(state.Conf) || named[id] { // of others a list can take minutes (esxi), and nothing to us lies there
+				l.content(gctx, g, id)
+			}
+		}
+	}
+	if unmarked {
+		for _, b := range l.want.Backups {
+			l.content(gctx, g, b.Storage)
+		}
+	}
+	for _, vmid := range missing {
+		l.askFree(gctx, g, vmid)
+	}
+	if len(missing) > 0 {
+		declared := node.DeclaredVMIDs(l.want)
+		for vmid, state := range l.Have.Guests {
+			if declared[vmid] || state.Config != nil {
+				continue
+			}
+			g.Go(func() error {
+				config, err := l.View.GuestConfig(gctx, l.node, vmid)
+				return l.keep(err, &state.Err, func() { state.Config = &config })
+			})
+		}
+	}
+	for _, s := range l.want.Snapshots {
+		if guest := l.want.Guest(s.Guest); guest != nil && l.inScope(s.Ref) {
+			if state := l.Have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && node.SnapshotDue(s, state, l.Have) {
+				g.Go(func() error {
+					can, err := l.View.Feature(gctx, l.node, guest.VMID, "snapshot")
+					return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
+				})
+			}
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	l.Have.Index()
+	return l.lookInside(ctx, missing)
+}
+
+// adds reports whether an object declares a mount point, an interface or a device of which
+// its guest has none.
+func adds(guest *spec.Guest, config *proxmox.GuestConfig) bool {
+	values := node.Effective(config)
+	lacks := func(prefix string, i int) bool { return values[fmt.Sprintf("%s%d", prefix, i)] == "" }
+	for i := range guest.Config.Mounts {
+		if lacks("mp", i) {
+			return true
+		}
+	}
+	for i := range guest.Config.Nets {
+		if lacks("net", i) {
+			return true
+		}
+	}
+	for i := range guest.Config.Devices {
+		if lacks("dev", i) {
+			return true
+		}
+	}
+	return false
+}
+
+// rawLines reads the raw lxc.* lines of a guest, which its pending config does not show:
+// what they mount or name must not be there twice.
+func (l *Looker) rawLines(ctx context.Context, g *reads, vmid proxmox.VMID, state *node.GuestState) {
+	g.Go(func() error {
+		config, err := l.View.GuestConfig(ctx, l.node, vmid)
+		return l.keep(err, &state.Err, func() { state.Config.LXC = config.LXC })
+	})
+}
+
+// askFree asks whether a VMID is free, and what the token may do with it.
+func (l *Looker) askFree(ctx context.Context, g *reads, vmid proxmox.VMID) {
+	g.Go(func() error {
+		free, err := l.View.VMIDFree(ctx, vmid)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.Have.Taken[vmid] = !free
+		return err
+	})
+	path := fmt.Sprintf("/vms/%d", vmid)
+	l.mu.Lock()
+	asked := l.facts != nil && l.facts.asked[path]
+	l.mu.Unlock()
+	if asked {
+		return
+	}
+	g.Go(func() error { // what the token is shut out of is not in the list of all
+		exact, err := l.View.Permissions(ctx, path)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		shutOut := err == nil && len(exact[path]) == 0
+		if shutOut {
+			l.Have.Permissions[path] = nil
+		}
+		if err == nil && l.facts != nil {
+			l.facts.asked[path] = true
+			if shutOut { // for the looks to come
+				l.facts.permissions = maps.Clone(l.facts.permissions)
+				l.facts.permissions[path] = nil
+			}
+		}
+		return err
+	})
+}
+
+// sourceStorages are the storages from which guests and goldens could be made.
+func sourceStorages(want *spec.Desired, made []*spec.Guest) map[string]bool {
+	named := map[string]bool{}
+	for _, golden := range want.Golden {
+		named[text.ProxmoxStorage(golden.Template)] = true
+	}
+	for _, guest := range made {
+		for _, source := range guest.From {
+			named[source.Newest], named[text.ProxmoxStorage(source.Archive)] = true, true
+			if golden := want.Golden[source.Golden]; golden != nil && golden.Publish != nil {
+				named[golden.Publish.Storage] = true
+			}
+		}
+	}
+	return named
+}
+
+// Renew reads the facts anew on which the making of guests and volumes rests, where they
+// were kept from an earlier pass: with a right that was taken since, backups and volumes
+// are hidden, and a storage that was added since may hold some. It reports whether the
+// look has to be made again.
+func (l *Looker) Renew(ctx context.Context, ready []*plan.Action) (again bool, err error) {
+	if l.facts == nil || l.asked {
+		return false, nil
+	}
+	var paths []string
+	for _, a := range ready {
+		path := "/vms/" + strings.TrimPrefix(a.Lane, "lxc/")
+		if makesVolumes(a) && !l.sure[path] {
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
+		return false, nil
+	}
+	permissions, err := l.View.Permissions(ctx)
+	if err != nil {
+		return false, err
+	}
+	storages, err := l.View.ListStorage(ctx)
+	if err != nil {
+		return false, err
+	}
+	permissions = maps.Clone(permissions)
+	for path := range l.facts.asked {
+		if rights, hidden := l.facts.permissions[path]; hidden && rights == nil {
+			permissions[path] = nil
+		}
+	}
+	if l.sure == nil {
+		l.sure = map[string]bool{}
+	}
+	for _, path := range paths { // asked again
+		l.sure[path] = true
+		delete(l.facts.asked, path)
+	}
+	l.facts.permissions, l.facts.storages = permissions, storages
+	return true, nil
+}
+
+// makesVolumes reports whether an act allocates volumes that hold nothing yet, or anew what
+// a backup holds.
+func makesVolumes(a *plan.Action) bool {
+	if a.Facts["makes"] != "" {
+		return true
+	}
+	return a.Call != nil && a.Call.Method == "PUT" && slices.ContainsFunc(slices.Collect(maps.Keys(a.Call.Params)), node.MountKey.MatchString)
+}
+
+// insideAtMost bounds how many archives of one guest are opened to find its newest: of
+// those that are proven whole, and of the others.
+const insideAtMost = 8
+
+// lookInside reads the configs inside the archives from which the missing guests
+// could come: newest first, until one is the object's own or the bound is reached.
+func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID) error {
+	g, ctx := NewReads(ctx)
+	read := func(volid string) (node.Inside, error) {
+		l.mu.Lock()
+		inside, known := l.Have.Inside[volid]
+		l.mu.Unlock()
+		if known {
+			return inside, nil
+		}
+		config, err := l.View.ArchiveConfig(ctx, l.node, volid)
+		err = l.keep(err, &inside.Err, func() { inside.Config = config })
+		l.mu.Lock()
+		l.Have.Inside[volid] = inside
+		l.mu.Unlock()
+		return inside, err
+	}
+	for _, guest := range node.GuestsOf(l.want) {
+		if _, ok := missing[guest.Ref.Name]; !ok {
+			continue
+		}
+		g.Go(func() error {
+			for _, source := range guest.From {
+				var volids []string
+				switch {
+				case source.Archive != "":
+					volids = []string{source.Archive}
+				case source.Golden != "":
+					if golden := l.want.Golden[source.Golden]; golden != nil {
+						if a := l.Have.Published(golden); a != nil {
+							volids = []string{a.VolID}
+						}
+					}
+				case source.Newest != "":
+					for _, v := range l.Have.ArchivesOf(source.Newest, node.SourceVMID(guest, source)) {
+						volids = append(volids, v.VolID)
+					}
+				}
+				opened := map[bool]int{} // proven ones are sought behind any number of others
+				for _, volid := range volids {
+					v := l.Have.Volume(volid)
+					proven := v != nil && l.Have.Wholeness(*v) == node.Whole
+					if opened[proven]++; opened[proven] > insideAtMost {
+						continue
+					}
+					inside, err := read(volid)
+					if err != nil {
+						return err
+					}
+					if source.Newest == "" || inside.Err != nil && node.KeepsOlder(proven, inside.Err) {
+						break
+					}
+					if proven && inside.Err == nil && l.Have.OwnArchive(guest, source, inside.Config) {
+						break // the newest proven one: older ones do not matter
+					}
+				}
+			}
+			return nil
+		})
+	}
+	for name := range missing {
+		if golden := l.want.Golden[name]; golden != nil {
+			if a := l.Have.NewestGolden(golden); a != nil {
+				g.Go(func() error { _, err := read(a.VolID); return err })
+			}
+		}
+	}
+	return g.Wait()
+}

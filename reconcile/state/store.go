@@ -1,0 +1,243 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Stored is what outlives the agent besides its journal: the word of people, and what
+// was once seen and can no longer be looked up. It is one small JSON file.
+type Stored struct {
+	Format int    `json:"format"` // of this document: 1
+	Holds  []Hold `json:"holds,omitempty"`
+	// Trusted is the major version of PVE under which a run that somebody looked at
+	// ended well with this state directory: until then, and after it changes, deletions
+	// and disruptive acts wait for a person in watch mode. TrustedOn is the node.
+	Trusted   string `json:"trusted,omitempty"`
+	TrustedOn string `json:"trusted_on,omitempty"`
+	// Backups are the last whole backups, by guest: their disk may be away now.
+	Backups map[string]LastBackup `json:"backups,omitempty"`
+	// Known are the objects of the last desired state, with the VMID of those that have
+	// one: what leaves the YAML is named once.
+	Known map[string]proxmox.VMID `json:"known,omitempty"`
+	// Drift is since when a difference that is only reported has been seen.
+	Drift map[string]time.Time `json:"drift,omitempty"`
+}
+
+// A Hold is somebody's word that a thing is to be left alone, or a thing that was seen
+// and waits for a person.
+type Hold struct {
+	Name string `json:"name"` // "restores/web", or "all"
+	Kind string `json:"kind"` // HoldPerson, HoldDestroyed or HoldEjected
+	Why  string `json:"why,omitempty"`
+	By   string `json:"by,omitempty"`
+	UUID string `json:"uuid,omitempty"` // the disk, of an eject
+	// Device is where the ejected disk was; as another device it was plugged in anew.
+	Device string    `json:"device,omitempty"`
+	Gone   bool      `json:"gone,omitempty"` // the ejected disk was unplugged since
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: until it is released
+}
+
+// The kinds of holds.
+const (
+	HoldPerson    = "person"    // --hold
+	HoldDestroyed = "destroyed" // somebody else destroyed the guest
+	HoldEjected   = "ejected"   // --eject: this disk is not mounted again before it was unplugged
+)
+
+// LastBackup is the newest whole archive of a guest.
+type LastBackup struct {
+	Time    time.Time `json:"time"`
+	Storage string    `json:"storage"`
+	Disk    string    `json:"disk,omitempty"` // the label, where disks take turns
+}
+
+// Store keeps Stored in a state directory. It is safe for concurrent use, by several
+// processes too.
+type Store struct {
+	mu   sync.Mutex
+	path string // "" for one in memory
+	Mem  Stored
+}
+
+// OpenStore names the store of a state directory.
+func OpenStore(dir string) *Store { return &Store{path: filepath.Join(dir, "state.json")} }
+
+// MemoryStore is a store that ends with the process.
+func MemoryStore() *Store { return &Store{} }
+
+// Load reads what is stored. A missing file is an empty store; one of an unknown
+// format is an error, for holds in it would not be obeyed.
+func (s *Store) Load() (Stored, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.load()
+}
+
+func (s *Store) load() (Stored, error) {
+	if s.path == "" {
+		return s.Mem.clone(), nil
+	}
+	stored := Stored{Format: 1}
+	data, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return stored, nil
+	}
+	if err != nil {
+		return stored, fmt.Errorf("the state cannot be read: %w; holds in it could not be obeyed, so nothing is done", err)
+	}
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return stored, fmt.Errorf("%s is damaged: %w; move it away (holds in it are lost then)", s.path, err)
+	}
+	if stored.Format != 1 {
+		return stored, fmt.Errorf("%s has format %d and this version knows 1; install the newer version again, or move the file away (holds in it are lost then)", s.path, stored.Format)
+	}
+	return stored, nil
+}
+
+func (s Stored) clone() Stored {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // plain data
+	}
+	c := Stored{}
+	if err := json.Unmarshal(data, &c); err != nil {
+		panic(err)
+	}
+	c.Format = 1
+	return c
+}
+
+// Change rewrites what is stored, whole or not at all. A change that changes nothing
+// writes nothing.
+func (s *Store) Change(change func(*Stored)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	release, err := s.alone()
+	if err != nil {
+		return err
+	}
+	defer release()
+	stored, err := s.load()
+	if err != nil {
+		return err
+	}
+	before, _ := json.Marshal(stored)
+	change(&stored)
+	after, err := json.MarshalIndent(stored, "", "  ")
+	if err != nil {
+		return err
+	}
+	if compact, _ := json.Marshal(stored); string(compact) == string(before) {
+		return nil
+	}
+	if s.path == "" {
+		s.Mem = stored.clone()
+		return nil
+	}
+	return ReplaceFile(s.path, append(after, '\n'))
+}
+
+// alone keeps other processes from changing what is stored at the same moment: somebody
+// says --hold while the service notes what it has seen, and neither may be lost. It is a
+// lock of its own, for whoever stops the agent is not to wait for a pass.
+func (s *Store) alone() (release func(), err error) {
+	if s.path == "" {
+		return func() {}, nil
+	}
+	file, err := os.OpenFile(s.path+".lock", os.O_RDONLY|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("the state cannot be locked: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return func() { file.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			file.Close()
+			return nil, fmt.Errorf("the state cannot be locked: %s: %w", s.path, err)
+		}
+	}
+}
+
+// ReplaceFile writes a file beside the old one and puts it in its place.
+func ReplaceFile(path string, data []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	if _, err = file.Write(data); err == nil {
+		err = file.Chmod(0o640)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if e := file.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", path, err)
+	}
+	return os.Rename(file.Name(), path)
+}
+
+// AddHold adds a hold, in place of an earlier one of the same name and kind.
+func (s *Store) AddHold(h Hold) error {
+	return s.Change(func(stored *Stored) {
+		stored.Holds = slices.DeleteFunc(stored.Holds, func(old Hold) bool { return old.Name == h.Name && old.Kind == h.Kind && old.UUID == h.UUID })
+		stored.Holds = append(stored.Holds, h)
+	})
+}
+
+// Release takes the holds of a name away, for "all" all but those of ejected disks, and
+// tells how many there were.
+func (s *Store) Release(name string) (int, error) {
+	n := 0
+	err := s.Change(func(stored *Stored) {
+		stored.Holds = slices.DeleteFunc(stored.Holds, func(h Hold) bool {
+			gone := h.Name == name || name == "all" && h.Kind != HoldEjected
+			if gone {
+				n++
+			}
+			return gone
+		})
+	})
+	return n, err
+}
+
+// Hold returns the hold on an object, under its name or the one that it had, that is in
+// force at a time.
+func (s Stored) Hold(o *spec.Object, kind string, now time.Time) (Hold, bool) {
+	for _, h := range s.Holds {
+		if h.Kind == kind && (Called(o, h.Name) || h.Name == "all") && (h.Until.IsZero() || now.Before(h.Until)) {
+			return h, true
+		}
+	}
+	return Hold{}, false
+}
+
+// Called reports whether an object has a name, as "restores/web", or had it.
+func Called(o *spec.Object, name string) bool {
+	return name == o.Ref.String() || o.Was != "" && name == spec.Ref{Kind: o.Ref.Kind, Name: o.Was}.String()
+}
+
+// Major is the first number of PVE's version.
+func Major(version string) string {
+	first, _, _ := strings.Cut(version, ".")
+	return first
+}

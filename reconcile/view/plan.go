@@ -1,0 +1,313 @@
+package view
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/muesli/termenv"
+
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// TextOptions say how a plan or a run is printed for people.
+type TextOptions struct {
+	Verbose bool       // also list what is as declared, and the route of each act
+	Colour  bool       //
+	Live    bool       // a terminal: running lines are written over each other
+	Width   int        // of the terminal; 0: do not wrap
+	Desired string     // the path, as it was typed
+	Args    string     // options and PATH of this call that another one needs too, as they were typed: " --simulate=node.yaml desired"
+	Only    []spec.Ref // what was named with --only
+}
+
+// A line is one entry of a plan's text.
+type line struct {
+	symbol plan.Symbol
+	object spec.Ref
+	text   string
+	when   string
+	below  []string
+	held   *plan.Held // where it is held, why
+}
+
+// Alike are the objects that are held, by reason and cure: what an object before has
+// said is not said again.
+type Alike map[string]spec.Ref
+
+// Before is the first object that is held as h is, where that is another one.
+func (a Alike) Before(h *plan.Held) (spec.Ref, bool) {
+	key := strings.Join(append([]string{h.Reason}, h.Cure...), "\n")
+	first, ok := a[key]
+	if !ok {
+		a[key] = h.Object
+	}
+	return first, ok && first != h.Object
+}
+
+// planLines arranges a plan by object, in the order of the objects.
+func planLines(p *plan.Plan, o TextOptions) []line {
+	byObject := map[spec.Ref][]line{}
+	add := func(l line) { byObject[l.object] = append(byObject[l.object], l) }
+	for _, a := range p.Actions {
+		when := a.When
+		if when == "now" {
+			when = ""
+		}
+		below := slices.Clone(a.Detail)
+		if o.Verbose {
+			below = append(below, a.Route())
+		}
+		s := a.Text
+		if len(a.Then) > 0 && s != "" {
+			s += ", then " + text.List(a.Then)
+		}
+		if len(a.Fields) == 0 || s != "" {
+			add(line{symbol: a.Symbol, object: a.Object, text: s, when: when, below: below})
+			below = nil
+		}
+		for i, f := range a.Fields {
+			if a.Symbol == plan.Restart && s != "" {
+				break // the text says it
+			}
+			symbol := a.Symbol
+			if strings.HasPrefix(f.When, "needs a restart (restart: auto)") {
+				symbol = plan.Restart
+			}
+			if i > 0 {
+				below = nil
+			}
+			add(line{symbol: symbol, object: a.Object, text: plan.FieldText(f), when: f.When, below: below})
+		}
+	}
+	for _, l := range p.Laters {
+		add(line{symbol: l.Symbol, object: l.Object, text: l.Text, when: l.Waits, below: l.Detail})
+	}
+	for i := range p.Held {
+		h := &p.Held[i]
+		cure := strings.Join(h.Cure, "; ")
+		if cure != "" {
+			cure = text.Sentence(cure)
+		}
+		add(line{symbol: plan.Blocked, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.Place())}, held: h})
+	}
+	for _, n := range p.Notes {
+		add(line{symbol: plan.Remark, object: n.Object, text: n.String()})
+	}
+	fine := p.AsDeclared()
+	said := Alike{}
+	var all []line
+	for _, ref := range p.Objects {
+		if (o.Verbose || slices.Contains(o.Only, ref)) && slices.Contains(fine, ref) {
+			all = append(all, line{symbol: plan.AsWritten, object: ref, text: "as declared"})
+		}
+		for _, l := range byObject[ref] {
+			if l.held != nil {
+				if first, ok := said.Before(l.held); ok {
+					l.text, l.below = fmt.Sprintf("as %s%s", first, l.held.Place()), nil
+				}
+			}
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// WritePlan prints the plan as in the manual: what is looked at, one line per change
+// with its symbol, what is blocked and the cure, and what is destroyed, also when
+// that is nothing.
+func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	h := p.Header
+	fmt.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", h.Node, h.Version, h.Looked.Format(text.DateLayout),
+		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
+	lines := planLines(p, o)
+	writeLines(b, p, lines, o)
+	if len(lines) > 0 {
+		fmt.Fprintln(b)
+	}
+	fmt.Fprintf(b, "  %s as declared%s.%s\n", text.Count(len(p.AsDeclared()), "object is", "objects are"), verboseHint(o, len(p.AsDeclared())), undeclaredText(h.Undeclared))
+	if len(h.Elsewhere) > 0 {
+		fmt.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
+	}
+	if len(lines) == 0 || !p.Changes() && len(p.Held) == 0 {
+		fmt.Fprintf(b, "\nPlan: nothing to do. Destroys nothing.\n")
+		return b.Flush()
+	}
+	fmt.Fprintf(b, "\nPlan: %s. %s\n", text.OrElse(summary(p, true), "nothing to do"), destroys(p))
+	if p.Changes() {
+		fmt.Fprintf(b, "Next: felhom-agent --once%s", o.Args)
+		if ref, ok := p.First(); ok {
+			gap := "         "
+			if o.Args != "" {
+				gap = "\n      "
+			}
+			fmt.Fprintf(b, "%sonly one: felhom-agent --once --only %s%s", gap, ref, o.Args)
+		}
+		fmt.Fprintln(b)
+	}
+	return b.Flush()
+}
+
+func verboseHint(o TextOptions, n int) string {
+	if o.Verbose || n == 0 {
+		return ""
+	}
+	return " (-v lists them)"
+}
+
+func undeclaredText(n plan.Strangers) string {
+	var parts []string
+	if n.Containers > 0 {
+		parts = append(parts, text.Count(n.Containers, "container", "containers"))
+	}
+	if n.VMs > 0 {
+		parts = append(parts, text.Count(n.VMs, "VM", "VMs"))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	verb := "are"
+	if n.Containers+n.VMs == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf(" %s here %s not declared.", text.List(parts), verb)
+}
+
+func writeLines(w io.Writer, p *plan.Plan, lines []line, o TextOptions) {
+	colours := termenv.NewOutput(w, termenv.WithProfile(termenv.Ascii))
+	if o.Colour {
+		colours = termenv.NewOutput(w, termenv.WithProfile(termenv.ANSI))
+	}
+	width := 20
+	for _, l := range lines {
+		width = max(width, min(len(l.object.String()), 34))
+	}
+	indent := strings.Repeat(" ", width+6)
+	for _, l := range lines {
+		text := l.text
+		if l.when != "" {
+			text = fmt.Sprintf("%-50s  %s", text, l.when)
+			if o.Width > 0 && utf8.RuneCountInString(text) > o.Width-len(indent) { // on a line of its own
+				text, l.below = l.text, append([]string{l.when}, l.below...)
+			}
+		}
+		symbol := colours.String(string(l.symbol)).Foreground(colours.Color(colourOf[l.symbol])).String()
+		fmt.Fprintf(w, "  %s %-*s  %s\n", symbol, width, l.object, strings.TrimRight(wrap(text, indent, o.Width), " "))
+		for _, below := range l.below {
+			if below != "" {
+				fmt.Fprintf(w, "%s%s\n", indent, wrap(below, indent, o.Width))
+			}
+		}
+	}
+}
+
+var colourOf = map[plan.Symbol]string{plan.Create: "2", plan.Change: "3", plan.Restart: "5", plan.Power: "6", plan.Delete: "1", plan.Blocked: "1", plan.Remark: "8", plan.AsWritten: "8"}
+
+// wrap breaks a long text into lines that begin at the indent.
+func wrap(text, indent string, width int) string {
+	room := width - len(indent)
+	if width == 0 || room < 30 || utf8.RuneCountInString(text) <= room {
+		return text
+	}
+	var b strings.Builder
+	n := 0
+	for i, word := range strings.Split(text, " ") {
+		size := utf8.RuneCountInString(word)
+		if i > 0 && n+1+size > room {
+			b.WriteString("\n" + indent)
+			n = 0
+		} else if i > 0 {
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(word)
+		n += size
+	}
+	return b.String()
+}
+
+// summary counts in a fixed order: create, change, restart, start or stop, delete,
+// blocked.
+func summary(p *plan.Plan, blocked bool) string {
+	objects := map[plan.Symbol][]string{}
+	add := func(s plan.Symbol, name string) {
+		if !slices.Contains(objects[s], name) {
+			objects[s] = append(objects[s], name)
+		}
+	}
+	snapshots, archives, unmounts := 0, 0, 0
+	for _, a := range p.Actions {
+		switch {
+		case a.Verb == "delete snapshot":
+			snapshots++
+		case a.Verb == "delete archive":
+			archives++
+		case a.Symbol == plan.Delete:
+			unmounts++
+		case a.Symbol == plan.Change && slices.ContainsFunc(a.Fields, func(f plan.Field) bool { return strings.HasPrefix(f.When, "needs a restart (restart: auto)") }):
+			add(plan.Change, a.Object.String())
+			add(plan.Restart, a.Object.Name)
+		case a.Symbol == plan.Restart:
+			add(plan.Restart, a.Object.Name)
+		default:
+			add(a.Symbol, a.Object.String())
+		}
+	}
+	for _, l := range p.Laters {
+		if l.Symbol == plan.Restart {
+			add(l.Symbol, l.Object.Name)
+		} else if !slices.Contains(objects[plan.Create], l.Object.String()) {
+			add(l.Symbol, l.Object.String())
+		}
+	}
+	var parts []string
+	say := func(n int, text string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, text))
+		}
+	}
+	say(len(objects[plan.Create]), "to create")
+	say(len(objects[plan.Change]), "to change")
+	if names := objects[plan.Restart]; len(names) > 0 {
+		say(len(names), fmt.Sprintf("to restart (%s)", strings.Join(names, ", ")))
+	}
+	say(len(objects[plan.Power]), "to start or stop")
+	say(unmounts, "to unmount")
+	if snapshots > 0 {
+		parts = append(parts, text.Count(snapshots, "snapshot to delete", "snapshots to delete"))
+	}
+	if archives > 0 {
+		parts = append(parts, text.Count(archives, "archive to delete", "archives to delete"))
+	}
+	if blocked {
+		var held []string
+		for _, h := range p.Held {
+			if !slices.Contains(held, h.Object.String()) {
+				held = append(held, h.Object.String())
+			}
+		}
+		say(len(held), "blocked")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// destroys is the plan's last sentence.
+func destroys(p *plan.Plan) string {
+	var what []string
+	for _, a := range p.Actions {
+		if a.Destroys != "" {
+			what = append(what, a.Destroys)
+		}
+	}
+	if len(what) == 0 {
+		return "Destroys nothing."
+	}
+	return "Destroys: " + strings.Join(what, "; ") + "."
+}

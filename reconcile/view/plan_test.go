@@ -1,0 +1,73 @@
+package view
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-agent/reconcile/applying"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// The last lines of a run say in what state a failure has left a guest, in the words of the failure itself.
+func TestClosingSaysTheState(t *testing.T) {
+	web := spec.Ref{Kind: spec.KindRestore, Name: "web"}
+	for state, want := range map[string]string{
+		"RUNNING":                         "  FAILED   restores/web      start: it broke\n",
+		"STOPPED":                         "start: it broke       (is STOPPED)\n",
+		"STOPPED (it was running before)": "start: it broke       (is STOPPED)\n",
+		"STOPPED, locked (backup)":        "start: it broke       (is STOPPED, locked (backup))\n",
+		"NOT THERE":                       "start: it broke       (is NOT THERE)\n",
+	} {
+		event := applying.Event{Object: web, Verb: "start", State: "FAILED", Text: "it broke", Lines: []applying.EventLine{{Label: "PVE said", Text: "it broke"}, {Label: "web is now", Text: state}}}
+		r := &applying.Report{Plan: &plan.Plan{Objects: []spec.Ref{web}, Held: []plan.Held{{Object: web, Kind: plan.HeldFailed}}}, Failed: []applying.Event{event}, Sent: 1}
+		var text strings.Builder
+		if err := WriteReport(&text, r, TextOptions{}); err != nil || !strings.HasSuffix(text.String(), want) {
+			t.Errorf("%s: %v\n%s", state, err, &text)
+		}
+	}
+}
+
+// On a terminal that is too narrow for text and time, the time of a change stands below it, whole.
+func TestNarrowTerminal(t *testing.T) {
+	web := spec.Ref{Kind: spec.KindRestore, Name: "web"}
+	p := &plan.Plan{Objects: []spec.Ref{web}, Laters: []plan.Later{{Object: web, Verb: "restore", Symbol: plan.Create,
+		Text: "create 112 from its newest backup, else golden/alpine", Waits: "when mounts/backup is mounted"}}}
+	for width, want := range map[int]string{
+		0: `  + restores/web          create 112 from its newest backup, else golden/alpine  when mounts/backup is mounted
+`,
+		90: `  + restores/web          create 112 from its newest backup, else golden/alpine
+                          when mounts/backup is mounted
+`,
+		70: `  + restores/web          create 112 from its newest backup, else
+                          golden/alpine
+                          when mounts/backup is mounted
+`,
+	} {
+		var text strings.Builder
+		if err := WritePlan(&text, p, TextOptions{Width: width}); err != nil || !strings.Contains(text.String(), want) {
+			t.Errorf("%d columns: %v\n%s", width, err, &text)
+		}
+	}
+}
+
+// A terminal shows what an act that runs does, until its log tells more; a line is cut between letters.
+func TestLiveLines(t *testing.T) {
+	e := applying.Event{Object: spec.Ref{Kind: spec.KindBackup, Name: "daily"}, Verb: "back up", State: "running", What: "back up dns to usb-backup", UPID: "a"}
+	var text strings.Builder
+	p := NewProgress(&text, TextOptions{Live: true, Width: 56})
+	p.Event(e)
+	e.Text = "\u00e4\u00e4\u00e4\u00e4"
+	p.Event(e)
+	want := "      |   backups/daily        back up      0 s      ba\n\x1b[1A\x1b[J      |   backups/daily        back up      0 s      \u00e4\u00e4\n"
+	if text.String() != want {
+		t.Errorf("it draws\n%q\nwant\n%q", text.String(), want)
+	}
+}
+
+func TestALongFirstLineIsCutBetweenLetters(t *testing.T) {
+	if got, want := planning.FirstLine("Ez a konténer a család fényképeit és videóit őrzi"), `"Ez a konténer a család fényképeit és ..."`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

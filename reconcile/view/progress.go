@@ -1,0 +1,101 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-agent/reconcile/applying"
+	"github.com/felhom/felhom-agent/reconcile/text"
+)
+
+// Progress prints the lines of a run as they happen: one per change of state, and on
+// a terminal the running ones below, written over each other.
+type Progress struct {
+	mu      sync.Mutex
+	w       io.Writer
+	o       TextOptions
+	running map[string]applying.Event
+	order   []string
+	shown   int
+}
+
+// NewProgress prints to w.
+func NewProgress(w io.Writer, o TextOptions) *Progress {
+	return &Progress{w: w, o: o, running: map[string]applying.Event{}}
+}
+
+// Event prints one event. It is safe for concurrent use.
+func (p *Progress) Event(e applying.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := e.Object.String() + " " + e.Verb + " " + e.UPID
+	p.clear()
+	switch e.State {
+	case "running":
+		if _, known := p.running[key]; !known {
+			p.order = append(p.order, key)
+		}
+		p.running[key] = e
+	default:
+		delete(p.running, key)
+		p.order = slices.DeleteFunc(p.order, func(k string) bool { return k == key })
+		p.print(e)
+	}
+	p.draw()
+}
+
+func (p *Progress) print(e applying.Event) {
+	s := e.Text
+	switch {
+	case e.State == "started" && s == "":
+		s = e.UPID
+	case e.State == "started" && !p.o.Verbose: // the route; what it does stands where it is done
+		s, _, _ = strings.Cut(s, ": ")
+	case e.State == "ok" && s == "":
+		took := ""
+		if e.Elapsed >= time.Second {
+			took = text.Elapsed(e.Elapsed)
+		}
+		s = fmt.Sprintf("%-7s %s", took, e.What)
+	case len(e.Lines) > 0 && e.Lines[0].Text == e.Text && e.Elapsed < time.Second: // the lines say it
+		s = ""
+	case len(e.Lines) > 0 && e.Lines[0].Text == e.Text:
+		s = "after " + text.Elapsed(e.Elapsed)
+	case e.State == "FAILED" && e.Elapsed >= time.Second:
+		s = "after " + text.Elapsed(e.Elapsed) + ": " + s
+	}
+	fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%s  %-20s %-12s %-8s %s", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, s), " "))
+	for _, l := range e.Lines {
+		fmt.Fprintf(p.w, "          %-20s %s\n", l.Label, l.Text)
+	}
+}
+
+// clear takes the live lines away, and draw puts them below again.
+func (p *Progress) clear() {
+	if p.o.Live && p.shown > 0 {
+		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.shown)
+		p.shown = 0
+	}
+}
+
+var spinner = []string{"|", "/", "-", "\\"}
+
+func (p *Progress) draw() {
+	if !p.o.Live {
+		return
+	}
+	for _, key := range p.order {
+		e := p.running[key]
+		e.Elapsed = max(e.Elapsed, 0)
+		text := fmt.Sprintf("      %s   %-20s %-12s %-8s %s", spinner[int(e.Elapsed.Seconds())%len(spinner)], e.Object, e.Verb, text.Elapsed(e.Elapsed), text.OrElse(e.Text, e.What))
+		if runes := []rune(text); p.o.Width > 0 && len(runes) > p.o.Width-1 {
+			text = string(runes[:p.o.Width-1])
+		}
+		fmt.Fprintln(p.w, text)
+		p.shown++
+	}
+}

@@ -1,0 +1,87 @@
+package view
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/reconcile/applying"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// WriteRunHeader prints the first line of a run; nothing where there is nothing to do.
+func WriteRunHeader(w io.Writer, p *plan.Plan, o TextOptions) {
+	if !p.Changes() {
+		return
+	}
+	fmt.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Looked.Format(text.DateLayout), summary(p, false), destroys(p))
+}
+
+// WriteReport prints the last lines of a run: how many objects are as declared, and
+// each that is not, with what to do. A run that had nothing to do prints one line.
+func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	defer b.Flush()
+	fine, all := r.Converged(), len(r.Plan.Objects)
+	if r.Sent == 0 && fine == all && len(r.Failed) == 0 {
+		fmt.Fprintf(b, "%s: converged %d of %d objects.\n", r.Plan.Header.Node, fine, all)
+		return nil
+	}
+	if r.Sent > 0 {
+		fmt.Fprintln(b)
+	}
+	fmt.Fprintf(b, "Converged %d of %d objects.\n", fine, all)
+	var lines []line
+	failed := map[spec.Ref]bool{}
+	for i := len(r.Failed) - 1; i >= 0; i-- {
+		if e := r.Failed[i]; !failed[e.Object] && !slices.Contains(r.Plan.AsDeclared(), e.Object) {
+			failed[e.Object] = true
+			text := fmt.Sprintf("%s: %s", e.Verb, e.Text)
+			for _, l := range e.Lines { // that it does not run now is what matters at two in the morning
+				if strings.HasSuffix(l.Label, applying.IsNow) && l.Text != "RUNNING" {
+					text += fmt.Sprintf("       (is %s)", strings.TrimSuffix(l.Text, applying.RanBefore))
+				}
+			}
+			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: text})
+		}
+	}
+	said := Alike{}
+	for _, h := range r.Plan.Held {
+		if failed[h.Object] {
+			continue
+		}
+		text := h.Reason
+		if len(h.Cure) > 0 {
+			text += ": " + strings.Join(h.Cure, "; ")
+		}
+		if first, ok := said.Before(&h); ok {
+			text = "as " + first.String()
+		}
+		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text + h.Place()})
+	}
+	for _, l := range r.Plan.Laters {
+		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Text + ", " + l.Waits})
+	}
+	for _, text := range r.Waits {
+		object, why, _ := strings.Cut(text, ": ")
+		ref, _ := spec.ParseRef(object)
+		lines = append(lines, line{object: ref, symbol: "waits", text: why})
+	}
+	for _, text := range r.Overdue {
+		object, why, _ := strings.Cut(text, " ")
+		ref, _ := spec.ParseRef(object)
+		lines = append(lines, line{object: ref, symbol: "overdue", text: "gave up waiting; it still runs and will be adopted: " + why})
+	}
+	width := 16
+	for _, l := range lines {
+		width = max(width, min(len(l.object.String()), 34))
+	}
+	for _, l := range lines {
+		fmt.Fprintf(b, "  %-8s %-*s  %s\n", l.symbol, width, l.object, wrap(l.text, strings.Repeat(" ", width+13), o.Width))
+	}
+	return nil
+}
