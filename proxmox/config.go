@@ -90,13 +90,23 @@ func rawLines(raw json.RawMessage) ([][2]string, error) {
 // the digest, all in one request. Raw lxc.* lines are not in it. Needs
 // VM.Audit.
 func (v *View) GuestPending(ctx context.Context, node string, vmid VMID) (GuestConfig, error) {
-	w, r, err := read[[]struct {
+	type entry struct {
 		Key            text
 		Value, Pending *text
 		Delete         number
-	}](ctx, v, guestPath(node, vmid, "pending"), nil)
+	}
+	w, r, err := read[[]entry](ctx, v, guestPath(node, vmid, "pending"), nil)
 	if err != nil {
 		return GuestConfig{}, err
+	}
+	ambiguous := ""
+	w = distinct(slices.Clone(w), func(e entry) text { return e.Key }, func(first *entry, later entry) {
+		if differ(*first, later) {
+			ambiguous = string(first.Key)
+		}
+	})
+	if ambiguous != "" {
+		return GuestConfig{}, r.fault("it names the key %s twice, with different values", ambiguous)
 	}
 	c := GuestConfig{VMID: vmid, Raw: make(map[string]string, len(w))}
 	for _, e := range w {

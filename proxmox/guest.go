@@ -19,7 +19,8 @@ type Guest struct {
 	// Mem is what it uses. Setting a limit below it kills a running guest.
 	Mem, MaxMem, Swap, MaxSwap, Disk, MaxDisk Size
 	Uptime                                    time.Duration
-	PID                                       int // 0 unless running
+	PID                                       int  // 0 unless running
+	Ambiguous                                 bool // the list names it twice, with different values
 }
 
 // Running tells that the guest runs.
@@ -64,7 +65,14 @@ func (w guestWire) guest() Guest {
 	return g
 }
 
-// ListLXC lists the containers of a node, by VMID. PVE leaves out, without a
+// lasting is the guest without what changes from one moment to the next: how much it uses,
+// and for how long it has run.
+func (g Guest) lasting() Guest {
+	g.CPU, g.Mem, g.Swap, g.Disk, g.Uptime, g.Ambiguous = 0, 0, 0, 0, 0, false
+	return g
+}
+
+// ListLXC lists the containers of a node, by VMID, each once. PVE leaves out, without a
 // word, those for which the token lacks VM.Audit.
 func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 	w, r, err := read[[]guestWire](ctx, v, "/nodes/"+node+"/lxc", nil)
@@ -78,6 +86,10 @@ func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 		}
 		guests = append(guests, e.guest())
 	}
+	guests = distinct(guests, func(g Guest) VMID { return g.VMID }, func(first *Guest, later Guest) {
+		first.Ambiguous = first.Ambiguous || differ(first.lasting(), later.lasting())
+		first.Mem, first.Swap = max(first.Mem, later.Mem), max(first.Swap, later.Swap)
+	})
 	slices.SortFunc(guests, func(a, b Guest) int { return int(a.VMID - b.VMID) })
 	return guests, nil
 }

@@ -25,13 +25,24 @@ type Resource struct {
 	Template bool
 	// Disk is how much of MaxDisk is in use: of a storage, a node or a guest.
 	Disk, MaxDisk Size
+	// Ambiguous tells that the list names it twice, with different values. Two guests of one
+	// VMID are that too, for a VMID belongs to one guest of the cluster.
+	Ambiguous bool
+}
+
+// identity is what a resource is known by: a guest by its VMID, whatever its type.
+func (r Resource) identity() string {
+	if r.Type == "lxc" || r.Type == "qemu" {
+		return "guest/" + r.VMID.String()
+	}
+	return r.ID
 }
 
 // StorageStatus is what a resource of the type storage tells of it: less than
 // View.NodeStorage and up to some ten seconds old, but at once, also where another storage
 // does not answer. Types and contents are not in it.
 func (r Resource) StorageStatus() StorageStatus {
-	return StorageStatus{ID: r.Storage, Active: r.Status == "available", Enabled: true,
+	return StorageStatus{ID: r.Storage, Active: r.Status == "available", Enabled: true, Ambiguous: r.Ambiguous,
 		Total: r.MaxDisk, Used: r.Disk, Avail: max(r.MaxDisk-r.Disk, 0)}
 }
 
@@ -69,6 +80,10 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 			Disk: Size(e.Disk), MaxDisk: Size(e.MaxDisk),
 		})
 	}
+	resources = distinct(resources, Resource.identity, func(first *Resource, later Resource) {
+		later.Ambiguous, later.Disk = first.Ambiguous, first.Disk // how full it is changes from one moment to the next
+		first.Ambiguous = first.Ambiguous || differ(*first, later)
+	})
 	slices.SortFunc(resources, func(a, b Resource) int { return strings.Compare(a.ID, b.ID) })
 	return resources, nil
 }

@@ -16,6 +16,8 @@ type Snapshot struct {
 	// State is "prepare" or "delete" for a snapshot that is not complete, else
 	// empty. One named vzdump belongs to a backup that runs.
 	State string
+	// Ambiguous tells that the list names it twice, with different values.
+	Ambiguous bool
 }
 
 // SnapshotList is what one request tells about a guest's snapshots, and more.
@@ -53,6 +55,10 @@ func (v *View) Snapshots(ctx context.Context, node string, vmid VMID) (SnapshotL
 	if l.Digest == "" {
 		return SnapshotList{}, r.fault("it has no entry named current")
 	}
+	l.Snapshots = distinct(l.Snapshots, func(s Snapshot) string { return s.Name }, func(first *Snapshot, later Snapshot) {
+		later.Ambiguous = first.Ambiguous
+		first.Ambiguous = first.Ambiguous || differ(*first, later)
+	})
 	slices.SortFunc(l.Snapshots, func(a, b Snapshot) int {
 		if c := a.Time.Compare(b.Time); c != 0 {
 			return c

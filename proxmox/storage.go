@@ -3,6 +3,7 @@ package proxmox
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type Storage struct {
 	Shared       bool
 	Nodes        []string          // empty: all nodes
 	Raw          map[string]string // everything, as PVE's strings
+	Ambiguous    bool              // the answer names it twice, with different values
 }
 
 // ListStorage lists the configured storages, by name. PVE leaves out those on
@@ -54,6 +56,9 @@ func (v *View) ListStorage(ctx context.Context) ([]Storage, error) {
 		}
 		storages = append(storages, s)
 	}
+	storages = distinct(storages, func(s Storage) string { return s.ID }, func(first *Storage, later Storage) {
+		first.Ambiguous = first.Ambiguous || !maps.Equal(first.Raw, later.Raw)
+	})
 	slices.SortFunc(storages, func(a, b Storage) int { return strings.Compare(a.ID, b.ID) })
 	return storages, nil
 }
@@ -70,6 +75,7 @@ type StorageStatus struct {
 	Content                 []string
 	Active, Enabled, Shared bool
 	Total, Used, Avail      Size
+	Ambiguous               bool // the answer names it twice, with different values
 }
 
 // NodeStorage lists the storages of a node with their state, by name. A disk
@@ -94,6 +100,10 @@ func (v *View) NodeStorage(ctx context.Context, node string) ([]StorageStatus, e
 			Total: Size(e.Total), Used: Size(e.Used), Avail: Size(e.Avail),
 		})
 	}
+	storages = distinct(storages, func(s StorageStatus) string { return s.ID }, func(first *StorageStatus, later StorageStatus) {
+		later.Ambiguous = first.Ambiguous
+		first.Ambiguous = first.Ambiguous || differ(*first, later)
+	})
 	slices.SortFunc(storages, func(a, b StorageStatus) int { return strings.Compare(a.ID, b.ID) })
 	return storages, nil
 }
@@ -117,6 +127,7 @@ type Volume struct {
 	Encrypted bool   // backup server only
 	Verified  string // backup server only: ok, failed or ""
 	Path      string // only in VolumeInfo
+	Ambiguous bool   // the listing names it twice, with different values
 }
 
 type volumeWire struct {
@@ -141,7 +152,7 @@ type ContentFilter struct {
 	VMID    VMID
 }
 
-// StorageContent lists what lies on a storage, by volume id. PVE leaves out
+// StorageContent lists what lies on a storage, by volume id, each once. PVE leaves out
 // what the token may not see: a backup needs Datastore.AllocateSpace here and
 // VM.Backup on its guest; without them the list is empty and no error.
 func (v *View) StorageContent(ctx context.Context, node, storage string, filter ContentFilter) ([]Volume, error) {
@@ -161,6 +172,10 @@ func (v *View) StorageContent(ctx context.Context, node, storage string, filter 
 		}
 		volumes = append(volumes, e.volume())
 	}
+	volumes = distinct(volumes, func(v Volume) string { return v.VolID }, func(first *Volume, later Volume) {
+		later.Ambiguous = first.Ambiguous
+		first.Ambiguous = first.Ambiguous || differ(*first, later)
+	})
 	slices.SortFunc(volumes, func(a, b Volume) int { return strings.Compare(a.VolID, b.VolID) })
 	return volumes, nil
 }

@@ -151,6 +151,38 @@ func (t Task) Owner() string {
 	return t.User + "!" + t.TokenID
 }
 
+// identity is what a task is known by: its UPID, else all that never changes of it.
+func (t Task) identity() Task {
+	if !t.UPID.IsZero() {
+		return Task{UPID: t.UPID}
+	}
+	return Task{StartTime: t.StartTime, Type: t.Type, ID: t.ID, User: t.User}
+}
+
+// merge takes another entry of the same task into account, cautiously: a task runs while one
+// entry says so (PVE reads the tasks that run and those that ended from two files), and
+// ended well only where none says otherwise.
+func (t *Task) merge(other Task) {
+	switch {
+	case t.Running() || other.Running():
+		t.EndTime, t.Status = time.Time{}, "RUNNING"
+	case !t.OK() || !other.OK():
+		if t.OK() {
+			t.Status = other.Status
+		}
+		t.EndTime = later(t.EndTime, other.EndTime)
+	default:
+		t.EndTime = later(t.EndTime, other.EndTime)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // TaskFilter narrows the task list; the zero value is PVE's: the newest 50 of
 // those that have ended.
 type TaskFilter struct {
@@ -212,6 +244,7 @@ func taskList(r *reply) ([]Task, int, error) {
 			Type: string(e.Type), ID: string(e.ID), User: string(e.User), TokenID: string(e.TokenID), Status: string(e.Status),
 		})
 	}
+	tasks = distinct(tasks, Task.identity, (*Task).merge)
 	slices.SortStableFunc(tasks, func(a, b Task) int { return b.StartTime.Compare(a.StartTime) })
 	return tasks, max(total, len(tasks)), nil
 }

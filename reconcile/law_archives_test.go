@@ -58,6 +58,9 @@ func (w *witness) onArchive(wr *lawWrite) {
 			w.s.fails("retention", "%s is deleted while %s reads it", a.key, t)
 		}
 	}
+	if w.s.torn {
+		w.s.fails("retention", "%s is deleted, and the storage lists it twice, with different values", a.key)
+	}
 	if a.protected {
 		w.s.fails("retention", "%s is protected", a.key)
 	}

@@ -32,6 +32,7 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"trust what is not seen", "blank", lawData, &deliberate.Deliberate.TrustUnseen, 80},
 		{"ignore unused volumes", "blank", lawData, &deliberate.Deliberate.IgnoreUnused, 0},
 		{"prune the newest", "retention", lawRetention, &deliberate.Deliberate.PruneNewest, 0},
+		{"trust ambiguous lists", "retention", lawRetention, &deliberate.Deliberate.TrustAmbiguous, 0},
 		{"prune any birth", "retention", lawRetention, &deliberate.Deliberate.PruneAnyBirth, 0},
 		{"let vzdump prune", "foreign", lawRetention, nil, 0},
 		{"two disruptive acts", "disruptive", lawDisruptive, &deliberate.Deliberate.TwoDisruptive, 0},

@@ -277,6 +277,18 @@ func (s *scenario) injectFaults() {
 			s.t.Fatal(err)
 		}
 	}
+	s.torn = false
+	if s.profile.doubles && s.r.IntN(2) > 0 {
+		s.torn = s.r.IntN(3) > 0
+		change := ""
+		if s.torn {
+			change = pick(s.r, "ctime=1763000000", "size=1")
+		}
+		s.tell("fault: usb-backup lists each archive twice %s", change)
+		if err := s.sim.Inject(pvesim.Fault{Match: "GET */storage/usb-backup/content", Times: -1, Effect: "twice", Text: change}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	for range s.r.IntN(s.profile.faults + 1) {
 		f := pvesim.Fault{Skip: s.r.IntN(3), Times: 1 + s.r.IntN(2)}
 		if s.r.IntN(3) == 0 {

@@ -38,6 +38,7 @@ type lawProfile struct {
 	bulk      bool // people start and stop all guests
 	cluster   bool // there may be another node, which may be dead
 	odd       int  // at most so many odd things that people and machines do, per round
+	doubles   bool // lists name archives twice, also with different values
 	clocks    bool // the node's clock is set between the rounds
 }
 
@@ -53,6 +54,7 @@ type scenario struct {
 	here    *lawPlace // the node
 	there   *lawPlace // another machine
 	forgot  bool      // the journal was lost
+	torn    bool      // the storage names each archive twice, with different values
 	witness *witness
 
 	host  *frailHost
@@ -154,6 +156,7 @@ func (s *scenario) snapshotNames() []string {
 func (s *scenario) calmDown() {
 	s.tell("calm")
 	s.sim.Heal()
+	s.torn = false
 	s.host.dies(0, false)
 	s.oddlyCalm()
 	s.sim.Advance(time.Minute)

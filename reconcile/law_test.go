@@ -25,7 +25,7 @@ var (
 	lawWriters    = lawProfile{rounds: 1, faults: 2, people: 5, second: true, elsewhere: true, bulk: true, service: true}
 	lawForeign    = lawProfile{rounds: 1, people: 4, strangers: true, edits: true, waits: true, cluster: true}
 	lawData       = lawProfile{rounds: 1, people: 2, faults: 2, odd: 2, lose: true, disks: true, edits: true, service: true}
-	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, births: true}
+	lawRetention  = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, births: true, doubles: true}
 	lawNeighbour  = lawProfile{rounds: 1, neighbour: true}
 	lawDisruptive = lawProfile{rounds: 2, faults: 1, edits: true, restarts: true, lived: true, bulk: true, service: true}
 	lawJournal    = lawProfile{rounds: 2, faults: 3, kills: true, second: true, people: 1, backups: true, mimics: true, lived: true}

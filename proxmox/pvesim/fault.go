@@ -2,8 +2,10 @@ package pvesim
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -18,7 +20,8 @@ type Fault struct {
 	Skip  int `yaml:"skip,omitempty"`
 	Times int `yaml:"times,omitempty"`
 	// Effect of a request: refused (595, never delivered), lost (596, no effect), lost-after (596 after
-	// the effect), late (596, the effect comes after For, 30 s by default), eof (no answer, no effect),
+	// the effect), twice (a list names each entry twice; Text "KEY=VALUE" changes the second of
+	// those that have the key), late (596, the effect comes after For, 30 s by default), eof (no answer, no effect),
 	// eof-after (no answer after the effect), error (500 with Text, no effect), slow (answers after For).
 	// Effect of a task: fail (with Text, half way), warn (ends with a warning), die (no last line: its
 	// end is an unexpected status, and its locks stay), hang (never ends).
@@ -32,7 +35,7 @@ type Fault struct {
 
 func (f *Fault) check() error {
 	switch f.Effect {
-	case "refused", "lost", "lost-after", "late", "eof", "eof-after", "error", "slow":
+	case "refused", "lost", "lost-after", "late", "eof", "eof-after", "error", "slow", "twice":
 		if strings.HasPrefix(f.Match, "task ") {
 			return fmt.Errorf("fault %q: effect %q is one of requests; tasks know fail, warn, die, hang", f.Match, f.Effect)
 		}
@@ -154,6 +157,12 @@ func (s *Sim) answerFault(ctx context.Context, c *call) (answer, error) {
 			return answer{}, err
 		}
 		return answer{eof: true}, wait()
+	case "twice":
+		a, err := s.outcome(ctx, c)
+		if err == nil && a.code == 200 {
+			a.body = repeated(a.body, f.Text)
+		}
+		return a, err
 	case "error":
 		return respond(c, fail("%s", text("got an error"))), wait()
 	default: // slow
@@ -162,6 +171,27 @@ func (s *Sim) answerFault(ctx context.Context, c *call) (answer, error) {
 		}
 		return s.outcome(ctx, c)
 	}
+}
+
+// repeated is an answer whose list names each entry twice, the second time with another value.
+func repeated(body []byte, change string) []byte {
+	var wire map[string]json.RawMessage
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(body, &wire) != nil || json.Unmarshal(wire["data"], &list) != nil {
+		return body
+	}
+	key, value, changes := strings.Cut(change, "=")
+	var twice []map[string]json.RawMessage
+	for _, entry := range list {
+		second := maps.Clone(entry)
+		if _, there := entry[key]; there && changes {
+			second[key], _ = json.Marshal(value)
+		}
+		twice = append(twice, entry, second)
+	}
+	wire["data"], _ = json.Marshal(twice)
+	body, _ = json.Marshal(wire)
+	return body
 }
 
 // outcome dispatches a call; an error is the caller's context that ended.

@@ -26,7 +26,7 @@ import (
 func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *node.Observed) {
 	for id, state := range have.Storages {
 		for _, v := range state.Content {
-			if v.Content != "backup" || have.Wholeness(v) != node.Unproven {
+			if v.Content != "backup" || node.Ambiguous(v) || have.Wholeness(v) != node.Unproven {
 				continue
 			}
 			if _, known := have.Memory.Archives[v.VolID]; known {

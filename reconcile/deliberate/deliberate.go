@@ -11,6 +11,7 @@ var Deliberate struct {
 	TrustUnseen      bool  // what cannot be seen counts as absent
 	IgnoreUnused     bool  // a new volume is made while an old one lies about
 	PruneNewest      bool  // retention drops the newest archive
+	TrustAmbiguous   bool  // of two entries for one archive that differ, the first is believed
 	PruneAnyBirth    bool  // retention reaches into earlier births
 	TwoDisruptive    bool  // guests are shut down beside each other
 	RetryRollback    bool  // a rollback that was begun is begun again

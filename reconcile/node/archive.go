@@ -96,6 +96,26 @@ func (o *Observed) Index() {
 // Volume returns a listed volume by its id.
 func (o *Observed) Volume(volid string) *proxmox.Volume { return o.ByID[volid] }
 
+// File is what a volume id names, whichever storage shows it: two storages may have one
+// folder, one share or one datastore.
+func (o *Observed) File(volid string) string {
+	id, err := proxmox.ParseVolumeID(volid)
+	state := o.Storages[id.Storage]
+	if err != nil || state == nil {
+		return volid
+	}
+	place := state.Conf.Path
+	for _, key := range []string{"server", "export", "share", "subdir", "datastore", "namespace", "vgname", "thinpool", "pool"} {
+		if value := state.Conf.Raw[key]; value != "" {
+			place += " " + key + "=" + value
+		}
+	}
+	if place == "" {
+		return volid
+	}
+	return state.Conf.Type + " " + place + ":" + id.Name
+}
+
 // ArchivesOf returns the archives of a container on a storage, newest first.
 // Archives dated in the future are left out: nobody knows how old they are.
 func (o *Observed) ArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Volume {
@@ -107,6 +127,21 @@ func (o *Observed) ArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Volum
 	}
 	NewestFirst(all)
 	return all
+}
+
+// Ambiguous reports whether a storage names a volume twice, with different values.
+func Ambiguous(v proxmox.Volume) bool { return v.Ambiguous && !deliberate.Deliberate.TrustAmbiguous }
+
+// AmbiguousArchive says which archive of a container a storage names twice, with different
+// values. Nobody knows which of the two is right, so nothing that rests on the list is done.
+func (o *Observed) AmbiguousArchive(storage string, vmid proxmox.VMID) *plan.Blocker {
+	for _, v := range o.ByGuest[vmid] {
+		if Ambiguous(*v) && v.Content == "backup" && text.ProxmoxStorage(v.VolID) == storage {
+			return &plan.Blocker{Reason: fmt.Sprintf("storage %s lists the archive %s twice, with different values", storage, v.VolID),
+				Cure: []string{fmt.Sprintf("compare: pvesm list %s --vmid %d", storage, vmid)}}
+		}
+	}
+	return nil
 }
 
 func NewestFirst(all []proxmox.Volume) {

@@ -9,7 +9,7 @@ import (
 // Arrange puts the lists of the whole cluster to the guests and storages of the node.
 func (o *Observed) Arrange(resources []proxmox.Resource, states []proxmox.StorageStatus, storages []proxmox.Storage) {
 	for _, r := range resources {
-		if r.Type == "node" {
+		if r.Type == "node" && !slices.Contains(o.Nodes, r.Node) {
 			o.Nodes = append(o.Nodes, r.Node)
 		}
 		if r.Type != "lxc" && r.Type != "qemu" {
@@ -29,6 +29,9 @@ func (o *Observed) Arrange(resources []proxmox.Resource, states []proxmox.Storag
 			if states[i].ID == conf.ID {
 				state.Status = &states[i]
 			}
+		}
+		if conf.Ambiguous || state.Status != nil && state.Status.Ambiguous {
+			state.Err = ErrAmbiguous
 		}
 		o.Storages[conf.ID] = state
 	}

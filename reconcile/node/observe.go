@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,6 +55,10 @@ type Observed struct {
 	ByGuest  map[proxmox.VMID][]*proxmox.Volume
 	ByObject map[string][]*proxmox.Volume
 }
+
+// ErrAmbiguous is why a thing that PVE's list names twice, with different values, counts as
+// unread: neither of the two is known to be right.
+var ErrAmbiguous = errors.New("the list of PVE names it twice, with different values")
 
 // GuestState is one container of the node.
 type GuestState struct {

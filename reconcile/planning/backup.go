@@ -88,6 +88,10 @@ func (p *Planner) ownBackups(b *spec.Backup, g *spec.Guest) []ownBackup {
 // archives that this object has made of it in its present life.
 func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 	o := &b.Object
+	if ob := p.Have.AmbiguousArchive(b.Storage, g.VMID); ob != nil {
+		p.hold(o, "storage", fmt.Sprintf("%s; %s is not backed up and nothing of it is deleted", ob.Reason, g.Ref.Name), ob.Cure...)
+		return
+	}
 	own := p.ownBackups(b, g)
 	state := p.Have.Guests[g.VMID]
 	var born time.Time
@@ -283,7 +287,7 @@ func (p *Planner) dumpFacts(storage string) map[string]string {
 // Only archives count whose task ended well and that have been written out since.
 func (p *Planner) planRecords(o *spec.Object, storage string, mine func(marker.Marker) bool) {
 	for _, v := range p.Have.Storages[storage].Content {
-		if v.Content != "backup" || p.Have.Wholeness(v) != node.Unproven && v.Notes != "" {
+		if v.Content != "backup" || node.Ambiguous(v) || p.Have.Wholeness(v) != node.Unproven && v.Notes != "" {
 			continue
 		}
 		made, known := p.Have.Memory.Archives[v.VolID]
@@ -331,12 +335,19 @@ func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 // or that this plan holds, reads it. Which one somebody else's restore reads PVE does
 // not tell, so that one reads them all.
 func (p *Planner) read(volid string) bool {
+	file := p.Have.File(volid)
+	same := func(other string) bool { return other != "" && p.Have.File(other) == file }
 	for _, g := range node.GuestsOf(p.Want) {
-		if slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Archive == volid }) {
+		if slices.ContainsFunc(g.From, func(s spec.Source) bool { return same(s.Archive) }) {
 			return true
 		}
 	}
-	return p.Have.Memory.Reading[volid] || slices.ContainsFunc(p.Plan.Actions, func(a plan.Action) bool { return a.Facts["reads"] == volid }) ||
+	for reading := range p.Have.Memory.Reading {
+		if same(reading) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.Plan.Actions, func(a plan.Action) bool { return same(a.Facts["reads"]) }) ||
 		slices.ContainsFunc(p.Have.TasksOf("vzrestore"), func(t proxmox.Task) bool {
 			vmid, err := proxmox.ParseVMID(t.ID)
 			_, ours := p.Have.Memory.Making[vmid]

@@ -2,6 +2,7 @@ package planning
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,6 +105,8 @@ func (p *Planner) takesVolumes(storage string) *plan.Blocker {
 	case !slices.Contains(state.Conf.Content, "rootdir"):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
 			Cure: contentCure(state.Conf, "rootdir")}
+	case errors.Is(state.Err, node.ErrAmbiguous):
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Cure: []string{"compare: pvesm status"}}
 	case state.Status == nil || !state.Status.Active:
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Cure: []string{"look: pvesm status"}}
 	}

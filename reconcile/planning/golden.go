@@ -103,6 +103,9 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 		if ob == nil {
 			ob = p.listsBackups(golden.Publish.Storage)
 		}
+		if ob == nil {
+			ob = p.Have.AmbiguousArchive(golden.Publish.Storage, golden.VMID)
+		}
 		if ob != nil {
 			p.holdFor(o, "publish.storage", ob, plan.Later{Verb: "create", Symbol: plan.Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})
 			return
@@ -190,6 +193,10 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 	publish := golden.Publish
 	if ob := p.takesBackups(publish.Storage); ob != nil {
 		p.holdFor(o, "publish.storage", ob, plan.Later{Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %d", publish.Revision)})
+		return
+	}
+	if ob := p.Have.AmbiguousArchive(publish.Storage, golden.VMID); ob != nil {
+		p.hold(o, "publish.storage", ob.Reason+"; nothing is published or deleted", ob.Cure...)
 		return
 	}
 	p.planRecords(o, publish.Storage, func(m marker.Marker) bool { return m.Object == golden.Ref.Name })

@@ -112,6 +112,11 @@ func (p *Planner) planObject(ref spec.Ref) {
 		p.unmet[ref.Name] = "nothing says on which node it is to be"
 		return
 	}
+	if vmid, ok := p.vmid(ref); ok && p.Have.Others[vmid].Ambiguous {
+		p.hold(p.Want.Object(ref), "vmid", fmt.Sprintf("VMID %d is blocked: PVE lists several guests with it", vmid), "compare: pvesh get /cluster/resources --type vm")
+		p.unmet[ref.Name] = "PVE lists several guests with its VMID"
+		return
+	}
 	switch ref.Kind {
 	case spec.KindMount:
 		p.planMount(p.Want.Mounts[ref.Name])
@@ -190,7 +195,7 @@ func (p *Planner) planningOrder() []spec.Ref {
 // exists belongs to the node on which it lives; all else to the node it declares.
 func (p *Planner) elsewhere(ref spec.Ref) string {
 	if vmid, ok := p.vmid(ref); ok {
-		if _, here := p.Have.Guests[vmid]; here {
+		if _, here := p.Have.Guests[vmid]; here || p.Have.Others[vmid].Ambiguous {
 			return ""
 		}
 		if r, ok := p.Have.Others[vmid]; ok && r.Type == "lxc" && r.Node != p.Have.Node {

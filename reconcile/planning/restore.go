@@ -59,6 +59,10 @@ func (p *Planner) planMissing(g *spec.Guest) {
 				p.hold(&g.Object, "from", missing.Reason+": its backups cannot be seen", missing.Cure...)
 				return
 			}
+			if ob := p.Have.AmbiguousArchive(source.Newest, node.SourceVMID(g, source)); ob != nil {
+				p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Cure...)
+				return
+			}
 			found, why, unread := p.Have.Newest(g, source)
 			passed = append(passed, why...)
 			if unread != nil {
@@ -78,6 +82,10 @@ func (p *Planner) planMissing(g *spec.Guest) {
 			v := p.Have.Volume(source.Archive)
 			if v == nil {
 				continue
+			}
+			if node.Ambiguous(*v) {
+				p.hold(&g.Object, "from", fmt.Sprintf("storage %s lists the archive %s twice, with different values; it is not restored", storage, v.VolID), fmt.Sprintf("compare: pvesm list %s", storage))
+				return
 			}
 			inside := p.Have.Inside[source.Archive]
 			if inside.Err != nil {
@@ -211,6 +219,10 @@ func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 			return
 		}
 		p.hold(&g.Object, "from", ob.Reason, ob.Cure...)
+		return
+	}
+	if ob := p.Have.AmbiguousArchive(golden.Publish.Storage, golden.VMID); ob != nil {
+		p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Cure...)
 		return
 	}
 	archive := p.Have.Published(golden)

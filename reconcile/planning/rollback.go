@@ -50,6 +50,11 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 		}
 		return false
 	}
+	if have, torn := ambiguousSnapshot(state); torn {
+		p.hold(o, "rollback", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is rolled back", have.Name, g.Ref.Name),
+			fmt.Sprintf("compare: pct listsnapshot %d", g.VMID))
+		return false
+	}
 	snapshot, why, cure := p.RollbackTarget(g, state)
 	if why != "" {
 		if marked {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -26,6 +27,11 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 	}
 	if state.Snapshots == nil {
 		p.hold(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "look: pct listsnapshot "+g.VMID.String())
+		return
+	}
+	if have, torn := ambiguousSnapshot(state); torn {
+		p.hold(o, "guest", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is taken or deleted", have.Name, g.Ref.Name),
+			fmt.Sprintf("compare: pct listsnapshot %d", g.VMID))
 		return
 	}
 	if s.Every > 0 {
@@ -56,6 +62,17 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 			p.hold(o, "taken", fmt.Sprintf("%s is of %s, older than taken: %s; a snapshot is never replaced", name, p.Have.Date(have.Time), s.Taken), "choose another name, or delete it yourself")
 		}
 	}
+}
+
+// ambiguousSnapshot returns a snapshot of a guest that PVE's list names twice, with different
+// values.
+func ambiguousSnapshot(state *node.GuestState) (proxmox.Snapshot, bool) {
+	for _, have := range state.Snapshots.Snapshots {
+		if have.Ambiguous && !deliberate.Deliberate.TrustAmbiguous {
+			return have, true
+		}
+	}
+	return proxmox.Snapshot{}, false
 }
 
 // ownsSeries reports whether a marker of a snapshot or an archive is of this object,

@@ -1,6 +1,7 @@
 package planning
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,6 +26,9 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, p.didYouMean(storage)),
 			Cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", AppendPrivilege("Datastore.Audit"))},
 		}
+	}
+	if errors.Is(state.Err, node.ErrAmbiguous) {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Cure: []string{"compare: pvesm status"}}
 	}
 	m, mounted := p.Have.MountOf(p.Want, storage)
 	if m != nil && m.Storage == storage && state.Conf.Path != "" && !node.Within(m.Path, state.Conf.Path) {

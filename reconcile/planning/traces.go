@@ -43,8 +43,14 @@ func (p *Planner) disregarded(o *spec.Object, v proxmox.Volume) bool {
 // traces lists what exists of a guest's data: its volumes, and its archives, newest
 // first. What `despite` releases is left out.
 func (p *Planner) traces(g *spec.Guest) (volumes, archives []proxmox.Volume) {
+	seen := map[string]bool{} // of a folder that two storages have, one is enough
+	again := func(v *proxmox.Volume) bool {
+		file := p.Have.File(v.VolID)
+		defer func() { seen[file] = true }()
+		return seen[file]
+	}
 	for _, v := range p.Have.ByGuest[g.VMID] {
-		if p.disregarded(&g.Object, *v) {
+		if p.disregarded(&g.Object, *v) || again(v) {
 			continue
 		}
 		switch v.Content {
@@ -59,7 +65,7 @@ func (p *Planner) traces(g *spec.Guest) (volumes, archives []proxmox.Volume) {
 		named = append(slices.Clone(named), p.Have.ByObject[g.Was]...)
 	}
 	for _, v := range named { // archives of it under another number
-		if v.VMID != g.VMID && !p.disregarded(&g.Object, *v) {
+		if v.VMID != g.VMID && !p.disregarded(&g.Object, *v) && !again(v) {
 			archives = append(archives, *v)
 		}
 	}

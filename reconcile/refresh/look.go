@@ -92,7 +92,11 @@ func (l *Looker) lookAround(ctx context.Context) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for _, guest := range guests {
-			have.Guests[guest.VMID] = &node.GuestState{Guest: guest}
+			state := &node.GuestState{Guest: guest}
+			if guest.Ambiguous {
+				state.Err = node.ErrAmbiguous
+			}
+			have.Guests[guest.VMID] = state
 		}
 		return err
 	})
@@ -186,7 +190,7 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 	}
 	guest := func(ref spec.Ref, vmid proxmox.VMID, snaps bool, rollback *spec.Rollback) {
 		state := l.Have.Guests[vmid]
-		if state == nil || !l.inScope(ref) && !snaps {
+		if state == nil || state.Err != nil || !l.inScope(ref) && !snaps {
 			return
 		}
 		g.Go(func() error {

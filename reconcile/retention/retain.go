@@ -2,6 +2,7 @@ package retention
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,12 +24,12 @@ type KeptItem struct {
 // number; an item that an earlier rule keeps is passed over, and its period counts
 // as served by it. What stands behind the newest of a period that a rule keeps is not
 // kept by later rules either, though a week may end in another month. Periods are those of loc, weeks are ISO weeks. An empty keep
-// keeps everything.
+// keeps everything. An ID that is listed several times is one item.
 func Retain(keep spec.Keep, items []KeptItem, loc *time.Location) []string {
 	if keep.IsZero() || len(items) == 0 {
 		return nil
 	}
-	sorted := slices.Clone(items)
+	sorted := eachOnce(items)
 	slices.SortStableFunc(sorted, func(a, b KeptItem) int {
 		if c := b.Time.Compare(a.Time); c != 0 {
 			return c
@@ -78,4 +79,16 @@ func Retain(keep spec.Keep, items []KeptItem, loc *time.Location) []string {
 		}
 	}
 	return drop
+}
+
+// eachOnce counts things, not entries: of one that is listed several times the newest
+// entry counts.
+func eachOnce(items []KeptItem) []KeptItem {
+	newest := map[string]KeptItem{}
+	for _, item := range items {
+		if have, known := newest[item.ID]; !known || item.Time.After(have.Time) {
+			newest[item.ID] = item
+		}
+	}
+	return slices.Collect(maps.Values(newest))
 }

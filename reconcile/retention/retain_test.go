@@ -67,6 +67,9 @@ func FuzzRetain(f *testing.F) {
 		for i, gap := range gaps {
 			when = when.Add(time.Duration(gap) * 7 * time.Minute)
 			items = append(items, KeptItem{ID: string(rune('a'+i%26)) + when.String(), Time: when})
+			if gap%3 == 0 { // listed twice
+				items = append(items, items[len(items)-1])
+			}
 		}
 		drop := Retain(keep, items, time.UTC)
 		kept := slices.DeleteFunc(slices.Clone(items), func(i KeptItem) bool { return slices.Contains(drop, i.ID) })
@@ -80,4 +83,19 @@ func FuzzRetain(f *testing.F) {
 			t.Fatalf("what was kept is not kept the next time: %v", again)
 		}
 	})
+}
+
+// An entry that is listed several times is one item, also where its times differ: what is
+// kept once is not dropped as another.
+func TestRetainCountsItemsNotEntries(t *testing.T) {
+	day := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	a, b, c := KeptItem{"a", day}, KeptItem{"b", day.Add(-24 * time.Hour)}, KeptItem{"c", day.Add(-48 * time.Hour)}
+	for _, items := range [][]KeptItem{{a, b, c}, {a, a, b, b, c, c}, {a, {"a", day.Add(-90 * time.Hour)}, b, {"b", day.Add(-91 * time.Hour)}, c}} {
+		if drop := Retain(spec.Keep{Last: 2}, items, time.UTC); !slices.Equal(drop, []string{"c"}) {
+			t.Errorf("of %v it drops %v, want only c", items, drop)
+		}
+	}
+	if drop := Retain(spec.Keep{Daily: 7}, []KeptItem{a, a}, time.UTC); len(drop) > 0 {
+		t.Errorf("of one archive it drops %v", drop)
+	}
 }
