@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,6 +43,7 @@ func TestAServiceWaitsUntilSomebodyHasLooked(t *testing.T) {
 			data, err := os.ReadFile(path)
 			must(t, err)
 			other := bytes.ReplaceAll(data, []byte(`"pve1"`), []byte(`"pve7"`))
+			other = regexp.MustCompile(`(?m)^  "sum": .*\n`).ReplaceAll(other, nil) // as a person does who edits it
 			if bytes.Equal(data, other) {
 				t.Error("the state does not say of which node it is")
 			}

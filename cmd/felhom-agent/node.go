@@ -195,6 +195,9 @@ func (n *node) openState(write bool) error {
 		return err
 	}
 	n.journal = journal
+	if damage := journal.Damage(); damage != "" {
+		n.log.Warn(damage, zap.String("directory", n.state))
+	}
 	n.close = append(n.close, journal.Close)
 	return nil
 }

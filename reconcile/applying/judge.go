@@ -172,14 +172,14 @@ func basis(lane string, have *node.Observed) string {
 		return ""
 	}
 	if strings.HasPrefix(lane, "mount/") {
-		return node.ShortHash(fmt.Sprint(have.Disks()))
+		return text.ShortHash(fmt.Sprint(have.Disks()))
 	}
 	id, ok := strings.CutPrefix(lane, "lxc/")
 	rights := maps.Clone(have.Permissions)
 	maps.DeleteFunc(rights, func(path string, _ map[string]bool) bool { // of which guests it knows more depends on the look
 		return strings.HasPrefix(path, "/vms/") && path != "/vms/"+id
 	})
-	text := fmt.Sprint(rights) // maps are printed in order
+	s := fmt.Sprint(rights) // maps are printed in order
 	if ok {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if state := have.Guests[vmid]; state != nil && state.Config != nil {
@@ -187,13 +187,13 @@ func basis(lane string, have *node.Observed) string {
 					switch key {
 					case "parent", "lock", "description": // our own acts change these
 					default:
-						text += key + "=" + state.Config.Raw[key] + "\n"
+						s += key + "=" + state.Config.Raw[key] + "\n"
 					}
 				}
 			}
 		}
 	}
-	return node.ShortHash(text)
+	return text.ShortHash(s)
 }
 
 // stateNow says in what state a guest is, in the words of a failure's second line.

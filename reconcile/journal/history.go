@@ -73,6 +73,18 @@ func (j *Journal) unreadLines() int {
 	return j.unread
 }
 
+// Damage says how many lines of the journal cannot be read, what is lost with them, and
+// where it can still be found; "" where all can be read.
+func (j *Journal) Damage() string {
+	j.Mu.Lock()
+	defer j.Mu.Unlock()
+	if j.unread == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of the journal cannot be read, and %s passed over (torn by a crash, damaged, or written by another version; the last one: %v). What %s recorded is lost here; PVE keeps the tasks themselves. fix: pvenode task list",
+		text.Count(j.unread, "line", "lines"), map[bool]string{true: "is", false: "are"}[j.unread == 1], j.whyUnread, map[bool]string{true: "it", false: "they"}[j.unread == 1])
+}
+
 // WriteText prints the journal for people; of one object, where only is not empty,
 // with the logs of its failed tasks.
 func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
@@ -108,16 +120,15 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 			}
 		}
 	}
-	unread := j.unreadLines()
+	damage := j.Damage()
 	switch {
-	case day == "" && unread > 0:
+	case day == "" && damage != "":
 		fmt.Fprintln(b, "The journal tells of nothing that was done here.")
 	case day == "":
 		fmt.Fprintln(b, "The journal is empty: nothing was done here yet.")
 	}
-	if unread > 0 {
-		fmt.Fprintf(b, "%s of the journal cannot be read, and %s passed over: torn by a crash, damaged, or written by another version. PVE keeps the tasks themselves: pvenode task list\n",
-			text.Count(unread, "line", "lines"), map[bool]string{true: "is", false: "are"}[unread == 1])
+	if damage != "" {
+		fmt.Fprintln(b, damage)
 	}
 	return b.Flush()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
 // An Entry is one line of the journal. Every act has an intent, which is on the
@@ -47,6 +48,51 @@ type Entry struct {
 
 	Result string   `json:"result,omitempty"`
 	Log    []string `json:"log,omitempty"` // the end of the task's log, after a failure
+
+	// Sum ends the line: the checksum of the line without it, as 12 hexadecimal digits. A
+	// line without one was written by an earlier version.
+	Sum string `json:"sum,omitempty"`
+}
+
+// line prints an entry as a line of the journal, with its checksum.
+func (e Entry) line() ([]byte, error) {
+	e.Format, e.Sum = 1, ""
+	plain, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%s%s%s%s\n", plain[:len(plain)-1], sumHead, text.ShortHash(string(plain)), sumTail), nil
+}
+
+// What stands around the checksum at the end of a line.
+const sumHead, sumTail = `,"sum":"`, `"}`
+
+// parseLine reads a line of the journal. What is damaged, and what this version does not
+// know (a key, a step, a format), is an error.
+func parseLine(line []byte) (Entry, error) {
+	var e Entry
+	line = bytes.TrimSpace(line)
+	decoder := json.NewDecoder(bytes.NewReader(line))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&e); err != nil {
+		return e, err
+	}
+	switch {
+	case decoder.InputOffset() != int64(len(line)):
+		return e, errors.New("something follows its end")
+	case e.Format != 1:
+		return e, fmt.Errorf("format %d, and this version knows 1", e.Format)
+	case e.Step != StepIntent && e.Step != StepTask && e.Step != StepOutcome:
+		return e, fmt.Errorf("unknown step %q", e.Step)
+	case e.Sum == "":
+		return e, nil
+	}
+	body, _, ok := bytes.Cut(line, []byte(sumHead+e.Sum+sumTail))
+	if !ok || text.ShortHash(string(body)+"}") != e.Sum {
+		return e, errors.New("its checksum does not match")
+	}
+	e.Sum = ""
+	return e, nil
 }
 
 // The steps of an act.
@@ -83,8 +129,10 @@ type Journal struct {
 	Order []*Operation
 	// unread counts the lines that could not be read.
 	unread int
-	torn   bool // the last line that this process wrote has no end
-	Fresh  bool // there was no file before this process
+	// whyUnread says why the last of them could not.
+	whyUnread error
+	torn      bool // the last line that this process wrote has no end
+	Fresh     bool // there was no file before this process
 	// files counts those that were put aside since; acts know in which they began.
 	files int
 	// Barrier is asked before a line is written; tests end a life of the agent there.
@@ -253,11 +301,11 @@ func (j *Journal) rotate() error {
 			lines = append(lines, Entry{Format: 1, Time: a.Time, Act: a.Act, Step: StepTask, UPID: a.Upid})
 		}
 		for _, e := range lines {
-			line, err := json.Marshal(e)
+			line, err := e.line()
 			if err != nil {
 				return err
 			}
-			if err := j.write(append(line, '\n')); err != nil {
+			if err := j.write(line); err != nil {
 				return err
 			}
 		}
@@ -280,17 +328,20 @@ func (j *Journal) write(line []byte) error {
 	return err
 }
 
-// Parse adds lines to what is known. A line that does not parse was torn by a crash, or
-// damaged; one of another format was written by another version. Both are passed over.
+// Parse adds lines to what is known. A line that cannot be read was torn by a crash, is
+// damaged, or was written by another version. It is passed over and counted.
 func (j *Journal) Parse(data []byte) {
 	for line := range bytes.Lines(data) {
-		var e Entry
-		switch err := json.Unmarshal(line, &e); {
-		case err == nil && e.Format == 1:
-			j.apply(e)
-		case len(bytes.TrimSpace(line)) > 0:
-			j.unread++
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
 		}
+		e, err := parseLine(line)
+		if err != nil {
+			j.unread++
+			j.whyUnread = err
+			continue
+		}
+		j.apply(e)
 	}
 }
 
@@ -326,11 +377,10 @@ func (j *Journal) Append(e Entry) error {
 			return err
 		}
 	}
-	line, err := json.Marshal(e)
+	line, err := e.line()
 	if err != nil {
 		return err
 	}
-	line = append(line, '\n')
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
 	if j.File == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -28,7 +29,7 @@ func (p *Planner) onlyReports(g *spec.Guest) bool {
 // wishHash stands for the object's YAML as it was last carried out whole. It is what
 // tells an edit of the YAML, which is always carried out, from a change made
 // elsewhere.
-func wishHash(g *spec.Guest) string { return node.ShortHash(g.Canonical()) }
+func wishHash(g *spec.Guest) string { return text.ShortHash(g.Canonical()) }
 
 // Differences lists in words everything but the run state in which a guest differs from
 // its YAML.

@@ -20,8 +20,11 @@ import (
 // Stored is what outlives the agent besides its journal: the word of people, and what
 // was once seen and can no longer be looked up. It is one small JSON file.
 type Stored struct {
-	Format int    `json:"format"` // of this document: 1
-	Holds  []Hold `json:"holds,omitempty"`
+	Format int `json:"format"` // of this document: 1
+	// Sum is the checksum of the document without it, as 12 hexadecimal digits. It is there
+	// in the file alone; a file without one was written by an earlier version.
+	Sum   string `json:"sum,omitempty"`
+	Holds []Hold `json:"holds,omitempty"`
 	// Trusted is the major version of PVE under which a run that somebody looked at
 	// ended well with this state directory: until then, and after it changes, deletions
 	// and disruptive acts wait for a person in watch mode. TrustedOn is the node.
@@ -58,6 +61,8 @@ const (
 	HoldEjected   = "ejected"   // --eject: this disk is not mounted again before it was unplugged
 )
 
+var holdKinds = []string{HoldPerson, HoldDestroyed, HoldEjected}
+
 // LastBackup is the newest whole archive of a guest.
 type LastBackup struct {
 	Time    time.Time `json:"time"`
@@ -79,8 +84,9 @@ func OpenStore(dir string) *Store { return &Store{path: filepath.Join(dir, "stat
 // MemoryStore is a store that ends with the process.
 func MemoryStore() *Store { return &Store{} }
 
-// Load reads what is stored. A missing file is an empty store; one of an unknown
-// format is an error, for holds in it would not be obeyed.
+// Load reads what is stored. A missing file is an empty store. One that is damaged, or has
+// something that this version does not know, is a *StateError, for holds in it could not
+// be honoured.
 func (s *Store) Load() (Stored, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,15 +103,9 @@ func (s *Store) load() (Stored, error) {
 		return stored, nil
 	}
 	if err != nil {
-		return stored, fmt.Errorf("the state cannot be read: %w; holds in it could not be obeyed, so nothing is done", err)
+		return stored, fmt.Errorf("cannot read the state: %w; stopping, because holds could not be honoured", err)
 	}
-	if err := json.Unmarshal(data, &stored); err != nil {
-		return stored, fmt.Errorf("%s is damaged: %w; move it away (holds in it are lost then)", s.path, err)
-	}
-	if stored.Format != 1 {
-		return stored, fmt.Errorf("%s has format %d and this version knows 1; install the newer version again, or move the file away (holds in it are lost then)", s.path, stored.Format)
-	}
-	return stored, nil
+	return decodeStored(s.path, data)
 }
 
 func (s Stored) clone() Stored {
@@ -137,18 +137,22 @@ func (s *Store) Change(change func(*Stored)) error {
 	}
 	before, _ := json.Marshal(stored)
 	change(&stored)
-	after, err := json.MarshalIndent(stored, "", "  ")
+	after, err := json.Marshal(stored)
 	if err != nil {
 		return err
 	}
-	if compact, _ := json.Marshal(stored); string(compact) == string(before) {
+	if string(after) == string(before) {
 		return nil
 	}
 	if s.path == "" {
 		s.Mem = stored.clone()
 		return nil
 	}
-	return ReplaceFile(s.path, append(after, '\n'))
+	data, err := stored.encode()
+	if err != nil {
+		return err
+	}
+	return ReplaceFile(s.path, data)
 }
 
 // alone keeps other processes from changing what is stored at the same moment: somebody
@@ -193,7 +197,15 @@ func ReplaceFile(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s cannot be written: %w", path, err)
 	}
-	return os.Rename(file.Name(), path)
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path)) // else a power cut can bring the old file back
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // AddHold adds a hold, in place of an earlier one of the same name and kind.

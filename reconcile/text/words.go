@@ -1,11 +1,18 @@
 package text
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 )
+
+func ShortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:6])
+}
 
 // ProxmoxStorage is the storage part of a volume id.
 func ProxmoxStorage(volid string) string {
