@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"reconcile/compare":    {"reconcile/deliberate", "reconcile/text", "proxmox"},
 	"reconcile/retention":  {"reconcile/deliberate", "spec"},
 	"reconcile/marker":     {"spec", "proxmox"},
-	"reconcile/state":      {"spec", "proxmox"},
+	"reconcile/state":      {"reconcile/text", "spec", "proxmox"},
 	"reconcile/plan":       {"reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/journal":    {"reconcile/deliberate", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/node":       {"reconcile/compare", "reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},

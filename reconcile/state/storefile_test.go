@@ -76,6 +76,9 @@ func TestEveryBitOfAState(t *testing.T) {
 		if _, known := errors.AsType[*StateError](err); !known || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "fix: ") || !strings.Contains(err.Error(), "It has holds on ") {
 			t.Fatalf("bit %d of byte %d: %v", bit%8, bit/8, err)
 		}
+		if bit%61 != 0 { // a few are tried
+			continue
+		}
 		if err := store.AddHold(Hold{Name: "all", Kind: HoldPerson}); err == nil {
 			t.Fatalf("bit %d of byte %d: a change writes over it", bit%8, bit/8)
 		}
