@@ -59,6 +59,9 @@ func (c Call) check() error {
 	default:
 		return fmt.Errorf("%s is not a call that changes something, it is not sent: read with a View", c)
 	}
+	if digest, ok := c.Params["digest"]; ok && digest == "" { // PVE compares none then (measured, 9.2.11)
+		return fmt.Errorf("%s is not sent: its digest is empty, so PVE would not check it", c)
+	}
 	path, absolute := strings.CutPrefix(c.Path, "/")
 	if !absolute {
 		return fmt.Errorf("%s is not sent: its path does not begin with /", c)

@@ -66,6 +66,7 @@ func TestNoOtherCallThanMeant(t *testing.T) {
 		{}, {"GET", "/nodes/pve1/lxc", nil}, {"post", "/nodes/pve1/lxc", nil}, {"POST", "nodes/pve1/lxc", nil}, On("").Start(100), On("..").Start(100),
 		On("pve1").DeleteSnapshot(100, ""), On("pve1").Rollback(100, ""), On("pve1").DeleteVolume(""), On("pve1").DeleteVolume("local:" + "a/../b"),
 		On("pve1").DeleteSnapshot(100, "a\nb"), On("a//b").Stop(100),
+		{"PUT", "/nodes/pve1/lxc/100/config", Params{"cores": "2", "digest": ""}},
 	} {
 		_, err := client.Do(t.Context(), call)
 		if got := verdicts(err); err == nil || got != "" {

@@ -17,11 +17,15 @@ func TestAFightEnds(t *testing.T) {
 	const text = "node: pve1\nguests:\n  dns: {vmid: 101, config: {memory: 768MiB}, state: running, drift: heal}\n"
 	synctest.Test(t, func(t *testing.T) {
 		sim := pvesim.New()
-		fights := 0
+		fights, fresh := 0, false
 		other := transport(func(req *http.Request) (*http.Response, error) {
 			res, err := sim.RoundTrip(req)
-			if req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, "/lxc/101/config") {
-				fights++ // and at once the other tool
+			switch {
+			case req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, "/lxc/101/config"):
+				fights++
+				fresh = true
+			case fresh && strings.HasSuffix(req.URL.Path, "/lxc/101/pending"): // it was read back, and at once comes the other tool
+				fresh = false
 				sim.Do("root@pam", "PUT", "/nodes/pve1/lxc/101/config", map[string]string{"memory": "512"})
 			}
 			return res, err

@@ -37,6 +37,7 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"let vzdump prune", "foreign", lawRetention, nil, 0},
 		{"two disruptive acts", "disruptive", lawDisruptive, &deliberate.Deliberate.TwoDisruptive, 0},
 		{"claim success", "journal", lawJournal, &deliberate.Deliberate.ClaimSuccess, 0},
+		{"trust the task's OK", "seen", lawSeen, &deliberate.Deliberate.TrustTask, 0},
 		{"skip the intent", "journal", lawJournal, &deliberate.Deliberate.SkipIntent, 0},
 		{"skip the fsync", "journal", lawJournal, &deliberate.Deliberate.SkipSync, 0},
 		{"take any task for ours", "twice", lawJournal, &deliberate.Deliberate.AnyTask, 0},

@@ -146,7 +146,7 @@ func (i *incarnation) killed() bool {
 }
 
 // line is asked before a line of the journal is written.
-func (i *incarnation) line(Entry) error {
+func (i *incarnation) line(e Entry) error {
 	if i.killed() {
 		return errKilled
 	}
@@ -155,6 +155,7 @@ func (i *incarnation) line(Entry) error {
 		i.kill()
 		return errKilled
 	}
+	i.s.witness.doneMeansSeen(i.journal, e)
 	return nil
 }
 

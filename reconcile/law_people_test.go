@@ -289,6 +289,9 @@ func (s *scenario) injectFaults() {
 			s.t.Fatal(err)
 		}
 	}
+	if s.profile.hollow {
+		s.injectHollow()
+	}
 	for range s.r.IntN(s.profile.faults + 1) {
 		f := pvesim.Fault{Skip: s.r.IntN(3), Times: 1 + s.r.IntN(2)}
 		if s.r.IntN(3) == 0 {

@@ -39,6 +39,7 @@ type lawProfile struct {
 	cluster   bool // there may be another node, which may be dead
 	odd       int  // at most so many odd things that people and machines do, per round
 	doubles   bool // lists name archives twice, also with different values
+	hollow    bool // PVE says of its own work what is not so
 	clocks    bool // the node's clock is set between the rounds
 }
 

@@ -176,6 +176,9 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 	g := wr.world.guests[vmid]
 	name, wish := w.wish(vmid)
 	_, ours := w.mark(wr, vmid)
+	if wr.method == "PUT" && what == "/config" && wr.params["digest"] == "" {
+		w.s.fails("writers", "%s is changed without the digest of what was seen: %v", wr.path, wr.params)
+	}
 	if wr.method == "DELETE" && what == "" {
 		w.s.fails("foreign", "guest %d is destroyed", vmid)
 	}

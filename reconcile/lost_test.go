@@ -13,9 +13,10 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// Where every answer to a write is lost after PVE has carried it out, each is found again
-// in the task list or in the world, none is sent twice, and the world is what it is
-// without any loss. (The task of the deletion of an archive has the id 101@usb-backup.)
+// Where every answer to a write is lost after PVE has carried it out, or is an error although
+// PVE has, each is found again in the task list or in the world, none is sent twice, and the
+// world is what it is without any loss. (The task of the deletion of an archive has the id
+// 101@usb-backup.)
 func TestEveryLostAnswerIsFound(t *testing.T) {
 	base := `node: pve1
 mounts:
@@ -40,19 +41,19 @@ backups:
 	first := house("STATE", "running", "CORES", "1", "SIZE", "8G", "TTY", "2", "ROLLBACK", "")
 	then := house("STATE", "stopped", "CORES", "2", "SIZE", "10G", "TTY", "3", "ROLLBACK", "")
 	back := house("STATE", "running", "CORES", "2", "SIZE", "8G", "TTY", "2", "ROLLBACK", ", rollback: {to: before, requested: 2026-11-23T00:00:00Z, loses: [mp0]}")
-	run := func(lossy bool) (world string) {
+	run := func(effect string) (world string) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t, pvesim.New())
-			if lossy {
+			if effect != "" {
 				for _, method := range []string{"POST", "PUT", "DELETE"} {
-					if err := b.sim.Inject(pvesim.Fault{Match: method + " *", Effect: "lost-after", Times: -1}); err != nil {
+					if err := b.sim.Inject(pvesim.Fault{Match: method + " *", Effect: effect, Text: "bridge 'vmbr77' does not exist", Times: -1}); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 			for _, want := range []*spec.Desired{first, back, then} {
 				if report := b.once(want); report.ExitCode() != 0 {
-					t.Errorf("lossy %t: exit code %d\n%s\n%s", lossy, report.ExitCode(), b.events, b.closing(report))
+					t.Errorf("%s: exit code %d\n%s\n%s", effect, report.ExitCode(), b.events, b.closing(report))
 				}
 				b.sim.Advance(7 * time.Hour)
 			}
@@ -61,15 +62,17 @@ backups:
 					continue
 				}
 				if act.Result != journal.ResultOK || act.Call.Async() && act.Upid.IsZero() {
-					t.Errorf("lossy %t: %s %s ended with %q, its task is %s", lossy, act.Object, act.Verb, act.Result, act.Upid)
+					t.Errorf("%q: %s %s ended with %q, its task is %s", effect, act.Object, act.Verb, act.Result, act.Upid)
 				}
 			}
 			world = crashWorld(b.sim)
 		})
 		return world
 	}
-	calm, lossy := run(false), run(true)
-	if calm != lossy {
-		t.Errorf("the world is another one (- without losses, + with):\n%s", cmp.Diff(calm, lossy))
+	calm := run("")
+	for _, effect := range []string{"lost-after", "error-after"} {
+		if world := run(effect); world != calm {
+			t.Errorf("%s: the world is another one (- without it, + with):\n%s", effect, cmp.Diff(calm, world))
+		}
 	}
 }

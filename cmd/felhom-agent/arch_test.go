@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"reconcile/node":       {"reconcile/compare", "reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/refresh":    {"reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/planning":   {"reconcile/compare", "reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
-	"reconcile/applying":   {"reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/applying":   {"reconcile/compare", "reconcile/deliberate", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/view":       {"reconcile/applying", "reconcile/plan", "reconcile/text", "spec"},
 	"reconcile/status":     {"reconcile/applying", "reconcile/journal", "reconcile/plan", "reconcile/state", "reconcile/text", "reconcile/view"},
 	"reconcile/export":     {"reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox"},

@@ -68,3 +68,13 @@ func (s *Sim) StepClock(by time.Duration) {
 		e.At = e.At.Add(by)
 	}
 }
+
+// Die ends what runs in a guest, as when its init crashes.
+func (s *Sim) Die(vmid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if g := s.guests[vmid]; g != nil {
+		s.halt(g)
+	}
+}

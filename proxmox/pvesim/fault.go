@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,10 +22,13 @@ type Fault struct {
 	Times int `yaml:"times,omitempty"`
 	// Effect of a request: refused (595, never delivered), lost (596, no effect), lost-after (596 after
 	// the effect), twice (a list names each entry twice; Text "KEY=VALUE" changes the second of
-	// those that have the key), late (596, the effect comes after For, 30 s by default), eof (no answer, no effect),
-	// eof-after (no answer after the effect), error (500 with Text, no effect), slow (answers after For).
+	// those that have the key), late (596, the effect comes after For, 30 s by default), eof (no answer,
+	// no effect), eof-after (no answer after the effect), error (500 with Text, no effect), error-after
+	// (500 with Text after the effect), stopping (500 as long as a container of the node stops, and only
+	// then), slow (answers after For).
 	// Effect of a task: fail (with Text, half way), warn (ends with a warning), die (no last line: its
-	// end is an unexpected status, and its locks stay), hang (never ends).
+	// end is an unexpected status, and its locks stay), hang (never ends), hollow (ends with OK half way,
+	// and its locks stay: a snapshot whose guest dies meanwhile).
 	Effect string        `yaml:"effect"`
 	Text   string        `yaml:"text,omitempty"`
 	For    time.Duration `yaml:"for,omitempty"`
@@ -35,11 +39,11 @@ type Fault struct {
 
 func (f *Fault) check() error {
 	switch f.Effect {
-	case "refused", "lost", "lost-after", "late", "eof", "eof-after", "error", "slow", "twice":
+	case "refused", "lost", "lost-after", "late", "eof", "eof-after", "error", "error-after", "stopping", "slow", "twice":
 		if strings.HasPrefix(f.Match, "task ") {
-			return fmt.Errorf("fault %q: effect %q is one of requests; tasks know fail, warn, die, hang", f.Match, f.Effect)
+			return fmt.Errorf("fault %q: effect %q is one of requests; tasks know fail, warn, die, hang, hollow", f.Match, f.Effect)
 		}
-	case "fail", "warn", "die", "hang":
+	case "fail", "warn", "die", "hang", "hollow":
 		if !strings.HasPrefix(f.Match, "task ") {
 			return fmt.Errorf("fault %q: effect %q is one of tasks; match them like \"task vzdump 101\"", f.Match, f.Effect)
 		}
@@ -63,7 +67,7 @@ func (s *Sim) Inject(f Fault) error {
 // fault is the first one that hits what happens now.
 func (s *Sim) fault(what string) *Fault {
 	for _, f := range s.w.Faults {
-		if !glob(f.Match, what) {
+		if !glob(f.Match, what) || f.Effect == "stopping" && !s.stopping() {
 			continue
 		}
 		f.Seen++
@@ -78,6 +82,13 @@ func (s *Sim) fault(what string) *Fault {
 		return f
 	}
 	return nil
+}
+
+// stopping reports whether a container is being stopped.
+func (s *Sim) stopping() bool {
+	return slices.ContainsFunc(s.running, func(t *task) bool {
+		return t.Type == "vzstop" || t.Type == "vzshutdown" || t.Type == "vzreboot"
+	})
 }
 
 // glob matches with * for anything, slashes too; a task's ID may be left out.
@@ -163,6 +174,13 @@ func (s *Sim) answerFault(ctx context.Context, c *call) (answer, error) {
 			a.body = repeated(a.body, f.Text)
 		}
 		return a, err
+	case "error-after":
+		if _, err := s.outcome(ctx, c); err != nil {
+			return answer{}, err
+		}
+		return respond(c, fail("%s", text("got an error"))), wait()
+	case "stopping": // as seen on a node of PVE 9.2.11
+		return respond(c, fail("%s", text("failed to read from command socket: Connection reset by peer"))), wait()
 	case "error":
 		return respond(c, fail("%s", text("got an error"))), wait()
 	default: // slow

@@ -325,39 +325,52 @@ func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Obser
 	switch {
 	case err == nil && upid.IsZero() && action.Call.Async():
 		a.finish(ending{act: act, result: journal.ResultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
-	case err == nil && upid.IsZero():
-		a.finish(ending{act: act, result: journal.ResultOK})
-		return true, nil
-	case err == nil:
-		if err := a.O.Journal.Append(journal.Entry{Time: a.Clock(), Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
-			return false, err
-		}
+	case err == nil && !upid.IsZero():
 		a.tell(act, "started", "")
-		a.wait(ctx, act)
-		return false, nil
+		return false, a.began(ctx, act, upid)
 	case proxmox.IsOutcomeUnknown(err) || ctx.Err() != nil:
-		act.Lost = time.Now()
-		a.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
-		a.tell(act, "waits", "its answer was lost; looking what became of it")
+		a.loseSight(act, err)
 		return false, nil
-	case proxmox.IsAlreadyRunning(err), proxmox.IsNotRunning(err): // what was wanted is so
-		a.finish(ending{act: act, result: journal.ResultOK, text: "somebody else was faster: " + plainError(err)})
-		return true, nil
 	case proxmox.IsNotDelivered(err):
 		a.finish(ending{act: act, result: journal.ResultUnsent, text: err.Error(), err: err})
-	case proxmox.IsLocked(err), proxmox.IsDigestConflict(err):
-		text := "the config was changed by somebody else meanwhile; looked at anew"
-		if proxmox.IsLocked(err) {
-			text = lockText(err)
-		}
-		a.finish(ending{act: act, result: journal.ResultLocked, text: text, err: err})
+	case proxmox.IsUnauthorized(err): // who may not write may not read either
+		a.finish(refusal(act, err))
 	default:
-		a.finish(ending{act: act, result: journal.ResultRefused, text: plainError(err), err: err})
-		if deliberate.Deliberate.GiveUpTogether {
-			return true, err
+		if ended := a.answered(ctx, act, err); !ended {
+			return false, nil
 		}
 	}
+	if deliberate.Deliberate.GiveUpTogether && err != nil {
+		return true, err
+	}
 	return true, nil
+}
+
+// began notes the task that carries an act out, and has it waited for.
+func (a *Agent) began(ctx context.Context, act *journal.Operation, upid proxmox.UPID) error {
+	if err := a.O.Journal.Append(journal.Entry{Time: a.Clock(), Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
+		return err
+	}
+	a.wait(ctx, act)
+	return nil
+}
+
+// loseSight leaves it to a later pass to find out what became of an act.
+func (a *Agent) loseSight(act *journal.Operation, err error) {
+	act.Lost = time.Now()
+	a.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
+	a.tell(act, "waits", "its answer was lost; looking what became of it")
+}
+
+// refusal is how an act ends whose call PVE has refused.
+func refusal(act *journal.Operation, err error) ending {
+	switch {
+	case proxmox.IsLocked(err):
+		return ending{act: act, result: journal.ResultLocked, text: lockText(err), err: err}
+	case proxmox.IsDigestConflict(err):
+		return ending{act: act, result: journal.ResultLocked, text: "the config was changed by somebody else meanwhile; looked at anew", err: err}
+	}
+	return ending{act: act, result: journal.ResultRefused, text: plainError(err), err: err}
 }
 
 // plainError is an error as people read it in a line.

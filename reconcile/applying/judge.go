@@ -138,7 +138,10 @@ func (a *Agent) cool(e ending, again bool) journal.Failure {
 func failureCure(e ending) []string {
 	var task *proxmox.TaskError
 	denied := proxmox.DeniedBy(e.err)
+	unseen, _ := errors.AsType[*unseenError](e.err)
 	switch {
+	case unseen != nil && unseen.fix != "":
+		return []string{unseen.fix}
 	case denied != nil && len(denied.Privileges) > 0:
 		return []string{planning.AppendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
 	case errors.As(e.err, &task) && e.act.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
@@ -248,7 +251,9 @@ const RanBefore = " (it was running before)"
 func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine {
 	var lines []EventLine
 	if who := "PVE said"; e.text != "" {
-		if e.act.Op != nil {
+		if _, unseen := errors.AsType[*unseenError](e.err); unseen {
+			who = "read back"
+		} else if e.act.Op != nil {
 			who = "the fence said"
 		}
 		lines = append(lines, EventLine{who, e.text})

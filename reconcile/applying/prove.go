@@ -105,21 +105,24 @@ var creatingArchive = regexp.MustCompile(`creating (?:vzdump|Proxmox Backup Serv
 // afterDump finds out which archive a vzdump has made, and has it written out to its
 // disk: vzdump does not, so a disk that is pulled seconds later would hold half of it
 // under its final name.
-func (a *Agent) afterDump(ctx context.Context, act *journal.Operation) map[string]string {
+func (a *Agent) afterDump(ctx context.Context, act *journal.Operation) (made dump, facts map[string]string) {
 	storage := act.Facts["storage"]
-	if storage == "" {
-		return nil
+	if kind, _ := TaskOf(act.Call); kind != "vzdump" {
+		return made, nil
 	}
-	facts := map[string]string{}
-	name, _, _ := a.dumped(ctx, act.Upid)
-	if name != "" {
-		facts["archive"] = storage + ":backup/" + name
+	facts = map[string]string{}
+	made.file, made.size, _ = a.dumped(ctx, act.Upid)
+	if made.file != "" {
+		facts["archive"] = storage + ":backup/" + made.file
 	}
 	if dir := act.Facts["sync"]; dir != "" && !a.writtenOut(ctx, dir) || act.Facts["disk"] != "" {
 		facts["synced"] = "no"
 	}
-	return facts
+	return made, facts
 }
+
+// A dump is what the log of a vzdump says that it has made.
+type dump struct{ file, size string }
 
 // archiveSize is how vzdump prints the size of an archive: "35MB".
 var archiveSize = regexp.MustCompile(`archive file size: (\S+)`)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
-	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -108,61 +106,19 @@ func (a *Agent) seeEffects(have *node.Observed) error {
 // shown reports whether the node is as a call that changes a config or the notes of
 // an archive would make it.
 func shown(call *proxmox.Call, have *node.Observed) bool {
+	var seen sighting
 	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
-		v := have.Volume(volid)
-		first, _, _ := strings.Cut(call.Params["notes"], "\n")
-		return v != nil && v.Notes == first
-	}
-	m := plan.VmidInPath.FindStringSubmatch(call.Path)
-	if m == nil || path.Base(call.Path) != "config" {
-		return false
-	}
-	vmid, err := proxmox.ParseVMID(m[1])
-	state := have.Guests[vmid]
-	if err != nil || state == nil || state.Config == nil {
-		return false
-	}
-	values := node.Effective(state.Config)
-	for key, value := range call.Params {
-		switch {
-		case key == "digest":
-		case key == "delete":
-			for gone := range strings.SplitSeq(value, ",") {
-				if values[gone] != "" {
-					return false
-				}
-			}
-		case !sameStored(key, value, values[key]):
+		if v := have.Volume(volid); v != nil {
+			seen.volumes = []proxmox.Volume{*v}
+		}
+	} else {
+		state := have.Guests[GuestOf(call)]
+		if state == nil || state.Config == nil || path.Base(call.Path) != "config" {
 			return false
 		}
+		seen.config = state.Config
 	}
-	return true
-}
-
-// sameStored reports whether PVE has stored what was sent for a key.
-func sameStored(key, sent, stored string) bool {
-	switch {
-	case key == "description":
-		return proxmox.CanonicalDescription(sent) == proxmox.CanonicalDescription(stored)
-	case key == "tags":
-		return slices.Equal(proxmox.ParseTags(sent), proxmox.ParseTags(stored))
-	case planning.NetKey.MatchString(key):
-		a, errA := proxmox.ParseNet(sent)
-		b, errB := proxmox.ParseNet(stored)
-		delete(a, "type")
-		delete(b, "type")
-		return errA == nil && errB == nil && maps.Equal(a, b)
-	case strings.HasPrefix(key, "mp"):
-		a, errA := proxmox.ParseMountPoint(sent)
-		b, errB := proxmox.ParseMountPoint(stored)
-		if errA != nil || errB != nil || a.Path() != b.Path() {
-			return false
-		}
-		id, _ := proxmox.ParseVolumeID(a.Volume())
-		_, named := id.Owner()
-		return !named || a.Volume() == b.Volume() // a new volume has a name of PVE's choice
-	}
-	return sent == stored
+	return lacksValue(call, seen) == ""
 }
 
 func (a *Agent) settle(act *journal.Operation, result, text string, now time.Time) error {
@@ -264,11 +220,9 @@ func (a *Agent) wait(ctx context.Context, act *journal.Operation) {
 		var task *proxmox.TaskError
 		switch {
 		case err == nil:
-			e.result = journal.ResultOK
-			if len(status.Warnings) > 0 {
-				e.text = "with warnings: " + strings.Join(status.Warnings, "; ")
+			if !a.seen(ctx, &e, status) {
+				return
 			}
-			e.facts = a.afterDump(ctx, act)
 		case proxmox.IsLocked(err):
 			e.result, e.text = journal.ResultLocked, lockText(err)
 		case errors.As(err, &task) && proxmox.IsTransient(err): // such as a storage's lock
@@ -288,18 +242,49 @@ func (a *Agent) wait(ctx context.Context, act *journal.Operation) {
 			return
 		case proxmox.IsNotFound(err):
 			e.result, e.text = journal.ResultLost, "PVE does not know the task any more; the state of the node decides"
-		default: // PVE has an answer, and no good one: asked again in a while
-			a.log.Warn("the task cannot be asked about", zap.String("object", act.Object), zap.Error(err))
-			select {
-			case <-ctx.Done():
-			case <-time.After(WaitedFor):
-			}
-			a.forget(act, a.age(act) >= act.Timeout)
-			a.Nudge()
+		default: // PVE has an answer, and no good one
+			a.askLater(ctx, act, err)
 			return
 		}
 		a.finish(e)
 	})
+}
+
+// seen judges an act whose task ended well by what the node shows. It is false where that
+// cannot be read now: a later pass asks again.
+func (a *Agent) seen(ctx context.Context, e *ending, status proxmox.TaskStatus) bool {
+	made, facts := a.afterDump(ctx, e.act)
+	e.facts = facts
+	if !deliberate.Deliberate.TrustTask {
+		e.err = a.readBack(ctx, e.act, made)
+	}
+	switch {
+	case e.err == nil:
+		e.result = journal.ResultOK
+		if len(status.Warnings) > 0 {
+			e.text = "with warnings: " + strings.Join(status.Warnings, "; ")
+		}
+	case ctx.Err() != nil:
+		a.forget(e.act, false)
+		return false
+	case proxmox.IsTransient(e.err):
+		a.askLater(ctx, e.act, e.err)
+		return false
+	default:
+		e.result, e.text = journal.ResultFailed, plainError(e.err)
+	}
+	return true
+}
+
+// askLater leaves an act to a pass in a while.
+func (a *Agent) askLater(ctx context.Context, act *journal.Operation, err error) {
+	a.log.Warn("the task cannot be asked about", zap.String("object", act.Object), zap.Error(err))
+	select {
+	case <-ctx.Done():
+	case <-time.After(WaitedFor):
+	}
+	a.forget(act, a.age(act) >= act.Timeout)
+	a.Nudge()
 }
 
 // A logWatch knows the last line of a running task's log: how far it is, as far as PVE

@@ -21,7 +21,7 @@ func OrEmpty[M ~map[string]string](m M) M {
 func Overlay[M ~map[string]string](live M, declared M) (old, new string) {
 	var was, is []string
 	for _, key := range slices.Sorted(maps.Keys(declared)) {
-		if sameSubkey(key, live[key], declared[key]) {
+		if SameSubkey(key, live[key], declared[key]) {
 			continue
 		}
 		if live[key] != "" {
@@ -58,9 +58,9 @@ var subkeyDefaults = map[string]string{
 	"uid": "0", "gid": "0", "deny-write": "0",
 }
 
-// sameSubkey compares two values of a property string's sub-key; what is unset has
+// SameSubkey compares two values of a property string's sub-key; what is unset has
 // PVE's default, and hardware addresses have no case.
-func sameSubkey(key, live, declared string) bool {
+func SameSubkey(key, live, declared string) bool {
 	if key == "hwaddr" {
 		return strings.EqualFold(live, declared)
 	}

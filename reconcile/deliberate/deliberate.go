@@ -16,6 +16,7 @@ var Deliberate struct {
 	TwoDisruptive    bool  // guests are shut down beside each other
 	RetryRollback    bool  // a rollback that was begun is begun again
 	ClaimSuccess     bool  // a task that failed is written down as done
+	TrustTask        bool  // what PVE says is done counts as done, unseen
 	SkipIntent       bool  // acts are sent without a line
 	SkipSync         bool  // a line is not on the disk when the act is sent
 	PruneByVzdump    *bool // vzdump is let prune as the storage says

@@ -173,8 +173,8 @@ func FirstLine(s string) string {
 	return strconv.Quote(line)
 }
 
-// NetKey matches the nets that PVE deletes live: its pattern takes one digit.
-var NetKey = regexp.MustCompile(`^net\d+$`)
+// netKey matches the nets that PVE deletes live: its pattern takes one digit.
+var netKey = regexp.MustCompile(`^net\d+$`)
 
 // appliesLive reports whether a running guest takes a change of a key at once
 // (PVE::LXC::Config vmconfig_hotplug_pending).
@@ -183,7 +183,7 @@ func appliesLive(key string, existed bool) bool {
 	case "description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "memory", "swap", "cpulimit", "cpuunits":
 		return true
 	}
-	if NetKey.MatchString(key) {
+	if netKey.MatchString(key) {
 		return true
 	}
 	return !existed && (strings.HasPrefix(key, "mp") || strings.HasPrefix(key, "dev"))

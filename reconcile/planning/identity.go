@@ -58,7 +58,7 @@ func (p *Planner) holdClash(g *spec.Guest, c node.Clash, has string) {
 func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *difference) {
 	set := map[string]string{}
 	for key, value := range d.set {
-		if NetKey.MatchString(key) {
+		if netKey.MatchString(key) {
 			set[key] = value
 		}
 	}
@@ -153,7 +153,7 @@ func (p *Planner) bornWith(g *spec.Guest, c *node.Choice, b *birth) (values map[
 		values[fmt.Sprintf("mp%d", i)] = value
 	}
 	for key, value := range b.spec.Config {
-		if NetKey.MatchString(key) {
+		if netKey.MatchString(key) {
 			values[key] = value
 		}
 	}

@@ -1,0 +1,290 @@
+package applying
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/compare"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
+)
+
+// An unseenError is an act that PVE says is done, and whose effect the node does not show.
+type unseenError struct {
+	missing string // what is not as it was to be
+	fix     string // what a person can do about it; "" for nothing in particular
+}
+
+func (e *unseenError) Error() string { return "PVE ended it with OK, but " + e.missing }
+
+// A sighting is what one request shows of what a call was to do; the rest is zero.
+type sighting struct {
+	config    *proxmox.GuestConfig
+	snapshots *proxmox.SnapshotList
+	status    *proxmox.GuestStatus
+	volumes   []proxmox.Volume
+}
+
+// readBack asks the node, with one request, whether it is as an act was to make it, and
+// returns an unseenError where it is not. PVE's own word is not enough: a snapshot whose
+// guest dies meanwhile ends with OK and leaves its lock and half a snapshot, and a PUT that
+// answers 500 may have been carried out (both measured, PVE 9.2.11).
+func (a *Agent) readBack(ctx context.Context, act *journal.Operation, made dump) error {
+	see, err := a.see(ctx, act.Call, made)
+	if proxmox.IsNotFound(err) {
+		return &unseenError{missing: "it no longer exists: " + plainError(err)}
+	}
+	if err != nil {
+		return err
+	}
+	if missing, fix := lacks(act.Call, see, made); missing != "" {
+		return &unseenError{missing, fix}
+	}
+	return nil
+}
+
+// see makes the one request.
+func (a *Agent) see(ctx context.Context, call *proxmox.Call, made dump) (s sighting, err error) {
+	view, vmid := a.O.Client, GuestOf(call)
+	switch kind, _ := TaskOf(call); kind {
+	case "vzsnapshot", "vzdelsnapshot":
+		list, err := view.Snapshots(ctx, a.O.Node, vmid)
+		return sighting{snapshots: &list}, err
+	case "vzstart", "vzstop", "vzshutdown", "vzreboot":
+		status, err := view.GuestStatus(ctx, a.O.Node, vmid)
+		return sighting{status: &status}, err
+	case "vzdump":
+		if made.file == "" { // its log is gone, and tells no more what it was called
+			return s, nil
+		}
+		s.volumes, err = view.StorageContent(ctx, a.O.Node, call.Params["storage"], proxmox.ContentFilter{Content: "backup", VMID: vmid})
+		return s, err
+	case "vzcreate", "vzrestore", "vzrollback":
+		config, err := view.GuestConfig(ctx, a.O.Node, vmid)
+		return sighting{config: &config}, err
+	}
+	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
+		archive, _ := proxmox.ParseArchive(volid)
+		s.volumes, err = view.StorageContent(ctx, a.O.Node, text.ProxmoxStorage(volid), proxmox.ContentFilter{VMID: archive.VMID})
+		return s, err
+	}
+	config, err := view.GuestPending(ctx, a.O.Node, vmid) // what is in force, and what waits, apart
+	return sighting{config: &config}, err
+}
+
+// GuestOf is the guest that a call changes, or 0.
+func GuestOf(call *proxmox.Call) proxmox.VMID {
+	id := call.Params["vmid"]
+	if m := plan.VmidInPath.FindStringSubmatch(call.Path); m != nil {
+		id = m[1]
+	}
+	vmid, _ := proxmox.ParseVMID(id)
+	return vmid
+}
+
+// lacks says what a sighting shows not to be as a call was to make it, and the fix; "" where
+// its effect is there.
+func lacks(call *proxmox.Call, s sighting, made dump) (missing, fix string) {
+	vmid := GuestOf(call)
+	switch kind, _ := TaskOf(call); kind {
+	case "vzsnapshot":
+		return lacksSnapshot(vmid, call.Params["snapname"], s.snapshots)
+	case "vzdelsnapshot":
+		_, name, _ := strings.Cut(call.Path, "/snapshot/")
+		if slices.ContainsFunc(s.snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name }) {
+			return fmt.Sprintf("the snapshot %s of %d is still there", name, vmid), fmt.Sprintf("pct unlock %d && pct delsnapshot %d %s --force", vmid, vmid, name)
+		}
+	case "vzstart", "vzreboot":
+		if !s.status.HA.Managed && !s.status.Running() { // HA starts what it manages after the task
+			return fmt.Sprintf("%d is %s", vmid, s.status.Status), fmt.Sprintf("look why it ends: pct start %d --debug", vmid)
+		}
+	case "vzstop", "vzshutdown":
+		if !s.status.HA.Managed && s.status.Running() {
+			return fmt.Sprintf("%d still runs", vmid), ""
+		}
+	case "vzdump":
+		return lacksArchive(made, s.volumes), ""
+	case "imgdel":
+		_, volid, _ := strings.Cut(call.Path, "/content/")
+		if volumeIn(s.volumes, volid) != nil {
+			return volid + " is still there", ""
+		}
+	case "vzcreate", "vzrestore", "vzrollback", "resize":
+		return lacksGuest(call, kind, vmid, s.config)
+	default:
+		return lacksValue(call, s), ""
+	}
+	return "", ""
+}
+
+func lacksSnapshot(vmid proxmox.VMID, name string, list *proxmox.SnapshotList) (missing, fix string) {
+	i := slices.IndexFunc(list.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
+	switch {
+	case i < 0:
+		return fmt.Sprintf("%d has no snapshot %s", vmid, name), ""
+	case list.Snapshots[i].State != "":
+		return fmt.Sprintf("the snapshot %s of %d is not complete (%s)", name, vmid, list.Snapshots[i].State),
+			fmt.Sprintf("pct unlock %d && pct delsnapshot %d %s --force", vmid, vmid, name)
+	}
+	return "", ""
+}
+
+// lacksArchive compares what vzdump printed with what the storage lists.
+func lacksArchive(made dump, volumes []proxmox.Volume) string {
+	if made.file == "" {
+		return ""
+	}
+	i := slices.IndexFunc(volumes, func(v proxmox.Volume) bool { return strings.HasSuffix(v.VolID, "/"+made.file) })
+	switch {
+	case i < 0:
+		return fmt.Sprintf("the storage does not list the backup %s", made.file)
+	case made.size != "" && !node.OnServer(volumes[i]) && dumpSize(volumes[i].Size) != made.size:
+		return fmt.Sprintf("the backup %s is not complete: %s of %s", made.file, dumpSize(volumes[i].Size), made.size)
+	}
+	return ""
+}
+
+// lacksGuest looks at what a creation, a rollback or a resize leaves: a guest without a
+// lock, with its volumes.
+func lacksGuest(call *proxmox.Call, kind string, vmid proxmox.VMID, config *proxmox.GuestConfig) (missing, fix string) {
+	root, ok := config.RootFS()
+	switch id, err := proxmox.ParseVolumeID(root.Volume()); {
+	case config.Lock() != "" && kind != "resize":
+		return fmt.Sprintf("%d is locked (%s)", vmid, config.Lock()), fmt.Sprintf("look what holds it: pct config %d; then, where nothing does: pct unlock %d", vmid, vmid)
+	case !ok || err != nil || id.Storage == "":
+		return fmt.Sprintf("%d has no rootfs", vmid), ""
+	}
+	switch kind {
+	case "vzrollback":
+		if _, name, _ := strings.Cut(strings.TrimSuffix(call.Path, "/rollback"), "/snapshot/"); config.Parent() != name {
+			return fmt.Sprintf("%d does not stem from the snapshot %s", vmid, name), ""
+		}
+	case "resize":
+		mp, err := proxmox.ParseMountPoint(config.Raw[call.Params["disk"]])
+		if call.Params["disk"] == "rootfs" {
+			mp, err = root, nil
+		}
+		want, wantErr := proxmox.ParseSize(call.Params["size"])
+		if size, sized := mp.Size(); err != nil || wantErr != nil || !sized || size < want {
+			return fmt.Sprintf("%s of %d is %s", call.Params["disk"], vmid, text.OrElse(mp["size"], "of no known size")), fmt.Sprintf("pct rescan --vmid %d", vmid)
+		}
+	default:
+		for _, key := range sortedMounts(call.Params) {
+			if !compare.SameStored(key, call.Params[key], config.Raw[key]) {
+				return fmt.Sprintf("%s of %d is %s", key, vmid, text.OrElse(config.Raw[key], "missing")), ""
+			}
+		}
+	}
+	return "", ""
+}
+
+// sortedMounts are the mount points that a restore names.
+func sortedMounts(params proxmox.Params) (keys []string) {
+	for key := range params {
+		if node.MountKey.MatchString(key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// lacksValue compares the values that a call was to store, in a config or in the notes of an
+// archive, with those that are stored.
+func lacksValue(call *proxmox.Call, s sighting) string {
+	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
+		first, _, _ := strings.Cut(call.Params["notes"], "\n")
+		switch v := volumeIn(s.volumes, volid); {
+		case v == nil:
+			return volid + " is not listed"
+		case v.Notes != first:
+			return "the notes of " + volid + " are others"
+		}
+		return ""
+	}
+	var others []string
+	values := node.Effective(s.config)
+	for key, value := range call.Params {
+		switch {
+		case key == "digest":
+		case key == "delete":
+			for gone := range strings.SplitSeq(value, ",") {
+				if values[gone] != "" {
+					others = append(others, gone)
+				}
+			}
+		case !compare.SameStored(key, value, values[key]):
+			others = append(others, key)
+		}
+	}
+	if len(others) == 0 {
+		return ""
+	}
+	slices.Sort(others)
+	return fmt.Sprintf("%d is not as sent: %s", GuestOf(call), strings.Join(others, ", "))
+}
+
+func volumeIn(volumes []proxmox.Volume, volid string) *proxmox.Volume {
+	if i := slices.IndexFunc(volumes, func(v proxmox.Volume) bool { return v.VolID == volid }); i >= 0 {
+		return &volumes[i]
+	}
+	return nil
+}
+
+// answered judges a call that PVE has answered, with an error or without: an error says
+// nothing about the effect. It is false where the act goes on, or where nothing can be seen
+// of it now.
+func (a *Agent) answered(ctx context.Context, act *journal.Operation, answer error) (ended bool) {
+	faster := proxmox.IsAlreadyRunning(answer) || proxmox.IsNotRunning(answer) // what was wanted may be so
+	if act.Call.Async() && !faster {
+		return a.taskAnyway(ctx, act, answer)
+	}
+	var unseen error
+	if answer != nil || !deliberate.Deliberate.TrustTask {
+		unseen = a.readBack(ctx, act, dump{})
+	}
+	_, missing := errors.AsType[*unseenError](unseen)
+	switch {
+	case unseen == nil && answer == nil:
+		a.finish(ending{act: act, result: journal.ResultOK})
+	case unseen == nil && faster:
+		a.finish(ending{act: act, result: journal.ResultOK, text: "somebody else was faster: " + plainError(answer)})
+	case unseen == nil:
+		a.finish(ending{act: act, result: journal.ResultOK, text: "done, though PVE answered with an error: " + plainError(answer)})
+	case answer != nil && missing:
+		a.finish(refusal(act, answer))
+	case missing || !proxmox.IsTransient(unseen) && ctx.Err() == nil:
+		a.finish(ending{act: act, result: journal.ResultFailed, text: plainError(unseen), err: unseen})
+	default:
+		a.loseSight(act, unseen)
+		return false
+	}
+	return true
+}
+
+// taskAnyway looks for the task of a call that PVE has answered with an error.
+func (a *Agent) taskAnyway(ctx context.Context, act *journal.Operation, answer error) (ended bool) {
+	tasks, _, err := a.O.Client.Tasks(ctx, a.O.Node, proxmox.TaskFilter{Source: "all", Since: act.Time.Add(-2 * time.Second)})
+	if err != nil {
+		a.loseSight(act, err)
+		return false
+	}
+	upid, ok := a.Find(act, &node.Observed{TokenID: a.O.TokenID, Tasks: tasks})
+	if !ok {
+		a.finish(refusal(act, answer))
+		return true
+	}
+	a.tell(act, "started", "PVE answered with an error, and began it: "+plainError(answer))
+	if err := a.began(ctx, act, upid); err != nil { // the next pass finds it again
+		a.loseSight(act, err)
+	}
+	return false
+}

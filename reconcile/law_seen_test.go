@@ -1,0 +1,106 @@
+package reconcile
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/applying"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+)
+
+// lawSeen: tasks end with OK and have done nothing, calls are answered with an error and
+// have been carried out, and nobody else touches the node.
+var lawSeen = lawProfile{rounds: 2, faults: 2, hollow: true, kills: true, edits: true, restarts: true, lived: true, waits: true, backups: true, rollbacks: true}
+
+func TestLawSeen(t *testing.T) { laws(t, lawSeen, 120) }
+
+func FuzzLawSeen(f *testing.F) { fuzzLaw(f, lawSeen) }
+
+// injectHollow draws what PVE says wrongly of its own work.
+func (s *scenario) injectHollow() {
+	for range 1 + s.r.IntN(3) {
+		f := pvesim.Fault{Skip: s.r.IntN(2), Effect: "hollow",
+			Match: "task " + pick(s.r, "vzrestore", "vzdump", "vzsnapshot", "vzsnapshot", "vzstart", "vzshutdown", "imgdel", "vzdelsnapshot", "vzrollback", "resize")}
+		if s.r.IntN(2) == 0 {
+			f.Effect, f.Text = "error-after", pick(s.r, "", "bridge 'vmbr77' does not exist", "CT is locked (backup)", "detected modified configuration - file changed by other user? Try again.")
+			f.Match = pick(s.r, "PUT *", "PUT */config", "POST */snapshot", "POST */vzdump", "POST */lxc", "POST */start", "DELETE *")
+		}
+		s.tell("fault: %s %s (after %d)", f.Match, f.Effect, f.Skip)
+		if err := s.sim.Inject(f); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// doneMeansSeen: no line says that a call is done whose effect the world does not show. It
+// asks the world itself at the moment at which the line is written.
+func (w *witness) doneMeansSeen(j *Journal, e Entry) {
+	if !w.s.profile.hollow || e.Step != journal.StepOutcome || e.Result != journal.ResultOK {
+		return
+	}
+	act := j.Act(e.Act)
+	if act == nil || act.Call == nil {
+		return
+	}
+	call, world := act.Call, lawLook(w.s.sim)
+	says := func(ok bool, what string) {
+		if !ok {
+			w.s.fails("seen", "it says that %s %s is done (%s %s), but %s", act.Object, act.Verb, call.Method, call.Path, what)
+		}
+	}
+	archive := func(name string) (a lawArchive, there bool) {
+		for key, have := range world.archives {
+			if name != "" && strings.HasSuffix(key, name) {
+				return have, true
+			}
+		}
+		return a, false
+	}
+	switch {
+	case strings.HasSuffix(call.Path, "/vzdump"):
+		_, name, _ := strings.Cut(e.Facts["archive"], ":")
+		if name != "" {
+			a, there := archive(path.Base(name))
+			says(there && !a.cut, "there is no whole archive "+name)
+		}
+		return
+	case strings.Contains(call.Path, "/content/"):
+		a, there := archive(path.Base(call.Path))
+		if call.Method == "DELETE" {
+			says(!there, "the archive is there")
+		} else {
+			says(there && strings.TrimSpace(a.notes) == strings.TrimSpace(call.Params["notes"]), "the notes are others: "+a.notes)
+		}
+		return
+	}
+	g := world.guests[int(applying.GuestOf(call))]
+	if g == nil {
+		says(false, "there is no such guest")
+		return
+	}
+	switch what := path.Base(call.Path); {
+	case what == "lxc":
+		says(g.config["lock"] == "" && g.config["rootfs"] != "", "it is locked or has no rootfs: "+g.text)
+	case what == "start":
+		says(g.running, "it does not run")
+	case what == "shutdown", what == "stop":
+		says(!g.running, "it runs")
+	case what == "snapshot":
+		section, there := g.snaps[call.Params["snapname"]]
+		says(there && section["snapstate"] == "" && g.config["lock"] == "", "there is no whole snapshot: "+g.text)
+	case what == "rollback":
+		says(g.config["parent"] == path.Base(path.Dir(call.Path)) && g.config["lock"] == "", "it does not stem from it: "+g.text)
+	case strings.Contains(call.Path, "/snapshot/"):
+		_, there := g.snaps[what]
+		says(!there, "the snapshot is there")
+	case what == "resize":
+		says(strings.Contains(g.config[call.Params["disk"]], "size="+call.Params["size"]), "its size is another: "+g.text)
+	case what == "config":
+		for _, key := range []string{"cores", "memory", "swap", "hostname", "tty"} {
+			want, sent := call.Params[key]
+			says(!sent || g.config[key] == want || g.pending[key] == want, key+" is another: "+g.text)
+		}
+	}
+}
