@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -49,18 +52,18 @@ complete -c felhom-agent -f -a '(__felhom_agent_complete)'
 }
 
 // runCompletion prints the completion of a shell.
-func runCompletion(_ context.Context, cmd *command, con *console) (int, error) {
+func runCompletion(_ context.Context, cmd *command, con *console.Console) (int, error) {
 	text, ok := completions[cmd.name]
 	if !ok {
 		return 0, usagef("--completion %s: it is one of bash, fish, zsh", cmd.name)
 	}
-	fmt.Fprint(con.stdout, text)
-	return exitOK, nil
+	fmt.Fprint(con.Stdout, text)
+	return exit.OK, nil
 }
 
 // named values of options, and the modes and options whose value is an object.
 var optionValues = map[string][]string{
-	"o": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": logFormats,
+	"o": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": config.LogFormats,
 	"completion": {"bash", "fish", "zsh"}, "for": {"30m", "1h", "4h", "1d", "7d"},
 }
 

@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/spec"
 )
 
 // configured reads a configuration of a file with this text and these variables; ~ stands for the folder.
-func configured(t *testing.T, text string, simulate bool, environ ...string) (*config, error) {
+func configured(t *testing.T, text string, simulate bool, environ ...string) (*config.Config, error) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "agent.yaml")
@@ -31,7 +32,7 @@ func configured(t *testing.T, text string, simulate bool, environ ...string) (*c
 	for i := range environ {
 		environ[i] = strings.ReplaceAll(environ[i], "~", dir)
 	}
-	c, err := readConfig(file, environ, simulate)
+	c, err := config.Read(file, environ, simulate)
 	if err != nil {
 		err = fmt.Errorf("%s", strings.ReplaceAll(err.Error(), dir+"/", ""))
 	}
@@ -63,20 +64,20 @@ log_format: json
 		t.Fatal(err)
 	}
 	want := "https://pve1:8006 pve2 AA:BB garage socket /var/lib/elsewhere 30m0s 24h0m0s 2m0s report 3 warn json felhom@pve!agent <nil>"
-	if have := fmt.Sprint(c.url, " ", c.node, " ", c.fingerprint, " ", c.owner, " ", c.runnerMode, " ", c.state, " ", c.interval, " ", c.timeout, " ", c.settle, " ",
-		c.drift, " ", c.maxDestructive, " ", c.logLevel, " ", c.logFormat, " ", c.token.ID(), " ", c.incomplete); have != want {
+	if have := fmt.Sprint(c.Url, " ", c.Node, " ", c.Fingerprint, " ", c.Owner, " ", c.RunnerMode, " ", c.State, " ", c.Interval, " ", c.Timeout, " ", c.Settle, " ",
+		c.Drift, " ", c.MaxDestructive, " ", c.LogLevel, " ", c.LogFormat, " ", c.Token.ID(), " ", c.Incomplete); have != want {
 		t.Errorf("read  %s\nwant  %s", have, want)
 	}
-	if !strings.HasSuffix(c.places["fingerprint"], "agent.yaml:7") {
-		t.Errorf("the fingerprint is at %s", c.places["fingerprint"])
+	if !strings.HasSuffix(c.Places["fingerprint"], "agent.yaml:7") {
+		t.Errorf("the fingerprint is at %s", c.Places["fingerprint"])
 	}
 
 	c, err = configured(t, `{"url": "https://pve1:8006", "token_id": "felhom@pve!agent",
 	"token_secret": "x", "interval": "5m"}`, false)
-	if err != nil || c.interval != 5*time.Minute || c.incomplete != nil {
+	if err != nil || c.Interval != 5*time.Minute || c.Incomplete != nil {
 		t.Errorf("JSON: %v, %+v", err, c)
 	}
-	if c.maxDestructive != 20 || c.timeout != 10*time.Minute || c.runnerMode != "sudo" || c.drift != spec.Drift("") {
+	if c.MaxDestructive != 20 || c.Timeout != 10*time.Minute || c.RunnerMode != "sudo" || c.Drift != spec.Drift("") {
 		t.Errorf("the defaults are %+v", c)
 	}
 }
@@ -86,7 +87,7 @@ func TestConfigEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.url != "https://other:8006" || c.interval != time.Hour || c.places["token_secret"] != "FELHOM_AGENT_TOKEN_SECRET" || c.places["token_file"] != "" {
+	if c.Url != "https://other:8006" || c.Interval != time.Hour || c.Places["token_secret"] != "FELHOM_AGENT_TOKEN_SECRET" || c.Places["token_file"] != "" {
 		t.Errorf("read %+v", c)
 	}
 
@@ -94,14 +95,14 @@ func TestConfigEnvironment(t *testing.T) {
 	credentials := t.TempDir()
 	os.WriteFile(filepath.Join(credentials, "token"), []byte("from-systemd\n"), 0o400)
 	c, err = configured(t, "url: https://pve1:8006\ntoken_id: felhom@pve!agent\n", false, "CREDENTIALS_DIRECTORY="+credentials)
-	if err != nil || c.incomplete != nil {
-		t.Errorf("with a credential: %v, %v", err, c.incomplete)
+	if err != nil || c.Incomplete != nil {
+		t.Errorf("with a credential: %v, %v", err, c.Incomplete)
 	}
 
 	// Without a file, everything from the environment.
-	c, err = readConfig("", []string{"FELHOM_AGENT_URL=https://pve1:8006", "FELHOM_AGENT_TOKEN_ID=felhom@pve!agent", "FELHOM_AGENT_TOKEN_SECRET=x"}, false)
-	if _, missing := os.Stat(defaultConfig); missing != nil && (err != nil || c.incomplete != nil) {
-		t.Errorf("without a file: %v, %v", err, c.incomplete)
+	c, err = config.Read("", []string{"FELHOM_AGENT_URL=https://pve1:8006", "FELHOM_AGENT_TOKEN_ID=felhom@pve!agent", "FELHOM_AGENT_TOKEN_SECRET=x"}, false)
+	if _, missing := os.Stat(config.DefaultConfig); missing != nil && (err != nil || c.Incomplete != nil) {
+		t.Errorf("without a file: %v, %v", err, c.Incomplete)
 	}
 }
 
@@ -152,7 +153,7 @@ func TestConfigRefused(t *testing.T) {
 			t.Errorf("%s\n  gave %v\n  want %s", variable, err, want)
 		}
 	}
-	_, err := readConfig(filepath.Join(t.TempDir(), "none.yaml"), nil, false)
+	_, err := config.Read(filepath.Join(t.TempDir(), "none.yaml"), nil, false)
 	if !invalid(err) || !strings.Contains(fmt.Sprint(err), "it cannot be read") {
 		t.Errorf("a missing file that was named: %v", err)
 	}
@@ -171,11 +172,11 @@ func TestConfigIncomplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"url: it is missing", "token_id: it is missing", "token_secret: it is missing", "FELHOM_AGENT_TOKEN_SECRET", "felhom-agent --print-setup"} {
-		if c.incomplete == nil || !strings.Contains(c.incomplete.Error(), want) {
-			t.Errorf("%q is not in %v", want, c.incomplete)
+		if c.Incomplete == nil || !strings.Contains(c.Incomplete.Error(), want) {
+			t.Errorf("%q is not in %v", want, c.Incomplete)
 		}
 	}
-	if !invalid(c.incomplete) {
+	if !invalid(c.Incomplete) {
 		t.Error("it shall be code 4")
 	}
 }
@@ -186,7 +187,7 @@ func TestConfigSimulated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.url != "" || c.token.ID() != "" || c.runner != nil || c.owner != "garage" {
+	if c.Url != "" || c.Token.ID() != "" || c.Runner != nil || c.Owner != "garage" {
 		t.Errorf("read %+v", c)
 	}
 	if _, err := configured(t, "bogus: 1\n", true); err == nil {

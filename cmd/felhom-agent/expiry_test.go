@@ -3,23 +3,25 @@ package main
 import (
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 )
 
 func TestLeaseLines(t *testing.T) {
 	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
-		lease lease
+		lease session.Lease
 		want  string
 		days  int
 	}{
-		{lease{"token", time.Time{}, "x"}, "", 0},
-		{lease{"token", now.Add(31 * 24 * time.Hour), "x"}, "", 0},
-		{lease{"token", now.Add(29*24*time.Hour + time.Hour), "Prolong it"}, "The token expires on Mon 21 Dec 2026 19:00 (in 30 days). Prolong it", 30},
-		{lease{"certificate", now.Add(23 * time.Hour), "Renew it"}, "The certificate expires on Mon 23 Nov 2026 17:00 (in 1 day). Renew it", 14},
-		{lease{"certificate", now.Add(-time.Hour), "Renew it"}, "The certificate expires on Sun 22 Nov 2026 17:00 (it is over). Renew it", 14},
+		{session.Lease{What: "token", End: time.Time{}, Cure: "x"}, "", 0},
+		{session.Lease{What: "token", End: now.Add(31 * 24 * time.Hour), Cure: "x"}, "", 0},
+		{session.Lease{What: "token", End: now.Add(29*24*time.Hour + time.Hour), Cure: "Prolong it"}, "The token expires on Mon 21 Dec 2026 19:00 (in 30 days). Prolong it", 30},
+		{session.Lease{What: "certificate", End: now.Add(23 * time.Hour), Cure: "Renew it"}, "The certificate expires on Mon 23 Nov 2026 17:00 (in 1 day). Renew it", 14},
+		{session.Lease{What: "certificate", End: now.Add(-time.Hour), Cure: "Renew it"}, "The certificate expires on Sun 22 Nov 2026 17:00 (it is over). Renew it", 14},
 	} {
-		if got := test.lease.line(now); got != test.want || test.lease.urgent(now) != test.days {
-			t.Errorf("%q (%d days), want %q (%d)", got, test.lease.urgent(now), test.want, test.days)
+		if got := test.lease.Line(now); got != test.want || test.lease.Urgent(now) != test.days {
+			t.Errorf("%q (%d days), want %q (%d)", got, test.lease.Urgent(now), test.want, test.days)
 		}
 	}
 }
@@ -31,14 +33,14 @@ func TestExpiringIsToldTwice(t *testing.T) {
 	end := time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC)
 	told := 0
 	for now := end.Add(-60 * 24 * time.Hour); now.Before(end); now = now.Add(24 * time.Hour) {
-		n.expiring([]lease{{"token", end, "Prolong it"}}, now)
+		n.Expiring([]session.Lease{{What: "token", End: end, Cure: "Prolong it"}}, now)
 		told += len(noticesOf(t, n))
 	}
 	if told != 2 {
 		t.Errorf("told %d times", told)
 	}
-	n.expiring([]lease{{"token", end.Add(365 * 24 * time.Hour), "Prolong it"}}, end)
-	n.expiring([]lease{{"token", end.Add(365 * 24 * time.Hour), "Prolong it"}}, end.Add(350*24*time.Hour))
+	n.Expiring([]session.Lease{{What: "token", End: end.Add(365 * 24 * time.Hour), Cure: "Prolong it"}}, end)
+	n.Expiring([]session.Lease{{What: "token", End: end.Add(365 * 24 * time.Hour), Cure: "Prolong it"}}, end.Add(350*24*time.Hour))
 	if got := noticesOf(t, n); len(got) != 1 {
 		t.Errorf("after it was renewed: %q", got)
 	}

@@ -15,6 +15,8 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -28,7 +30,7 @@ type mode struct {
 	value   bool     // it takes the name of what it is about
 	path    bool     // it takes a PATH
 	options []string // those that make sense with it
-	run     func(ctx context.Context, cmd *command, con *console) (exit int, err error)
+	run     func(ctx context.Context, cmd *command, con *console.Console) (exit int, err error)
 }
 
 // modes are all modes. The first is the bare command.
@@ -124,28 +126,28 @@ func parse(args []string) (*command, error) {
 					return fmt.Errorf("a name belongs between --%s and %s", m.name, s)
 				}
 				*given, cmd.name = true, s
-				return notEmpty(s)
+				return config.NotEmpty(s)
 			})
 		case m.name != "" && m.name != "selftest":
 			chosen[m.name] = fs.Bool(m.name, false, "")
 		}
 	}
-	selftest := &optional{check: oneOf("", "task")}
+	selftest := &optional{check: config.OneOf("", "task")}
 	fs.Var(selftest, "selftest", "")
 	chosen["selftest"] = &selftest.given
 	fs.Func("for", "", durationFlag(&cmd.held))
-	fs.Func("m", "", func(s string) error { cmd.why = s; return notEmpty(s) })
+	fs.Func("m", "", func(s string) error { cmd.why = s; return config.NotEmpty(s) })
 	simulate := &optional{}
 	fs.Var(simulate, "simulate", "")
 	fs.StringVar(&cmd.config, "config", "", "")
-	fs.Func("o", "", func(s string) error { cmd.json = s == "json"; return oneOf("text", "json")(s) })
+	fs.Func("o", "", func(s string) error { cmd.json = s == "json"; return config.OneOf("text", "json")(s) })
 	fs.BoolVar(&cmd.verbose, "v", false, "")
-	fs.Func("only", "", func(s string) error { cmd.only = append(cmd.only, s); return notEmpty(s) })
-	fs.Func("state", "", func(s string) error { cmd.state = s; return notEmpty(s) })
-	fs.Func("interval", "", intervalTo(&cmd.interval))
+	fs.Func("only", "", func(s string) error { cmd.only = append(cmd.only, s); return config.NotEmpty(s) })
+	fs.Func("state", "", func(s string) error { cmd.state = s; return config.NotEmpty(s) })
+	fs.Func("interval", "", config.IntervalTo(&cmd.interval))
 	fs.Func("timeout", "", durationFlag(&cmd.timeout))
-	fs.Func("log-level", "", func(s string) (err error) { cmd.logLevel, err = parseLevel(s); return err })
-	fs.Func("log-format", "", func(s string) error { cmd.logFormat = s; return oneOf(logFormats...)(s) })
+	fs.Func("log-level", "", func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err })
+	fs.Func("log-format", "", func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) })
 	fs.Func("vmid", "", func(s string) (err error) { cmd.vmid, err = proxmox.ParseVMID(s); return err })
 
 	var paths []string
@@ -257,40 +259,9 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-func oneOf(words ...string) func(string) error {
-	return func(s string) error {
-		if slices.Contains(words, s) {
-			return nil
-		}
-		if words[0] == "" {
-			return fmt.Errorf("it is nothing or %s", strings.Join(words[1:], ", "))
-		}
-		return fmt.Errorf("it is one of %s", strings.Join(words, ", "))
-	}
-}
-
-func notEmpty(s string) error {
-	if s == "" {
-		return errors.New("it is empty")
-	}
-	return nil
-}
-
-// leastInterval keeps a slip of the pen from asking the node without a pause.
-const leastInterval = time.Second
-
-func intervalTo(to *time.Duration) func(string) error {
-	return func(s string) (err error) {
-		if *to, err = parseDuration(s); err == nil && *to < leastInterval {
-			err = fmt.Errorf("it is %s or more, usually some minutes", leastInterval)
-		}
-		return err
-	}
-}
-
 func durationFlag(to *time.Duration) func(string) error {
 	return func(s string) (err error) {
-		*to, err = parseDuration(s)
+		*to, err = config.ParseDuration(s)
 		return err
 	}
 }

@@ -9,6 +9,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile"
@@ -36,10 +41,10 @@ const help = `felhom-agent makes a Proxmox VE node be as a folder of YAML says, 
              --completion bash|fish|zsh, --version
 
  options     --simulate[=FILE]         a simulated node instead of a real one, in memory or kept in FILE
-             --config FILE             configuration (default ` + defaultConfig + `); ` + envPrefix + `KEY overrides
+             --config FILE             configuration (default ` + config.DefaultConfig + `); ` + config.EnvPrefix + `KEY overrides
              --only NAME               only this object and what it needs: restores/web, or web
              -o text|json, -v          as JSON; also what is as declared, and the route of each act
-             --state DIR               journal, holds, lock (default $STATE_DIRECTORY, else ` + defaultState + `)
+             --state DIR               journal, holds, lock (default $STATE_DIRECTORY, else ` + config.DefaultState + `)
              --interval 15m, --timeout 10m     between looks against drift; how long others' locks are waited for
              --log-level debug|info|warn|error, --log-format console|json
 
@@ -47,12 +52,12 @@ Try it, no node needed:   felhom-agent --simulate --once examples/desired
 `
 
 // runBare prints the help. It looks at nothing, so that a mistyped command can do no harm.
-func runBare(_ context.Context, _ *command, con *console) (int, error) {
-	fmt.Fprintf(con.stdout, "%s\nfelhom-agent %s: no mode was given, so nothing was looked at and nothing was changed.\n", help, version)
-	return exitOK, nil
+func runBare(_ context.Context, _ *command, con *console.Console) (int, error) {
+	fmt.Fprintf(con.Stdout, "%s\nfelhom-agent %s: no mode was given, so nothing was looked at and nothing was changed.\n", help, version.Version)
+	return exit.OK, nil
 }
 
-func runVersion(_ context.Context, _ *command, con *console) (int, error) {
+func runVersion(_ context.Context, _ *command, con *console.Console) (int, error) {
 	commit, golang := "unknown", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		golang = info.GoVersion
@@ -65,25 +70,25 @@ func runVersion(_ context.Context, _ *command, con *console) (int, error) {
 			commit += " with changes"
 		}
 	}
-	fmt.Fprintf(con.stdout, "felhom-agent %s, commit %s, %s\n", version, commit, golang)
-	return exitOK, nil
+	fmt.Fprintf(con.Stdout, "felhom-agent %s, commit %s, %s\n", version.Version, commit, golang)
+	return exit.OK, nil
 }
 
-func runSchema(_ context.Context, _ *command, con *console) (int, error) {
+func runSchema(_ context.Context, _ *command, con *console.Console) (int, error) {
 	schema, err := spec.Schema()
 	if err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(con.stdout, "%s\n", strings.TrimRight(string(schema), "\n"))
-	return exitOK, nil
+	fmt.Fprintf(con.Stdout, "%s\n", strings.TrimRight(string(schema), "\n"))
+	return exit.OK, nil
 }
 
 // serviceUser is the user as whom the installed service runs.
 const serviceUser = "felhom-agent"
 
-func runSudoers(_ context.Context, _ *command, con *console) (int, error) {
-	fmt.Fprint(con.stdout, privileged.Sudoers(serviceUser))
-	return exitOK, nil
+func runSudoers(_ context.Context, _ *command, con *console.Console) (int, error) {
+	fmt.Fprint(con.Stdout, privileged.Sudoers(serviceUser))
+	return exit.OK, nil
 }
 
 // needed are the privileges that the agent's token must have on /: these and no others. They exist in PVE
@@ -103,23 +108,23 @@ const (
 // runSetup prints the commands that give the agent its rights, with the names of this host: its token is of
 // the user and name that the configuration says. The token is separate from its user and has only what both are
 // given; so the role is given to both.
-func runSetup(_ context.Context, cmd *command, con *console) (int, error) {
+func runSetup(_ context.Context, cmd *command, con *console.Console) (int, error) {
 	here, err := os.Hostname()
 	if err != nil {
 		return 0, err
 	}
 	here, _, _ = strings.Cut(here, ".")
-	given := givenIn(cmd.config, os.Environ())
-	node := cmp.Or(given["node"].value, here)
-	if _, err := os.Stat("/etc/pve"); err != nil && given["node"].value == "" {
+	given := config.GivenIn(cmd.config, os.Environ())
+	node := cmp.Or(given["node"].Value, here)
+	if _, err := os.Stat("/etc/pve"); err != nil && given["node"].Value == "" {
 		node = "the node"
 	}
-	id := cmp.Or(given["token_id"].value, setupUser+"!"+setupToken)
+	id := cmp.Or(given["token_id"].Value, setupUser+"!"+setupToken)
 	if _, err := proxmox.NewToken(id, "unknown"); err != nil {
-		return 0, &configError{given["token_id"].place, "token_id", err.Error()}
+		return 0, &config.Error{Place: given["token_id"].Place, Key: "token_id", Text: err.Error()}
 	}
 	user, token, _ := strings.Cut(id, "!")
-	fmt.Fprintf(con.stdout, `# As root on %[5]s, once; in a cluster its nodes share user and role. The secret is printed by the third line, and
+	fmt.Fprintf(con.Stdout, `# As root on %[5]s, once; in a cluster its nodes share user and role. The secret is printed by the third line, and
 # never again.
 pveum role add %[1]s --privs '%[2]s'
 pveum user add %[3]s --comment felhom-agent
@@ -127,7 +132,7 @@ pveum user token add %[3]s %[4]s --privsep 1 --comment 'felhom-agent on %[6]s'
 pveum acl modify / --users %[3]s --roles %[1]s
 pveum acl modify / --tokens '%[3]s!%[4]s' --roles %[1]s
 `, setupRole, strings.Join(needed, ","), user, token, node, here)
-	return exitOK, nil
+	return exit.OK, nil
 }
 
 // stateOf is the state directory that is meant, for modes that contact no node.
@@ -137,17 +142,17 @@ func stateOf(cmd *command) (string, error) {
 		dir = cmd.world + ".state"
 	}
 	if dir == "" {
-		c, err := readConfig(cmd.config, os.Environ(), cmd.simulate)
+		c, err := config.Read(cmd.config, os.Environ(), cmd.simulate)
 		if err != nil {
 			return "", err
 		}
-		dir = cmp.Or(c.state, firstOf(os.Getenv("STATE_DIRECTORY")), defaultState)
+		dir = cmp.Or(c.State, session.FirstOf(os.Getenv("STATE_DIRECTORY")), config.DefaultState)
 	}
 	return dir, nil
 }
 
 // runHistory prints the journal. It needs no node.
-func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
+func runHistory(_ context.Context, cmd *command, con *console.Console) (int, error) {
 	dir, err := stateOf(cmd)
 	if err != nil {
 		return 0, err
@@ -164,9 +169,9 @@ func runHistory(_ context.Context, cmd *command, con *console) (int, error) {
 		}
 	}
 	if cmd.json {
-		return exitOK, journal.WriteJSON(con.stdout, only)
+		return exit.OK, journal.WriteJSON(con.Stdout, only)
 	}
-	return exitOK, journal.WriteText(con.stdout, only, cmd.verbose)
+	return exit.OK, journal.WriteText(con.Stdout, only, cmd.verbose)
 }
 
 // inJournal finds the object of the journal that a person means by restores/web, or by web alone.

@@ -13,81 +13,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
-	_ "time/tzdata" // the node's zone is read on machines without it, too
 
-	"github.com/hashicorp/go-multierror"
-
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// version is set by `go build -ldflags "-X main.version=1.2.3"`.
-var version = "development"
-
-// The exit codes. Those of a plan and of a run besides these come from package reconcile.
-const (
-	exitOK      = 0
-	exitFailed  = 1 // it could not be done
-	exitBlocked = 3 // it was done as far as it could be
-	exitInvalid = 4 // the YAML, the configuration or the command line is wrong; nothing was touched
-	exitGaveUp  = 5 // what was waited for still runs
-	exitSignal  = 128
-)
-
-func main() { os.Exit(guard(program)) }
-
-// guard turns a panic, for which Go would exit with 2 ("there are changes"), into an error.
-func guard(f func() int) (code int) {
-	defer func() {
-		if p := recover(); p != nil {
-			fmt.Fprintf(os.Stderr, "felhom-agent: a mistake in the program, please report it: %v\n%s", p, debug.Stack())
-			code = exitFailed
-		}
-	}()
-	return f()
-}
-
-// spawn starts a goroutine whose panic ends the program as guard does.
-func spawn(f func()) {
-	go func() {
-		if code := guard(func() int { f(); return exitOK }); code != exitOK {
-			os.Exit(code)
-		}
-	}()
-}
+func main() { os.Exit(exit.Guard(program)) }
 
 // program is main with an exit code.
 func program() int {
-	con := newConsole(os.Stdout, os.Stderr)
+	con := console.New(os.Stdout, os.Stderr)
 	if len(os.Args) > 2 && os.Args[1] == "--complete" && os.Args[2] == "--" { // asked by the shell, as completion.go says
-		fmt.Fprint(con.stdout, strings.Join(append(complete(os.Args[3:]), ""), "\n"))
-		return exitOK
+		fmt.Fprint(con.Stdout, strings.Join(append(complete(os.Args[3:]), ""), "\n"))
+		return exit.OK
 	}
 	cmd, err := parse(os.Args[1:])
 	if err != nil {
-		return con.complain(err)
+		return complain(con, err)
 	}
 	ctx, ended := untilSignal()
 	code, err := cmd.mode.run(ctx, cmd, con)
 	if number := ended(); number != 0 && (err == nil || errors.Is(err, context.Canceled)) {
 		if cmd.mode.name == "watch" {
-			return exitOK
+			return exit.OK
 		}
 		text := "ended by a signal"
 		if cmd.mode.name == "once" {
 			text += "; what PVE was asked to do goes on, and the next run resumes"
 		}
-		con.say("%s", text)
-		return exitSignal + int(number)
+		con.Say("%s", text)
+		return exit.Signal + int(number)
 	}
 	if err != nil {
-		return con.complain(err)
+		return complain(con, err)
 	}
 	return code
 }
@@ -102,13 +68,13 @@ func untilSignal() (ctx context.Context, ended func() syscall.Signal) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	var first syscall.Signal
 	done := make(chan struct{})
-	spawn(func() {
+	exit.Go(func() {
 		number := (<-signals).(syscall.Signal)
 		first = number
 		close(done)
 		cancel()
 		number = (<-signals).(syscall.Signal)
-		os.Exit(exitSignal + int(number))
+		os.Exit(exit.Signal + int(number))
 	})
 	return ctx, func() syscall.Signal {
 		select {
@@ -130,43 +96,20 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(f
 // invalid reports whether an error is one of the command line, the configuration or the YAML.
 func invalid(err error) bool {
 	var usage *usageError
-	var config *configError
+	var config *config.Error
 	var mistake *spec.Error
 	return errors.As(err, &usage) || errors.As(err, &config) || errors.As(err, &mistake)
 }
 
 // complain prints what went wrong and returns the exit code.
-func (con *console) complain(err error) int {
-	writeErrors(con.stderr, err)
+func complain(con *console.Console, err error) int {
+	source.WriteErrors(con.Stderr, err)
 	var file *fs.PathError
 	if errors.As(err, &file) && errors.Is(err, fs.ErrPermission) {
-		con.say("you are %s: do it as root (sudo), or as the user to whom %s belongs", whoRuns(), file.Path)
+		con.Say("you are %s: do it as root (sudo), or as the user to whom %s belongs", config.User(), file.Path)
 	}
 	if invalid(err) {
-		return exitInvalid
+		return exit.Invalid
 	}
-	return exitFailed
-}
-
-// writeErrors prints an error, or each of several on a line of its own. The mistakes of files begin with
-// FILE:LINE, so that editors find them; all else begins with the program's name.
-func writeErrors(w io.Writer, err error) {
-	for _, err := range each(err) {
-		var config *configError
-		var mistake *spec.Error
-		text := strings.TrimSpace(err.Error())
-		if !errors.As(err, &mistake) && !errors.As(err, &config) {
-			text = "felhom-agent: " + text
-		}
-		fmt.Fprintln(w, text)
-	}
-}
-
-// each unpacks an error that collects several.
-func each(err error) []error {
-	var several *multierror.Error
-	if errors.As(err, &several) {
-		return several.Errors
-	}
-	return []error{err}
+	return exit.Failed
 }

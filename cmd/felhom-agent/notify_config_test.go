@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 )
 
 // TestNotifyLook: what could not be called is told beforehand, and nothing is called for that.
@@ -31,11 +33,11 @@ func TestNotifyLook(t *testing.T) {
 		filepath.Join(dir, "none"):      "none does not exist: put the program there",
 		filepath.Join(dir, "good", "x"): "not a directory",
 	} {
-		c := notifyConfig{}
+		c := config.NotifyConfig{}
 		if path != "" {
-			c.command = []string{path, "--loud"}
+			c.Command = []string{path, "--loud"}
 		}
-		err := c.look()
+		err := c.Look()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v, want %q", path, err, want)
 		}

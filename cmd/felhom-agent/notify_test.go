@@ -17,16 +17,19 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-func noticesOf(t *testing.T, n *notifier) []string {
+func noticesOf(t *testing.T, n *notify.Notifier) []string {
 	t.Helper()
 	var all []string
 	for {
 		select {
-		case got := <-n.queue:
+		case got := <-n.Queue:
 			all = append(all, fmt.Sprintf("%s %s: %s", got.Event, got.Object, got.Text))
 		default:
 			return all
@@ -34,17 +37,17 @@ func noticesOf(t *testing.T, n *notifier) []string {
 	}
 }
 
-func testNotifier(t *testing.T, dir string) *notifier {
+func testNotifier(t *testing.T, dir string) *notify.Notifier {
 	t.Helper()
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(`{command: /bin/true, daily: "07:00"}`), &doc); err != nil {
 		t.Fatal(err)
 	}
-	c, err := parseNotify(doc.Content[0])
+	c, err := config.ParseNotify(doc.Content[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newNotifier(&node{config: &config{notify: c}, state: dir, log: zap.NewNop()})
+	return notify.NewNotifier(&session.Session{Config: &config.Config{Notify: c}, State: dir, Log: zap.NewNop()})
 }
 
 func ref(s string) spec.Ref {
@@ -113,13 +116,13 @@ func TestNotifyCommand(t *testing.T) {
 	}
 	heard := filepath.Join(dir, "heard")
 	write("cat > " + heard + "; env >> " + heard + "; echo \"$1\" >> " + heard)
-	hello := notice{Format: 1, Event: "failed", Node: "pve1", Object: "restores/web", Text: "start: $(touch /x) `no`", Do: []string{"plug it in"}}
-	if err := callCommand(context.Background(), []string{script, "a b; c"}, hello, time.Minute); err != nil {
+	hello := notify.Notice{Format: 1, Event: "failed", Node: "pve1", Object: "restores/web", Text: "start: $(touch /x) `no`", Do: []string{"plug it in"}}
+	if err := notify.CallCommand(context.Background(), []string{script, "a b; c"}, hello, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(heard)
 	first, rest, _ := bytes.Cut(text, []byte("\n"))
-	var got notice
+	var got notify.Notice
 	if err := json.Unmarshal(first, &got); err != nil || got.Text != hello.Text || got.Event != "failed" || got.Object != "restores/web" {
 		t.Errorf("it read %s (%v)", first, err)
 	}
@@ -128,24 +131,24 @@ func TestNotifyCommand(t *testing.T) {
 	}
 
 	write("echo sorry; exit 3")
-	if err := callCommand(context.Background(), []string{script}, hello, time.Minute); err == nil || !strings.Contains(err.Error(), `exit status 3; it said: "sorry"`) {
+	if err := notify.CallCommand(context.Background(), []string{script}, hello, time.Minute); err == nil || !strings.Contains(err.Error(), `exit status 3; it said: "sorry"`) {
 		t.Errorf("%v", err)
 	}
 	write("sleep 1000 & sleep 1000") // both hang
-	if err := callCommand(context.Background(), []string{script}, hello, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "was killed") {
+	if err := notify.CallCommand(context.Background(), []string{script}, hello, 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "was killed") {
 		t.Errorf("%v", err)
 	}
 	write("exec yes flood") // never ends, and prints as fast as it can
-	err := callCommand(context.Background(), []string{script}, hello, 100*time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), "was killed") || len(err.Error()) > 2*notifyOutput {
+	err := notify.CallCommand(context.Background(), []string{script}, hello, 100*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "was killed") || len(err.Error()) > 2*notify.NotifyOutput {
 		t.Errorf("%d bytes of error", len(fmt.Sprint(err)))
 	}
 	write("exec true") // does not read what it is told
 	hello.Text = strings.Repeat("x", 1<<20)
-	if err := callCommand(context.Background(), []string{script}, hello, time.Minute); err != nil {
+	if err := notify.CallCommand(context.Background(), []string{script}, hello, time.Minute); err != nil {
 		t.Errorf("a command that does not read: %v", err)
 	}
-	if err := callCommand(context.Background(), []string{filepath.Join(dir, "none")}, hello, time.Minute); err == nil {
+	if err := notify.CallCommand(context.Background(), []string{filepath.Join(dir, "none")}, hello, time.Minute); err == nil {
 		t.Error("a command that is not there")
 	}
 }
@@ -155,12 +158,12 @@ func TestNotifyFlood(t *testing.T) {
 	n := testNotifier(t, "")
 	var objects []string
 	var held []reconcile.Held
-	for i := range 2 * notifyWaiting {
+	for i := range 2 * notify.NotifyWaiting {
 		objects = append(objects, fmt.Sprintf("restores/ct%d", i))
 		held = append(held, reconcile.Held{Object: ref(objects[i]), Reason: "no"})
 	}
 	n.Pass(planOf(time.Unix(0, 0), objects, held...), nil)
-	if got := noticesOf(t, n); len(got) != notifyWaiting {
+	if got := noticesOf(t, n); len(got) != notify.NotifyWaiting {
 		t.Errorf("%d notices wait", len(got))
 	}
 }
@@ -184,7 +187,7 @@ func TestNotifyConfig(t *testing.T) {
 		if err := yaml.NewDecoder(bufio.NewReader(strings.NewReader(text))).Decode(&doc); err != nil {
 			t.Fatal(err)
 		}
-		_, err := parseNotify(doc.Content[0])
+		_, err := config.ParseNotify(doc.Content[0])
 		if got := fmt.Sprint(err); err == nil && want != "" || err != nil && got != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/privileged"
 )
 
@@ -34,7 +35,7 @@ func TestManPage(t *testing.T) {
 			}
 		}
 	}
-	for key := range keys {
+	for key := range config.Keys {
 		if !regexp.MustCompile(`(?m)^\.BR? ` + key + `\b`).MatchString(page) {
 			t.Errorf("it does not tell of the key %s", key)
 		}
@@ -61,18 +62,18 @@ func TestPackagedConfiguration(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		c, err := readConfig(file, nil, false)
+		c, err := config.Read(file, nil, false)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		if c.incomplete != nil || c.warning != "" || c.runnerMode != "socket" || c.url != "https://127.0.0.1:8006" || c.token.ID() != setupUser+"!"+setupToken {
-			t.Errorf("incomplete: %v, warning: %q, runner %s, url %s, token %s", c.incomplete, c.warning, c.runnerMode, c.url, c.token.ID())
+		if c.Incomplete != nil || c.Warning != "" || c.RunnerMode != "socket" || c.Url != "https://127.0.0.1:8006" || c.Token.ID() != setupUser+"!"+setupToken {
+			t.Errorf("incomplete: %v, warning: %q, runner %s, url %s, token %s", c.Incomplete, c.Warning, c.RunnerMode, c.Url, c.Token.ID())
 		}
 	}
 	if strings.Count(all, "\nlisten: 127.0.0.1:8765\n") != 1 || strings.Count(all, "\ninterval: 15m\n") != 1 {
 		t.Error("the lines that are commented out were not tried")
 	}
-	for key := range keys {
+	for key := range config.Keys {
 		if !regexp.MustCompile(`(?m)^`+key+`: `).MatchString(all) && !slices.Contains([]string{"token_secret", "fingerprint", "state", "timeout", "notify"}, key) {
 			t.Errorf("agent.yaml does not show the key %s", key)
 		}
@@ -99,7 +100,7 @@ func TestUnits(t *testing.T) {
 	}
 	// The environment that the unit sets must be keys of the configuration.
 	for _, m := range regexp.MustCompile(`\bFELHOM_AGENT_([A-Z_]+)=`).FindAllStringSubmatch(agent, -1) {
-		if _, ok := keys[strings.ToLower(m[1])]; !ok {
+		if _, ok := config.Keys[strings.ToLower(m[1])]; !ok {
 			t.Errorf("the unit sets %s, which is no key", m[0])
 		}
 	}

@@ -6,39 +6,43 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
 
 // runExport prints the containers of the node as a desired state that takes them over.
-func runExport(ctx context.Context, cmd *command, con *console) (int, error) {
+func runExport(ctx context.Context, cmd *command, con *console.Console) (int, error) {
 	n, err := connectToLook(ctx, cmd, con)
 	if err != nil {
 		return 0, err
 	}
 	defer n.Close()
-	x, err := reconcile.ExportNode(ctx, n.sight, n.journal)
+	x, err := reconcile.ExportNode(ctx, n.Sight, n.Journal)
 	if err != nil {
-		return 0, n.explain(err)
+		return 0, n.Explain(err)
 	}
 	if len(x.Differs) > 0 {
 		return 0, fmt.Errorf("nothing is exported, for a plan of it would not only take guests over:\n  %s", strings.Join(x.Differs, "\n  "))
 	}
-	fmt.Fprint(con.stdout, x.Text)
+	fmt.Fprint(con.Stdout, x.Text)
 	if len(x.Unseen) > 0 {
-		con.say("the export is not complete; the token could not see:\n  %s", strings.Join(x.Unseen, "\n  "))
-		return exitBlocked, nil
+		con.Say("the export is not complete; the token could not see:\n  %s", strings.Join(x.Unseen, "\n  "))
+		return exit.Blocked, nil
 	}
-	return exitOK, nil
+	return exit.OK, nil
 }
 
 // runHold freezes an object, or all. It needs no node, and works while the YAML is broken.
-func runHold(_ context.Context, cmd *command, con *console) (int, error) {
+func runHold(_ context.Context, cmd *command, con *console.Console) (int, error) {
 	dir, err := heldIn(cmd)
 	if err != nil {
 		return 0, err
@@ -67,12 +71,12 @@ func runHold(_ context.Context, cmd *command, con *console) (int, error) {
 	if name == "all" {
 		what = "everything"
 	}
-	fmt.Fprintf(con.stdout, "%s is held %s. Tasks that run go on; nothing new is begun. To let go: felhom-agent --release %s%s\n", what, until, name, cmd.again())
-	return exitOK, nil
+	fmt.Fprintf(con.Stdout, "%s is held %s. Tasks that run go on; nothing new is begun. To let go: felhom-agent --release %s%s\n", what, until, name, cmd.again())
+	return exit.OK, nil
 }
 
 // runRelease lets go of what was held.
-func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
+func runRelease(_ context.Context, cmd *command, con *console.Console) (int, error) {
 	dir, err := heldIn(cmd)
 	if err != nil {
 		return 0, err
@@ -100,8 +104,8 @@ func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
 	}
 	switch {
 	case name == "all" && len(held) == 0:
-		fmt.Fprintln(con.stdout, "Nothing was held.")
-		return exitOK, nil
+		fmt.Fprintln(con.Stdout, "Nothing was held.")
+		return exit.OK, nil
 	case name == "all":
 	case len(fits) == 1:
 		name = fits[0]
@@ -115,8 +119,8 @@ func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
 		if slices.Contains(held, "all") {
 			text += " Everything is: felhom-agent --release all" + cmd.again()
 		}
-		fmt.Fprintln(con.stdout, text)
-		return exitOK, nil
+		fmt.Fprintln(con.Stdout, text)
+		return exit.OK, nil
 	}
 	count, err := store.Release(name)
 	if err != nil {
@@ -126,8 +130,8 @@ func runRelease(_ context.Context, cmd *command, con *console) (int, error) {
 	if name == "all" {
 		what = strings.Join(held, ", ")
 	}
-	fmt.Fprintf(con.stdout, "%s %s not held any more (%s).\n", what, map[bool]string{true: "is", false: "are"}[name != "all" || len(held) == 1], plural(count, "hold", "holds"))
-	return exitOK, nil
+	fmt.Fprintf(con.Stdout, "%s %s not held any more (%s).\n", what, map[bool]string{true: "is", false: "are"}[name != "all" || len(held) == 1], session.Plural(count, "hold", "holds"))
+	return exit.OK, nil
 }
 
 // heldIn is the state directory in which a hold is kept.
@@ -144,11 +148,11 @@ func heldIn(cmd *command) (string, error) {
 
 // asOwner makes root the owner of the state directory, so that the service can read and replace later what
 // we write now.
-func asOwner(dir string) error { return becomeOwner(dir, "") }
+func asOwner(dir string) error { return session.BecomeOwner(dir, "") }
 
 // heldName finds the one object that a name means. A full name is taken also when the YAML cannot be read:
 // who wants to stop something is not told to correct a file first.
-func heldName(cmd *command, con *console) (string, error) {
+func heldName(cmd *command, con *console.Console) (string, error) {
 	if cmd.name == "all" {
 		return "all", nil
 	}
@@ -156,7 +160,7 @@ func heldName(cmd *command, con *console) (string, error) {
 	want, err := cmd.load()
 	if err != nil {
 		if ref, e := spec.ParseRef(cmd.name); e == nil {
-			con.say("%s cannot be read at the moment, so nobody can say whether there is a %s", cmd.path, ref)
+			con.Say("%s cannot be read at the moment, so nobody can say whether there is a %s", cmd.path, ref)
 			return ref.String(), nil
 		}
 		return "", fmt.Errorf("%w\n%s %s: give the full name, such as restores/%s, or correct the files", err, mode, cmd.name, cmd.name)
@@ -169,16 +173,16 @@ func heldName(cmd *command, con *console) (string, error) {
 }
 
 // clockOf is the clock by which a hold is kept: the node's, which a simulated node has of its own.
-func clockOf(cmd *command, con *console) (time.Time, error) {
+func clockOf(cmd *command, con *console.Console) (time.Time, error) {
 	if cmd.world == "" {
 		return time.Now(), nil
 	}
-	w, err := openWorld(context.Background(), con, cmd.world, false, false, time.Minute)
+	w, err := simulated.OpenWorld(context.Background(), con, cmd.world, false, false, time.Minute)
 	if err != nil {
 		return time.Time{}, err
 	}
 	defer w.Close()
-	return w.sim.Now(), nil
+	return w.Sim.Now(), nil
 }
 
 // whoAmI is the person at the terminal, also behind sudo.
@@ -186,21 +190,13 @@ func whoAmI() string {
 	if name := os.Getenv("SUDO_USER"); name != "" {
 		return name
 	}
-	return whoRuns()
-}
-
-// whoRuns is the user as whom this process runs.
-func whoRuns() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("user %d", os.Getuid())
+	return config.User()
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // runEject makes a disk safe to unplug.
-func runEject(ctx context.Context, cmd *command, con *console) (code int, err error) {
+func runEject(ctx context.Context, cmd *command, con *console.Console) (code int, err error) {
 	want, err := cmd.load()
 	if err != nil {
 		return 0, err
@@ -208,35 +204,35 @@ func runEject(ctx context.Context, cmd *command, con *console) (code int, err er
 	name := strings.TrimPrefix(cmd.name, string(spec.KindMount)+"/")
 	m := want.Mounts[name]
 	if m == nil {
-		return 0, usagef("--eject %s: no disk of that name is declared under mounts%s", cmd.name, nearest(name, maps.Keys(want.Mounts)))
+		return 0, usagef("--eject %s: no disk of that name is declared under mounts%s", cmd.name, config.Nearest(name, maps.Keys(want.Mounts)))
 	}
 	n, err := connect(ctx, cmd, con, true)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.find(ctx); err != nil {
-		return 0, n.explain(err)
+	if err := n.Find(ctx); err != nil {
+		return 0, n.Explain(err)
 	}
-	agent := reconcile.New(n.options("--eject", nil))
-	said, err := agent.Eject(ctx, m, whoAmI(), cmd.timeout, func(line string) { fmt.Fprintln(con.stdout, line) })
+	agent := reconcile.New(optionsOf(n, "--eject", nil))
+	said, err := agent.Eject(ctx, m, whoAmI(), cmd.timeout, func(line string) { fmt.Fprintln(con.Stdout, line) })
 	var inUse *reconcile.InUseError
 	switch {
 	case errors.As(err, &inUse):
-		con.say("%v", err)
-		return exitBlocked, nil
+		con.Say("%v", err)
+		return exit.Blocked, nil
 	case errors.Is(err, reconcile.ErrStillBusy):
-		con.say("%v", err)
-		return exitGaveUp, nil
+		con.Say("%v", err)
+		return exit.GaveUp, nil
 	case err != nil:
-		return 0, n.explain(err)
+		return 0, n.Explain(err)
 	}
-	fmt.Fprintln(con.stdout, said)
-	return exitOK, nil
+	fmt.Fprintln(con.Stdout, said)
+	return exit.OK, nil
 }
 
 // runPrintRollback prints the YAML of a rollback asked for now.
-func runPrintRollback(ctx context.Context, cmd *command, con *console) (int, error) {
+func runPrintRollback(ctx context.Context, cmd *command, con *console.Console) (int, error) {
 	i := strings.LastIndex(cmd.name, "/")
 	if i <= 0 || i == len(cmd.name)-1 {
 		return 0, usagef("--print-rollback %s: write GUEST/SNAPSHOT, such as nextcloud/before-32", cmd.name)
@@ -258,10 +254,10 @@ func runPrintRollback(ctx context.Context, cmd *command, con *console) (int, err
 		return 0, err
 	}
 	defer n.Close()
-	text, err := reconcile.RollbackText(ctx, n.sight, want, n.journal, refs[0], snapshot)
+	text, err := reconcile.RollbackText(ctx, n.Sight, want, n.Journal, refs[0], snapshot)
 	if err != nil {
-		return 0, n.explain(err)
+		return 0, n.Explain(err)
 	}
-	fmt.Fprint(con.stdout, text)
-	return exitOK, nil
+	fmt.Fprint(con.Stdout, text)
+	return exit.OK, nil
 }

@@ -8,6 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 )
 
 // TestReadme holds that the commands of the README are ones that the program takes, and that what it says
@@ -27,7 +30,7 @@ func TestReadme(t *testing.T) {
 	if found < 5 {
 		t.Errorf("only %d commands were found", found)
 	}
-	for key := range keys {
+	for key := range config.Keys {
 		if !strings.Contains(string(text), "`"+key+"`") {
 			t.Errorf("the key %s is not explained", key)
 		}
@@ -64,7 +67,7 @@ func TestReadmePlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, logs bytes.Buffer
-	if code, err := cmd.mode.run(t.Context(), cmd, &console{stdout: &out, stderr: &logs}); code != 2 || err != nil {
+	if code, err := cmd.mode.run(t.Context(), cmd, &console.Console{Stdout: &out, Stderr: &logs}); code != 2 || err != nil {
 		t.Fatalf("%d, %v\n%s", code, err, &logs)
 	}
 	took := regexp.MustCompile(`requests, \d+\.\d+ s\)`)

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 )
 
 // TestCheckKnowsTheRoots: a host path that this machine's fence would refuse is a mistake of the YAML; what the fence
@@ -31,8 +34,8 @@ func TestCheckKnowsTheRoots(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fenceRoots = func() ([]string, error) { return c.roots, c.err }
 			var out bytes.Buffer
-			code, err := runCheck(t.Context(), &command{path: file, simulate: c.simulate}, &console{stdout: &out, stderr: &out})
-			if err != nil || !strings.Contains(out.String(), c.want) || (code == exitOK) != strings.Contains(c.want, "valid") {
+			code, err := runCheck(t.Context(), &command{path: file, simulate: c.simulate}, &console.Console{Stdout: &out, Stderr: &out})
+			if err != nil || !strings.Contains(out.String(), c.want) || (code == exit.OK) != strings.Contains(c.want, "valid") {
 				t.Errorf("exit code %d, %v\n%s", code, err, &out)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/privileged"
 )
 
@@ -41,11 +43,11 @@ func routes() []route {
 	return all
 }
 
-func runRoutes(_ context.Context, _ *command, con *console) (int, error) {
-	table := tabwriter.NewWriter(con.stdout, 0, 4, 2, ' ', 0)
+func runRoutes(_ context.Context, _ *command, con *console.Console) (int, error) {
+	table := tabwriter.NewWriter(con.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "OPERATION\tBACKEND\tWHY")
 	for _, r := range routes() {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", r.operation, r.backend, r.why)
 	}
-	return exitOK, table.Flush()
+	return exit.OK, table.Flush()
 }

@@ -11,13 +11,19 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
 
 // runPlan prints what would change. Neither it nor what it hands on can write.
-func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
+func runPlan(ctx context.Context, cmd *command, con *console.Console) (int, error) {
 	want, only, err := desired(cmd)
 	if err != nil {
 		return 0, err
@@ -27,23 +33,23 @@ func runPlan(ctx context.Context, cmd *command, con *console) (int, error) {
 		return 0, err
 	}
 	defer n.Close()
-	n.sight.Only = only
-	plan, err := reconcile.Preview(ctx, n.sight, want, n.journal)
+	n.Sight.Only = only
+	plan, err := reconcile.Preview(ctx, n.Sight, want, n.Journal)
 	if err != nil {
-		return 0, n.explain(err)
+		return 0, n.Explain(err)
 	}
 	plan.Header.Desired = cmd.path
 	if cmd.json {
-		n.warnOfLeases(ctx, cmd, con)
-		return plan.ExitCode(), writeJSON(con.stdout, plan)
+		warnOfLeases(ctx, n, cmd, con)
+		return plan.ExitCode(), httpstatus.WriteJSON(con.Stdout, plan)
 	}
-	err = reconcile.WritePlan(con.stdout, plan, con.text(cmd, only))
-	n.warnOfLeases(ctx, cmd, con)
+	err = reconcile.WritePlan(con.Stdout, plan, textOptions(con, cmd, only))
+	warnOfLeases(ctx, n, cmd, con)
 	return plan.ExitCode(), err
 }
 
 // runOnce converges and ends.
-func runOnce(ctx context.Context, cmd *command, con *console) (code int, err error) {
+func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int, err error) {
 	want, only, err := desired(cmd)
 	if err != nil {
 		return 0, err
@@ -53,22 +59,22 @@ func runOnce(ctx context.Context, cmd *command, con *console) (code int, err err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.find(ctx); err != nil {
-		return 0, n.explain(err)
+	if err := n.Find(ctx); err != nil {
+		return 0, n.Explain(err)
 	}
-	n.sight.Only = only
-	told := con.teller(cmd, only)
-	options := n.options("--once", told.event)
+	n.Sight.Only = only
+	told := newTeller(con, cmd, only)
+	options := optionsOf(n, "--once", told.event)
 	if !cmd.json { // the run's first line stands above what it does
-		options.Planned = func(plan *reconcile.Plan) { reconcile.WriteRunHeader(con.stdout, plan, told.text) }
+		options.Planned = func(plan *reconcile.Plan) { reconcile.WriteRunHeader(con.Stdout, plan, told.text) }
 	}
 	report, err := reconcile.New(options).Once(ctx, want)
 	if err != nil {
-		return 0, n.explain(err)
+		return 0, n.Explain(err)
 	}
 	report.Plan.Header.Desired = cmd.path
 	err = told.end(report)
-	n.warnOfLeases(ctx, cmd, con)
+	warnOfLeases(ctx, n, cmd, con)
 	return report.ExitCode(), err
 }
 
@@ -114,7 +120,7 @@ func named(want *spec.Desired, flag string, names []string) ([]spec.Ref, error) 
 		case 1:
 			only = append(only, fits[0])
 		case 0:
-			return nil, usagef("%s %s: nothing of that name is declared%s", flag, name, nearest(name, slices.Values(likely(want.Refs(), name))))
+			return nil, usagef("%s %s: nothing of that name is declared%s", flag, name, config.Nearest(name, slices.Values(likely(want.Refs(), name))))
 		default:
 			return nil, usagef("%s %s fits %s: say which", flag, name, strings.Join(labels(fits), ", "))
 		}
@@ -146,21 +152,21 @@ func labels(refs []spec.Ref) []string {
 	return all
 }
 
-// options are what an agent of this node works with.
-func (n *node) options(who string, event func(reconcile.Event)) reconcile.Options {
+// optionsOf are what an agent of this node works with.
+func optionsOf(n *session.Session, who string, event func(reconcile.Event)) reconcile.Options {
 	o := reconcile.Options{
-		Sight: n.sight, Client: n.client, Runner: n.runner, Journal: n.journal, Store: n.store, Log: n.log,
-		Events: event, Wait: n.wait, Patience: n.config.timeout, Settle: n.config.settle, Go: spawn,
+		Sight: n.Sight, Client: n.Client, Runner: n.Runner, Journal: n.Journal, Store: n.Store, Log: n.Log,
+		Events: event, Wait: n.Wait, Patience: n.Config.Timeout, Settle: n.Config.Settle, Go: exit.Go,
 	}
-	if n.state != "" {
-		o.Lock = reconcile.NewWriteLock(n.state, "felhom-agent "+who, n.config.timeout)
+	if n.State != "" {
+		o.Lock = reconcile.NewWriteLock(n.State, "felhom-agent "+who, n.Config.Timeout)
 	}
 	return o
 }
 
-// text is how things are printed here.
-func (con *console) text(cmd *command, only []spec.Ref) reconcile.TextOptions {
-	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.colour, Live: con.terminal, Width: con.width, Desired: cmd.path, Args: cmd.again(), Only: only}
+// textOptions is how things are printed here.
+func textOptions(con *console.Console, cmd *command, only []spec.Ref) reconcile.TextOptions {
+	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.Colour, Live: con.Terminal, Width: con.Width, Desired: cmd.path, Args: cmd.again(), Only: only}
 }
 
 // again is what another call needs to mean the same node and the same files.
@@ -190,14 +196,6 @@ func (cmd *command) again() string {
 	return strings.Join(args, "")
 }
 
-// writeJSON prints a document. A marker and an arrow (<!--, ->) stay readable.
-func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(value)
-}
-
 // A teller tells of a run as it goes on: lines for people, or one JSON document a line.
 type teller struct {
 	mu       sync.Mutex
@@ -215,13 +213,13 @@ type jsonLine struct {
 	Exit   *int              `json:"exit,omitempty"`
 }
 
-func (con *console) teller(cmd *command, only []spec.Ref) *teller {
-	t := &teller{w: con.stdout, text: con.text(cmd, only)}
+func newTeller(con *console.Console, cmd *command, only []spec.Ref) *teller {
+	t := &teller{w: con.Stdout, text: textOptions(con, cmd, only)}
 	if cmd.json {
-		t.json = json.NewEncoder(con.stdout)
+		t.json = json.NewEncoder(con.Stdout)
 		t.json.SetEscapeHTML(false)
 	}
-	t.progress = reconcile.NewProgress(con.stdout, t.text)
+	t.progress = reconcile.NewProgress(con.Stdout, t.text)
 	return t
 }
 
@@ -246,47 +244,40 @@ func (t *teller) end(report *reconcile.Report) error {
 }
 
 // runCheck reads the YAML alone: the desired state, and agent.yaml where there is one.
-func runCheck(_ context.Context, cmd *command, con *console) (int, error) {
+func runCheck(_ context.Context, cmd *command, con *console.Console) (int, error) {
 	want, err := cmd.load()
 	wrong := checkConfig(cmd.config)
 	for _, err := range []error{err, wrong} {
 		if err != nil {
-			writeErrors(con.stdout, err) // for this mode the mistakes are the result
+			source.WriteErrors(con.Stdout, err) // for this mode the mistakes are the result
 		}
 	}
 	if err != nil || wrong != nil {
-		return exitInvalid, nil
+		return exit.Invalid, nil
 	}
 	verb := "are"
 	if want.Len() == 1 {
 		verb = "is"
 	}
-	fmt.Fprintf(con.stdout, "%s in %s %s valid.\n", plural(want.Len(), "object", "objects"), plural(len(want.Files), "file", "files"), verb)
-	return exitOK, nil
+	fmt.Fprintf(con.Stdout, "%s in %s %s valid.\n", session.Plural(want.Len(), "object", "objects"), session.Plural(len(want.Files), "file", "files"), verb)
+	return exit.OK, nil
 }
 
 // checkConfig reads agent.yaml but for the connection, of which --selftest says more. One that nobody named may be
 // missing, or not be ours to read.
 func checkConfig(file string) error {
 	if file == "" {
-		if _, err := os.ReadFile(defaultConfig); err != nil {
+		if _, err := os.ReadFile(config.DefaultConfig); err != nil {
 			return nil
 		}
-		file = defaultConfig
+		file = config.DefaultConfig
 	}
-	c, err := readConfig(file, nil, true)
+	c, err := config.Read(file, nil, true)
 	if err != nil {
 		return err
 	}
-	if err := c.notify.look(); err != nil {
-		return &configError{c.places["notify"], "notify", err.Error()}
+	if err := c.Notify.Look(); err != nil {
+		return &config.Error{Place: c.Places["notify"], Key: "notify", Text: err.Error()}
 	}
 	return nil
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
@@ -26,10 +28,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"felhom-agent": main,
 		// The same program with a mistake in it, in two places.
-		"broken-agent": func() { os.Exit(guard(func() int { panic("a deliberate mistake") })) },
+		"broken-agent": func() { os.Exit(exit.Guard(func() int { panic("a deliberate mistake") })) },
 		"broken-goroutine": func() {
-			os.Exit(guard(func() int {
-				spawn(func() { panic("a deliberate mistake in a goroutine") })
+			os.Exit(exit.Guard(func() int {
+				exit.Go(func() { panic("a deliberate mistake in a goroutine") })
 				select {}
 			}))
 		},
@@ -166,7 +168,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		change(regexp.MustCompile(`(?m)^ *- `+regexp.QuoteMeta(privilege)+`\n`), "")
 	}
-	sim.SetSpeed(worldSpeed)
+	sim.SetSpeed(simulated.WorldSpeed)
 	sim.SetAuthDelay(0)
 	server := httptest.NewTLSServer(sim)
 	ts.Defer(server.Close)
@@ -179,7 +181,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 // TestVersion builds the program as a release does.
 func TestVersion(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "felhom-agent")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.3-test", "-o", program, ".")
+	build := exec.Command("go", "build", "-ldflags", "-X github.com/felhom/felhom-agent/cmd/felhom-agent/version.Version=1.2.3-test", "-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

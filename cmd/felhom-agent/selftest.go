@@ -11,17 +11,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // runSelftest looks whether the agent could work here, and with --selftest=task also does something.
-func runSelftest(ctx context.Context, cmd *command, con *console) (code int, err error) {
+func runSelftest(ctx context.Context, cmd *command, con *console.Console) (code int, err error) {
 	n, err := connect(ctx, cmd, con, cmd.task)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	t := &selftest{node: n, view: n.client.Look(), w: con.stdout}
+	t := &selftest{node: n, view: n.Client.Look(), w: con.Stdout}
 	t.run(ctx)
 	if cmd.task && t.failed == 0 {
 		t.task(ctx, cmd.vmid)
@@ -30,14 +33,14 @@ func runSelftest(ctx context.Context, cmd *command, con *console) (code int, err
 		return 0, ctx.Err()
 	}
 	if t.failed > 0 {
-		return exitFailed, nil
+		return exit.Failed, nil
 	}
-	return exitOK, nil
+	return exit.OK, nil
 }
 
 // A selftest prints one line per check.
 type selftest struct {
-	node   *node
+	node   *session.Session
 	view   *proxmox.View
 	w      io.Writer
 	failed int
@@ -59,21 +62,21 @@ func (t *selftest) run(ctx context.Context) {
 	t.notify()
 	version, err := t.view.Version(ctx)
 	if err != nil {
-		t.fail("connection", "%v", t.node.explain(err)) // all else would say the same
+		t.fail("connection", "%v", t.node.Explain(err)) // all else would say the same
 		return
 	}
 	major, _, _ := strings.Cut(version.Version, ".")
 	if n, err := strconv.Atoi(major); err == nil && n < oldest {
 		t.fail("version", "PVE %s: this agent knows %d and later", version.Version, oldest)
 	} else {
-		t.ok("version", "PVE %s, token %s", version.Version, t.node.config.token.ID())
+		t.ok("version", "PVE %s, token %s", version.Version, t.node.Config.Token.ID())
 	}
-	if err := t.node.find(ctx); err != nil {
-		t.fail("node", "%v", t.node.explain(err))
+	if err := t.node.Find(ctx); err != nil {
+		t.fail("node", "%v", t.node.Explain(err))
 		return
 	}
-	node := t.node.sight.Node
-	t.ok("node", "%s, the owner in our markers is %s", node, t.node.sight.Owner)
+	node := t.node.Sight.Node
+	t.ok("node", "%s, the owner in our markers is %s", node, t.node.Sight.Owner)
 	permissions, err := t.permissions(ctx)
 	if err != nil {
 		t.fail("privileges", "%v", err)
@@ -96,7 +99,7 @@ func (t *selftest) run(ctx context.Context) {
 				running++
 			}
 		}
-		t.ok("guests", "%s, %d running", plural(len(guests), "container", "containers"), running)
+		t.ok("guests", "%s, %d running", session.Plural(len(guests), "container", "containers"), running)
 	}
 	t.storages(ctx)
 	t.clock(ctx)
@@ -143,14 +146,14 @@ func (t *selftest) rights(have proxmox.Permissions) {
 	slices.Sort(elsewhere)
 	switch {
 	case len(lacking) == len(needed): // not the role is what lacks them, but one of the two has none
-		token := t.node.config.token
+		token := t.node.Config.Token
 		t.fail("privileges", "the token has none of the %d on /. It has what both it and its user are given: pveum acl modify / --users %s --roles %s; pveum acl modify / --tokens '%s' --roles %s",
 			len(needed), token.User(), setupRole, token.ID(), setupRole)
 	case len(lacking) > 0:
 		t.fail("privileges", "%s %s missing on /: pveum role modify %s --append 1 --privs %s",
 			strings.Join(lacking, ", "), map[bool]string{true: "is", false: "are"}[len(lacking) == 1], setupRole, strings.Join(lacking, ","))
 	case !slices.Contains(slices.Collect(maps.Values(have["/"])), true):
-		token := t.node.config.token
+		token := t.node.Config.Token
 		t.fail("privileges", "all %d on /, but the ACL entry on / does not reach the paths below it: pveum acl modify / --propagate 1 --users %s --tokens '%s' --roles %s",
 			len(needed), token.User(), token.ID(), setupRole)
 	case len(elsewhere) > 0:
@@ -172,7 +175,7 @@ func reaches(path, privilege string) bool {
 const clockTolerance = 5 * time.Minute
 
 func (t *selftest) clock(ctx context.Context) {
-	at, err := t.view.NodeTime(ctx, t.node.sight.Node)
+	at, err := t.view.NodeTime(ctx, t.node.Sight.Node)
 	if err != nil {
 		t.fail("clock", "%v", err)
 		return
@@ -187,7 +190,7 @@ func (t *selftest) clock(ctx context.Context) {
 		name += " (`timedatectl set-timezone` on the node would give it a name)"
 	}
 	now := time.Unix(at.Unix, 0).In(zone)
-	if t.node.world != nil {
+	if t.node.World != nil {
 		t.ok("clock", "%s, time zone %s; it is simulated", now.Format("Mon 2 Jan 2006 15:04:05"), name)
 		return
 	}
@@ -207,14 +210,14 @@ func ahead(d time.Duration) string {
 }
 
 func (t *selftest) expiry(ctx context.Context) {
-	info, err := t.view.TokenInfo(ctx, t.node.config.token.ID())
+	info, err := t.view.TokenInfo(ctx, t.node.Config.Token.ID())
 	switch {
 	case err != nil:
 		t.fail("token", "%v", err)
 	case info.Expire.IsZero():
 		t.ok("token", "never expires")
 	case info.Expire.Before(t.view.Now().Add(14 * 24 * time.Hour)):
-		user, name, _ := strings.Cut(t.node.config.token.ID(), "!")
+		user, name, _ := strings.Cut(t.node.Config.Token.ID(), "!")
 		t.fail("token", "expires on %s; PVE will then say the same as to a wrong one. Let it last: pveum user token modify %s %s --expire 0",
 			info.Expire.Format("Mon 2 Jan 2006 15:04"), user, name)
 	default:
@@ -224,22 +227,22 @@ func (t *selftest) expiry(ctx context.Context) {
 
 // notify looks at the program that is to be told.
 func (t *selftest) notify() {
-	c := t.node.config
-	switch err := c.notify.look(); {
+	c := t.node.Config
+	switch err := c.Notify.Look(); {
 	case err != nil:
-		t.fail("notify", "%v (%s)", err, c.places["notify"])
-	case len(c.notify.command) > 0:
-		t.ok("notify", "%s", c.notify.command[0])
+		t.fail("notify", "%v (%s)", err, c.Places["notify"])
+	case len(c.Notify.Command) > 0:
+		t.ok("notify", "%s", c.Notify.Command[0])
 	}
 }
 
 // fence asks the root helper something harmless.
 func (t *selftest) fence(ctx context.Context) {
-	if t.node.runner == nil {
-		t.ok("root helper", "none (%s): goldens, USB disks and bind mounts are left alone", t.node.sight.FenceReason)
+	if t.node.Runner == nil {
+		t.ok("root helper", "none (%s): goldens, USB disks and bind mounts are left alone", t.node.Sight.FenceReason)
 		return
 	}
-	if err := t.node.greetFence(ctx); err != nil {
+	if err := t.node.GreetFence(ctx); err != nil {
 		t.fail("root helper", "%v", err)
 		return
 	}
@@ -251,7 +254,7 @@ const selftestSnapshot = "felhom-selftest"
 
 // task takes a real snapshot, waits for it, and deletes it.
 func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
-	client, node := t.node.client, t.node.sight.Node
+	client, node := t.node.Client, t.node.Sight.Node
 	if guests, err := t.view.ListLXC(ctx, node); err == nil && !slices.ContainsFunc(guests, func(g proxmox.Guest) bool { return g.VMID == vmid }) {
 		var there []string
 		for _, g := range guests {
@@ -264,10 +267,10 @@ func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
 	begin := time.Now()
 	upid, err := client.Snapshot(ctx, node, vmid, name, "made and deleted by felhom-agent --selftest=task")
 	if err == nil {
-		_, err = client.WaitTask(ctx, upid, t.node.wait)
+		_, err = client.WaitTask(ctx, upid, t.node.Wait)
 	}
 	if err != nil {
-		t.fail("snapshot", "of %s: %v", vmid, t.node.explain(err))
+		t.fail("snapshot", "of %s: %v", vmid, t.node.Explain(err))
 		return
 	}
 	t.ok("snapshot", "%s of guest %s made in %s (%s)", name, vmid, time.Since(begin).Round(time.Millisecond), upid)
@@ -276,7 +279,7 @@ func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
 	begin = time.Now()
 	upid, err = client.DeleteSnapshot(ctx, node, vmid, name)
 	if err == nil {
-		_, err = client.WaitTask(ctx, upid, t.node.wait)
+		_, err = client.WaitTask(ctx, upid, t.node.Wait)
 	}
 	if err != nil {
 		t.fail("snapshot", "%s of guest %s could not be deleted: %v. By hand: pct delsnapshot %s %s", name, vmid, err, vmid, name)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile"
@@ -41,7 +43,7 @@ func TestRightsReachEverywhere(t *testing.T) {
 		"none at all": {func(p proxmox.Permissions) { clear(p) }, "pveum acl modify / --users robot@pve --roles FelhomAgent; pveum acl modify / --tokens 'robot@pve!here' --roles FelhomAgent"},
 	} {
 		var out strings.Builder
-		st := &selftest{w: &out, node: &node{config: &config{token: token}}}
+		st := &selftest{w: &out, node: &session.Session{Config: &config.Config{Token: token}}}
 		have := all()
 		c.change(have)
 		st.rights(have)
@@ -135,7 +137,7 @@ func TestStoragesOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		st := &selftest{view: client.Look(), w: &out, node: &node{sight: reconcile.Sight{Node: "pve1"}}}
+		st := &selftest{view: client.Look(), w: &out, node: &session.Session{Sight: reconcile.Sight{Node: "pve1"}}}
 		st.storages(t.Context())
 		if st.failed != c.failed || c.silent != "" && strings.Contains(out.String(), c.silent) {
 			t.Errorf("%s: %d failed\n%s", name, st.failed, out.String())
@@ -160,7 +162,7 @@ func TestVersionsOfPVE(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		st := &selftest{view: client.Look(), w: &out, node: &node{client: client, config: &config{token: token, node: "pve1"}}}
+		st := &selftest{view: client.Look(), w: &out, node: &session.Session{Client: client, Config: &config.Config{Token: token, Node: "pve1"}}}
 		st.run(t.Context())
 		if line, _, _ := strings.Cut(out.String(), "\n"); strings.HasPrefix(line, "[ ok ] version        PVE "+version) != known {
 			t.Errorf("%s: %s", version, line)

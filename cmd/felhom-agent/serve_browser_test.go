@@ -36,13 +36,13 @@ func TestBrowser(t *testing.T) {
 	}
 	o := observed(t, "../../examples/desired")
 	dns := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
-	o.plan.Held = append(o.plan.Held, reconcile.Held{Object: dns, Reason: "101 is locked (backup) by root@pam since 02:31", Cure: []string{"wait for its end"}})
+	o.Plan.Held = append(o.Plan.Held, reconcile.Held{Object: dns, Reason: "101 is locked (backup) by root@pam since 02:31", Cure: []string{"wait for its end"}})
 	runs := busy(t, o)
 	runs(spec.Ref{Kind: spec.KindBackup, Name: "nightly"}, "back up", "INFO: 61% (122.0 GiB of 200.0 GiB)", 31*time.Minute+30*time.Second)
 
 	var pages atomic.Int32
 	var elsewhere atomic.Pointer[string]
-	handler := o.handler(true)
+	handler := o.Handler(true)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/" {
 			elsewhere.Store(&r.URL.Path)

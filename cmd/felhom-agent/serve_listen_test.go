@@ -9,14 +9,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 )
 
 func TestParseListen(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]any{
-		"127.0.0.1:8765":             listenAddress{"tcp", "127.0.0.1:8765"},
-		"[::1]:8765":                 listenAddress{"tcp", "[::1]:8765"},
-		"unix:/run/felhom-agent/web": listenAddress{"unix", "/run/felhom-agent/web"},
+		"127.0.0.1:8765":             config.ListenAddress{Network: "tcp", Address: "127.0.0.1:8765"},
+		"[::1]:8765":                 config.ListenAddress{Network: "tcp", Address: "[::1]:8765"},
+		"unix:/run/felhom-agent/web": config.ListenAddress{Network: "unix", Address: "/run/felhom-agent/web"},
 		"unix:web":                   "begins with a slash",
 		"0.0.0.0:8765":               "can be reached from other machines",
 		"192.0.2.1:80":               "can be reached from other machines",
@@ -24,7 +27,7 @@ func TestParseListen(t *testing.T) {
 		"127.0.0.1":                  "it is an address of this machine with a port",
 		"node:8765":                  "it is an address of this machine with a port",
 	} {
-		have, err := parseListen(text)
+		have, err := config.ParseListen(text)
 		if wrong, ok := want.(string); ok {
 			if err == nil || !strings.Contains(err.Error(), wrong) {
 				t.Errorf("%s: %v, %v; want an error with %q", text, have, err, wrong)
@@ -39,8 +42,8 @@ func TestParseListen(t *testing.T) {
 // that is no socket is left alone.
 func TestStaleSocket(t *testing.T) {
 	t.Parallel()
-	at := listenAddress{"unix", filepath.Join(t.TempDir(), "s")}
-	first, err := at.listen()
+	at := config.ListenAddress{Network: "unix", Address: filepath.Join(t.TempDir(), "s")}
+	first, err := at.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,23 +56,23 @@ func TestStaleSocket(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	if info, err := os.Stat(at.address); err != nil || info.Mode().Perm() != 0o660 {
+	if info, err := os.Stat(at.Address); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("the socket: %v, %v", info.Mode(), err)
 	}
-	if _, err := at.listen(); err == nil || !strings.Contains(err.Error(), "another process answers") {
+	if _, err := at.Listen(); err == nil || !strings.Contains(err.Error(), "another process answers") {
 		t.Errorf("a socket in use was taken: %v", err)
 	}
 	first.(*net.UnixListener).SetUnlinkOnClose(false) // as after a kill
 	first.Close()
-	second, err := at.listen()
+	second, err := at.Listen()
 	if err != nil {
 		t.Fatalf("the stale socket stays: %v", err)
 	}
 	second.Close()
-	if err := os.WriteFile(at.address, []byte("mine"), 0o600); err != nil {
+	if err := os.WriteFile(at.Address, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := at.listen(); err == nil {
+	if _, err := at.Listen(); err == nil {
 		t.Error("a file was replaced by a socket")
 	}
 }
@@ -78,15 +81,15 @@ func TestStaleSocket(t *testing.T) {
 func TestFiltered(t *testing.T) {
 	t.Parallel()
 	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EPERM)}
-	if err := filtered(fmt.Errorf("GET /nodes: %w", refused), "https://192.0.2.7:8006"); !strings.Contains(err.Error(), "remote.conf") {
+	if err := systemd.Filtered(fmt.Errorf("GET /nodes: %w", refused), "https://192.0.2.7:8006"); !strings.Contains(err.Error(), "remote.conf") {
 		t.Error(err)
 	}
 	for _, to := range []string{"https://127.0.0.1:8006", "https://localhost:8006"} {
-		if err := filtered(refused, to); err != error(refused) {
+		if err := systemd.Filtered(refused, to); err != error(refused) {
 			t.Errorf("%s: %v", to, err)
 		}
 	}
-	if err := filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
+	if err := systemd.Filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
 		t.Error(err)
 	}
 }

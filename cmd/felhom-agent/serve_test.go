@@ -20,6 +20,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
@@ -28,9 +34,9 @@ import (
 )
 
 // observed converges a folder on a simulated node in memory, and returns an observer that has seen it.
-func observed(t *testing.T, desired string) *observer {
+func observed(t *testing.T, desired string) *httpstatus.Observer {
 	t.Helper()
-	sim := freshWorld()
+	sim := simulated.FreshWorld()
 	token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
 	if err != nil {
 		t.Fatal(err)
@@ -39,16 +45,16 @@ func observed(t *testing.T, desired string) *observer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{
-		client: client, runner: &privileged.Local{Host: sim.Host(sim.Node())}, journal: reconcile.MemoryJournal(), store: reconcile.OpenStore(t.TempDir()),
-		config: &config{token: token, interval: 15 * time.Minute, timeout: time.Minute}, log: zap.NewNop(), world: &worldFile{sim: sim},
-		wait: proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
+	n := &session.Session{
+		Client: client, Runner: &privileged.Local{Host: sim.Host(sim.Node())}, Journal: reconcile.MemoryJournal(), Store: reconcile.OpenStore(t.TempDir()),
+		Config: &config.Config{Token: token, Interval: 15 * time.Minute, Timeout: time.Minute}, Log: zap.NewNop(), World: &simulated.World{Sim: sim},
+		Wait: proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
 	}
-	n.sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
-	src := &source{path: desired, read: (&command{path: desired, simulate: true}).load, told: func(text string) { t.Error(text) }}
-	want := src.load()
-	o := newObserver(n, src)
-	agent := reconcile.New(n.options("test", o.Event))
+	n.Sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
+	src := &source.Source{Path: desired, Read: (&command{path: desired, simulate: true}).load, Told: func(text string) { t.Error(text) }}
+	want := src.Load()
+	o := httpstatus.NewObserver(n, src)
+	agent := reconcile.New(optionsOf(n, "test", o.Event))
 	result, err := agent.Once(t.Context(), want)
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +64,7 @@ func observed(t *testing.T, desired string) *observer {
 }
 
 // busy lets an observer know of acts that run, and of the last line of their logs.
-func busy(t *testing.T, o *observer) func(object spec.Ref, verb, line string, ago time.Duration) {
+func busy(t *testing.T, o *httpstatus.Observer) func(object spec.Ref, verb, line string, ago time.Duration) {
 	t.Helper()
 	dir := t.TempDir()
 	return func(object spec.Ref, verb, line string, ago time.Duration) {
@@ -68,7 +74,7 @@ func busy(t *testing.T, o *observer) func(object spec.Ref, verb, line string, ag
 			t.Fatal(err)
 		}
 		defer file.Close()
-		entry := reconcile.Entry{Format: 1, Time: o.node.world.sim.Now().Add(-ago), Act: object.String() + verb, Step: "intent", Object: object.String(), Verb: verb, Text: verb}
+		entry := reconcile.Entry{Format: 1, Time: o.Node.World.Sim.Now().Add(-ago), Act: object.String() + verb, Step: "intent", Object: object.String(), Verb: verb, Text: verb}
 		if err := json.NewEncoder(file).Encode(entry); err != nil {
 			t.Fatal(err)
 		}
@@ -76,10 +82,10 @@ func busy(t *testing.T, o *observer) func(object spec.Ref, verb, line string, ag
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.mu.Lock()
-		o.node.journal = journal
-		o.agent = reconcile.New(o.node.options("test", nil))
-		o.mu.Unlock()
+		o.Mu.Lock()
+		o.Node.Journal = journal
+		o.Agent = reconcile.New(optionsOf(o.Node, "test", nil))
+		o.Mu.Unlock()
 		o.Event(reconcile.Event{Object: object, Verb: verb, State: "running", Text: line})
 	}
 }
@@ -88,8 +94,8 @@ func TestFourAddresses(t *testing.T) {
 	t.Parallel()
 	o := observed(t, "../../examples/desired")
 	end := time.Date(2028, 11, 20, 0, 0, 0, 0, time.UTC)
-	o.expiring([]lease{{what: "token"}, {what: "certificate", end: end}})
-	server := httptest.NewServer(o.handler(true))
+	o.Expiring([]session.Lease{{What: "token"}, {What: "certificate", End: end}})
+	server := httptest.NewServer(o.Handler(true))
 	defer server.Close()
 	get := func(path string, kind string) string {
 		t.Helper()
@@ -105,7 +111,7 @@ func TestFourAddresses(t *testing.T) {
 		if have := answer.Header.Get("Content-Type"); answer.StatusCode != 200 || !strings.HasPrefix(have, kind) {
 			t.Errorf("%s: %s, %s; want 200 and %s", path, answer.Status, have, kind)
 		}
-		if strings.Contains(string(text), o.node.world.sim.TokenSecret()) {
+		if strings.Contains(string(text), o.Node.World.Sim.TokenSecret()) {
 			t.Errorf("%s shows the token's secret", path)
 		}
 		return string(text)
@@ -120,13 +126,13 @@ func TestFourAddresses(t *testing.T) {
 		Node    string
 		Healthy bool
 		Errors  []string
-		Objects []objectState
+		Objects []httpstatus.ObjectState
 		Running bool
 		Now     []reconcile.HistoryEntry
 		Acts    []reconcile.HistoryEntry
 		Backups map[string]reconcile.LastBackup
 		Expiry  []string
-		Host    hardware
+		Host    httpstatus.Hardware
 		Plan    *reconcile.Plan
 	}
 	status := []byte(get("/status", "application/json"))
@@ -148,7 +154,7 @@ func TestFourAddresses(t *testing.T) {
 	if want := []string{"Token expires: never", "Certificate: until 20 Nov 2028"}; !slices.Equal(have.Expiry, want) {
 		t.Errorf("/status: %q, want %q", have.Expiry, want)
 	}
-	if len(have.Objects) != 13 || len(have.Acts) == 0 || len(have.Acts) > shownActs {
+	if len(have.Objects) != 13 || len(have.Acts) == 0 || len(have.Acts) > httpstatus.ShownActs {
 		t.Errorf("/status has %d objects and %d acts", len(have.Objects), len(have.Acts))
 	}
 	for _, guest := range []string{"web", "postgres", "nextcloud", "jellyfin", "dns"} {
@@ -222,7 +228,7 @@ func TestOnlyReaders(t *testing.T) {
 		answer := httptest.NewRecorder()
 		request := httptest.NewRequest(test.method, "http://x"+test.path, nil)
 		request.Host = test.host
-		o.handler(test.check).ServeHTTP(answer, request)
+		o.Handler(test.check).ServeHTTP(answer, request)
 		if answer.Code != test.code {
 			t.Errorf("%s %s of %q: %d, want %d", test.method, test.path, test.host, answer.Code, test.code)
 		}
@@ -240,16 +246,16 @@ func TestPageEscapes(t *testing.T) {
 	o := observed(t, "../../examples/desired/guests.yaml")
 	const hostile = `<script>alert("x")</script>`
 	ref := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
-	o.plan.Held = append(o.plan.Held, reconcile.Held{Object: ref, Reason: hostile, Cure: []string{hostile}})
-	o.failed, o.trouble = hostile, hostile
+	o.Plan.Held = append(o.Plan.Held, reconcile.Held{Object: ref, Reason: hostile, Cure: []string{hostile}})
+	o.Failed, o.Trouble = hostile, hostile
 	busy(t, o)(ref, hostile, hostile, time.Minute)
 	answer := httptest.NewRecorder()
-	o.handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	o.Handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
 	if text := answer.Body.String(); strings.Contains(text, `<script>alert`) || strings.Count(text, "&lt;script&gt;alert") < 5 {
 		t.Errorf("the page lends itself to what it shows:\n%s", text)
 	}
 	answer = httptest.NewRecorder()
-	o.handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/healthz", nil))
+	o.Handler(false).ServeHTTP(answer, httptest.NewRequest("GET", "/healthz", nil))
 	if answer.Code != 503 {
 		t.Errorf("/healthz answers %d while the node cannot be looked at", answer.Code)
 	}
@@ -259,8 +265,8 @@ func TestPageEscapes(t *testing.T) {
 func TestLineOfABrokenEdit(t *testing.T) {
 	t.Parallel()
 	o := observed(t, "../../examples/desired/guests.yaml")
-	o.src.broken = "guests.yaml:13: guests.dns: is wrong. Correct it.\nguests.yaml:14: and so on"
-	if have := o.line(); !regexp.MustCompile(`^converged 1 of 1, an edit is not valid and was not taken over: guests.yaml:13: guests.dns: is wrong. Correct it, next look at \d\d:\d\d$`).MatchString(have) {
+	o.Src.Broken = "guests.yaml:13: guests.dns: is wrong. Correct it.\nguests.yaml:14: and so on"
+	if have := o.Line(); !regexp.MustCompile(`^converged 1 of 1, an edit is not valid and was not taken over: guests.yaml:13: guests.dns: is wrong. Correct it, next look at \d\d:\d\d$`).MatchString(have) {
 		t.Error(have)
 	}
 }
@@ -281,15 +287,15 @@ func TestObjectStates(t *testing.T) {
 		},
 		Notes: []reconcile.Note{{Object: ref("d"), Text: "memory differs", Drift: true, By: "unknown"}, {Object: ref("e"), Text: "a bind"}, {Object: ref("a"), Text: "not shown"}},
 	}
-	want := []objectState{
-		{ref("a"), "changing", "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", nil},
-		{ref("b"), "blocked", "is locked; is held", []string{"wait", "release it"}},
-		{ref("c"), "waiting", "create 201, when the golden is published", nil},
-		{ref("d"), "drifted", "memory differs, by unknown", []string{"to heal it: felhom-agent --once --only restores/d"}},
-		{ref("e"), "declared", "a bind", nil},
-		{ref("f"), "declared", "", nil},
+	want := []httpstatus.ObjectState{
+		{Object: ref("a"), State: "changing", Reason: "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", Cure: nil},
+		{Object: ref("b"), State: "blocked", Reason: "is locked; is held", Cure: []string{"wait", "release it"}},
+		{Object: ref("c"), State: "waiting", Reason: "create 201, when the golden is published", Cure: nil},
+		{Object: ref("d"), State: "drifted", Reason: "memory differs, by unknown", Cure: []string{"to heal it: felhom-agent --once --only restores/d"}},
+		{Object: ref("e"), State: "declared", Reason: "a bind", Cure: nil},
+		{Object: ref("f"), State: "declared", Reason: "", Cure: nil},
 	}
-	if diff := cmp.Diff(want, objectStates(plan)); diff != "" {
+	if diff := cmp.Diff(want, httpstatus.ObjectStates(plan)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -299,22 +305,22 @@ func TestAged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		looks, whole := 0, true
-		a := aged[int]{good: time.Hour, bad: time.Minute, limit: time.Second, look: func(context.Context) (int, bool) { looks++; return looks, whole }}
+		a := httpstatus.Aged[int]{Good: time.Hour, Bad: time.Minute, Limit: time.Second, Look: func(context.Context) (int, bool) { looks++; return looks, whole }}
 		for range 1000 {
-			go a.now(t.Context())
+			go a.Now(t.Context())
 		}
 		synctest.Wait()
 		time.Sleep(59 * time.Minute)
-		if have := a.now(t.Context()); have != 1 {
+		if have := a.Now(t.Context()); have != 1 {
 			t.Errorf("look %d within the hour", have)
 		}
 		time.Sleep(time.Minute)
 		whole = false
-		if have := a.now(t.Context()); have != 2 {
+		if have := a.Now(t.Context()); have != 2 {
 			t.Errorf("look %d after an hour", have)
 		}
 		time.Sleep(time.Minute)
-		if have := a.now(t.Context()); have != 3 {
+		if have := a.Now(t.Context()); have != 3 {
 			t.Errorf("look %d a minute after one that was not whole", have)
 		}
 	})
@@ -325,25 +331,25 @@ func TestAged(t *testing.T) {
 func TestAlive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		o := &observer{node: &node{config: &config{interval: 15 * time.Minute, timeout: 10 * time.Minute}}, src: &source{}, manager: &supervisor{}, running: map[string]reconcile.Event{}}
-		o.metrics()
+		o := &httpstatus.Observer{Node: &session.Session{Config: &config.Config{Interval: 15 * time.Minute, Timeout: 10 * time.Minute}}, Src: &source.Source{}, Manager: &systemd.Supervisor{}, Running: map[string]reconcile.Event{}}
+		o.Metrics()
 		time.Sleep(24 * time.Hour)
-		if !o.alive() {
+		if !o.Alive() {
 			t.Error("there was no valid YAML for a day, and it takes itself for dead")
 		}
 		o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, 15*time.Minute, nil)
 		for range 100 {
 			time.Sleep(16 * time.Minute)
-			if !o.alive() {
+			if !o.Alive() {
 				t.Fatal("it waits for its next look, and takes itself for dead")
 			}
 			o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, 15*time.Minute, nil)
 		}
 		time.Sleep(35 * time.Minute)
-		if o.alive() {
+		if o.Alive() {
 			t.Error("no look came for 35 minutes, and it takes itself for alive")
 		}
-		if text, healthy := o.health(); healthy || !strings.HasPrefix(text, "overdue: ") {
+		if text, healthy := o.Health(); healthy || !strings.HasPrefix(text, "overdue: ") {
 			t.Errorf("/healthz says %q", text)
 		}
 	})
@@ -354,7 +360,7 @@ func TestAlive(t *testing.T) {
 func TestHealthWithoutFence(t *testing.T) {
 	t.Parallel()
 	o := observed(t, "../../examples/desired")
-	world, err := o.node.world.sim.Save()
+	world, err := o.Node.World.Sim.Save()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,12 +369,12 @@ func TestHealthWithoutFence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.node.client, err = proxmox.New(proxmox.Options{Token: o.node.config.token, Transport: sim}); err != nil {
+	if o.Node.Client, err = proxmox.New(proxmox.Options{Token: o.Node.Config.Token, Transport: sim}); err != nil {
 		t.Fatal(err)
 	}
-	o.node.runner, o.noFence = nil, "runner: none"
+	o.Node.Runner, o.NoFence = nil, "runner: none"
 	health := map[string]privileged.Health{}
-	h := o.report(t.Context()).Host
+	h := o.Report(t.Context()).Host
 	for _, r := range h.SMART {
 		health[r.Device] = r.Health
 	}

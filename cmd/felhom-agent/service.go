@@ -11,15 +11,17 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 )
 
 // onlyService makes sure that no other service watches with this state directory, until this one ends: the
 // two would tell the state of each other.
-func (n *node) onlyService() error {
-	if n.state == "" {
+func onlyService(n *session.Session) error {
+	if n.State == "" {
 		return nil
 	}
-	path := filepath.Join(n.state, "service")
+	path := filepath.Join(n.State, "service")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return fmt.Errorf("the state directory: %w", err)
@@ -30,20 +32,20 @@ func (n *node) onlyService() error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return fmt.Errorf("%s cannot be locked: %w", path, err)
 		}
-		return fmt.Errorf("a service watches already with %s (process %s). One is enough: look at it with --status, or end it first (systemctl stop felhom-agent)", n.state, strings.TrimSpace(string(pid)))
+		return fmt.Errorf("a service watches already with %s (process %s). One is enough: look at it with --status, or end it first (systemctl stop felhom-agent)", n.State, strings.TrimSpace(string(pid)))
 	}
 	file.Truncate(0)
 	fmt.Fprintln(file, os.Getpid())
-	n.close = append(n.close, file.Close)
+	n.Closers = append(n.Closers, file.Close)
 	return nil
 }
 
 // watchHolds nudges when somebody has held or released something, so that it is obeyed at once.
-func watchHolds(ctx context.Context, n *node, nudge func()) {
-	if n.state == "" {
+func watchHolds(ctx context.Context, n *session.Session, nudge func()) {
+	if n.State == "" {
 		return
 	}
-	path := filepath.Join(n.state, "state.json")
+	path := filepath.Join(n.State, "state.json")
 	stamp := func() (s string) {
 		if info, err := os.Stat(path); err == nil {
 			s = info.ModTime().String()
@@ -51,7 +53,7 @@ func watchHolds(ctx context.Context, n *node, nudge func()) {
 		return s
 	}
 	holds := func() string {
-		stored, err := n.store.Load()
+		stored, err := n.Store.Load()
 		if err != nil {
 			return err.Error()
 		}

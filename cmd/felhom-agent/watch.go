@@ -14,25 +14,31 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
 
 // runWatch stays, and converges on every edit, against drift, and whenever something is due.
-func runWatch(ctx context.Context, cmd *command, con *console) (code int, err error) {
+func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int, err error) {
 	n, err := connect(ctx, cmd, con, true)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.onlyService(); err != nil {
+	if err := onlyService(n); err != nil {
 		return 0, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 
-	src := &source{path: cmd.path, read: cmd.load, told: func(text string) { fmt.Fprintln(con.stdout, text) }}
+	src := &source.Source{Path: cmd.path, Read: cmd.load, Told: func(text string) { fmt.Fprintln(con.Stdout, text) }}
 	nudge := make(chan struct{}, 1)
 	var agent *reconcile.Agent
 	var mu sync.Mutex // guards agent
@@ -47,75 +53,67 @@ func runWatch(ctx context.Context, cmd *command, con *console) (code int, err er
 		default:
 		}
 	}
-	spawn(func() {
+	exit.Go(func() {
 		if err := spec.Watch(ctx, cmd.path, poke); err != nil && ctx.Err() == nil {
-			n.log.Error("edits are not seen any more, only looked for every interval", zap.Error(err))
+			n.Log.Error("edits are not seen any more, only looked for every interval", zap.Error(err))
 		}
 	})
-	seen := newObserver(n, src)
-	defer seen.manager.stopping()
+	seen := httpstatus.NewObserver(n, src)
+	defer seen.Manager.Stopping()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
-	spawn(func() { seen.Run(ctx) }) // ready: from now on a SIGHUP is understood
-	spawn(func() {
+	exit.Go(func() { seen.Run(ctx) }) // ready: from now on a SIGHUP is understood
+	exit.Go(func() {
 		for range reload {
 			seen.Reload()
 			poke()
 		}
 	})
 
-	notify := newNotifier(n)
-	if err := n.config.notify.look(); err != nil {
-		src.told(untold(err))
+	notify := notify.NewNotifier(n)
+	if err := n.Config.Notify.Look(); err != nil {
+		src.Told(source.Untold(err))
 	}
-	spawn(func() { notify.Run(ctx) })
-	if !src.await(ctx, nudge, n.config.interval) || !n.reach(ctx, func(wait time.Duration, err error) {
+	exit.Go(func() { notify.Run(ctx) })
+	if !src.Await(ctx, nudge, n.Config.Interval) || !reach(ctx, n, func(wait time.Duration, err error) {
 		seen.Pass(nil, nil, wait, err)
-		notify.Pass(nil, n.explain(err))
+		notify.Pass(nil, n.Explain(err))
 	}) {
-		return exitOK, nil
+		return exit.OK, nil
 	}
-	want := src.load()
-	if n.sight.Only, err = named(want, "--only", cmd.only); err != nil {
+	want := src.Load()
+	if n.Sight.Only, err = named(want, "--only", cmd.only); err != nil {
 		return 0, err
 	}
-	report := &watchReport{con: con, text: con.text(cmd, n.sight.Only)}
-	report.progress = reconcile.NewProgress(con.stdout, report.text)
+	report := &watchReport{con: con, text: textOptions(con, cmd, n.Sight.Only)}
+	report.progress = reconcile.NewProgress(con.Stdout, report.text)
 	mu.Lock()
-	agent = reconcile.New(n.options("--watch", func(e reconcile.Event) { report.event(e); seen.Event(e) }))
+	agent = reconcile.New(optionsOf(n, "--watch", func(e reconcile.Event) { report.event(e); seen.Event(e) }))
 	mu.Unlock()
-	spawn(func() { watchHolds(ctx, n, poke) })
-	spawn(func() {
-		n.watchLeases(ctx, func(all []lease, now time.Time) {
-			for _, line := range warnings(all, now) {
-				src.told(line)
+	exit.Go(func() { watchHolds(ctx, n, poke) })
+	exit.Go(func() {
+		n.WatchLeases(ctx, func(all []session.Lease, now time.Time) {
+			for _, line := range session.Warnings(all, now) {
+				src.Told(line)
 			}
-			seen.expiring(all)
-			notify.expiring(all, now)
+			seen.Expiring(all)
+			notify.Expiring(all, now)
 		})
 	})
-	fmt.Fprintf(con.stdout, "watching %s for %s\n", cmd.path, n.sight.Node)
-	return exitOK, agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, wait time.Duration, err error) {
-		why := n.explain(err)
+	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Sight.Node)
+	return exit.OK, agent.Watch(ctx, n.Config.Interval, src.Load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+		why := n.Explain(err)
 		report.passed(plan, why) // what is printed stands there when the service manager hears of it
 		seen.Pass(agent, plan, wait, err)
 		notify.Pass(plan, why)
 	})
 }
 
-// nextTry says when an error that lasts is looked at again, where that is a while.
-func nextTry(err error, wait time.Duration) error {
-	if err == nil || wait < time.Minute {
-		return err
-	}
-	return fmt.Errorf("%w; next try %s", err, time.Now().Add(wait).Format("15:04"))
-}
-
 // reach waits until the node can be asked who it is, and says once why it cannot. At boot we may be there
 // before PVE's API is.
-func (n *node) reach(ctx context.Context, failed func(wait time.Duration, err error)) bool {
+func reach(ctx context.Context, n *session.Session, failed func(wait time.Duration, err error)) bool {
 	for told := ""; ; {
-		err := n.find(ctx)
+		err := n.Find(ctx)
 		if err == nil {
 			return true
 		}
@@ -125,9 +123,9 @@ func (n *node) reach(ctx context.Context, failed func(wait time.Duration, err er
 		}
 		if ctx.Err() == nil {
 			failed(pause, err)
-			if text := n.explain(err).Error(); text != told {
+			if text := n.Explain(err).Error(); text != told {
 				told = text
-				n.log.Error("the node cannot be reached; trying on", zap.String("error", text), zap.Duration("every", pause))
+				n.Log.Error("the node cannot be reached; trying on", zap.String("error", text), zap.Duration("every", pause))
 			}
 		}
 		select {
@@ -138,78 +136,9 @@ func (n *node) reach(ctx context.Context, failed func(wait time.Duration, err er
 	}
 }
 
-// A source is the desired state in force: what PATH says, or said when it was last valid.
-type source struct {
-	path string
-	read func() (*spec.Desired, error)
-	told func(text string)
-
-	mu     sync.Mutex
-	good   *spec.Desired
-	seen   string // the fingerprint of what was looked at last
-	broken string // what is wrong with it now
-}
-
-// load returns the desired state in force, after a look whether the files have changed. A broken edit is
-// told of once, and changes nothing.
-func (s *source) load() *spec.Desired {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	seen, err := spec.Fingerprint(s.path)
-	if err != nil {
-		seen = err.Error()
-	}
-	if seen == s.seen {
-		return s.good
-	}
-	s.seen = seen
-	want, err := s.read()
-	switch {
-	case err != nil:
-		var text strings.Builder
-		writeErrors(&text, err)
-		s.broken = strings.TrimSpace(text.String())
-		if s.good != nil {
-			fmt.Fprintf(&text, "The last valid state stays in force.")
-		} else {
-			fmt.Fprintf(&text, "Nothing is done until it is valid.")
-		}
-		s.told(text.String())
-	default:
-		if s.broken != "" {
-			s.told(fmt.Sprintf("%s is valid again.", s.path))
-		}
-		s.good, s.broken = want, ""
-	}
-	return s.good
-}
-
-// mistakes are what is wrong with the files now, a line each.
-func (s *source) mistakes() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.broken == "" {
-		return nil
-	}
-	return strings.Split(s.broken, "\n")
-}
-
-// await waits for a first valid state.
-func (s *source) await(ctx context.Context, nudge <-chan struct{}, interval time.Duration) bool {
-	for s.load() == nil {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-nudge:
-		case <-time.After(interval):
-		}
-	}
-	return true
-}
-
 // A watchReport tells of the passes of a watching agent, without repeating itself.
 type watchReport struct {
-	con      *console
+	con      *console.Console
 	text     reconcile.TextOptions
 	progress *reconcile.Progress
 
@@ -233,13 +162,13 @@ func (w *watchReport) passed(plan *reconcile.Plan, err error) {
 	if err != nil {
 		if text := trouble(err); text != w.failed {
 			w.failed = text
-			writeErrors(w.con.stderr, err)
+			source.WriteErrors(w.con.Stderr, err)
 		}
 		return
 	}
 	if w.failed != "" {
 		w.failed = ""
-		w.con.say("%s answers again", plan.Header.Node)
+		w.con.Say("%s answers again", plan.Header.Node)
 	}
 	if len(plan.Actions) > 0 {
 		return // its acts are told of one by one
@@ -249,6 +178,6 @@ func (w *watchReport) passed(plan *reconcile.Plan, err error) {
 	reconcile.WriteReport(&b, &report, w.text)
 	if text := b.String(); text != w.closing {
 		w.closing = text
-		fmt.Fprint(w.con.stdout, text)
+		fmt.Fprint(w.con.Stdout, text)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
@@ -71,7 +72,7 @@ func newWatchedHomeOf(t testing.TB, text string, env ...string) *watchedHome {
 	t.Helper()
 	dir := t.TempDir()
 	h := &watchedHome{t: t, sim: pvesim.New(), desired: filepath.Join(dir, "desired"), state: filepath.Join(dir, "state"), ended: make(chan error, 1)}
-	h.sim.SetSpeed(worldSpeed)
+	h.sim.SetSpeed(simulated.WorldSpeed)
 	h.sim.SetAuthDelay(0)
 	h.nodeAnswers(h.sim)
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*h.answer.Load()).ServeHTTP(w, r) }))

@@ -17,6 +17,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile"
@@ -75,24 +80,24 @@ func watching(t testing.TB, sim *pvesim.Sim, transport http.RoundTripper, desire
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{
-		client: client, journal: reconcile.MemoryJournal(), store: reconcile.OpenStore(t.TempDir()), log: zap.NewNop(), world: &worldFile{sim: sim},
-		config: &config{token: token, interval: 15 * time.Minute, timeout: time.Minute},
-		wait:   proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
+	n := &session.Session{
+		Client: client, Journal: reconcile.MemoryJournal(), Store: reconcile.OpenStore(t.TempDir()), Log: zap.NewNop(), World: &simulated.World{Sim: sim},
+		Config: &config.Config{Token: token, Interval: 15 * time.Minute, Timeout: time.Minute},
+		Wait:   proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
 	}
-	n.sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID(), FenceReason: "a test"}
-	src := &source{path: desired, read: (&command{path: desired, simulate: true}).load, told: func(text string) { t.Error(text) }}
-	if src.load() == nil {
+	n.Sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID(), FenceReason: "a test"}
+	src := &source.Source{Path: desired, Read: (&command{path: desired, simulate: true}).load, Told: func(text string) { t.Error(text) }}
+	if src.Load() == nil {
 		t.FailNow()
 	}
-	o := newObserver(n, src)
-	agent := reconcile.New(n.options("test", o.Event))
+	o := httpstatus.NewObserver(n, src)
+	agent := reconcile.New(optionsOf(n, "test", o.Event))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{}, 2)
 	go func() { _ = spec.Watch(ctx, desired, agent.Nudge); ended <- struct{}{} }()
 	go func() {
 		defer func() { ended <- struct{}{} }()
-		if err := agent.Watch(ctx, n.config.interval, src.load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+		if err := agent.Watch(ctx, n.Config.Interval, src.Load, func(plan *reconcile.Plan, wait time.Duration, err error) {
 			o.Pass(agent, plan, wait, err)
 			passed(agent, err)
 		}); err != nil {

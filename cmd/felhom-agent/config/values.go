@@ -1,7 +1,8 @@
-package main
+package config
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"path/filepath"
 	"slices"
@@ -31,8 +32,8 @@ func parseRunner(s string) (privileged.Runner, string, error) {
 	return nil, "", errors.New("it is one of sudo, direct, socket, socket:/PATH, none")
 }
 
-// parseDuration reads Go's durations, and days: 90s, 15m, 1h30m, 7d.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads Go's durations, and days: 90s, 15m, 1h30m, 7d.
+func ParseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		var n int64
@@ -45,9 +46,9 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-func parseLevel(s string) (*zapcore.Level, error) {
+func ParseLevel(s string) (*zapcore.Level, error) {
 	levels := []string{"debug", "info", "warn", "error"}
-	if err := oneOf(levels...)(s); err != nil {
+	if err := OneOf(levels...)(s); err != nil {
 		return nil, err
 	}
 	level, err := zapcore.ParseLevel(s)
@@ -64,11 +65,42 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// nearest suggests the word that was probably meant, or all that there are.
-func nearest(word string, words iter.Seq[string]) string {
+// Nearest suggests the word that was probably meant, or all that there are.
+func Nearest(word string, words iter.Seq[string]) string {
 	known := slices.Sorted(words)
 	if best := spec.Nearest(word, known); best != "" {
 		return ": did you mean " + best + "?"
 	}
 	return "; there are " + strings.Join(known, ", ")
+}
+
+func OneOf(words ...string) func(string) error {
+	return func(s string) error {
+		if slices.Contains(words, s) {
+			return nil
+		}
+		if words[0] == "" {
+			return fmt.Errorf("it is nothing or %s", strings.Join(words[1:], ", "))
+		}
+		return fmt.Errorf("it is one of %s", strings.Join(words, ", "))
+	}
+}
+
+func NotEmpty(s string) error {
+	if s == "" {
+		return errors.New("it is empty")
+	}
+	return nil
+}
+
+// leastInterval keeps a slip of the pen from asking the node without a pause.
+const leastInterval = time.Second
+
+func IntervalTo(to *time.Duration) func(string) error {
+	return func(s string) (err error) {
+		if *to, err = ParseDuration(s); err == nil && *to < leastInterval {
+			err = fmt.Errorf("it is %s or more, usually some minutes", leastInterval)
+		}
+		return err
+	}
 }

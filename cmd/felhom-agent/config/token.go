@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -16,27 +16,27 @@ import (
 func (r *reading) token(environ []string) proxmox.Token {
 	id, secret := r.given["token_id"], r.given["token_secret"]
 	if e, ok := r.given["token_file"]; ok {
-		secret = entry{place: e.place}
+		secret = entry{Place: e.Place}
 		var err error
-		if secret.value, err = readSecret(e.value, true); err != nil {
+		if secret.Value, err = readSecret(e.Value, true); err != nil {
 			r.fail(e, "token_file", "%v", err)
 			return proxmox.Token{}
 		}
 	}
-	if dir := lookup(environ, "CREDENTIALS_DIRECTORY"); dir != "" && secret.place == "" {
+	if dir := lookup(environ, "CREDENTIALS_DIRECTORY"); dir != "" && secret.Place == "" {
 		path := filepath.Join(dir, "token")
 		value, err := readSecret(path, false) // systemd guards it
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			r.fail(entry{place: path}, "", "%v", err)
+			r.fail(entry{Place: path}, "", "%v", err)
 			return proxmox.Token{}
 		}
-		secret = entry{value: value, place: path}
+		secret = entry{Value: value, Place: path}
 	}
-	r.secret = secret.value != ""
-	if id.value == "" || !r.secret {
+	r.secret = secret.Value != ""
+	if id.Value == "" || !r.secret {
 		return proxmox.Token{} // complete says what is missing
 	}
-	token, err := proxmox.NewToken(id.value, secret.value)
+	token, err := proxmox.NewToken(id.Value, secret.Value)
 	if err != nil {
 		r.fail(id, "token_id", "%v", err)
 	}
@@ -68,7 +68,7 @@ func unreadable(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: put the secret there that `pveum user token add` printed (mode 600)", err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: you are %s; run it as root (sudo), or as the user to whom the file belongs", err, whoRuns())
+		return fmt.Errorf("%w: you are %s; run it as root (sudo), or as the user to whom the file belongs", err, User())
 	}
 	return err
 }

@@ -1,10 +1,7 @@
-package main
+package httpstatus
 
 import (
 	"context"
-	"crypto/tls"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +10,9 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 )
 
-// hardware is what the host tells of its disks and sensors. Without a way to ask root it is what PVE's API tells
+// Hardware is what the host tells of its disks and sensors. Without a way to ask root it is what PVE's API tells
 // of the health of disks, and Missing says why there is no more.
-type hardware struct {
+type Hardware struct {
 	Looked  time.Time                `json:"looked,omitzero"` // by this machine's clock
 	Disks   []privileged.Disk        `json:"disks"`           // file systems
 	SMART   []privileged.SMARTReport `json:"smart"`           // whole disks
@@ -23,16 +20,16 @@ type hardware struct {
 	Missing []string                 `json:"missing,omitempty"` // what could not be seen, and why
 }
 
-func (o *observer) lookHardware(ctx context.Context) (h hardware, whole bool) {
-	o.mu.Lock()
-	ask, node := o.node.runner, o.name
-	o.mu.Unlock()
-	h = hardware{Disks: []privileged.Disk{}, SMART: []privileged.SMARTReport{}, Sensors: []privileged.Sensor{}}
+func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
+	o.Mu.Lock()
+	ask, node := o.Node.Runner, o.name
+	o.Mu.Unlock()
+	h = Hardware{Disks: []privileged.Disk{}, SMART: []privileged.SMARTReport{}, Sensors: []privileged.Sensor{}}
 	switch {
 	case node == "":
 		return h, false // not found yet
 	case ask == nil:
-		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are looked at through the root helper; there is none: "+o.noFence)
+		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are looked at through the root helper; there is none: "+o.NoFence)
 		return o.lookDisks(ctx, node, h), true
 	}
 	h.Looked = time.Now().Truncate(time.Second)
@@ -66,11 +63,11 @@ func (o *observer) lookHardware(ctx context.Context) (h hardware, whole bool) {
 
 // lookDisks asks the API what the disks say of their health: without numbers, little of USB disks, and for seconds of
 // PVE's time, so only where there is no fence.
-func (o *observer) lookDisks(ctx context.Context, node string, h hardware) hardware {
+func (o *Observer) lookDisks(ctx context.Context, node string, h Hardware) Hardware {
 	h.Looked = time.Now().Truncate(time.Second)
-	disks, err := o.node.client.Look().Disks(ctx, node)
+	disks, err := o.Node.Client.Look().Disks(ctx, node)
 	if err != nil {
-		h.Missing = append(h.Missing, "disks: "+o.node.explain(err).Error())
+		h.Missing = append(h.Missing, "disks: "+o.Node.Explain(err).Error())
 	}
 	for _, d := range disks {
 		report := privileged.SMARTReport{Device: d.Device, Model: d.Model, Serial: d.Serial, Health: privileged.HealthUnknown}
@@ -85,50 +82,30 @@ func (o *observer) lookDisks(ctx context.Context, node string, h hardware) hardw
 	return h
 }
 
-// certificateEnd reads until when the certificate is valid that a server shows. Whether it is the right one
-// is not asked here, and nothing is sent to it.
-func certificateEnd(ctx context.Context, to string) (time.Time, error) {
-	u, err := url.Parse(to)
-	if err != nil {
-		return time.Time{}, err
-	}
-	port := u.Port()
-	if port == "" {
-		port = "8006"
-	}
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: u.Hostname()}}
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return time.Time{}, filtered(err, to)
-	}
-	defer conn.Close()
-	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].NotAfter, nil
-}
-
-// aged keeps something that is dear to look at until it is old. It is looked at when somebody asks, by one
+// Aged keeps something that is dear to look at until it is old. It is looked at when somebody asks, by one
 // at a time.
-type aged[T any] struct {
-	look      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
-	good, bad time.Duration                   // how long a look is believed
-	limit     time.Duration                   // how long one may take
+type Aged[T any] struct {
+	Look      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
+	Good, Bad time.Duration                   // how long a look is believed
+	Limit     time.Duration                   // how long one may take
 
 	mu    sync.Mutex
 	value T
 	until time.Time
 }
 
-func (a *aged[T]) now(ctx context.Context) T {
+func (a *Aged[T]) Now(ctx context.Context) T {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if time.Now().Before(a.until) {
 		return a.value
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Limit)
 	defer cancel()
-	value, whole := a.look(ctx)
-	a.value, a.until = value, time.Now().Add(a.bad)
+	value, whole := a.Look(ctx)
+	a.value, a.until = value, time.Now().Add(a.Bad)
 	if whole {
-		a.until = time.Now().Add(a.good)
+		a.until = time.Now().Add(a.Good)
 	}
 	return a.value
 }

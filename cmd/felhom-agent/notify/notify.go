@@ -1,4 +1,4 @@
-package main
+package notify
 
 import (
 	"bytes"
@@ -19,11 +19,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/reconcile"
 )
 
-// A notice is what the command under `notify:` reads on its standard input: one JSON document.
-type notice struct {
+// A Notice is what the command under `notify:` reads on its standard input: one JSON document.
+type Notice struct {
 	Format int       `json:"format"` // of this document: 1
 	Event  string    `json:"event"`  // failed, blocked, overdue, recovered, expiring, daily, pass
 	Node   string    `json:"node"`
@@ -37,46 +40,36 @@ type notice struct {
 // How the command is called.
 const (
 	notifyDeadline = 10 * time.Second
-	notifyWaiting  = 500             // notices that wait for a slow command
-	notifyOutput   = 4 << 10         // of what it prints is kept for the log
+	NotifyWaiting  = 500             // notices that wait for a slow command
+	NotifyOutput   = 4 << 10         // of what it prints is kept for the log
 	notifyPatience = 5 * time.Minute // how long the node as a whole may fail before anybody is told
 )
 
-// A notifier calls the command once when an object turns failed, blocked or overdue, once when it is as
+// A Notifier calls the command once when an object turns failed, blocked or overdue, once when it is as
 // declared again, and once a day. What it has told is kept in the state directory, so that a restart tells
 // nothing twice. That the command fails is logged and changes nothing.
-type notifier struct {
-	config notifyConfig
+type Notifier struct {
+	config config.NotifyConfig
 	log    *zap.Logger
 	path   string // where it is kept what was told; "": nowhere
-	queue  chan notice
+	Queue  chan Notice
 
 	mu     sync.Mutex
 	node   string
-	told   told
+	told   source.Told
 	failed time.Time // since when no pass could look
 	clock  time.Time // the node's at the last pass that could, in its zone
 	at     time.Time // ours at the same moment
 	status string    // the daily line
 }
 
-// told is what was told already.
-type told struct {
-	Format  int               `json:"format"`            // of this document: 1
-	Objects map[string]string `json:"objects,omitempty"` // object -> failed, blocked or overdue
-	Daily   string            `json:"daily,omitempty"`   // the day of the last daily line
-}
-
-// untold says that the command cannot be called.
-func untold(err error) string { return fmt.Sprintf("nobody is told what goes wrong: %v", err) }
-
-func newNotifier(n *node) *notifier {
-	t := &notifier{config: n.config.notify, log: n.log, queue: make(chan notice, notifyWaiting), told: told{Format: 1, Objects: map[string]string{}}}
-	if n.state == "" || len(t.config.command) == 0 {
+func NewNotifier(n *session.Session) *Notifier {
+	t := &Notifier{config: n.Config.Notify, log: n.Log, Queue: make(chan Notice, NotifyWaiting), told: source.Told{Format: 1, Objects: map[string]string{}}}
+	if n.State == "" || len(t.config.Command) == 0 {
 		return t
 	}
-	t.path = filepath.Join(n.state, "told.json")
-	var kept told
+	t.path = filepath.Join(n.State, "told.json")
+	var kept source.Told
 	if text, err := os.ReadFile(t.path); err == nil && json.Unmarshal(text, &kept) == nil && kept.Format == 1 {
 		t.told = kept
 		if t.told.Objects == nil {
@@ -87,8 +80,8 @@ func newNotifier(n *node) *notifier {
 }
 
 // Run calls the command, one notice after the other, until ctx ends.
-func (t *notifier) Run(ctx context.Context) {
-	if len(t.config.command) == 0 {
+func (t *Notifier) Run(ctx context.Context) {
+	if len(t.config.Command) == 0 {
 		return
 	}
 	ticker := time.NewTicker(15 * time.Second)
@@ -99,8 +92,8 @@ func (t *notifier) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			t.daily()
-		case n := <-t.queue:
-			if err := callCommand(ctx, t.config.command, n, notifyDeadline); err != nil && ctx.Err() == nil {
+		case n := <-t.Queue:
+			if err := CallCommand(ctx, t.config.Command, n, notifyDeadline); err != nil && ctx.Err() == nil {
 				t.log.Warn("the notify command failed", zap.String("event", n.Event), zap.String("object", n.Object), zap.Error(err))
 			}
 		}
@@ -108,8 +101,8 @@ func (t *notifier) Run(ctx context.Context) {
 }
 
 // Pass takes over what a pass has found, or why it could not look.
-func (t *notifier) Pass(plan *reconcile.Plan, err error) {
-	if len(t.config.command) == 0 {
+func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
+	if len(t.config.Command) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -154,56 +147,56 @@ func (t *notifier) Pass(plan *reconcile.Plan, err error) {
 	}
 	t.status = dailyLine(plan, state)
 	t.daylight()
-	if t.config.pass {
-		t.send(notice{Event: "pass", Text: t.status})
+	if t.config.Pass {
+		t.send(Notice{Event: "pass", Text: t.status})
 	}
 }
 
-// expiring tells of a token or a certificate that ends soon: once for each of leaseDays.
-func (t *notifier) expiring(all []lease, now time.Time) {
-	if len(t.config.command) == 0 {
+// Expiring tells of a token or a certificate that ends soon: once for each of leaseDays.
+func (t *Notifier) Expiring(all []session.Lease, now time.Time) {
+	if len(t.config.Command) == 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.save()
 	for _, l := range all {
-		days := l.urgent(now)
+		days := l.Urgent(now)
 		switch state := fmt.Sprintf("%d days", days); {
 		case days == 0:
-			delete(t.told.Objects, l.what)
-		case t.told.Objects[l.what] != state:
-			t.told.Objects[l.what] = state
-			t.send(notice{Event: "expiring", Object: l.what, Text: l.line(now)})
+			delete(t.told.Objects, l.What)
+		case t.told.Objects[l.What] != state:
+			t.told.Objects[l.What] = state
+			t.send(Notice{Event: "expiring", Object: l.What, Text: l.Line(now)})
 		}
 	}
 }
 
 // turn tells of an object that is in another state than was told of it last; "" is as declared.
-func (t *notifier) turn(object, state, text string, do []string, where string) {
+func (t *Notifier) turn(object, state, text string, do []string, where string) {
 	before := t.told.Objects[object]
 	switch {
 	case before == state:
 	case state == "":
 		delete(t.told.Objects, object)
-		t.send(notice{Event: "recovered", Object: object, Text: text})
+		t.send(Notice{Event: "recovered", Object: object, Text: text})
 	default:
 		t.told.Objects[object] = state
-		t.send(notice{Event: state, Object: object, Text: text, Do: do, Where: where})
+		t.send(Notice{Event: state, Object: object, Text: text, Do: do, Where: where})
 	}
 }
 
-func (t *notifier) send(n notice) {
+func (t *Notifier) send(n Notice) {
 	n.Format, n.Node, n.Time = 1, t.node, t.now().Truncate(time.Second)
 	select {
-	case t.queue <- n:
+	case t.Queue <- n:
 	default:
 		t.log.Warn("a notice is dropped: the notify command does not keep up", zap.String("event", n.Event), zap.String("object", n.Object))
 	}
 }
 
 // now is the node's clock, as far as it is known.
-func (t *notifier) now() time.Time {
+func (t *Notifier) now() time.Time {
 	if t.clock.IsZero() {
 		return time.Now()
 	}
@@ -211,7 +204,7 @@ func (t *notifier) now() time.Time {
 }
 
 // daily tells the day's line when its hour has come.
-func (t *notifier) daily() {
+func (t *Notifier) daily() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.told.Daily
@@ -220,13 +213,13 @@ func (t *notifier) daily() {
 	}
 }
 
-func (t *notifier) daylight() {
-	if t.config.daily == nil || t.status == "" {
+func (t *Notifier) daylight() {
+	if t.config.Daily == nil || t.status == "" {
 		return
 	}
 	now := t.now()
 	today := now.Format(time.DateOnly)
-	due := !now.Before(time.Date(now.Year(), now.Month(), now.Day(), t.config.daily.hour, t.config.daily.minute, 0, 0, now.Location()))
+	due := !now.Before(time.Date(now.Year(), now.Month(), now.Day(), t.config.Daily.Hour, t.config.Daily.Minute, 0, 0, now.Location()))
 	switch {
 	case t.told.Daily == "" && due: // it was asked for after today's hour
 		t.told.Daily = today
@@ -234,12 +227,12 @@ func (t *notifier) daylight() {
 		t.told.Daily = "none yet"
 	case due && t.told.Daily != today:
 		t.told.Daily = today
-		t.send(notice{Event: "daily", Text: t.status})
+		t.send(Notice{Event: "daily", Text: t.status})
 	}
 }
 
 // save keeps what was told.
-func (t *notifier) save() {
+func (t *Notifier) save() {
 	if t.path == "" {
 		return
 	}
@@ -295,9 +288,9 @@ func dailyLine(plan *reconcile.Plan, state map[string]string) string {
 	return text
 }
 
-// callCommand runs a command with a notice on its standard input, without a shell. At the deadline it and
+// CallCommand runs a command with a notice on its standard input, without a shell. At the deadline it and
 // all that it has started are killed; of what it prints the end is kept for the error.
-func callCommand(ctx context.Context, argv []string, n notice, deadline time.Duration) error {
+func CallCommand(ctx context.Context, argv []string, n Notice, deadline time.Duration) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text) // one line
 	encoder.SetEscapeHTML(false)
@@ -310,7 +303,7 @@ func callCommand(ctx context.Context, argv []string, n notice, deadline time.Dur
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"} // nothing of ours: no token
 	cmd.Dir = "/"
 	cmd.Stdin = &text
-	out := &tail{most: notifyOutput}
+	out := &tail{most: NotifyOutput}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

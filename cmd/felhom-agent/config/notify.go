@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -14,27 +14,27 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// notifyConfig is the key notify of agent.yaml:
+// NotifyConfig is the key notify of agent.yaml:
 //
 //	notify:
 //	  command: /usr/local/bin/tell-me     # or a list: the program and its arguments
 //	  daily: "07:00"                      # one line a day, by the node's clock
 //	  pass: on                            # also an event for every pass (for a dead man's switch)
 //	  pve: on                             # PVE's own notification of every single backup
-type notifyConfig struct {
-	command []string // empty: nobody is told
-	daily   *hour
-	pass    bool
-	pve     bool
+type NotifyConfig struct {
+	Command []string // empty: nobody is told
+	Daily   *hour
+	Pass    bool
+	Pve     bool
 }
 
-type hour struct{ hour, minute int }
+type hour struct{ Hour, Minute int }
 
 var notifyKeys = []string{"command", "daily", "pass", "pve"}
 
-// parseNotify reads the value of the key notify, as YAML; a text is the command.
-func parseNotify(n *yaml.Node) (notifyConfig, error) {
-	var c notifyConfig
+// ParseNotify reads the value of the key notify, as YAML; a text is the command.
+func ParseNotify(n *yaml.Node) (NotifyConfig, error) {
+	var c NotifyConfig
 	switch n.Kind {
 	case yaml.ScalarNode:
 		return c, c.setCommand(n)
@@ -59,23 +59,23 @@ func parseNotify(n *yaml.Node) (notifyConfig, error) {
 		case "daily":
 			err = c.setDaily(value.Value)
 		case "pass":
-			c.pass, err = onOff(value.Value)
+			c.Pass, err = onOff(value.Value)
 		case "pve":
-			c.pve, err = onOff(value.Value)
+			c.Pve, err = onOff(value.Value)
 		default:
-			err = fmt.Errorf("there is no such key%s", nearest(key, slices.Values(notifyKeys)))
+			err = fmt.Errorf("there is no such key%s", Nearest(key, slices.Values(notifyKeys)))
 		}
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	if len(c.command) == 0 && (c.pass || c.daily != nil) {
+	if len(c.Command) == 0 && (c.Pass || c.Daily != nil) {
 		return c, errors.New("there is no command that could be told: command: /usr/local/bin/tell-me")
 	}
 	return c, nil
 }
 
-func (c *notifyConfig) setCommand(n *yaml.Node) error {
+func (c *NotifyConfig) setCommand(n *yaml.Node) error {
 	words := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
 		words = n.Content
@@ -84,40 +84,40 @@ func (c *notifyConfig) setCommand(n *yaml.Node) error {
 		if word.Kind != yaml.ScalarNode || strings.ContainsRune(word.Value, 0) {
 			return errors.New("it is a program, or a list of a program and its arguments")
 		}
-		c.command = append(c.command, word.Value)
+		c.Command = append(c.Command, word.Value)
 	}
 	switch {
-	case len(c.command) == 0 || !filepath.IsAbs(c.command[0]):
+	case len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]):
 		return errors.New("it is the absolute path of a program; there is no shell")
-	case strings.ContainsAny(c.command[0], " \t|;&$<>"):
-		return fmt.Errorf("%q: there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]", c.command[0])
+	case strings.ContainsAny(c.Command[0], " \t|;&$<>"):
+		return fmt.Errorf("%q: there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]", c.Command[0])
 	}
 	return nil
 }
 
-// look reports why the command could not be called, without calling it; nil where there is none.
-func (c *notifyConfig) look() error {
-	if len(c.command) == 0 {
+// Look reports why the command could not be called, without calling it; nil where there is none.
+func (c *NotifyConfig) Look() error {
+	if len(c.Command) == 0 {
 		return nil
 	}
-	program := c.command[0]
+	program := c.Command[0]
 	switch info, err := os.Stat(program); {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s does not exist: put the program there (the service sees no /home, /root and /tmp), or correct notify", program)
 	case err != nil:
-		return fmt.Errorf("%w: let %s reach it, or correct notify", err, whoRuns())
+		return fmt.Errorf("%w: let %s reach it, or correct notify", err, User())
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is no program: correct notify", program)
 	case unix.Faccessat(unix.AT_FDCWD, program, unix.X_OK, unix.AT_EACCESS) != nil:
-		return fmt.Errorf("%s may not be run by %s: chmod 755 %s", program, whoRuns(), program)
+		return fmt.Errorf("%s may not be run by %s: chmod 755 %s", program, User(), program)
 	}
 	return nil
 }
 
-func (c *notifyConfig) setDaily(s string) error {
+func (c *NotifyConfig) setDaily(s string) error {
 	for _, layout := range []string{"15:04", "15"} {
 		if at, err := time.Parse(layout, s); err == nil {
-			c.daily = &hour{at.Hour(), at.Minute()}
+			c.Daily = &hour{at.Hour(), at.Minute()}
 			return nil
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -26,44 +26,44 @@ import (
 
 // Where things are unless somebody says otherwise.
 const (
-	defaultConfig = "/etc/felhom-agent/agent.yaml"
-	defaultState  = "/var/lib/felhom-agent"
+	DefaultConfig = "/etc/felhom-agent/agent.yaml"
+	DefaultState  = "/var/lib/felhom-agent"
 )
 
-const envPrefix = "FELHOM_AGENT_"
+const EnvPrefix = "FELHOM_AGENT_"
 
-// config is the agent's configuration, checked. The file agent.yaml (YAML or JSON) gives it key by key,
+// Config is the agent's configuration, checked. The file agent.yaml (YAML or JSON) gives it key by key,
 // and for every key the environment's FELHOM_AGENT_KEY comes first.
-type config struct {
-	url, node, fingerprint, ca, owner string
-	token                             proxmox.Token
-	runner                            privileged.Runner // nil: none
-	runnerMode                        string            // sudo, direct, socket or none
-	state                             string            // "": the default
-	interval, timeout, settle         time.Duration
-	listen                            listenAddress // none: its network is ""
-	notify                            notifyConfig
-	drift                             spec.Drift // "": each kind's default
-	maxDestructive                    int
-	logLevel                          zapcore.Level
-	logFormat                         string
-	file                              string // the configuration's
-	// places says where a key was given, as "agent.yaml:4" or "FELHOM_AGENT_URL".
-	places map[string]string
-	// incomplete says what is missing to reach a node; some modes reach none.
-	incomplete error
-	warning    string
+type Config struct {
+	Url, Node, Fingerprint, Ca, Owner string
+	Token                             proxmox.Token
+	Runner                            privileged.Runner // nil: none
+	RunnerMode                        string            // sudo, direct, socket or none
+	State                             string            // "": the default
+	Interval, Timeout, Settle         time.Duration
+	Listen                            ListenAddress // none: its network is ""
+	Notify                            NotifyConfig
+	Drift                             spec.Drift // "": each kind's default
+	MaxDestructive                    int
+	LogLevel                          zapcore.Level
+	LogFormat                         string
+	File                              string // the configuration's
+	// Places says where a key was given, as "agent.yaml:4" or "FELHOM_AGENT_URL".
+	Places map[string]string
+	// Incomplete says what is missing to reach a node; some modes reach none.
+	Incomplete error
+	Warning    string
 }
 
 // leastSettle is how long after a lost answer PVE may still carry out the request: pveproxy gives up on the
 // daemon behind it after 30 s of silence, and the daemon goes on.
 const leastSettle = 30 * time.Second
 
-var logFormats = []string{"console", "json"}
+var LogFormats = []string{"console", "json"}
 
-// keys are the keys of agent.yaml. Those that tell how to reach a node and where its service keeps its
+// Keys are the keys of agent.yaml. Those that tell how to reach a node and where its service keeps its
 // things are not read for a simulated node, which so can never turn out to be a real one.
-var keys = map[string]struct{ connection bool }{
+var Keys = map[string]struct{ connection bool }{
 	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true}, "fingerprint": {true}, "ca": {true},
 	"node": {true}, "runner": {true}, "state": {true},
 	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "settle": {}, "log_level": {}, "log_format": {},
@@ -79,59 +79,59 @@ func likelyKey(key string) string {
 	case "host", "hostname", "server", "endpoint":
 		return ": did you mean url?"
 	}
-	return nearest(key, maps.Keys(keys))
+	return Nearest(key, maps.Keys(Keys))
 }
 
 // rivals are keys of which one is enough: the environment's takes the place of the file's others.
 var rivals = [][]string{{"token_secret", "token_file"}, {"fingerprint", "ca"}}
 
-// configError is a mistake in the configuration.
-type configError struct{ place, key, text string }
+// Error is a mistake in the configuration.
+type Error struct{ Place, Key, Text string }
 
-func (e *configError) Error() string {
-	parts := slices.DeleteFunc([]string{e.place, e.key, e.text}, func(s string) bool { return s == "" })
+func (e *Error) Error() string {
+	parts := slices.DeleteFunc([]string{e.Place, e.Key, e.Text}, func(s string) bool { return s == "" })
 	return strings.Join(parts, ": ")
 }
 
 // entry is a key as it was given.
-type entry struct{ value, place string }
+type entry struct{ Value, Place string }
 
-// readConfig reads the configuration. A file that was not named may be missing. environ is as os.Environ
+// Read reads the configuration. A file that was not named may be missing. environ is as os.Environ
 // gives it.
-func readConfig(file string, environ []string, simulate bool) (*config, error) {
+func Read(file string, environ []string, simulate bool) (*Config, error) {
 	r := reading{given: map[string]entry{}, simulate: simulate}
 	named := file != ""
-	if file = cmp.Or(file, defaultConfig); named || !simulate {
+	if file = cmp.Or(file, DefaultConfig); named || !simulate {
 		text, err := os.ReadFile(file)
 		switch {
 		case err == nil:
 			r.file(file, text)
-			if info, err := os.Stat(file); err == nil && r.given["token_secret"].value != "" && info.Mode()&0o007 != 0 {
+			if info, err := os.Stat(file); err == nil && r.given["token_secret"].Value != "" && info.Mode()&0o007 != 0 {
 				r.warning = fmt.Sprintf("%s holds the token's secret, and everybody on this machine may read it: chmod 640 %s", file, file)
 			}
 		case errors.Is(err, os.ErrPermission):
-			r.fail(entry{place: file}, "", "it cannot be read: you are %s; run it as root (sudo), or as the user to whom the file belongs", whoRuns())
+			r.fail(entry{Place: file}, "", "it cannot be read: you are %s; run it as root (sudo), or as the user to whom the file belongs", User())
 		case named || !errors.Is(err, os.ErrNotExist):
-			r.fail(entry{place: file}, "", "it cannot be read: %v. Name the configuration with --config FILE; the usual one is %s", errors.Unwrap(err), defaultConfig)
+			r.fail(entry{Place: file}, "", "it cannot be read: %v. Name the configuration with --config FILE; the usual one is %s", errors.Unwrap(err), DefaultConfig)
 		}
 	}
 	r.environment(environ)
 	c := r.settle(environ)
-	c.file = file
+	c.File = file
 	if err := r.errs.ErrorOrNil(); err != nil {
 		return nil, err
 	}
 	if !simulate {
-		c.incomplete = r.complete(file, c)
+		c.Incomplete = r.complete(file, c)
 	}
-	c.warning = r.warning
+	c.Warning = r.warning
 	return c, nil
 }
 
-// givenIn is what a configuration says that need not be complete or valid yet.
-func givenIn(file string, environ []string) map[string]entry {
+// GivenIn is what a configuration says that need not be complete or valid yet.
+func GivenIn(file string, environ []string) map[string]entry {
 	r := reading{given: map[string]entry{}}
-	file = cmp.Or(file, defaultConfig)
+	file = cmp.Or(file, DefaultConfig)
 	if text, err := os.ReadFile(file); err == nil {
 		r.file(file, text)
 	}
@@ -149,10 +149,10 @@ type reading struct {
 }
 
 func (r *reading) fail(e entry, key, format string, args ...any) {
-	if strings.HasPrefix(e.place, envPrefix) {
+	if strings.HasPrefix(e.Place, EnvPrefix) {
 		key = "" // its name says it
 	}
-	r.errs = multierror.Append(r.errs, &configError{e.place, key, fmt.Sprintf(format, args...)})
+	r.errs = multierror.Append(r.errs, &Error{e.Place, key, fmt.Sprintf(format, args...)})
 	r.errs.ErrorFormat = lines
 }
 
@@ -181,7 +181,7 @@ func (r *reading) file(name string, text []byte) {
 		if err = decoder.Decode(&second); errors.Is(err, io.EOF) {
 			err = nil
 		} else if err == nil {
-			r.fail(entry{place: at(name, &second)}, "", "a second document begins here: the configuration is one")
+			r.fail(entry{Place: at(name, &second)}, "", "a second document begins here: the configuration is one")
 			return
 		}
 	}
@@ -191,12 +191,12 @@ func (r *reading) file(name string, text []byte) {
 		if m != nil && m[1] != "" {
 			place += ":" + m[1]
 		}
-		r.fail(entry{place: place}, "", "this is no YAML (each line is a key, a colon, a blank and a value): %s", strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")))
+		r.fail(entry{Place: place}, "", "this is no YAML (each line is a key, a colon, a blank and a value): %s", strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")))
 		return
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		r.fail(entry{place: at(name, root)}, "", "it shall be a map of keys such as `url: https://pve1:8006`")
+		r.fail(entry{Place: at(name, root)}, "", "it shall be a map of keys such as `url: https://pve1:8006`")
 		return
 	}
 	for i := 0; i < len(root.Content); i += 2 {
@@ -204,16 +204,16 @@ func (r *reading) file(name string, text []byte) {
 		if value.Kind == yaml.AliasNode {
 			value = value.Alias
 		}
-		e := entry{value: value.Value, place: at(name, key)}
-		switch known, ok := keys[key.Value]; {
+		e := entry{Value: value.Value, Place: at(name, key)}
+		switch known, ok := Keys[key.Value]; {
 		case !ok:
 			r.fail(e, key.Value, "there is no such key%s", likelyKey(key.Value))
 		case r.given[key.Value] != entry{}:
-			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].place)
+			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].Place)
 		case known.connection && r.simulate:
 		case key.Value == "notify" && value.Kind == yaml.MappingNode:
 			text, _ := yaml.Marshal(value) // a node that was parsed can be printed
-			e.value = string(text)
+			e.Value = string(text)
 			r.given[key.Value] = e
 		case value.Kind != yaml.ScalarNode:
 			r.fail(e, key.Value, "it wants a single value, not a %s", map[yaml.Kind]string{yaml.MappingNode: "map", yaml.SequenceNode: "list"}[value.Kind])
@@ -231,13 +231,13 @@ func at(file string, n *yaml.Node) string { return fmt.Sprintf("%s:%d", file, n.
 func (r *reading) environment(environ []string) {
 	for _, pair := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(pair, "=")
-		key, ours := strings.CutPrefix(name, envPrefix)
+		key, ours := strings.CutPrefix(name, EnvPrefix)
 		if !ours {
 			continue
 		}
 		key = strings.ToLower(key)
-		known, ok := keys[key]
-		e := entry{value: value, place: name}
+		known, ok := Keys[key]
+		e := entry{Value: value, Place: name}
 		switch {
 		case r.simulate && (!ok || known.connection):
 		case !ok:
@@ -246,7 +246,7 @@ func (r *reading) environment(environ []string) {
 		default:
 			for _, group := range rivals {
 				for _, rival := range group {
-					if slices.Contains(group, key) && rival != key && !strings.HasPrefix(r.given[rival].place, envPrefix) {
+					if slices.Contains(group, key) && rival != key && !strings.HasPrefix(r.given[rival].Place, EnvPrefix) {
 						delete(r.given, rival)
 					}
 				}
@@ -257,29 +257,29 @@ func (r *reading) environment(environ []string) {
 }
 
 // settle turns what was given into values.
-func (r *reading) settle(environ []string) *config {
-	c := &config{interval: 15 * time.Minute, timeout: 10 * time.Minute, settle: time.Minute, maxDestructive: 20, logLevel: zapcore.InfoLevel, logFormat: "console", places: map[string]string{}}
+func (r *reading) settle(environ []string) *Config {
+	c := &Config{Interval: 15 * time.Minute, Timeout: 10 * time.Minute, Settle: time.Minute, MaxDestructive: 20, LogLevel: zapcore.InfoLevel, LogFormat: "console", Places: map[string]string{}}
 	for key, e := range r.given {
-		c.places[key] = e.place
+		c.Places[key] = e.Place
 	}
-	text := func(key string) string { return r.given[key].value }
+	text := func(key string) string { return r.given[key].Value }
 	check := func(key string, read func(string) error) {
 		if e, ok := r.given[key]; ok {
-			if err := read(e.value); err != nil {
-				r.fail(e, key, "%q: %v", strings.TrimSpace(e.value), err)
+			if err := read(e.Value); err != nil {
+				r.fail(e, key, "%q: %v", strings.TrimSpace(e.Value), err)
 			}
 		}
 	}
 	for _, group := range rivals {
-		if a, b := r.given[group[0]], r.given[group[1]]; a.place != "" && b.place != "" {
-			r.fail(b, group[1], "%s is given too (%s): keep one of them", group[0], a.place)
+		if a, b := r.given[group[0]], r.given[group[1]]; a.Place != "" && b.Place != "" {
+			r.fail(b, group[1], "%s is given too (%s): keep one of them", group[0], a.Place)
 		}
 	}
-	c.url, c.node, c.owner, c.ca, c.fingerprint, c.state = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
-	check("interval", intervalTo(&c.interval))
-	check("timeout", func(s string) (err error) { c.timeout, err = parseDuration(s); return err })
+	c.Url, c.Node, c.Owner, c.Ca, c.Fingerprint, c.State = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
+	check("interval", IntervalTo(&c.Interval))
+	check("timeout", func(s string) (err error) { c.Timeout, err = ParseDuration(s); return err })
 	check("settle", func(s string) (err error) {
-		if c.settle, err = parseDuration(s); err == nil && c.settle < leastSettle {
+		if c.Settle, err = ParseDuration(s); err == nil && c.Settle < leastSettle {
 			err = fmt.Errorf("it is %s or more: PVE may carry out a request that long after its answer was lost", leastSettle)
 		}
 		return err
@@ -289,31 +289,31 @@ func (r *reading) settle(environ []string) *config {
 		if err := yaml.Unmarshal([]byte(s), &doc); err != nil || len(doc.Content) != 1 {
 			return errors.New("it wants a map: {command: /usr/local/bin/tell-me}")
 		}
-		c.notify, err = parseNotify(doc.Content[0])
+		c.Notify, err = ParseNotify(doc.Content[0])
 		return err
 	})
-	check("listen", func(s string) (err error) { c.listen, err = parseListen(s); return err })
+	check("listen", func(s string) (err error) { c.Listen, err = ParseListen(s); return err })
 	check("drift", func(s string) error {
-		c.drift = spec.Drift(s)
-		return oneOf(string(spec.DriftHeal), string(spec.DriftReport))(s)
+		c.Drift = spec.Drift(s)
+		return OneOf(string(spec.DriftHeal), string(spec.DriftReport))(s)
 	})
 	check("max_destructive", func(s string) (err error) {
-		if c.maxDestructive, err = strconv.Atoi(s); err != nil || c.maxDestructive < 1 {
+		if c.MaxDestructive, err = strconv.Atoi(s); err != nil || c.MaxDestructive < 1 {
 			return errors.New("it is a number of deletions, 1 or more")
 		}
 		return nil
 	})
 	check("log_level", func(s string) error {
-		level, err := parseLevel(s)
+		level, err := ParseLevel(s)
 		if err == nil {
-			c.logLevel = *level
+			c.LogLevel = *level
 		}
 		return err
 	})
-	check("log_format", func(s string) error { c.logFormat = s; return oneOf(logFormats...)(s) })
+	check("log_format", func(s string) error { c.LogFormat = s; return OneOf(LogFormats...)(s) })
 	check("state", func(s string) error {
 		if !filepath.IsAbs(s) {
-			return fmt.Errorf("it is a path from the root, such as %s", defaultState)
+			return fmt.Errorf("it is a path from the root, such as %s", DefaultState)
 		}
 		return nil
 	})
@@ -324,32 +324,32 @@ func (r *reading) settle(environ []string) *config {
 		return nil
 	})
 	if !r.simulate {
-		c.runner, c.runnerMode = &privileged.ExecRunner{}, "sudo"
-		check("runner", func(s string) (err error) { c.runner, c.runnerMode, err = parseRunner(s); return err })
-		c.token = r.token(environ)
+		c.Runner, c.RunnerMode = &privileged.ExecRunner{}, "sudo"
+		check("runner", func(s string) (err error) { c.Runner, c.RunnerMode, err = parseRunner(s); return err })
+		c.Token = r.token(environ)
 	}
 	return c
 }
 
 // complete says what is missing to reach a node.
-func (r *reading) complete(file string, c *config) error {
-	var missing []*configError
+func (r *reading) complete(file string, c *Config) error {
+	var missing []*Error
 	for _, want := range []struct {
 		key, example string
 		there        bool
 	}{
-		{"url", "`url: https://HOST:8006`", c.url != ""},
-		{"token_id", "`token_id: felhom@pve!agent`", r.given["token_id"].value != ""},
-		{"token_secret", "`token_file: /etc/felhom-agent/token`", c.token.ID() != "" || r.secret},
+		{"url", "`url: https://HOST:8006`", c.Url != ""},
+		{"token_id", "`token_id: felhom@pve!agent`", r.given["token_id"].Value != ""},
+		{"token_secret", "`token_file: /etc/felhom-agent/token`", c.Token.ID() != "" || r.secret},
 	} {
 		if !want.there {
-			missing = append(missing, &configError{file, want.key, fmt.Sprintf("it is missing: %s, or %s%s in the environment", want.example, envPrefix, strings.ToUpper(want.key))})
+			missing = append(missing, &Error{file, want.key, fmt.Sprintf("it is missing: %s, or %s%s in the environment", want.example, EnvPrefix, strings.ToUpper(want.key))})
 		}
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	missing[len(missing)-1].text += ". How user and token are made: felhom-agent --print-setup. Without any node: --simulate"
+	missing[len(missing)-1].Text += ". How user and token are made: felhom-agent --print-setup. Without any node: --simulate"
 	errs := &multierror.Error{ErrorFormat: lines}
 	for _, e := range missing {
 		errs = multierror.Append(errs, e)

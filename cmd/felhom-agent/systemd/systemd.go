@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"context"
@@ -15,33 +15,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supervisor tells the service manager how we are (sd_notify(3)). Without one, as when somebody runs
+// Supervisor tells the service manager how we are (sd_notify(3)). Without one, as when somebody runs
 // --watch by hand, it tells nobody.
-type supervisor struct {
+type Supervisor struct {
 	watchdog time.Duration // how often the manager wants to hear of us; 0: it does not
 
 	mu     sync.Mutex
 	status string // what it was told last
 }
 
-func newSupervisor() *supervisor {
+func NewSupervisor() *Supervisor {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		every = 0 // meant for another process
 	}
-	return &supervisor{watchdog: every}
+	return &Supervisor{watchdog: every}
 }
 
-func (s *supervisor) notify(lines ...string) {
+func (s *Supervisor) notify(lines ...string) {
 	_, _ = daemon.SdNotify(false, strings.Join(lines, "\n"))
 }
 
-func (s *supervisor) ready()    { s.notify(daemon.SdNotifyReady) }
-func (s *supervisor) stopping() { s.notify(daemon.SdNotifyStopping) }
+func (s *Supervisor) Ready()    { s.notify(daemon.SdNotifyReady) }
+func (s *Supervisor) Stopping() { s.notify(daemon.SdNotifyStopping) }
 
-// reloading tells that a reload has begun; ready tells its end. The manager wants to know the time of its
+// Reloading tells that a reload has begun; ready tells its end. The manager wants to know the time of its
 // clock, so that it can tell this reload from the one before.
-func (s *supervisor) reloading() {
+func (s *Supervisor) Reloading() {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return
@@ -49,8 +49,8 @@ func (s *supervisor) reloading() {
 	s.notify(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000))
 }
 
-// say tells the one line that `systemctl status` shows.
-func (s *supervisor) say(status string) {
+// Say tells the one line that `systemctl status` shows.
+func (s *Supervisor) Say(status string) {
 	status, _, _ = strings.Cut(status, "\n")
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,8 +63,8 @@ func (s *supervisor) say(status string) {
 // managerPace is how often the status line is looked at while no pass is made.
 const managerPace = 10 * time.Second
 
-// watch keeps the manager's watchdog quiet while alive says so, and its status line up to date.
-func (s *supervisor) watch(ctx context.Context, alive func() bool, tell func()) {
+// Watch keeps the manager's watchdog quiet while alive says so, and its status line up to date.
+func (s *Supervisor) Watch(ctx context.Context, alive func() bool, tell func()) {
 	pace := managerPace
 	if s.watchdog > 0 {
 		pace = min(pace, s.watchdog/3)
@@ -84,9 +84,9 @@ func (s *supervisor) watch(ctx context.Context, alive func() bool, tell func()) 
 	}
 }
 
-// filtered explains what the unit's address filter does to a connection that leaves this machine: the
+// Filtered explains what the unit's address filter does to a connection that leaves this machine: the
 // kernel answers "operation not permitted", which sends people looking in the wrong place.
-func filtered(err error, to string) error {
+func Filtered(err error, to string) error {
 	if !errors.Is(err, syscall.EPERM) {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package simulated
 
 import (
 	"context"
@@ -10,31 +10,33 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
-// worldSpeed is how much faster than real time a simulated node runs while it has something to do: a
+// WorldSpeed is how much faster than real time a simulated node runs while it has something to do: a
 // restore of half a minute is there in half a second.
-const worldSpeed = 80
+const WorldSpeed = 80
 
-// A worldFile keeps a simulated node between calls. Whoever writes holds a flock on the file: a run
+// A World keeps a simulated node between calls. Whoever writes holds a flock on the file: a run
 // exclusively, so that others wait for its end, a watching agent so that others may look at what it saved
 // last. The lock moves along when the file is replaced.
-type worldFile struct {
+type World struct {
 	path string
 	lock int // LOCK_EX or LOCK_SH: of the files that are saved
-	sim  *pvesim.Sim
+	Sim  *pvesim.Sim
 
 	mu   sync.Mutex
-	file *os.File // nil: the world is not saved
+	File *os.File // nil: the world is not saved
 	last []byte
 }
 
-// openWorld loads a simulated node, or makes a fresh one where there is no file. Without write nothing is
+// OpenWorld loads a simulated node, or makes a fresh one where there is no file. Without write nothing is
 // made and nothing is saved; watching lets others look meanwhile. It waits for others to be done with the
 // file, up to limit.
-func openWorld(ctx context.Context, con *console, path string, write, watching bool, limit time.Duration) (*worldFile, error) {
-	w := &worldFile{path: path, lock: syscall.LOCK_EX}
+func OpenWorld(ctx context.Context, con *console.Console, path string, write, watching bool, limit time.Duration) (*World, error) {
+	w := &World{path: path, lock: syscall.LOCK_EX}
 	if watching {
 		w.lock = syscall.LOCK_SH
 	}
@@ -46,7 +48,7 @@ func openWorld(ctx context.Context, con *console, path string, write, watching b
 	for {
 		file, err := os.OpenFile(path, flags, 0o640)
 		if errors.Is(err, os.ErrNotExist) && !write {
-			w.sim = freshWorld()
+			w.Sim = FreshWorld()
 			return w, nil
 		}
 		if err != nil {
@@ -55,7 +57,7 @@ func openWorld(ctx context.Context, con *console, path string, write, watching b
 		err = flock(ctx, file, lock, min(time.Second, limit)-time.Since(begin))
 		if errors.Is(err, syscall.EWOULDBLOCK) && limit > time.Second {
 			if !told {
-				con.say("waiting for %s, which another felhom-agent uses", path)
+				con.Say("waiting for %s, which another felhom-agent uses", path)
 				told = true
 			}
 			err = flock(ctx, file, lock, limit-time.Since(begin))
@@ -73,20 +75,20 @@ func openWorld(ctx context.Context, con *console, path string, write, watching b
 		}
 		text, err := os.ReadFile(path)
 		if err == nil && len(text) == 0 { // made a moment ago, by us or by one that was killed then
-			w.sim = freshWorld()
+			w.Sim = FreshWorld()
 		} else if err == nil {
-			w.sim, err = pvesim.Load(text)
+			w.Sim, err = pvesim.Load(text)
 		}
 		if err != nil {
 			file.Close()
-			return nil, &configError{path, "", fmt.Sprintf("this is no simulated node that this version can load: %v", err)}
+			return nil, &config.Error{Place: path, Key: "", Text: fmt.Sprintf("this is no simulated node that this version can load: %v", err)}
 		}
-		w.sim.SetSpeed(worldSpeed)
+		w.Sim.SetSpeed(WorldSpeed)
 		if !write {
 			file.Close()
 			return w, nil
 		}
-		w.file, w.last = file, text
+		w.File, w.last = file, text
 		if err := w.save(); err != nil {
 			file.Close()
 			return nil, err
@@ -95,20 +97,20 @@ func openWorld(ctx context.Context, con *console, path string, write, watching b
 	}
 }
 
-func freshWorld() *pvesim.Sim {
+func FreshWorld() *pvesim.Sim {
 	sim := pvesim.New()
-	sim.SetSpeed(worldSpeed)
+	sim.SetSpeed(WorldSpeed)
 	return sim
 }
 
 // save replaces the file, atomically, and takes the lock along.
-func (w *worldFile) save() error {
+func (w *World) save() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.file == nil {
+	if w.File == nil {
 		return nil
 	}
-	text, err := w.sim.Save()
+	text, err := w.Sim.Save()
 	if err != nil || string(text) == string(w.last) {
 		return err
 	}
@@ -127,14 +129,14 @@ func (w *worldFile) save() error {
 		os.Remove(next.Name())
 		return failed(err)
 	}
-	w.file.Close()
-	w.file, w.last = next, text
+	w.File.Close()
+	w.File, w.last = next, text
 	return nil
 }
 
-// keep saves the world every now and then until ctx ends, for those who look and for the case that we are
+// Keep saves the world every now and then until ctx ends, for those who look and for the case that we are
 // killed.
-func (w *worldFile) keep(ctx context.Context, failed func(error)) {
+func (w *World) Keep(ctx context.Context, failed func(error)) {
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -150,13 +152,13 @@ func (w *worldFile) keep(ctx context.Context, failed func(error)) {
 }
 
 // Close saves the world for the last time and lets go of the file.
-func (w *worldFile) Close() error {
+func (w *World) Close() error {
 	err := w.save()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.file != nil {
-		w.file.Close()
-		w.file = nil
+	if w.File != nil {
+		w.File.Close()
+		w.File = nil
 	}
 	return err
 }

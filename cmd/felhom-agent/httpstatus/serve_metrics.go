@@ -1,4 +1,4 @@
-package main
+package httpstatus
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
 )
 
@@ -18,8 +19,8 @@ type counts struct {
 	seconds  *prometheus.HistogramVec
 }
 
-// metrics makes the registry that /metrics shows.
-func (o *observer) metrics() *prometheus.Registry {
+// Metrics makes the registry that /metrics shows.
+func (o *Observer) Metrics() *prometheus.Registry {
 	o.counts = counts{
 		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Looks at the node, by whether it could be looked at (ok, failed)."}, []string{"result"}),
 		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_look_requests_total", Help: "API requests that the looks cost."}),
@@ -61,7 +62,7 @@ var (
 )
 
 // gauges are the metrics that are read off the state.
-type gauges struct{ *observer }
+type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
@@ -81,9 +82,9 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 			gauge(d, float64(t.Unix()), labels...)
 		}
 	}
-	r := g.report(context.Background())
-	gauge(descInfo, 1, version, r.Node)
-	gauge(descErrors, float64(len(g.src.mistakes())))
+	r := g.Report(context.Background())
+	gauge(descInfo, 1, version.Version, r.Node)
+	gauge(descErrors, float64(len(g.Src.Mistakes())))
 	gauge(descRunning, float64(len(r.Now)))
 	count := map[string]int{}
 	for _, object := range r.Objects {
@@ -103,11 +104,11 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 		}
 		at(descBackup, last.Time, guest)
 	}
-	g.mu.Lock()
+	g.Mu.Lock()
 	leases := g.leases
-	g.mu.Unlock()
+	g.Mu.Unlock()
 	for _, l := range leases {
-		at(map[string]*prometheus.Desc{"token": descToken, "certificate": descCertificate}[l.what], l.end)
+		at(map[string]*prometheus.Desc{"token": descToken, "certificate": descCertificate}[l.What], l.End)
 	}
 	for _, disk := range r.Host.SMART {
 		number := func(d *prometheus.Desc, value *int64, unit float64) {

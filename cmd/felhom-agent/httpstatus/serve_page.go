@@ -1,4 +1,4 @@
-package main
+package httpstatus
 
 import (
 	"crypto/sha256"

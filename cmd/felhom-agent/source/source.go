@@ -1,0 +1,30 @@
+package source
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Told is what was told already.
+type Told struct {
+	Format  int               `json:"format"`            // of this document: 1
+	Objects map[string]string `json:"objects,omitempty"` // object -> failed, blocked or overdue
+	Daily   string            `json:"daily,omitempty"`   // the day of the last daily line
+}
+
+// Untold says that the command cannot be called.
+func Untold(err error) string { return fmt.Sprintf("nobody is told what goes wrong: %v", err) }
+
+// A Source is the desired state in force: what PATH says, or said when it was last valid.
+type Source struct {
+	Path string
+	Read func() (*spec.Desired, error)
+	Told func(text string)
+
+	mu     sync.Mutex
+	good   *spec.Desired
+	seen   string // the fingerprint of what was looked at last
+	Broken string // what is wrong with it now
+}
