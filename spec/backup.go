@@ -31,7 +31,7 @@ var backupShape = shaped(map[string]string{
 	"ensure":   "Archives are deleted by keep alone; remove the object and they stay.",
 },
 	append([]field[Backup]{
-		of("guests", Agent, covered, func(b *Backup, v []string) { b.Guests, b.All = v, v == nil }, "all (every declared guest, goldens excepted), or a list."),
+		of("guests", Agent, covered, func(b *Backup, v []string) { b.Guests, b.All = v, v == nil }, "all (every declared guest, no golden images), or a list."),
 		of("guest", Agent, text, func(b *Backup, v string) { b.Guests = append(b.Guests, v) }, "One guest."),
 		of("except", Agent, names("list of guests", text), func(b *Backup, v []string) { b.Except = v }, "With guests: all, not these."),
 		of("storage", Agent, storage, func(b *Backup, v string) { b.Storage = v }, "The storage that holds the archives.").
@@ -42,7 +42,7 @@ var backupShape = shaped(map[string]string{
 		of("mode", Agent, oneOf("snapshot", "suspend", "stop"), func(b *Backup, v string) { b.Mode = v }, "snapshot (default), suspend or stop."),
 		of("compress", Agent, oneOf("zstd", "gzip", "lzo", "0"), func(b *Backup, v string) { b.Compress = v }, "zstd (default), gzip, lzo, or 0 for none."),
 		of("keep", Agent, keep, func(b *Backup, v Keep) { b.Keep = v }, "How many are kept of each guest; a number counts the last ones; default: all."),
-		of("warn-after", Agent, atLeast(time.Hour), func(b *Backup, v time.Duration) { b.WarnAfter = v }, "Without a whole archive for so long, the object is shown as wrong."),
+		of("warn-after", Agent, atLeast(time.Hour), func(b *Backup, v time.Duration) { b.WarnAfter = v }, "When the newest verified backup is older than this, the object is reported as overdue."),
 	}, objectFields(func(b *Backup) *Object { return &b.Object })...)...,
 )
 

@@ -125,7 +125,7 @@ var configElsewhere = map[string]string{
 }
 
 var (
-	guestConfigShape  = shaped(configElsewhere, configFields(of("features", NeedsRestart, nestingAlone, func(c *Config, v proxmox.Features) { c.Features = v }, "nesting alone; the others come with the archive of a golden."))...)
+	guestConfigShape  = shaped(configElsewhere, configFields(of("features", NeedsRestart, nestingAlone, func(c *Config, v proxmox.Features) { c.Features = v }, "Only nesting; the others come with the archive of a golden image."))...)
 	goldenConfigShape = shaped(goldenConfigElsewhere(), configFields(
 		fixed("ostype", BirthOnly, oneOf("debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"), "The distribution; default: found out."),
 		fixed("arch", BirthOnly, oneOf("amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"), "The processor; default amd64."),
@@ -188,6 +188,13 @@ var tags = func() value[[]string] {
 	}
 }()
 
+func plural(what string) string {
+	if strings.HasSuffix(what, "s") {
+		return what + "es"
+	}
+	return what + "s"
+}
+
 // separated is a list, or a text separated as PVE allows, stored with single
 // blanks.
 func separated(what string, one func(string) error) value[string] {
@@ -196,7 +203,7 @@ func separated(what string, one func(string) error) value[string] {
 	}
 	item := name(what, one)
 	return value[string]{
-		name: "list of " + what + "s", schema: either(typed("string"), listOf("", item).schema),
+		name: "list of " + plural(what), schema: either(typed("string"), listOf("", item).schema),
 		read: func(a at, n *yaml.Node) (string, bool) {
 			if n = resolve(n); n.Kind == yaml.SequenceNode {
 				all, ok := listOf(what, item).read(a, n)

@@ -17,9 +17,9 @@ type Class string
 const (
 	Live         Class = "live"
 	NeedsRestart Class = "needs restart"
-	BirthOnly    Class = "birth-only" // read when the object is created; later a difference is a note
-	RootOnly     Class = "root-only"  // through the fence
-	Agent        Class = "agent"      // read by the agent alone, PVE never sees it
+	BirthOnly    Class = "creation"    // read when the object is created; later a difference is a note
+	RootOnly     Class = "root helper" // changed through the root helper
+	Agent        Class = "agent"       // read by the agent alone, PVE never sees it
 )
 
 // Field is one line of the table of the language.
@@ -269,11 +269,11 @@ func inherit[T, P any](part func(*T) *P, fields []field[P]) []field[T] {
 // objectFields are what every object may say.
 func objectFields[T any](part func(*T) *Object) []field[T] {
 	return inherit(part, []field[Object]{
-		of("paused", Agent, boolean, func(o *Object, v bool) { o.Paused = v }, "Nothing is done to the object while this is true."),
+		of("paused", Agent, boolean, func(o *Object, v bool) { o.Paused = v }, "While this is true, the object is not changed."),
 		of("node", BirthOnly, name("node name", checkNode), func(o *Object, v string) { o.Node = v }, "The node where the object is created; default the file's node."),
-		of("was", Agent, text, func(o *Object, v string) { o.Was = v }, "The object's earlier name; its marker is accepted and rewritten."),
+		of("was", Agent, text, func(o *Object, v string) { o.Was = v }, "The object's earlier name; the ownership marker with that name is accepted and rewritten."),
 		of("drift", Agent, oneOf(DriftHeal, DriftReport), func(o *Object, v Drift) { o.Drift = v }, "What happens to changes made elsewhere: heal (default under restores) or report (default under guests)."),
-		of("timeout", Agent, atLeast(time.Second), func(o *Object, v time.Duration) { o.Timeout = v }, "How long a task of the object is waited for; default 24h for backups and restores, 10m for others."),
-		of("despite", Agent, zoned, func(o *Object, v time.Time) { o.Despite = v }, "Create although there is data older than this time."),
+		of("timeout", Agent, atLeast(time.Second), func(o *Object, v time.Duration) { o.Timeout = v }, "How long the agent waits for a task of the object; default 24h for backups and restores, 10m for others."),
+		of("despite", Agent, zoned, func(o *Object, v time.Time) { o.Despite = v }, "Create the guest despite existing data that is older than this time."),
 	})
 }

@@ -50,23 +50,23 @@ var goldenShape = shaped(map[string]string{
 			must("Say which: template: local:vztmpl/FILE (pveam list local prints them)."),
 		of("rootfs", BirthOnly, goldenRootFS, func(g *Golden, v RootFS) { g.RootFS = v }, "Its root disk.").
 			must("Say where and how large: rootfs: {storage: local-lvm, size: 8G}."),
-		of("features", BirthOnly, features, func(g *Golden, v proxmox.Features) { g.Features = v }, "What PVE lets only root set; restores bring them along."),
+		of("features", BirthOnly, features, func(g *Golden, v proxmox.Features) { g.Features = v }, "Features that PVE allows only to root; guests created from the image have them too."),
 		of("config", Live, goldenConfigShape.value("map"), func(g *Golden, v Config) { g.Config = v }, "Its configuration; converges like a guest's."),
-		of("publish", Agent, publishShape.value("map"), func(g *Golden, v Publish) { g.Publish = &v }, "Seal it and keep one current archive of it."),
+		of("publish", Agent, publishShape.value("map"), func(g *Golden, v Publish) { g.Publish = &v }, "Seal the image (empty machine-id, no SSH host keys) and keep one current archive of it."),
 	}, objectFields(func(g *Golden) *Object { return &g.Object })...)...,
 )
 
 var publishShape = shaped(nil,
 	of("storage", Agent, storage, func(p *Publish, v string) { p.Storage = v }, "The storage that holds the archive.").
 		must("Say where: storage: local."),
-	of("revision", Agent, number(1, math.MaxInt32), func(p *Publish, v int) { p.Revision = v }, "A larger number publishes anew.").
+	of("revision", Agent, number(1, math.MaxInt32), func(p *Publish, v int) { p.Revision = v }, "A larger number publishes the image again.").
 		must("Count from 1: revision: 1."),
 )
 
 var rootShape = shaped(nil,
 	of("storage", BirthOnly, storage, func(r *RootFS, v string) { r.Storage = v }, "The storage of the disk.").
 		must("Say where: storage: local-lvm."),
-	of("size", BirthOnly, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size when it is made, in whole GiB; what is restored from it may be larger.").
+	of("size", BirthOnly, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size at creation, in whole GiB; a guest created from it may have a larger one.").
 		must("Say how large: size: 8G."),
 )
 

@@ -135,9 +135,9 @@ var guestRootFS = value[RootFS]{
 }
 
 var sourceShape = shaped(map[string]string{"template": "Only a golden is built from a template; make a golden of it and say golden: NAME."},
-	of("golden", BirthOnly, text, func(s *Source, v string) { s.Golden = v }, "The published archive of this golden."),
+	of("golden", BirthOnly, text, func(s *Source, v string) { s.Golden = v }, "The published archive of this golden image."),
 	of("archive", BirthOnly, name("volume id of an archive", checkArchive), func(s *Source, v string) { s.Archive = v }, "This archive."),
-	of("newest", BirthOnly, storage, func(s *Source, v string) { s.Newest = v }, "The newest proven backup on this storage."),
+	of("newest", BirthOnly, storage, func(s *Source, v string) { s.Newest = v }, "The newest verified backup on this storage."),
 	of("vmid", BirthOnly, vmid, func(s *Source, v proxmox.VMID) { s.VMID = v }, "With newest: of this guest instead of its own."),
 )
 

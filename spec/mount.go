@@ -30,14 +30,14 @@ var mountShape = shaped(map[string]string{
 	"device": "Disks are found by the UUID of their file system: uuid: … (blkid prints it); device names change.",
 },
 	append([]field[Mount]{
-		of("uuid", BirthOnly, disks, func(m *Mount, v []Disk) { m.UUIDs = v }, "UUID of the file system, or a map from labels of your choice to UUIDs that take turns.").
+		of("uuid", BirthOnly, disks, func(m *Mount, v []Disk) { m.UUIDs = v }, "UUID of the file system, or a map from labels of your choice to the UUIDs of disks that are used in rotation.").
 			must("Say which disk: uuid: and what blkid prints for it."),
 		of("path", RootOnly, name("absolute path", checkPath), func(m *Mount, v string) { m.Path = v }, "Where it is mounted on the host.").
 			must("Say where: path: /mnt/usb/NAME."),
 		of("options", RootOnly, names("list of mount options", matching("mount option", `^[A-Za-z0-9_.-]+(=[A-Za-z0-9_.:/-]+)?$`, "write one option, such as noatime")), func(m *Mount, v []string) { m.Options = v }, "Mount options; nofail and a device timeout are always added."),
 		of("fstype", RootOnly, matching("file system type", `^[a-z][a-z0-9._-]*$`, "write for example ext4, or leave it out"), func(m *Mount, v string) { m.FSType = v }, "File system type; default: found out."),
-		of("storage", Agent, storage, func(m *Mount, v string) { m.Storage = v }, "The PVE storage on this path; looked at before every use."),
-		of("ensure", RootOnly, oneOf("absent"), func(m *Mount, v string) { m.Absent = v == "absent" }, "absent: unmount it and remove our fstab line."),
+		of("storage", Agent, storage, func(m *Mount, v string) { m.Storage = v }, "The PVE storage on this path; it is checked before every use."),
+		of("ensure", RootOnly, oneOf("absent"), func(m *Mount, v string) { m.Absent = v == "absent" }, "absent: unmount it and remove the agent's line from /etc/fstab."),
 	}, objectFields(func(m *Mount) *Object { return &m.Object })...)...,
 )
 

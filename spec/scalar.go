@@ -190,7 +190,7 @@ var decimal = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 func fraction(high float64) value[string] {
 	schema := typed("number")
 	schema.Minimum, schema.Maximum = jsonschema.Ptr(0.0), jsonschema.Ptr(high)
-	return scalar(fmt.Sprintf("number 0–%g", high), schema, intTags, "Write a plain number, such as 1.5, without quotes.", func(s string) (string, error) {
+	return scalar("number 0–"+strconv.FormatFloat(high, 'f', -1, 64), schema, intTags, "Write a plain number, such as 1.5, without quotes.", func(s string) (string, error) {
 		f, err := strconv.ParseFloat(s, 64)
 		if !decimal.MatchString(s) || err != nil || f > high {
 			return "", fmt.Errorf("%q is out of range or no decimal number: write a number from 0 to %g, such as 1.5", s, high)

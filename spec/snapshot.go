@@ -32,7 +32,7 @@ var snapshotShape = shaped(map[string]string{
 		of("every", Agent, atLeast(time.Minute), func(s *Snapshot, v time.Duration) { s.Every = v }, "A periodic snapshot, named NAME_YYYYMMDD_HHMMSS."),
 		of("keep", Agent, keep, func(s *Snapshot, v Keep) { s.Keep = v }, "How many periodic ones are kept; a number counts the last ones; default: all."),
 		of("description", Agent, description, func(s *Snapshot, v string) { s.Description = v }, "Its description."),
-		of("ensure", Agent, oneOf("absent"), func(s *Snapshot, v string) { s.Absent = v == "absent" }, "absent: delete it, if it is ours."),
+		of("ensure", Agent, oneOf("absent"), func(s *Snapshot, v string) { s.Absent = v == "absent" }, "absent: delete it, if the agent made it."),
 	}, objectFields(func(s *Snapshot) *Object { return &s.Object })...)...,
 )
 

@@ -126,15 +126,15 @@ func TestExposure(t *testing.T) {
 	t.Log(strings.TrimSpace(lastLine(string(out))))
 }
 
-// TestPrivilegesInReadme: each privilege of the role is explained.
-func TestPrivilegesInReadme(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// TestPrivilegesInDocs: each privilege of the role is explained.
+func TestPrivilegesInDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, privilege := range needed {
-		if !strings.Contains(string(readme), "`"+privilege+"`") {
-			t.Errorf("the README does not say what %s is for", privilege)
+		if !strings.Contains(string(page), "`"+privilege+"`") {
+			t.Errorf("docs/security.md does not say what %s is for", privilege)
 		}
 	}
 }
