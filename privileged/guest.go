@@ -345,42 +345,6 @@ func (s *scene) removeDevice() error {
 	return err
 }
 
-// sealGolden mounts the stopped container's disks, seals its root file system and always unmounts them again. While they are mounted PVE keeps the
-// container locked (lock: mounted), so nobody starts it meanwhile.
-func (s *scene) sealGolden() (err error) {
-	vmid := s.args["vmid"]
-	c, err := s.ours()
-	if err != nil {
-		return err
-	}
-	if lock := c.current["lock"]; lock != "" {
-		return s.wait("vmid", "the container is locked ("+lock+")", "Wait for what holds it; what a crash left behind is cleared with: pct unlock "+vmid)
-	}
-	out, err := s.run(pct, "status", vmid)
-	if err != nil {
-		return err
-	}
-	if status := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(string(out)), "status:")); status != "stopped" {
-		return s.wait("vmid", "the container is "+status, "As root: pct stop "+vmid)
-	}
-	if _, err := s.run(pct, "mount", vmid); err != nil {
-		return err
-	}
-	defer func() {
-		if _, e := s.run(pct, "unmount", vmid); e != nil && err == nil {
-			err = e
-		} else if e != nil {
-			s.note("its disks are still mounted: pct unmount %s", vmid)
-		}
-	}()
-	done, err := s.host.SealRootfs("/var/lib/lxc/" + vmid + "/rootfs")
-	s.result.Notes = append(s.result.Notes, done...)
-	if err != nil {
-		return s.failed(err, "cannot seal the root file system")
-	}
-	return nil
-}
-
 // quote puts a path into single quotes where a shell would need them.
 func quote(p string) string {
 	if regexp.MustCompile(`\A[A-Za-z0-9/._+@-]+\z`).MatchString(p) {

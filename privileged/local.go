@@ -70,7 +70,7 @@ func (l *Local) Do(ctx context.Context, op Op, progress func(line string)) (Resu
 		lines := &lines{to: progress}
 		defer lines.stop()
 		l.mine.Add(1)
-		go l.carryOut(context.WithoutCancel(ctx), a.act, lines.line)
+		go l.carryOut(ctx, a, lines.line)
 	} else if progress != nil {
 		progress(fmt.Sprintf("already running since %s", a.act.since.Format(time.DateTime)))
 	}
@@ -143,14 +143,17 @@ func busy(op, other Op, since time.Time) error {
 }
 
 // carryOut runs to the end whatever becomes of those who asked.
-func (l *Local) carryOut(ctx context.Context, a *act, progress func(string)) {
+func (l *Local) carryOut(ctx context.Context, b begun, progress func(string)) {
 	defer l.mine.Done()
+	a := b.act
+	ctx, cancel := b.rule.span(ctx)
+	defer cancel()
 	host := l.Host
 	if m, ok := host.(*Machine); ok && a.lane != nil {
 		host = m.during(a.lane)
 	}
 	s := &scene{ctx: ctx, local: l, host: host, node: a.op.Node, op: a.op.Name, args: a.op.Args, progress: progress}
-	a.err = guarded(a.op, func() error { return rules[a.op.Name].do(s) })
+	a.err = guarded(a.op, func() error { return b.rule.do(s) })
 	a.result = s.result
 	if a.err != nil {
 		a.result = Result{Notes: s.result.Notes}

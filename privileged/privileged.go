@@ -80,8 +80,9 @@ type Host interface {
 	SyncFS(path string) error
 	// Exclusive fails while anything at all, also a mount in another mount namespace, still holds the block device.
 	Exclusive(device string) error
-	// SealRootfs takes out of the root file system of a container what makes copies of it twins, and says what it did.
-	SealRootfs(path string) (done []string, err error)
+	// SealRootfs takes out of the root file system of a container what makes copies of it twins, and says what it did. All in it is the
+	// container's to shape: what is not of the expected type is an [UnexpectedError], and then nothing was changed. It ends when ctx does.
+	SealRootfs(ctx context.Context, path string) (done []string, err error)
 	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link.
 	Stat(path string) (fs.FileMode, error)
 }

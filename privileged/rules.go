@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -19,6 +20,8 @@ type rule struct {
 	may  map[string]check
 	do   func(*scene) error        // an act
 	look func(*scene) (any, error) // or a query
+
+	limit time.Duration // after this, or at the deadline of who asked, an act is ended in order; 0: it is finished however long it takes
 }
 
 // The fence: all that root can be asked for. What needs more than the value itself (does the guest bear our marker, is the path under an allowed
@@ -50,6 +53,8 @@ var rules = map[string]rule{
 		need: []string{"vmid", "object", "owner"},
 		may:  guest,
 		do:   (*scene).sealGolden, // pct mount, files through os.Root, pct unmount
+
+		limit: sealTime,
 	},
 	"MountUSBByUUID": {
 		why:  "PVE has no call that mounts an existing file system; its disk calls format the disk",
@@ -272,6 +277,20 @@ func (s *scene) run(program string, args ...string) ([]byte, error) {
 		return out, &FailedError{Op: s.op, Program: program, Args: args, Exit: exit, Output: tail(string(out), maxTail)}
 	}
 	return out, nil
+}
+
+// span is how long an act may go on for one who waits until ctx ends: to its end, or for the rule's limit, but then so that the answer is still in time.
+func (r rule) span(ctx context.Context) (context.Context, context.CancelFunc) {
+	free := context.WithoutCancel(ctx)
+	if r.limit == 0 {
+		return context.WithCancel(free)
+	}
+	limit := r.limit
+	if at, ok := ctx.Deadline(); ok {
+		left := time.Until(at)
+		limit = min(limit, left-min(left/4, 3*time.Second))
+	}
+	return context.WithTimeout(free, limit)
 }
 
 // failed wraps an error of the host's.

@@ -1,6 +1,7 @@
 package privileged
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // hostKeyUnit makes SSH host keys at the first boot of a copy.
@@ -27,164 +29,179 @@ WantedBy=multi-user.target ssh.service sshd.service
 
 const hostKeyName = "felhom-ssh-host-keys.service"
 
-// SealRootfs implements [Host]. Every access goes through [os.Root]: the container's symbolic links cannot lead out of it.
-func (m *Machine) SealRootfs(name string) (done []string, err error) {
+// The folders of a container in which the seal works, and the files there that make copies of it twins.
+const (
+	etc     = "etc"
+	units   = "etc/systemd/system"
+	dbus    = "var/lib/dbus"
+	systemd = "var/lib/systemd"
+)
+
+var (
+	sealedFolders = append([]string{etc, dbus, systemd, units, "etc/ssh", "etc/dropbear"}, wants...)
+	wants         = []string{units + "/multi-user.target.wants", units + "/ssh.service.wants", units + "/sshd.service.wants"}
+)
+
+// SealRootfs implements [Host]. No link of the container is followed, and nothing is opened that could keep the one who opens it waiting. Where the
+// storage below hangs, the end of ctx ends the waiting.
+func (m *Machine) SealRootfs(ctx context.Context, name string) (done []string, err error) {
 	handle, err := m.walk(name)
 	if err != nil {
 		return nil, err
 	}
-	defer handle.Close()
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", handle.Fd()))
+	type ending struct {
+		done []string
+		err  error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		defer handle.Close()
+		done, err := seal(ctx, int(handle.Fd()))
+		ended <- ending{done, err}
+	}()
+	select {
+	case e := <-ended:
+		return e.done, e.err
+	case <-ctx.Done():
+	}
+	select {
+	case e := <-ended:
+		return e.done, e.err
+	case <-time.After(time.Second): // it hangs in the kernel
+		return nil, ctx.Err()
+	}
+}
+
+// A sealing is one thing that the seal does.
+type sealing struct {
+	what string // for people; empty: not worth a word
+	do   func() error
+}
+
+// seal looks at everything first: what is refused has changed nothing.
+func seal(ctx context.Context, fd int) (done []string, err error) {
+	r := &rootfs{ctx: ctx, fd: fd, folders: map[string]*os.Root{}}
+	defer r.close()
+	todo, err := r.survey()
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
-	return seal(root)
-}
-
-func seal(root *os.Root) (done []string, err error) {
-	etc, err := root.Lstat("etc")
-	if err != nil || !etc.IsDir() {
-		return nil, errors.Join(errors.New("there is no root file system of a container: no directory etc"), err)
-	}
-	owner := etc.Sys().(*syscall.Stat_t) // the container's root, as the host numbers it
-	step := func(what string, err error) error {
-		if err == nil {
-			done = append(done, what)
-		}
-		return err
-	}
-
-	if info, err := root.Lstat("etc/machine-id"); err == nil || exists(root, "usr/lib/systemd/systemd") {
-		if err == nil && !info.Mode().IsRegular() {
-			if err := root.Remove("etc/machine-id"); err != nil {
-				return done, err
-			}
-		}
-		if err := step("machine-id is empty", write(root, "etc/machine-id", "", owner)); err != nil {
+	for _, step := range todo {
+		if err := ctx.Err(); err != nil {
 			return done, err
 		}
-	}
-	// A second copy of it; systemd and D-Bus make it anew. Usually a link to the first.
-	if info, err := root.Lstat("var/lib/dbus/machine-id"); err == nil && info.Mode().IsRegular() {
-		if err := step("D-Bus machine-id is gone", root.Remove("var/lib/dbus/machine-id")); err != nil {
+		if err := step.do(); err != nil {
 			return done, err
 		}
-	}
-	for _, twin := range []string{"var/lib/systemd/random-seed", "var/lib/systemd/credential.secret"} {
-		if info, err := root.Lstat(twin); err == nil && !info.IsDir() {
-			if err := step(path.Base(twin)+" is gone", root.Remove(twin)); err != nil {
-				return done, err
-			}
-		}
-	}
-	keys := 0
-	for _, dir := range []string{"etc/ssh", "etc/dropbear"} {
-		n, err := removeKeys(root, dir)
-		keys += n
-		if err != nil {
-			return done, err
-		}
-	}
-	if keys > 0 {
-		done = append(done, fmt.Sprintf("%d SSH host key files are gone", keys))
-	}
-	if exists(root, "usr/lib/systemd/systemd") && exists(root, "usr/bin/ssh-keygen") {
-		if err := step("new SSH host keys are made at the first boot", writeUnit(root, owner)); err != nil {
-			return done, err
+		if step.what != "" {
+			done = append(done, step.what)
 		}
 	}
 	return done, nil
 }
 
-// exists follows links as far as they stay within the container.
-func exists(root *os.Root, name string) bool {
-	_, err := root.Stat(name)
-	return err == nil
-}
-
-func removeKeys(root *os.Root, dir string) (n int, err error) {
-	d, err := root.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+// survey says what is to be done, or what is in the way.
+func (r *rootfs) survey() (todo []sealing, err error) {
+	for _, dir := range sealedFolders {
+		if r.folders[dir], err = r.folder(dir); err != nil {
+			return nil, err
+		}
 	}
+	if r.folders[etc] == nil {
+		return nil, errors.New("there is no root file system of a container: no directory etc")
+	}
+	info, err := r.folders[etc].Lstat(".")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	names, err := d.Readdirnames(-1)
-	d.Close()
+	r.owner = info.Sys().(*syscall.Stat_t)
+	here, err := r.file(etc, "machine-id", 0)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for _, name := range names {
-		key := strings.HasPrefix(name, "ssh_host_") && (strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_key.pub")) ||
-			strings.HasPrefix(name, "dropbear_") && strings.HasSuffix(name, "_host_key")
-		if !key {
-			continue
-		}
-		if err := root.Remove(dir + "/" + name); err != nil {
-			return n, err
-		}
-		n++
+	if here || r.program("usr/lib/systemd/systemd") {
+		todo = append(todo, sealing{"machine-id is empty", func() error { return r.write(etc, "machine-id", "") }})
 	}
-	return n, nil
-}
-
-// writeUnit puts the first-boot unit in its place and enables it as its [Install] section says.
-func writeUnit(root *os.Root, owner *syscall.Stat_t) error {
-	if err := mkdirs(root, "etc/systemd/system/multi-user.target.wants", owner); err != nil {
-		return err
-	}
-	if err := write(root, "etc/systemd/system/"+hostKeyName, hostKeyUnit, owner); err != nil {
-		return err
-	}
-	for _, unit := range []string{"multi-user.target", "ssh.service", "sshd.service"} {
-		dir := "etc/systemd/system/" + unit + ".wants"
-		if err := mkdirs(root, dir, owner); err != nil {
-			return err
-		}
-		link := dir + "/" + hostKeyName
-		if err := root.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := root.Symlink("../"+hostKeyName, link); err != nil {
-			return err
-		}
-		if err := root.Lchown(link, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mkdirs makes a directory and those that lead to it, owned by the container's root.
-func mkdirs(root *os.Root, dir string, owner *syscall.Stat_t) error {
-	at := ""
-	for _, part := range strings.Split(dir, "/") {
-		at = path.Join(at, part)
-		err := root.Mkdir(at, 0o755)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
+	// A second copy of it; systemd and D-Bus make it again. Usually a link to the first.
+	for _, twin := range []struct {
+		dir, name, what string
+		also            fs.FileMode
+	}{{dbus, "machine-id", "D-Bus machine-id is gone", fs.ModeSymlink}, {systemd, "random-seed", "random-seed is gone", 0}, {systemd, "credential.secret", "credential.secret is gone", 0}} {
+		here, err := r.file(twin.dir, twin.name, twin.also)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := root.Lchown(at, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
+		if here {
+			todo = append(todo, sealing{twin.what, func() error { return r.folders[twin.dir].Remove(twin.name) }})
 		}
 	}
+	keys, err := r.keys()
+	if err != nil {
+		return nil, err
+	}
+	todo = append(todo, keys...)
+	if !r.program("usr/lib/systemd/systemd") || !r.program("usr/bin/ssh-keygen") {
+		return todo, nil
+	}
+	return todo, r.surveyUnit(&todo)
+}
+
+// keys finds the SSH host keys.
+func (r *rootfs) keys() (todo []sealing, err error) {
+	count := 0
+	for _, dir := range []string{"etc/ssh", "etc/dropbear"} {
+		names, err := r.names(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			key := strings.HasPrefix(name, "ssh_host_") && (strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_key.pub")) ||
+				strings.HasPrefix(name, "dropbear_") && strings.HasSuffix(name, "_host_key")
+			if !key {
+				continue
+			}
+			if _, err := r.file(dir, name, 0); err != nil {
+				return nil, err
+			}
+			todo = append(todo, sealing{"", func() error { return r.folders[dir].Remove(name) }})
+			count++
+		}
+	}
+	if count > 0 {
+		todo[count-1].what = fmt.Sprintf("%d SSH host key files are gone", count)
+	}
+	return todo, nil
+}
+
+// surveyUnit adds the first-boot unit, enabled as its [Install] section says.
+func (r *rootfs) surveyUnit(todo *[]sealing) error {
+	if _, err := r.file(units, hostKeyName, 0); err != nil {
+		return err
+	}
+	steps := []sealing{{"", func() error { return r.mkdirs(units) }}, {"", func() error { return r.write(units, hostKeyName, hostKeyUnit) }}}
+	for _, dir := range wants {
+		if here, err := r.entry(dir, hostKeyName); err != nil {
+			return err
+		} else if here != nil && here.Mode().Type() != fs.ModeSymlink {
+			return &UnexpectedError{path.Join(dir, hostKeyName), typeName(here.Mode()), "a link"}
+		}
+		steps = append(steps, sealing{"", func() error { return r.enable(dir) }})
+	}
+	steps[len(steps)-1].what = "new SSH host keys are made at the first boot"
+	*todo = append(*todo, steps...)
 	return nil
 }
 
-// write replaces a file by a new one: a link or a file with many names in its place is not written through.
-func write(root *os.Root, name, text string, owner *syscall.Stat_t) error {
-	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (r *rootfs) enable(dir string) error {
+	if err := r.mkdirs(dir); err != nil {
 		return err
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
+	at := r.folders[dir]
+	if err := at.Remove(hostKeyName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Chown(int(owner.Uid), int(owner.Gid)), f.Chmod(0o644), f.Sync(), f.Close())
+	if err := at.Symlink("../"+hostKeyName, hostKeyName); err != nil {
+		return err
+	}
+	return at.Lchown(hostKeyName, int(r.owner.Uid), int(r.owner.Gid))
 }

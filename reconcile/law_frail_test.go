@@ -78,8 +78,8 @@ func (h *frailHost) MakeMountPoint(path string) (immutable bool, err error) {
 	return immutable, err
 }
 
-func (h *frailHost) SealRootfs(path string) (done []string, err error) {
-	err = h.step(func() (err error) { done, err = h.Host.SealRootfs(path); return err })
+func (h *frailHost) SealRootfs(ctx context.Context, path string) (done []string, err error) {
+	err = h.step(func() (err error) { done, err = h.Host.SealRootfs(ctx, path); return err })
 	return done, err
 }
 

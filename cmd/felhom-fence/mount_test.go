@@ -322,13 +322,16 @@ ln -s /etc etc/systemd/system
 chown -R 100000:100000 .; cd /; umount $d`)
 	seal := privileged.SealGolden(node, privileged.SealSpec{VMID: 9000, Object: "debian", Owner: "home"})
 
-	// etc/systemd/system is a link that leads out of the container: the act fails, the host's /etc stays as it is, and nothing stays mounted.
+	// etc/systemd/system is a link that leads out of the container, later a FIFO: refused with its path, the host's /etc stays as it is, and nothing stays mounted.
 	before := shell(t, "find /etc | sort | sha256sum")
-	err := do(t, seal)
-	var failed *privileged.FailedError
-	if !errors.As(err, &failed) {
-		t.Fatalf("sealed through a hostile link: %v", err)
+	if r := refusal(t, do(t, seal)); !strings.Contains(r.Reason, "etc/systemd/system is a link; expected a folder") {
+		t.Fatalf("sealed through a hostile link: %v", r)
 	}
+	shell(t, `d=$(mktemp -d); mount `+device+` $d; rm $d/etc/systemd/system; mv $d/etc/ssh $d/etc/ssh2; mkfifo $d/etc/ssh; umount $d`)
+	if r := refusal(t, do(t, seal)); !strings.Contains(r.Reason, "etc/ssh is a FIFO; expected a folder") {
+		t.Fatalf("sealed through a FIFO: %v", r)
+	}
+	shell(t, `d=$(mktemp -d); mount `+device+` $d; rm $d/etc/ssh; mv $d/etc/ssh2 $d/etc/ssh; umount $d`)
 	if after := shell(t, "find /etc | sort | sha256sum"); after != before {
 		t.Error("something in the host's /etc was changed")
 	}
@@ -336,7 +339,6 @@ chown -R 100000:100000 .; cd /; umount $d`)
 		t.Errorf("still mounted: %+v", m)
 	}
 
-	shell(t, `d=$(mktemp -d); mount `+device+` $d; rm $d/etc/systemd/system; umount $d`)
 	result, err := direct().Do(t.Context(), seal, nil)
 	if err != nil {
 		t.Fatal(err)

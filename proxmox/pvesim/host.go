@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -244,7 +245,7 @@ func (h *Host) Exclusive(device string) error {
 
 // SealRootfs takes the machine's identity out of a container that `pct mount` mounted.
 // What is left depends on nothing but what was there; sealing twice is sealing once.
-func (h *Host) SealRootfs(p string) (done []string, err error) {
+func (h *Host) SealRootfs(_ context.Context, p string) (done []string, err error) {
 	err = h.locked(func(n *node) error {
 		id := strings.TrimSuffix(strings.TrimPrefix(path.Clean(p), "/var/lib/lxc/"), "/rootfs")
 		g := h.s.guests[atoi(id)]

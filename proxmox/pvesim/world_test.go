@@ -248,7 +248,7 @@ func TestGoldenIsSealedAndCopiesAreTwins(t *testing.T) {
 		if tk := tasks[0].(map[string]any); tk["type"] != "vzcreate" || tk["user"] != "root@pam" {
 			t.Errorf("its task: %v", tk)
 		}
-		if _, err := h.SealRootfs("/var/lib/lxc/9000/rootfs"); err == nil {
+		if _, err := h.SealRootfs(t.Context(), "/var/lib/lxc/9000/rootfs"); err == nil {
 			t.Error("sealed without being mounted")
 		}
 		for _, cmd := range []string{"pct mount 9000"} {
@@ -259,11 +259,11 @@ func TestGoldenIsSealedAndCopiesAreTwins(t *testing.T) {
 		if end, _ := c.task("POST", lxc+"/9000/snapshot", form("snapname", "aa")); end != "CT is locked (mounted)" {
 			t.Error(end)
 		}
-		if done, err := h.SealRootfs("/var/lib/lxc/9000/rootfs"); err != nil || len(done) == 0 {
+		if done, err := h.SealRootfs(t.Context(), "/var/lib/lxc/9000/rootfs"); err != nil || len(done) == 0 {
 			t.Fatal(done, err)
 		}
 		first := s.Data()
-		if _, err := h.SealRootfs("/var/lib/lxc/9000/rootfs"); err != nil || s.Data() != first {
+		if _, err := h.SealRootfs(t.Context(), "/var/lib/lxc/9000/rootfs"); err != nil || s.Data() != first {
 			t.Error("sealing twice is not sealing once")
 		}
 		if _, err := s.Shell("pve1", "pct unmount 9000"); err != nil {
