@@ -30,6 +30,7 @@ const (
 	busyServer // something else than the request is in the way, and passes
 	notApplied // a parameter is right, but could not be applied to the guest as it is
 	backupLimit
+	brokenRead // a connection within the node broke while it was asked
 )
 
 var phrases = []phrase{
@@ -51,6 +52,7 @@ var phrases = []phrase{
 	{busyServer, regexp.MustCompile(`got lock request timeout|cfs-lock '[^']*' error`)},
 	{busyServer, regexp.MustCompile(`RPCEnvironment init request failed`)},
 	{busyServer, regexp.MustCompile(`Failed to obtain guest migration lock`)},
+	{brokenRead, regexp.MustCompile(`failed to read from command socket|Connection reset by peer|Broken pipe`)},
 	{backupLimit, regexp.MustCompile(`There is a max backup limit of \d+ enforced`)},
 	{notApplied, regexp.MustCompile(`^unable to (?:hotplug|apply pending change) [a-z]+[0-9]* ?: `)},
 }
@@ -207,7 +209,15 @@ func IsTransient(err error) bool {
 	if _, ok := errors.AsType[*TransportError](err); ok {
 		return true
 	}
-	return is(err, busyServer)
+	return is(err, busyServer) || isBrokenRead(err)
+}
+
+// isBrokenRead tells that PVE could not find out what a read asked for, since a connection
+// within the node broke: 596 "Broken pipe", and seen on 9.2.11, while a container stops, 500
+// "failed to read from command socket: Connection reset by peer" of their list.
+func isBrokenRead(err error) bool {
+	e, ok := errors.AsType[*APIError](err)
+	return ok && e.Method == "GET" && is(err, brokenRead)
 }
 
 // IsStuck tells that PVE's proxy answers, and that what is behind it has not within 30

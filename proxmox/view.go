@@ -126,8 +126,8 @@ func (v *View) answer(ctx context.Context, a *answer, key, path string, params P
 	}
 }
 
-// fetch sends a GET, and again when it was not delivered or the connection
-// broke.
+// fetch sends a GET, and again when it was not delivered, or a connection broke, its own
+// or one within the node.
 func (v *View) fetch(ctx context.Context, path string, params Params, retries int) (*reply, error) {
 	pause := 200 * time.Millisecond
 	for {
@@ -175,13 +175,13 @@ func (v *View) once(ctx context.Context, path string, params Params) (*reply, er
 	return r, nil
 }
 
-// worthRepeating: not after a deadline, which was long enough, and not after
-// 596, which took PVE half a minute to say.
+// worthRepeating: not after a deadline, which was long enough, and not after the 596 that
+// took PVE half a minute to say.
 func worthRepeating(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || IsPermanent(err) {
 		return false
 	}
-	if status(err) == 595 {
+	if status(err) == 595 || isBrokenRead(err) {
 		return true
 	}
 	_, ok := errors.AsType[*TransportError](err)

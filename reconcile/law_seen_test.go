@@ -20,6 +20,9 @@ func FuzzLawSeen(f *testing.F) { fuzzLaw(f, lawSeen) }
 
 // injectHollow draws what PVE says wrongly of its own work.
 func (s *scenario) injectHollow() {
+	if err := s.sim.Inject(pvesim.Fault{Match: pick(s.r, "GET */lxc", "GET /cluster/resources"), Effect: "stopping", Times: -1}); err != nil {
+		s.t.Fatal(err)
+	}
 	for range 1 + s.r.IntN(3) {
 		f := pvesim.Fault{Skip: s.r.IntN(2), Effect: "hollow",
 			Match: "task " + pick(s.r, "vzrestore", "vzdump", "vzsnapshot", "vzsnapshot", "vzstart", "vzshutdown", "imgdel", "vzdelsnapshot", "vzrollback", "resize")}

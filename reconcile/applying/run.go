@@ -2,6 +2,7 @@ package applying
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -33,11 +34,12 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			if ctx.Err() != nil {
 				return report, ctx.Err()
 			}
-			if broken++; broken > 5 || report.Passes == 0 || !temporary(err) {
+			broken++
+			if !temporary(err) || report.Passes == 0 && nobodyThere(err) || broken > brokenMost && !a.inFlight() {
 				return report, err
 			}
-			a.log.Warn("the node cannot be looked at; trying again", zap.Error(err))
-			if err := a.pause(ctx, time.Duration(broken)*2*time.Second); err != nil {
+			a.log.Warn("cannot refresh; trying again", zap.Error(err))
+			if err := a.pause(ctx, time.Duration(min(broken, brokenMost))*2*time.Second+jitter(time.Second)); err != nil {
 				return report, err
 			}
 			continue
@@ -81,6 +83,23 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			return report, err
 		}
 	}
+}
+
+// brokenMost is how many passes in a row may fail before a run ends that waits for no
+// task of its own.
+const brokenMost = 5
+
+// nobodyThere reports whether nothing answers at the node's address.
+func nobodyThere(err error) bool {
+	e, ok := errors.AsType[*proxmox.TransportError](err)
+	return ok && !e.Sent
+}
+
+// inFlight reports whether this process waits for a task.
+func (a *Agent) inFlight() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waiting) > 0
 }
 
 // late names the tasks that still run and are not waited for any more.

@@ -35,7 +35,7 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 		return
 	}
 	if state.Err != nil {
-		p.hold(o, "vmid", fmt.Sprintf("%d cannot be read: %v", golden.VMID, state.Err), CureOf(state.Err, "look: pct config "+golden.VMID.String())...)
+		p.holdUnread(o, golden.VMID, state.Err)
 		return
 	}
 	marker, ok := marker.OneMarker(state.Config.Description())

@@ -37,7 +37,7 @@ func (p *Planner) planGuest(g *spec.Guest) {
 	}
 	if state.Err != nil {
 		p.unmet[g.Ref.Name] = "it cannot be read"
-		p.hold(&g.Object, "vmid", fmt.Sprintf("%d cannot be read: %v", g.VMID, state.Err), CureOf(state.Err, "look: pct config "+g.VMID.String())...)
+		p.holdUnread(&g.Object, g.VMID, state.Err)
 		return
 	}
 	marker, ours := p.identify(g, state)

@@ -54,7 +54,8 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Cure: []string{"look: pvesm status"}}
 	}
 	if state.Err != nil {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Cure: CureOf(state.Err, "look: pvesm list "+storage)}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Cure: CureOf(state.Err, "look: pvesm list "+storage),
+			Passes: proxmox.IsTransient(state.Err) && !proxmox.IsStuck(state.Err)} // what hangs may hang for hours
 	}
 	if !state.Looked {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s was not looked at", storage), Cure: []string{"run it again"}}
@@ -212,6 +213,13 @@ func CureOf(err error, fallback string) []string {
 	return []string{fallback}
 }
 
+// holdUnread holds an object whose guest cannot be read; a read that only failed for the
+// moment is waited for.
+func (p *Planner) holdUnread(o *spec.Object, vmid proxmox.VMID, err error) {
+	ob := &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Cure: CureOf(err, fmt.Sprintf("look: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}
+	p.holdFor(o, "vmid", ob, plan.Later{})
+}
+
 // holdFor holds an object for an obstacle, or lets it wait for a mount of this plan.
 func (p *Planner) holdFor(o *spec.Object, field string, ob *plan.Blocker, waiting plan.Later) {
 	if ob.Mount != "" {
@@ -220,7 +228,9 @@ func (p *Planner) holdFor(o *spec.Object, field string, ob *plan.Blocker, waitin
 		p.later(waiting)
 		return
 	}
+	held := len(p.Plan.Held)
 	p.hold(o, field, ob.Reason, ob.Cure...)
+	p.Plan.Held[held].Passing = ob.Passes
 }
 
 // disks names the disks of a mount for people.

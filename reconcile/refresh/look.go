@@ -257,11 +257,13 @@ func (l *Looker) keep(err error, place *error, found func()) error {
 }
 
 // OfOneThing reports whether an error can concern the thing alone that was asked for: PVE
-// refused, or its answer was not understood, while those before it were.
+// refused, its answer was not understood, or the connection broke again and again, while
+// those before it were fine.
 func OfOneThing(err error) bool {
 	_, refused := errors.AsType[*proxmox.APIError](err)
 	_, odd := errors.AsType[*proxmox.AnswerError](err)
-	return refused || odd
+	broke, _ := errors.AsType[*proxmox.TransportError](err)
+	return refused || odd || broke != nil && broke.Sent && !errors.Is(err, context.Canceled)
 }
 
 // content reads what lies on a storage, once, where it can be seen at all.
