@@ -70,10 +70,10 @@ func TestExportTakesOverFortyContainers(t *testing.T) {
 		b.containers(39)
 		before := b.sim.Data()
 		x := b.export()
-		if x.Guests != 40 || len(x.Unseen) != 0 || len(x.Differs) != 0 {
-			t.Fatalf("%d guests, unseen %q, differs %q\n%s", x.Guests, x.Unseen, x.Differs, x.Text)
+		if x.Guests != 40 || len(x.Unseen) != 0 || len(x.Missing) != 0 {
+			t.Fatalf("%d guests, unseen %q, missing %q\n%s", x.Guests, x.Unseen, x.Missing, x.Text)
 		}
-		for _, line := range []string{"# Complete:", "# Proven:", "201 ct1: no backup of it is to be seen", "202 ct2: mp0 /data (2G) is in no backup", "storage usb-backup is not active: whose backups it holds could not be seen"} {
+		for _, line := range []string{"# Complete:", "# Proven:", "201 ct1: no backup of it is visible", "202 ct2: mp0 /data (2G) is in no backup", "storage usb-backup is not active: whose backups it holds could not be seen"} {
 			if !strings.Contains(x.Text, line) {
 				t.Errorf("the export does not say %q:\n%s", line, x.Text)
 			}
@@ -97,7 +97,7 @@ func TestExportTakesOverFortyContainers(t *testing.T) {
 		if b.sim.Data() != before {
 			t.Error("taking over has changed data")
 		}
-		if again := b.export(); again.Guests != 0 || !strings.Contains(again.Text, "ours already, as the object ct7") {
+		if again := b.export(); again.Guests != 0 || !strings.Contains(again.Text, "managed already, as the object ct7") {
 			t.Errorf("a second export declares them again:\n%s", again.Text)
 		}
 	})
@@ -122,13 +122,13 @@ func TestExportNamesWhatNeedsAnEye(t *testing.T) {
 		b.as("POST", "/nodes/pve1/lxc", "vmid=304", "hostname=still", template, "rootfs=local-lvm:1", "unprivileged=1", "tags=felhom-hold;family")
 		x := b.export()
 		t.Log("\n" + x.Text)
-		if len(x.Unseen) != 0 || len(x.Differs) != 0 {
-			t.Errorf("unseen %q, differs %q", x.Unseen, x.Differs)
+		if len(x.Unseen) != 0 || len(x.Missing) != 1 {
+			t.Errorf("unseen %q, missing %q", x.Unseen, x.Missing)
 		}
 		for _, line := range []string{
 			"#   300 media: privileged:", "#   300 media: mp0 /media is a folder or device of the host (/srv)", "#   301 twin-301: mp3 /scratch (5G) is in no backup: pct set 301 -mp3 ",
-			"  twin-301:\n    vmid: 301\n    is: twin\n", "  # base:\n  #   vmid: 303\n", "303 base: not declared below: it bears the marker",
-			"from: {newest: usb-backup}   # 1 backup of it, the newest of 20 Nov 02:30", "304 still: it bears the tag felhom-hold",
+			"  twin-301:\n    vmid: 301\n    is: twin\n", "  # base:\n  #   vmid: 303\n", "303 base: it has the ownership marker",
+			"from: {newest: usb-backup}   # 1 backup of it, the newest of 20 Nov 02:30", "304 still: it has the tag felhom-hold",
 		} {
 			if !strings.Contains(x.Text, line) {
 				t.Errorf("it does not say %q", line)
@@ -185,7 +185,7 @@ func TestExportFindsAHiddenGuestByTheACL(t *testing.T) {
 	})
 }
 
-// What cannot be taken over as it is makes the export say so, and exit 1.
+// What would be more than an adoption is found, by guest.
 func TestExportSaysWhatWouldDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
@@ -201,8 +201,110 @@ func TestExportSaysWhatWouldDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := x.Differs(want, have); len(got) != 1 || got[0] != "guests/dns: memory 1024 MiB -> 512 MiB" {
+		if got := x.Differs(want, have)["dns"]; len(got) != 1 || got[0] != "a plan would change it: memory 1024 MiB -> 512 MiB" {
 			t.Errorf("%q", got)
 		}
+	})
+}
+
+// One guest that cannot be adopted keeps no other out of an export: it stands at the top
+// with the reason and the fix, and below as a comment.
+func TestExportIsNotAllOrNothing(t *testing.T) {
+	for what, c := range map[string]struct{ config, says string }{
+		"a lock of a backup":   {"lock: backup", "101 is locked (backup) and nothing that runs explains it"},
+		"a lock of a snapshot": {"lock: snapshot-delete", "pct unlock 101"},
+		"mounted":              {"lock: mounted", "pct unmount 101"},
+		"being trimmed":        {"lock: fstrim", "pct fstrim"},
+		"a lock of a creation": {"lock: create", "101 is locked (create)"},
+		"an unknown net":       {"net7: bridge", "net7 of 101 is not understood"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+c.config+"\n"))
+				b.containers(2)
+				x := b.export()
+				head, _, _ := strings.Cut(x.Text, "\nguests:")
+				if x.Guests != 2 || len(x.Missing) != 1 || !strings.Contains(head, "# MISSING, and only comments below:\n#   101 dns: ") || !strings.Contains(head, c.says) || !strings.Contains(x.Text, "  # dns:\n  #   vmid: 101\n") {
+					t.Errorf("%d guests, missing %q\n%s", x.Guests, x.Missing, x.Text)
+				}
+				plan, text := b.plan(desired(t, x.Text))
+				if len(plan.Actions) != 2 || len(plan.Laters)+len(plan.Held) != 0 {
+					t.Errorf("the plan is not two adoptions:\n%s", text)
+				}
+			})
+		})
+	}
+	t.Run("Notes without room", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, pvesim.New())
+			b.containers(2)
+			b.as("PUT", "/nodes/pve1/lxc/200/config", "description="+strings.Repeat("x", 8190))
+			if x := b.export(); x.Guests != 2 || len(x.Missing) != 1 || !strings.Contains(x.Missing[0], "200 ct0: the Notes of 200 leave no room") {
+				t.Errorf("%d guests, missing %q\n%s", x.Guests, x.Missing, x.Text)
+			}
+		})
+	})
+}
+
+// What an export names of a guest before somebody trusts it.
+func TestExportNamesAllThatNeedsAnEye(t *testing.T) {
+	for config, says := range map[string]string{
+		"dev0: /dev/dri/renderD128,gid=104":                                  "dev0 passes the host's device /dev/dri/renderD128: only root@pam can set it",
+		"hookscript: local:snippets/hook.pl":                                 "hookscript local:snippets/hook.pl: root runs it on the host",
+		"protection: 1":                                                      "protected: PVE refuses",
+		"entrypoint: /bin/server":                                            "entrypoint \"/bin/server\" instead of an init",
+		"lxc.environment.runtime: PASSWORD=geheim":                           "env has variables, perhaps passwords",
+		"mp0: gone:vm-101-disk-7,mp=/data,backup=1,size=1G":                  "mp0 is on storage gone, which is not visible",
+		"unused0: gone:vm-101-disk-7":                                        "unused0 is on storage gone, which is not visible",
+		"features: fuse=1,mknod=1,nesting=1":                                 "features fuse=1,mknod=1: only root@pam can set them",
+		"features: force_rw_sys=1,mount=nfs":                                 "features force_rw_sys=1,mount=nfs: only root@pam",
+		"net4: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:44,type=veth":    "net0 and net4 both have the interface name eth0: it does not start so",
+		"net4: name=eth4,bridge=vmbr0,hwaddr=bc:24:11:0d:05:65,type=veth":    "both have the hardware address BC:24:11:0D:05:65",
+		"net4: name=eth4,bridge=vmbr0,hwaddr=BC:24:11:00:00:44,type=phys":    "net4 is type=phys, not veth",
+		"net4: name=eth4,hwaddr=BC:24:11:00:00:44,type=veth":                 "net4 names no bridge",
+		"cpulimit: many":                                                     "cpulimit is",
+		"tty: lots":                                                          "tty is \"lots\", which is not a number",
+		"mp0: /srv/a,mp=/data\n      mp1: /srv/b,mp=/data/":                  "mp0 and mp1 both have the path /data: one hides the other",
+		"mp0: /srv/a,mp=/m\u00c3\u00bcsik":                                   "which is encoded twice: it is",
+		"lxc.mount.entry: /srv/a data none bind\n      mp1: /srv/b,mp=/data": "both have the path /data",
+	} {
+		t.Run(config, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+config+"\n"))
+				x := b.export()
+				head, _, _ := strings.Cut(x.Text, "\nguests:")
+				if !strings.Contains(head, says) || x.Guests != 1 || strings.Contains(x.Text, "geheim") {
+					t.Fatalf("%d guests; its head does not say %q\n%s", x.Guests, says, x.Text)
+				}
+				want := desired(t, x.Text)
+				b.once(want)
+				if plan, text := b.plan(want); plan.ExitCode() != 0 {
+					t.Errorf("after the adoption the plan is not empty:\n%s", text)
+				}
+			})
+		})
+	}
+	t.Run("rootfs", func(t *testing.T) {
+		for root, says := range map[string]string{"gone:vm-101-disk-0,size=4G": "rootfs is on storage gone, which is not visible", "/srv/root": "its rootfs is a folder or device of the host (/srv/root)"} {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, reborn(t, pvesim.New(), "\n      rootfs: local-lvm:vm-101-disk-0,size=4G\n", "\n      rootfs: "+root+"\n"))
+				if x := b.export(); !strings.Contains(x.Text, says) {
+					t.Errorf("it does not say %q\n%s", says, x.Text)
+				}
+			})
+		}
+	})
+	t.Run("shared", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, pvesim.New())
+			b.containers(2)
+			b.as("PUT", "/nodes/pve1/lxc/201/config", "hostname=DNS", "net0=name=eth0,bridge=vmbr0,hwaddr=BC:24:11:0D:05:65")
+			x := b.export()
+			for _, says := range []string{"its hostname DNS is also that of 101", "201 dns-201: the hardware address BC:24:11:0D:05:65 of its net0 is also that of 101"} {
+				if !strings.Contains(x.Text, says) {
+					t.Errorf("it does not say %q\n%s", says, x.Text)
+				}
+			}
+		})
 	})
 }

@@ -277,17 +277,17 @@ func TestAStorageThatCannotBeReadHoldsBlanksOnly(t *testing.T) {
 	}
 }
 
-// A node full of odd things is exported, and what is exported is taken over as it is.
+// A node full of odd things is exported, and what is exported is adopted unchanged.
 func TestExportOfOddThings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFrontBench(t, pvesim.New(), oddWorld(t, nil))
 		x := b.export()
 		for _, says := range []string{
-			"# Proven: on pve1 the plan of this file takes 2 guests over, changes nothing else",
+			"# Proven: on pve1 the plan of this file adopts 2 guests, changes nothing else",
 			"907 mail.example.org: 3 raw lxc.* lines, which a restore by the token drops",
 			"907 mail.example.org: mp0 /data is in no backup: pct set 907 -mp0 wide:907/subvol-907-disk-1.subvol,mp=/data,backup=1",
 			"9100 ct-9100: not declared below: a template",
-			"999999999 ct-999999999: not declared below: it has no hostname",
+			"999999999 ct-999999999: it has no hostname",
 			"from: {newest: pbs}",
 			`# tomorrow: {"a":[1,null]}`,
 		} {

@@ -30,15 +30,17 @@ func runExport(ctx context.Context, cmd *command, con *console.Console) (int, er
 	if err != nil {
 		return 0, n.Explain(err)
 	}
-	if len(x.Differs) > 0 {
-		return 0, fmt.Errorf("nothing is exported, for a plan of it would not only take guests over:\n  %s", strings.Join(x.Differs, "\n  "))
-	}
 	fmt.Fprint(con.Stdout, x.Text)
+	code := exit.OK
+	if len(x.Missing) > 0 {
+		con.Say("the export lacks:\n  %s", strings.Join(x.Missing, "\n  "))
+		code = exit.Blocked
+	}
 	if len(x.Unseen) > 0 {
 		con.Say("the export is not complete; the token could not see:\n  %s", strings.Join(x.Unseen, "\n  "))
-		return exit.Blocked, nil
+		code = exit.Blocked
 	}
-	return exit.OK, nil
+	return code, nil
 }
 
 // runHold freezes an object, or all. It needs no node, and works while the YAML is broken.

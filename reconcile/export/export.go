@@ -30,9 +30,9 @@ type Export struct {
 	Text   string   // YAML, with the date and what needs an eye in its head
 	Guests int      // that are declared in it
 	Unseen []string // what the token could not see, with the cure; empty: it is complete
-	// Differs is what a plan of Text would do on this node besides taking guests over.
-	// Where it is not empty, Text is not to be used.
-	Differs []string
+	// Missing are the guests that could not be declared, with the reason and the fix: they
+	// stand at the top of Text and as comments below.
+	Missing []string
 }
 
 // ExportNode writes the containers of a node as YAML and proves it: the plan of the
@@ -40,7 +40,7 @@ type Export struct {
 // plan it can only read.
 func ExportNode(ctx context.Context, sight refresh.Sight, journal *journal.Journal) (*Export, error) {
 	sight.Only, sight.Stored, sight.Watching = nil, state.Stored{}, false
-	x := &Exporter{Sight: sight, refused: map[proxmox.VMID]map[string]string{}}
+	x := &Exporter{Sight: sight}
 	if err := x.Look(ctx); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func ExportNode(ctx context.Context, sight refresh.Sight, journal *journal.Journ
 	for {
 		s := x.Text("")
 		if x.count() == 0 {
-			return &Export{Text: s, Unseen: x.unseen, Differs: x.busy}, nil
+			return &Export{Text: s, Unseen: x.unseen, Missing: x.missing()}, nil
 		}
 		want, again, err := x.load(s)
 		if err != nil {
@@ -61,9 +61,38 @@ func ExportNode(ctx context.Context, sight refresh.Sight, journal *journal.Journ
 		if err != nil {
 			return nil, err
 		}
-		proof := fmt.Sprintf("Proven: on %s the plan of this file takes %s over, changes nothing else, and is empty after that.", sight.Node, text.Count(x.count(), "guest", "guests"))
-		return &Export{Text: x.Text(proof), Guests: x.count(), Unseen: x.unseen, Differs: x.Differs(want, have)}, nil
+		if x.setAside(x.Differs(want, have)) { // what would be more than an adoption is left out, and the rest proven again
+			continue
+		}
+		proof := fmt.Sprintf("Proven: on %s the plan of this file adopts %s, changes nothing else, and is empty after that.", sight.Node, text.Count(x.count(), "guest", "guests"))
+		return &Export{Text: x.Text(proof), Guests: x.count(), Unseen: x.unseen, Missing: x.missing()}, nil
 	}
+}
+
+// setAside leaves out the guests of which a plan would do more than adopt them, with the
+// reasons, and reports whether there were any.
+func (x *Exporter) setAside(differs map[string][]string) bool {
+	found := false
+	for _, e := range x.guests {
+		if reasons := differs[e.name]; len(reasons) > 0 && e.aside == "" {
+			e.aside, e.blocked, found = strings.Join(reasons, "; "), true, true
+		}
+	}
+	if found {
+		x.inspectAll()
+	}
+	return found
+}
+
+// missing lists the guests that are left out and should not be.
+func (x *Exporter) missing() []string {
+	var all []string
+	for _, e := range x.guests {
+		if e.blocked {
+			all = append(all, fmt.Sprintf("%d %s: %s", e.state.VMID, e.name, e.aside))
+		}
+	}
+	return all
 }
 
 // Exporter is what an export has seen and decided.
@@ -74,7 +103,6 @@ type Exporter struct {
 	guests   []*exported
 	vms      []string
 	unseen   []string
-	busy     []string // guests that are being made, destroyed, moved or rolled back
 	asked    int      // numbers of which PVE said whether they are free
 	eye      []string // what needs an eye, of the guests
 	stray    []string // what needs an eye, of other things
@@ -87,6 +115,7 @@ type exported struct {
 	name    string
 	state   *node.GuestState
 	aside   string // why it is a comment only
+	blocked bool   // it is left out although it should be there
 	tagHeld bool
 }
 
@@ -140,7 +169,7 @@ func (x *Exporter) Look(ctx context.Context) error {
 
 // Choose names the guests and says what needs an eye.
 func (x *Exporter) Choose() {
-	x.archives = map[proxmox.VMID][]proxmox.Volume{}
+	x.archives, x.refused = map[proxmox.VMID][]proxmox.Volume{}, map[proxmox.VMID]map[string]string{}
 	taken := map[string]bool{}
 	hostnames := map[string]int{}
 	for _, state := range x.have.Guests {
@@ -158,9 +187,6 @@ func (x *Exporter) Choose() {
 			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(planning.CureOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
 			continue
 		}
-		if t := x.have.Task(vmid, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
-			x.busy = append(x.busy, fmt.Sprintf("%d (%s): %s runs since %s, by %s. Wait for it", vmid, state.Name, t.Type, x.have.Clock(t.StartTime), t.Owner()))
-		}
 		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, planning.HoldTag)}
 		if proxmox.CheckHostname(e.name) != nil || e.name == "all" || hostnames[strings.ToLower(e.name)] > 1 || taken[e.name] {
 			e.name = fmt.Sprintf("ct-%d", vmid)
@@ -169,10 +195,15 @@ func (x *Exporter) Choose() {
 			}
 		}
 		taken[e.name] = true
-		e.aside = x.aside(state)
+		e.aside, e.blocked = x.aside(state)
+		for _, c := range node.Standing(state) { // declared, it would be blocked
+			for _, key := range []string{c.Key, c.Other} {
+				x.refuseKey(vmid, key, fmt.Sprintf("%s and %s both have the %s", c.Other, c.Key, c.Claim))
+			}
+		}
 		x.guests = append(x.guests, e)
-		x.inspect(e)
 	}
+	x.inspectAll()
 	var vms []string
 	for _, vmid := range slices.Sorted(maps.Keys(x.have.Others)) {
 		if r := x.have.Others[vmid]; r.Type == "qemu" && r.Node == x.Sight.Node {
@@ -182,64 +213,27 @@ func (x *Exporter) Choose() {
 	x.vms = vms
 }
 
-// aside says why a guest cannot be taken over as it is, or "".
-func (x *Exporter) aside(state *node.GuestState) string {
+// aside says why a guest is not declared, or "", and whether something blocks that.
+func (x *Exporter) aside(state *node.GuestState) (why string, blocked bool) {
 	config := state.Config
 	markers := marker.FindMarkers(config.Description())
+	if t := x.have.Task(state.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
+		return fmt.Sprintf("%s runs since %s, by %s. fix: wait for it", t.Type, x.have.Clock(t.StartTime), t.Owner()), true
+	}
 	switch {
 	case config.Template():
-		return "a template: it never runs, and is not taken over"
+		return "a template: it never runs, and is not adopted", false
 	case len(markers) == 1 && markers[0].Owner == x.have.Owner && markers[0].VMID == state.VMID:
-		return fmt.Sprintf("ours already, as the object %s", markers[0].Object)
+		return fmt.Sprintf("managed already, as the object %s; it is not compared with its YAML here: felhom-agent --plan", markers[0].Object), false
 	case len(markers) > 0:
-		return fmt.Sprintf("it bears the marker %q: another agent's, or a copy. Remove that from its Notes to take it over", markers[0].String())
+		return fmt.Sprintf("it has the ownership marker %q: another agent's, or a copy. fix: remove that from its Notes to adopt it", markers[0].String()), true
 	case config.Hostname() == "":
-		return fmt.Sprintf("it has no hostname, by which a mistyped number is told: pct set %d --hostname NAME", state.VMID)
+		return fmt.Sprintf("it has no hostname, by which a mistyped number is noticed. fix: pct set %d --hostname NAME", state.VMID), true
 	}
-	return ""
-}
-
-// inspect notes what a person should look at before trusting the file.
-func (x *Exporter) inspect(e *exported) {
-	config, vmid := e.state.Config, e.state.VMID
-	say := func(format string, args ...any) {
-		x.eye = append(x.eye, fmt.Sprintf("%d %s: ", vmid, e.name)+fmt.Sprintf(format, args...))
+	if key, err := node.Unreadable(config); err != nil {
+		return fmt.Sprintf("%s of %d is not understood: %v. fix: pct config %d", key, state.VMID, err, state.VMID), true
 	}
-	if e.aside != "" {
-		say("not declared below: %s", e.aside)
-		return
-	}
-	if !config.Unprivileged() {
-		say("privileged: it can be backed up, but the token may not restore it")
-	}
-	mounts := config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(mounts)) {
-		mp := mounts[i]
-		switch {
-		case mp.Kind() != proxmox.VolumeMount:
-			say("mp%d %s is a folder or device of the host (%s): in no backup, and no snapshots of this guest", i, mp.Path(), mp.Volume())
-		case !mp.Backup():
-			say("mp%d %s%s is in no backup: pct set %d -mp%d %s,backup=1", i, mp.Path(), planning.SizeNote(mp), vmid, i, mp)
-		}
-	}
-	if n := len(config.LXC); n > 0 {
-		say("%s, which a restore by the token drops", text.Count(n, "raw lxc.* line", "raw lxc.* lines"))
-	}
-	for _, n := range slices.Sorted(maps.Keys(config.Unused())) {
-		say("unused%d: %s is attached nowhere", n, config.Unused()[n])
-	}
-	if len(x.archives[vmid]) == 0 {
-		say("no backup of it is to be seen: lost, it could not be brought back")
-	}
-	if e.state.HA != "" {
-		say("HA decides whether it runs (%s)", e.state.HA)
-	}
-	if e.tagHeld {
-		say("it bears the tag %s, so it is taken over when that is removed", planning.HoldTag)
-	}
-	for _, key := range slices.Sorted(maps.Keys(x.refused[vmid])) {
-		say("%s is only a comment: %s", key, x.refused[vmid][key])
-	}
+	return "", false
 }
 
 // count is how many guests are declared.
@@ -279,10 +273,7 @@ func (x *Exporter) load(text string) (want *spec.Desired, again bool, err error)
 			return nil, false, err
 		}
 	}
-	x.eye = nil
-	for _, e := range x.guests {
-		x.inspect(e)
-	}
+	x.inspectAll()
 	return nil, true, nil
 }
 
@@ -296,39 +287,48 @@ func (x *Exporter) refuse(mistake *spec.Error) bool {
 		}
 		if key, ok := strings.CutPrefix(field, ".config."); ok {
 			key, _, _ = strings.Cut(key, ".")
-			if x.refused[e.state.VMID] == nil {
-				x.refused[e.state.VMID] = map[string]string{}
-			}
-			known := x.refused[e.state.VMID][key] != ""
-			x.refused[e.state.VMID][key] = mistake.Message
-			return !known
+			return x.refuseKey(e.state.VMID, key, mistake.Message)
 		}
-		e.aside = mistake.Message
+		e.aside, e.blocked = mistake.Message, true
 		return true
 	}
 	return false
 }
 
-// Differs lists what a plan of the export would do besides taking guests over, now or
-// once they are taken over.
-func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) []string {
-	all := slices.Clone(x.busy)
-	held := map[spec.Ref]bool{}
+// refuseKey notes that a key of a guest is only a comment, and why; it reports whether that
+// was news.
+func (x *Exporter) refuseKey(vmid proxmox.VMID, key, why string) bool {
+	if x.refused[vmid] == nil {
+		x.refused[vmid] = map[string]string{}
+	}
+	known := x.refused[vmid][key] != ""
+	x.refused[vmid][key] = why
+	return !known
+}
+
+// Differs lists by guest what a plan of the export would do besides adopting it, now or
+// once it is adopted.
+func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) map[string][]string {
+	all := map[string][]string{}
+	add := func(ref spec.Ref, format string, args ...any) {
+		all[ref.Name] = append(all[ref.Name], fmt.Sprintf(format, args...))
+	}
+	held := map[string]bool{}
 	for _, e := range x.guests {
-		held[spec.Ref{Kind: spec.KindGuest, Name: e.name}] = e.tagHeld
+		held[e.name] = e.tagHeld
 	}
 	pl := planning.NewPlan(want, have)
 	for _, a := range pl.Actions {
 		if a.Verb != "adopt" {
-			all = append(all, fmt.Sprintf("%s: %s %s", a.Object, a.Verb, a.Text))
+			add(a.Object, "a plan would do more than adopt it: %s %s", a.Verb, a.Text)
 		}
 	}
 	for _, l := range pl.Laters {
-		all = append(all, fmt.Sprintf("%s: %s, %s", l.Object, l.Text, l.Waits))
+		add(l.Object, "a plan would do more than adopt it: %s, %s", l.Text, l.Waits)
 	}
 	for _, h := range pl.Held {
-		if !held[h.Object] {
-			all = append(all, fmt.Sprintf("%s: %s. %s", h.Object, h.Reason, text.Sentence(strings.Join(h.Cure, "; "))))
+		if !held[h.Object.Name] {
+			add(h.Object, "%s. fix: %s", h.Reason, strings.Join(h.Cure, "; "))
 		}
 	}
 	p := &planning.Planner{Want: want, Have: have, Plan: &plan.Plan{}}
@@ -338,7 +338,7 @@ func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) []string {
 			continue // the plan has said so
 		}
 		for _, text := range p.Differences(g, state, marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: have.Owner, Born: have.Now}) {
-			all = append(all, fmt.Sprintf("%s: %s", g.Ref, text))
+			add(g.Ref, "a plan would change it: %s", text)
 		}
 	}
 	return all

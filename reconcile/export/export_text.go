@@ -26,6 +26,12 @@ func (x *Exporter) Text(proof string) string {
 		b.WriteString(strings.TrimRight("# "+indent+oneLine(text), " ") + "\n")
 	}
 	comment("The containers of %s, PVE %s, as they were on %s.", x.Sight.Node, x.have.Version, x.have.Now.Format("Mon 2 Jan 2006 15:04:05 MST"))
+	if missing := x.missing(); len(missing) > 0 {
+		comment("MISSING, and only comments below:")
+		for _, text := range missing {
+			comment("  %s", text)
+		}
+	}
 	if len(x.unseen) == 0 {
 		comment("Complete: the token has VM.Audit on /vms, and PVE has no guest at any of %d other numbers that it was asked for.", x.asked)
 	} else {
@@ -45,7 +51,7 @@ func (x *Exporter) Text(proof string) string {
 			comment("  %s", text)
 		}
 		if len(x.vms) > 0 {
-			comment("  VMs, which this agent does not look after: %s", strings.Join(x.vms, ", "))
+			comment("  VMs, which this agent does not manage: %s", strings.Join(x.vms, ", "))
 		}
 	}
 	b.WriteString("\n")
@@ -53,7 +59,7 @@ func (x *Exporter) Text(proof string) string {
 		fmt.Fprintf(&b, "node: %s\n\n", x.Sight.Node)
 	}
 	if x.count() == 0 {
-		comment("There is no container here to take over.")
+		comment("There is no container here to adopt.")
 	} else {
 		b.WriteString("guests:\n")
 	}
@@ -156,7 +162,9 @@ func declaredConfig(config *proxmox.GuestConfig) map[string]string {
 		}
 	}
 	if value, ok := config.Raw["onboot"]; ok {
-		declared["onboot"] = strconv.FormatBool(value == "1")
+		if on, err := strconv.ParseBool(value); err == nil {
+			declared["onboot"] = strconv.FormatBool(on)
+		}
 	}
 	if tags := slices.DeleteFunc(config.Tags(), func(tag string) bool { return tag == planning.HoldTag }); len(tags) > 0 {
 		for i := range tags {

@@ -169,3 +169,13 @@ func Covered(all map[string][]Claim, keys map[string]bool, running bool) []Clash
 	}
 	return found
 }
+
+// Standing lists what a guest has twice after its next start.
+func Standing(state *GuestState) []Clash {
+	values := Effective(state.Config)
+	keys := map[string]bool{}
+	for key := range values {
+		keys[key] = true
+	}
+	return Clashes(Claims(values, state.Config.LXC), keys)
+}

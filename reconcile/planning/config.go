@@ -38,32 +38,13 @@ func (d *difference) add(key, value string, f plan.Field) {
 
 // holdUnreadable holds an object whose guest has what is not understood.
 func (p *Planner) holdUnreadable(o *spec.Object, state *node.GuestState) bool {
-	key, err := unreadable(state.Config)
+	key, err := node.Unreadable(state.Config)
 	if err == nil {
 		return false
 	}
 	p.hold(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("look: pct config %d", state.VMID))
 	p.unmet[o.Ref.Name] = "its config is not understood"
 	return true
-}
-
-// unreadable finds a net or a mount point that a guest has and that is not understood, as
-// a later version of PVE may have it. Taken for none, it would be replaced.
-func unreadable(config *proxmox.GuestConfig) (key string, err error) {
-	for _, values := range []map[string]string{config.Raw, config.Pending} {
-		for _, key := range slices.Sorted(maps.Keys(values)) {
-			switch strings.TrimRight(key, "0123456789") {
-			case "net":
-				_, err = proxmox.ParseNet(values[key])
-			case "mp", "rootfs":
-				_, err = proxmox.ParseMountPoint(values[key])
-			}
-			if err != nil {
-				return key, err
-			}
-		}
-	}
-	return "", nil
 }
 
 // compareConfig compares the declared keys, in PVE's canonical form, with what the

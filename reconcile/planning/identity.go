@@ -75,7 +75,7 @@ func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *differenc
 // presentClashes blocks what a guest has twice already, where the YAML declares one of the
 // two: whoever made the other, its owner decides which one goes.
 func (p *Planner) presentClashes(g *spec.Guest, state *node.GuestState) {
-	for _, c := range standing(state) {
+	for _, c := range node.Standing(state) {
 		if !declares(g, c.Key) && !declares(g, c.Other) {
 			continue
 		}
@@ -88,22 +88,12 @@ func (p *Planner) presentClashes(g *spec.Guest, state *node.GuestState) {
 	}
 }
 
-// standing lists what a guest has twice after its next start.
-func standing(state *node.GuestState) []node.Clash {
-	values := node.Effective(state.Config)
-	keys := map[string]bool{}
-	for key := range values {
-		keys[key] = true
-	}
-	return node.Clashes(node.Claims(values, state.Config.LXC), keys)
-}
-
 // startsNot says why PVE could not start a guest: two of its interfaces have one name.
 func (p *Planner) startsNot(state *node.GuestState) *plan.Blocker {
 	if state == nil || state.Config == nil {
 		return nil
 	}
-	for _, c := range standing(state) {
+	for _, c := range node.Standing(state) {
 		if c.Kind == node.ClaimName {
 			return &plan.Blocker{Reason: fmt.Sprintf("%d does not start: %s and %s both have the %s", state.VMID, c.Other, c.Key, c.Claim),
 				Cure: []string{fmt.Sprintf("rename one: pct set %d --%s name=NAME,...", state.VMID, c.Key)}}
