@@ -2,13 +2,15 @@ package spec
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/hashicorp/go-multierror"
+
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // Error is one mistake in a file: where it is, what is wrong and how to put it
@@ -37,26 +39,35 @@ func (e *Error) Error() string {
 }
 
 // faults gathers mistakes.
-type faults struct{ list []*Error }
+type faults struct {
+	list []*Error
+	more int // that are not in the list
+}
 
-// add notes a mistake. What a file says is quoted in it, so it is made fit for
-// one line of a terminal first.
+// Limits of what is said, in characters and in mistakes.
+const (
+	longestText  = 600
+	mostMistakes = 1000
+)
+
+// add notes a mistake. What a file says is quoted in it, so it is made fit to be
+// shown first.
 func (f *faults) add(e *Error) {
-	e.Field, e.Message, e.Cure = visible(e.Field, "…"), visible(e.Message, "…"), visible(e.Cure, "….")
+	if f.more > 0 || len(f.list) == mostMistakes {
+		f.more++
+		return
+	}
+	key := e.Field
+	e.File, e.Field = fit(key, e.File, "…"), fit(key, e.Field, "…")
+	e.Message, e.Cure = fit(key, e.Message, "…"), fit(key, e.Cure, "….")
 	f.list = append(f.list, e)
 }
 
-const longestText = 600
-
-func visible(s, cut string) string {
-	if len(s) > longestText {
-		s = strings.ToValidUTF8(s[:longestText], "") + cut
+func fit(key, s, cut string) string {
+	if short := shortened(s, longestText); short != s {
+		s = strings.TrimSuffix(short, "…") + cut
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		quoted := strconv.Quote(s)
-		s = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
-	}
-	return s
+	return quote.Line(quote.Beside(key, s))
 }
 
 // err is nil or all mistakes, by file, then by line, each said once: what an
@@ -79,6 +90,10 @@ func (f *faults) err() error {
 	}}
 	for _, e := range f.list {
 		all.Errors = append(all.Errors, e)
+	}
+	if f.more > 0 {
+		last := f.list[len(f.list)-1]
+		all.Errors = append(all.Errors, &Error{File: last.File, Line: last.Line, Message: fmt.Sprintf("%d more mistakes are not listed", f.more), Cure: "Correct these first."})
 	}
 	return all
 }

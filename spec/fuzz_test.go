@@ -189,7 +189,7 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "folder.yaml"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	check(dir, dir+": holds no .yaml file. Declare what you want in files whose names end in .yaml; hidden files and folders are not read.")
+	check(dir, dir+": holds no .yaml file. Declare what you want in files whose names end in .yaml; hidden files and folders are not read. There is folder.yaml/.")
 	if err := os.Symlink("nowhere", filepath.Join(dir, "a.yaml")); err != nil {
 		t.Fatal(err)
 	}

@@ -306,6 +306,10 @@ func listOf[V any](what string, v value[V]) value[[]V] {
 				a.fail("Write it in brackets: [a, b].", "needs a list, this is %s", show(n))
 				return nil, false
 			}
+			if !a.src.brings(len(n.Content)) {
+				a.tooMuch()
+				return nil, false
+			}
 			if len(n.Content) == 0 {
 				a.fail("Put something in, or remove the line.", "is an empty list")
 				return nil, false

@@ -93,6 +93,10 @@ type Desired struct {
 
 	// Files are the names of the files read, sorted, as in Pos.File.
 	Files []string
+	// PassedOver are up to 20 names in the folder that were not read and are not
+	// known for something else: "web.json", "more/" for a folder. Hidden files,
+	// what editors leave behind, README, LICENSE and *.md are not among them.
+	PassedOver []string
 	// Hash is the SHA-256 (hex) over names and contents of the files.
 	Hash string
 }

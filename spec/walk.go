@@ -12,7 +12,14 @@ import (
 type source struct {
 	name   string
 	faults *faults
-	merged int // pairs brought in by <<, against files that multiply without end
+	left   *limits
+}
+
+// brings takes n pairs or items off what may be walked in all, and reports
+// whether there was as much: aliases multiply without end.
+func (s *source) brings(n int) bool {
+	s.left.brought -= n
+	return s.left.brought >= 0
 }
 
 // at is a place on the walk: the file, the line, and the path from the top of
@@ -95,10 +102,17 @@ func show(n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode {
 		return what(n)
 	}
-	if len(n.Value) > 60 {
-		return strconv.Quote(strings.ToValidUTF8(n.Value[:60], "") + "…")
+	return strconv.Quote(shortened(n.Value, 60))
+}
+
+// shortened is the beginning of a text, of at most so many characters.
+func shortened(s string, most int) string {
+	for i := range s {
+		if most--; most < 0 {
+			return s[:i] + "…"
+		}
 	}
-	return strconv.Quote(n.Value)
+	return s
 }
 
 // resolve follows an alias to what its anchor stands for.
@@ -122,6 +136,10 @@ type pair struct {
 // at the end: an own key wins over a merged one, an earlier merged map over a
 // later one. Keys written twice and keys that are no words are mistakes.
 func (a at) pairs(n *yaml.Node) []pair {
+	if !a.src.brings(len(n.Content) / 2) {
+		a.tooMuch()
+		return nil
+	}
 	own := make([]pair, 0, len(n.Content)/2)
 	var merged []pair
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -170,20 +188,22 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-const (
-	mergeDepth = 20
-	mergeLimit = 1_000_000
-)
+const mergeDepth = 20
+
+// tooMuch says so once.
+func (a at) tooMuch() {
+	if !a.src.left.said {
+		a.src.left.said = true
+		a.fail("Write the keys out.", "anchors bring in too much, or themselves")
+	}
+}
 
 // merge is what "<<: *name" or "<<: [*a, *b]" brings in.
 func (a at) merge(n *yaml.Node, depth int) []pair {
 	n = resolve(n)
-	tooMuch := func() []pair {
-		a.fail("Write the keys out.", "<< brings in too much, or itself")
+	if depth > mergeDepth || !a.src.brings(len(n.Content)) {
+		a.tooMuch()
 		return nil
-	}
-	if depth > mergeDepth {
-		return tooMuch()
 	}
 	var got []pair
 	switch n.Kind {
@@ -199,9 +219,6 @@ func (a at) merge(n *yaml.Node, depth int) []pair {
 		var own, deeper []pair
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			k, v := resolve(n.Content[i]), resolve(n.Content[i+1])
-			if a.src.merged++; a.src.merged > mergeLimit {
-				return tooMuch()
-			}
 			switch {
 			case k.Kind != yaml.ScalarNode:
 				a.fail("Begin the line with a name and a colon.", "a key under << is %s, not a word", what(k))

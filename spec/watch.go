@@ -151,11 +151,10 @@ func state(path string) string {
 		b.WriteByte('\n')
 	}
 	note(path)
-	entries, _ := os.ReadDir(path)
-	for _, e := range entries {
-		if wanted(e.Name()) {
-			note(filepath.Join(path, e.Name()))
-		}
+	names, passedOver, _ := listFolder(path) // of a file: none
+	for _, name := range names {
+		note(filepath.Join(path, name))
 	}
+	fmt.Fprintf(&b, "%q\n", passedOver)
 	return b.String()
 }
