@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // VMID is the number of a guest, unique in a cluster: 100 to 999999999.
@@ -133,8 +134,8 @@ func CheckSnapshotName(s string) error {
 	switch {
 	case s == "current" || s == "vzdump":
 		return fmt.Errorf("PVE keeps the snapshot name %q for itself: choose another", s)
-	case len(s) > 40:
-		return fmt.Errorf("snapshot name %q has %d characters: PVE takes at most 40", s, len(s))
+	case utf8.RuneCountInString(s) > 40:
+		return fmt.Errorf("snapshot name %q has %d characters: PVE takes at most 40", s, utf8.RuneCountInString(s))
 	case !snapshotForm.MatchString(s):
 		return fmt.Errorf("%q is no snapshot name: begin with a letter, then at least one more of letters, digits, _ and -", s)
 	}
@@ -144,8 +145,8 @@ func CheckSnapshotName(s string) error {
 // CheckHostname says what PVE would say against a guest's hostname: a DNS name
 // of at most 255 characters, hence without underscores.
 func CheckHostname(s string) error {
-	if len(s) > 255 {
-		return fmt.Errorf("hostname of %d characters: PVE takes at most 255", len(s))
+	if n := utf8.RuneCountInString(s); n > 255 {
+		return fmt.Errorf("hostname of %d characters: PVE takes at most 255", n)
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if labelForm.MatchString(label) {

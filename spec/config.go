@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"gopkg.in/yaml.v3"
@@ -147,9 +148,9 @@ const marker = "felhom-agent/1"
 
 var description = scalar("text", typed("string"), strTags, "", func(s string) (string, error) {
 	switch {
-	case len(s) > 8000:
+	case utf8.RuneCountInString(s) > 8000:
 		// PVE takes 8192 characters, the marker is among them.
-		return "", fmt.Errorf("has %d characters: PVE takes 8192 with our own line, shorten it to 8000", len(s))
+		return "", fmt.Errorf("has %d characters: PVE takes 8192 with the ownership marker, shorten it to 8000", utf8.RuneCountInString(s))
 	case strings.Contains(s, marker):
 		return "", fmt.Errorf("contains %s, by which the agent marks what is its own: leave that line out, it is written by itself", marker)
 	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }):

@@ -16,9 +16,9 @@ import (
 
 // What the texts may hold in all. An entry is a key, an item of a list or a
 // line, and costs about 180 bytes while it is read: 8 MiB of "- 1" would cost 500
-// MiB. A household of 10,000 guests has some 200,000.
+// MiB. A household of 10,000 objects has some 190,000.
 const (
-	mostEntries = 300_000
+	mostEntries = 200_000
 	mostBrought = 1_000_000 // pairs and items that are walked, those by anchors too
 )
 

@@ -24,7 +24,7 @@ import (
 
 // runPlan prints what would change. Neither it nor what it hands on can write.
 func runPlan(ctx context.Context, cmd *command, con *console.Console) (int, error) {
-	want, only, err := desired(cmd)
+	want, only, err := desired(cmd, con)
 	if err != nil {
 		return 0, err
 	}
@@ -50,7 +50,7 @@ func runPlan(ctx context.Context, cmd *command, con *console.Console) (int, erro
 
 // runOnce converges and ends.
 func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int, err error) {
-	want, only, err := desired(cmd)
+	want, only, err := desired(cmd, con)
 	if err != nil {
 		return 0, err
 	}
@@ -97,10 +97,13 @@ func (cmd *command) load() (*spec.Desired, error) {
 }
 
 // desired loads what is wanted, and finds what --only names in it.
-func desired(cmd *command) (*spec.Desired, []spec.Ref, error) {
+func desired(cmd *command, con *console.Console) (*spec.Desired, []spec.Ref, error) {
 	want, err := cmd.load()
 	if err != nil {
 		return nil, nil, err
+	}
+	if text := source.PassedOver(want); text != "" {
+		con.Say("%s", text)
 	}
 	only, err := named(want, "--only", cmd.only)
 	return want, only, err
@@ -260,6 +263,9 @@ func runCheck(_ context.Context, cmd *command, con *console.Console) (int, error
 		verb = "is"
 	}
 	fmt.Fprintf(con.Stdout, "%s in %s %s valid.\n", session.Plural(want.Len(), "object", "objects"), session.Plural(len(want.Files), "file", "files"), verb)
+	if text := source.PassedOver(want); text != "" {
+		fmt.Fprintln(con.Stdout, text)
+	}
 	return exit.OK, nil
 }
 

@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/felhom/felhom-agent/spec"
@@ -27,4 +28,13 @@ type Source struct {
 	good   *spec.Desired
 	seen   string // the fingerprint of what was looked at last
 	Broken string // what is wrong with it now
+	passed string // what was not read
+}
+
+// PassedOver names what lies in the folder of the desired state and was not read; "" where there is nothing.
+func PassedOver(want *spec.Desired) string {
+	if len(want.PassedOver) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("not read: %s (expected files whose names end in .yaml or .yml)", strings.Join(want.PassedOver, ", "))
 }

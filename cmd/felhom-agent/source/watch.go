@@ -39,6 +39,11 @@ func (s *Source) Load() *spec.Desired {
 			s.Told(fmt.Sprintf("%s is valid again.", s.Path))
 		}
 		s.good, s.Broken = want, ""
+		if text := PassedOver(want); text != s.passed {
+			if s.passed = text; text != "" {
+				s.Told(text)
+			}
+		}
 	}
 	return s.good
 }
