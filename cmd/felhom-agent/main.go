@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -26,7 +27,12 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-func main() { os.Exit(exit.Guard(program)) }
+func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // the memory of the host belongs to its guests
+	}
+	os.Exit(exit.Guard(program))
+}
 
 // program is main with an exit code.
 func program() int {
