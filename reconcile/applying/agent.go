@@ -60,6 +60,7 @@ type Agent struct {
 	hash        string // of the desired state that the failures belong to
 	earlier     *refresh.Earlier
 	failures    []Event
+	calm        calm
 }
 
 // New makes an agent. It does nothing yet.
@@ -92,6 +93,7 @@ func New(o Options) *Agent {
 		O: o, log: o.Log, nudge: make(chan struct{}, 1),
 		waiting: map[string]bool{}, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{},
 		cooling: map[string]journal.Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
+		calm: calm{objects: map[string]time.Time{}},
 	}
 }
 

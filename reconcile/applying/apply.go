@@ -45,7 +45,10 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err := a.readJournal(); err != nil {
 		return nil, err
 	}
-	if want.Hash != a.hash { // an edit: what failed may be tried at once
+	if want.Hash != a.hash { // an edit: what failed may be tried at once, and what is done again is meant
+		if a.hash != "" {
+			a.calm.all = a.Clock()
+		}
 		a.hash = want.Hash
 		clear(a.cooling)
 		clear(a.tries)
@@ -126,10 +129,14 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	maps.DeleteFunc(a.cooling, func(_ string, f journal.Failure) bool {
 		over := !f.Until.IsZero() && !soonAfter(now, f.Until, coolMost) && (a.O.Watching || f.Undelivered)
 		changed := f.Basis != "" && f.Basis != basis(f.Lane, have)
+		if changed {
+			delete(a.tries, f.ID)
+		}
 		return over || changed && (f.Until.IsZero() || strings.HasPrefix(f.Lane, "mount/")) // who plugs a disk in does not wait
 	})
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
+	a.calm.note(want, have)
 	have.Memory.Repeats = a.repeats(now)
 	known := a.O.Journal.Memory(now) // adoption may have found and settled some
 	have.Memory.Making, have.Memory.Tasks = known.Making, known.Tasks
