@@ -226,54 +226,6 @@ func source(value, key string) string {
 	return first
 }
 
-func (s *scene) bindMount() error {
-	a := s.args
-	c, err := s.ours()
-	if err != nil {
-		return err
-	}
-	if err := s.allowedPath("source"); err != nil {
-		return err
-	}
-	key := "mp" + a["index"]
-	now, waiting := c.value(key)
-	for _, v := range []string{now, waiting} {
-		if v != "" && !isBind(source(v, "volume")) {
-			return s.refuse("index", fmt.Sprintf("%s of %s is a volume (%s)", key, a["vmid"], source(v, "volume")), "Choose another number; the fence never replaces a volume")
-		}
-	}
-	mode, err := s.host.Stat(a["source"])
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s.miss("source", "there is no such directory", "As root: mkdir -p "+quote(a["source"])+" && chown 100000:100000 "+quote(a["source"]))
-	case err != nil:
-		return s.refuse("source", err.Error(), "")
-	case !mode.IsDir():
-		return s.refuse("source", "it is no directory", "")
-	}
-	if at := a["mount"]; at != "" {
-		if err := s.allowedPath("mount"); err != nil {
-			return err
-		}
-		if !within(a["source"], at) || a["source"] == at {
-			return s.refuse("source", "it does not lie below "+at, "")
-		}
-		table, err := s.hostMounts()
-		if err != nil {
-			return err
-		}
-		if _, ok := mountedAt(table, at); !ok {
-			return s.miss("mount", "nothing is mounted there", "Plug the disk in")
-		}
-	}
-	rest := subkeys(a, "option.")
-	if a["ro"] == "1" {
-		rest["ro"] = "1"
-	}
-	_, err = s.run(pct, "set", a["vmid"], "--"+key, properties(a["source"]+",mp="+a["mp"], rest))
-	return err
-}
-
 func (s *scene) unbind() error {
 	a := s.args
 	c, err := s.ours()

@@ -95,10 +95,11 @@ func TestRootsOfAFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "fence.json")
 	for text, want := range map[string]string{
-		"":                             "[/mnt] <nil>",
-		`{"roots": ["/mnt", "/tank"]}`: "[/mnt /tank] <nil>",
-		`{"users": ["anna"]}`:          "[/mnt] <nil>",
-		`{"rots": []}`:                 `[] json: unknown field "rots"`,
+		"":                             "{[/mnt] []} <nil>",
+		`{"roots": ["/mnt", "/tank"]}`: "{[/mnt /tank] []} <nil>",
+		`{"users": ["anna"]}`:          "{[/mnt] []} <nil>",
+		`{"idmap": ["/mnt/photos"]}`:   "{[/mnt] [/mnt/photos]} <nil>",
+		`{"rots": []}`:                 `{[] []} json: unknown field "rots"`,
 	} {
 		if text != "" {
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -107,12 +108,12 @@ func TestRootsOfAFile(t *testing.T) {
 		} else {
 			os.Remove(file)
 		}
-		roots, err := rootsIn(file)
-		if got := fmt.Sprint(roots, " ", err); got != want {
+		folders, err := foldersIn(file)
+		if got := fmt.Sprint(folders, " ", err); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	if _, err := rootsIn(dir); err == nil {
+	if _, err := foldersIn(dir); err == nil {
 		t.Error("a folder was read")
 	}
 }

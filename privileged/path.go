@@ -108,6 +108,33 @@ func lstatAt(dir int, name string) (fs.FileMode, error) {
 	return mode, nil
 }
 
+// OpenFolder implements [Host].
+func (m *Machine) OpenFolder(name string) (same func() error, close func(), err error) {
+	f, err := m.walk(name)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("%s: it is no directory", name)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	same = func() error {
+		now, err := m.walk(name)
+		if err != nil {
+			return err
+		}
+		defer now.Close()
+		before, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if info, err := now.Stat(); err != nil || !os.SameFile(before, info) {
+			return errors.Join(errors.New("another directory stands there now"), err)
+		}
+		return nil
+	}
+	return same, func() { f.Close() }, nil
+}
+
 // Stat implements [Host].
 func (m *Machine) Stat(name string) (fs.FileMode, error) {
 	dir, err := m.walk(path.Dir(name))

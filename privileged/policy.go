@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -19,6 +21,7 @@ type policy struct {
 	Roots   []string `json:"roots"`   // under which disks are mounted and directories are bound; default /mnt
 	Devices []string `json:"devices"` // patterns of path.Match of the devices that guests may have
 	Users   []string `json:"users"`   // who may speak to the socket, besides root; default felhom-agent
+	IDMap   []string `json:"idmap"`   // folders whose binds may map IDs of a guest to those of the host; default none
 }
 
 var defaultPolicy = policy{
@@ -27,20 +30,26 @@ var defaultPolicy = policy{
 	Users:   []string{"felhom-agent"},
 }
 
-// LocalRoots are the folders of this machine below which its fence mounts disks and binds folders, for those who want
-// to know before they ask it. It is an error where root's file cannot be read or is not right.
-func LocalRoots() ([]string, error) { return rootsIn(policyPath) }
+// Folders are what root allows on folders of the host.
+type Folders struct {
+	Roots []string // below which disks are mounted and folders are bound
+	IDMap []string // whose binds, and those of what is below, may map IDs of a guest to those of the host
+}
 
-func rootsIn(file string) ([]string, error) {
+// LocalFolders are the folders of this machine that its root helper works on, for those who want to know before they ask it. It is an
+// error where root's file cannot be read or is not right.
+func LocalFolders() (Folders, error) { return foldersIn(policyPath) }
+
+func foldersIn(file string) (Folders, error) {
 	data, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return defaultPolicy.Roots, nil
+		return Folders{Roots: defaultPolicy.Roots}, nil
 	case err != nil:
-		return nil, err
+		return Folders{}, err
 	}
 	p, err := parsePolicy(data)
-	return p.Roots, err
+	return Folders{p.Roots, p.IDMap}, err
 }
 
 func parsePolicy(data []byte) (policy, error) {
@@ -93,12 +102,59 @@ func (s *scene) allowedPath(arg string) error {
 		}
 	}
 	for _, root := range p.Roots {
-		if root = path.Clean(root); path.IsAbs(root) && at != root && within(at, root) {
+		if root = path.Clean(root); path.IsAbs(root) && at != root && within(at, root) && !(within(at, storages) && !within(root, storages)) {
 			return nil
 		}
 	}
-	return s.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "),
-		"As root, add a root to "+policyPath+` of this host: {"roots": ["/mnt", "`+path.Dir(at)+`"]}`)
+	fix := "As root, add a root to " + policyPath + ` of this host: {"roots": ["/mnt", "` + path.Dir(at) + `"]}`
+	if within(at, storages) {
+		return s.refuse(arg, "PVE mounts its storages below "+storages+"; only a root of its own opens it", fix)
+	}
+	return s.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "), fix)
+}
+
+// storages is where PVE mounts network storages, with the backups and disks of all guests in them. A root above it does not open it.
+const storages = "/mnt/pve"
+
+// firstGuestID is the first ID of the host that an unprivileged container gets (pct(1); /etc/subuid of PVE: root:100000:65536).
+const firstGuestID = 100_000
+
+// mapsHostIDs reports whether a mount point's idmap gives a guest IDs that belong to the host: TYPE:CONTAINER:DISK:COUNT parts, joined by
+// semicolons, or passthrough, where the IDs on the disk are the guest's own (PVE's API, mpN idmap).
+func mapsHostIDs(idmap string) bool {
+	if idmap == "" {
+		return false
+	}
+	for part := range strings.SplitSeq(idmap, ";") {
+		f := strings.Split(part, ":")
+		if len(f) != 4 {
+			return true
+		}
+		first, err := strconv.ParseUint(f[2], 10, 32)
+		count, err2 := strconv.ParseUint(f[3], 10, 32)
+		if err != nil || err2 != nil || first < firstGuestID || first+count > 1<<32 {
+			return true
+		}
+	}
+	return false
+}
+
+// allowedIDMap makes sure that a bind gives its guest no IDs of the host, unless root allows that for the folder.
+func (s *scene) allowedIDMap(arg, source string) error {
+	if !mapsHostIDs(s.args[arg]) {
+		return nil
+	}
+	p, err := s.policy()
+	if err != nil {
+		return err
+	}
+	for _, dir := range p.IDMap {
+		if dir = path.Clean(dir); path.IsAbs(dir) && within(source, dir) {
+			return nil
+		}
+	}
+	return s.refuse(arg, fmt.Sprintf("root of the guest would be root of the host in %s: IDs below %d belong to the host", source, firstGuestID),
+		"Leave idmap out, or as root, allow it for this folder in "+policyPath+`: {"idmap": ["`+source+`"]}`)
 }
 
 // allowedDevice makes sure that the policy lets guests have this device.

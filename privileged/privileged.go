@@ -83,6 +83,9 @@ type Host interface {
 	// SealRootfs takes out of the root file system of a container what makes copies of it twins, and says what it did. All in it is the
 	// container's to shape: what is not of the expected type is an [UnexpectedError], and then nothing was changed. It ends when ctx does.
 	SealRootfs(ctx context.Context, path string) (done []string, err error)
+	// OpenFolder opens a directory and follows no symbolic link on the way; same fails when another thing stands at its path by now. It
+	// fails with fs.ErrNotExist when there is nothing.
+	OpenFolder(path string) (same func() error, close func(), err error)
 	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link.
 	Stat(path string) (fs.FileMode, error)
 }

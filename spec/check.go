@@ -54,12 +54,13 @@ type checker struct {
 	*Desired
 	*faults
 	roots  []string
+	idmap  []string
 	whole  bool // no file is missing, so what is not found is not there
 	looked int  // for names that are not declared
 }
 
 func (l Loader) check(d *Desired, f *faults) {
-	c := checker{Desired: d, faults: f, roots: l.Roots, whole: true}
+	c := checker{Desired: d, faults: f, roots: l.Roots, idmap: l.IDMap, whole: true}
 	if len(c.roots) == 0 {
 		c.roots = []string{"/mnt"}
 	}
@@ -200,9 +201,13 @@ func under(p, dir string) bool {
 
 func (c *checker) rooted(o *Object, field, p string) {
 	for _, r := range c.roots {
-		if under(p, r) && p != path.Clean(r) {
+		if r = path.Clean(r); under(p, r) && p != r && (!under(p, storages) || under(r, storages)) {
 			return
 		}
+	}
+	if under(p, storages) {
+		c.fail(o, field, "Bind a folder elsewhere, or let root add it to the roots in /etc/felhom-agent/fence.json.", "%s is below %s, where PVE mounts its storages with the data of all guests", p, storages)
+		return
 	}
 	c.fail(o, field, "Move it there, or let root add its folder to the roots in /etc/felhom-agent/fence.json.", "%s is not below %s, where alone the fence mounts and binds", p, orList(c.roots))
 }

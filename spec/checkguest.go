@@ -95,6 +95,7 @@ func (c *checker) config(h host) {
 		if m.Host != "" {
 			c.bindsHost(h, field, m)
 		}
+		c.mapsIDs(h, field, m)
 	}
 	names := map[string]int{}
 	for _, i := range slices.Sorted(maps.Keys(h.config.Nets)) {

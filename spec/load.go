@@ -13,6 +13,9 @@ type Loader struct {
 	// Roots are the folders of the host below which the fence mounts disks and
 	// binds folders. Empty means /mnt.
 	Roots []string
+	// IDMap are the folders of the host whose binds may map IDs of a guest
+	// to those of the host. Empty means none.
+	IDMap []string
 }
 
 // Load reads a file, or all *.yaml and *.yml files of a folder (not of the

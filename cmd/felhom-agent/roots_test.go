@@ -10,6 +10,7 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/privileged"
 )
 
 // TestCheckKnowsTheRoots: a host path that this machine's fence would refuse is a mistake of the YAML; what the fence
@@ -19,7 +20,7 @@ func TestCheckKnowsTheRoots(t *testing.T) {
 	if err := os.WriteFile(file, []byte("guests: {a: {vmid: 111, config: {mp0: {host: /tank/media, mp: /media}}}}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	defer func(before func() ([]string, error)) { fenceRoots = before }(fenceRoots)
+	defer func(before func() (privileged.Folders, error)) { rootFolders = before }(rootFolders)
 	for name, c := range map[string]struct {
 		roots    []string
 		err      error
@@ -32,7 +33,7 @@ func TestCheckKnowsTheRoots(t *testing.T) {
 		"simulated":   {roots: []string{"/tank"}, simulate: true, want: "/tank/media is not below /mnt, where"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fenceRoots = func() ([]string, error) { return c.roots, c.err }
+			rootFolders = func() (privileged.Folders, error) { return privileged.Folders{Roots: c.roots}, c.err }
 			var out bytes.Buffer
 			code, err := runCheck(t.Context(), &command{path: file, simulate: c.simulate}, &console.Console{Stdout: &out, Stderr: &out})
 			if err != nil || !strings.Contains(out.String(), c.want) || (code == exit.OK) != strings.Contains(c.want, "valid") {

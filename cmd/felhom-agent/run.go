@@ -78,8 +78,8 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	return report.ExitCode(), err
 }
 
-// fenceRoots are the fence's roots of this machine; a variable for the tests.
-var fenceRoots = privileged.LocalRoots
+// rootFolders are what root allows on this machine; a variable for the tests.
+var rootFolders = privileged.LocalFolders
 
 // load reads the desired state with what is known of the host: host paths that the fence would refuse are
 // mistakes. Where root keeps to itself which those are, the fence says it later; a simulated node has a fence of
@@ -87,11 +87,11 @@ var fenceRoots = privileged.LocalRoots
 func (cmd *command) load() (*spec.Desired, error) {
 	var l spec.Loader
 	if !cmd.simulate {
-		roots, err := fenceRoots()
+		folders, err := rootFolders()
 		if err != nil {
-			roots = []string{"/"}
+			folders = privileged.Folders{Roots: []string{"/", "/mnt/pve"}, IDMap: []string{"/"}}
 		}
-		l.Roots = roots
+		l.Roots, l.IDMap = folders.Roots, folders.IDMap
 	}
 	return l.Load(cmd.path)
 }

@@ -163,6 +163,18 @@ func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
 	return mode, err
 }
 
+// OpenFolder finds a directory; same fails when it is no longer there.
+func (h *Host) OpenFolder(p string) (same func() error, close func(), err error) {
+	same = func() error {
+		mode, err := h.Stat(p)
+		if err == nil && !mode.IsDir() {
+			err = fmt.Errorf("%s: it is no directory", p)
+		}
+		return err
+	}
+	return same, func() {}, same()
+}
+
 // MakeMountPoint makes sure of an empty directory, immutable where the file system knows that.
 func (h *Host) MakeMountPoint(p string) (immutable bool, err error) {
 	err = h.locked(func(n *node) error {
