@@ -41,7 +41,7 @@ var backupShape = shaped(map[string]string{
 		of("late", Agent, atLeast(time.Minute), func(b *Backup, v time.Duration) { b.Late = v }, "With at: how long after its time it may still start."),
 		of("mode", Agent, oneOf("snapshot", "suspend", "stop"), func(b *Backup, v string) { b.Mode = v }, "snapshot (default), suspend or stop."),
 		of("compress", Agent, oneOf("zstd", "gzip", "lzo", "0"), func(b *Backup, v string) { b.Compress = v }, "zstd (default), gzip, lzo, or 0 for none."),
-		of("keep", Agent, keep, func(b *Backup, v Keep) { b.Keep = v }, "How many are kept of each guest; a number counts the last ones; default: all."),
+		of("keep", Agent, keep, func(b *Backup, v Keep) { b.Keep = v }, "How many are kept of each guest (default: all); a number counts the last ones."),
 		of("warn-after", Agent, atLeast(time.Hour), func(b *Backup, v time.Duration) { b.WarnAfter = v }, "When the newest verified backup is older than this, the object is reported as overdue."),
 	}, objectFields(func(b *Backup) *Object { return &b.Object })...)...,
 )

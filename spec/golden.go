@@ -66,7 +66,7 @@ var publishShape = shaped(nil,
 var rootShape = shaped(nil,
 	of("storage", BirthOnly, storage, func(r *RootFS, v string) { r.Storage = v }, "The storage of the disk.").
 		must("Say where: storage: local-lvm."),
-	of("size", BirthOnly, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size at creation, in whole GiB; a guest created from it may have a larger one.").
+	of("size", BirthOnly, size(proxmox.GiB, proxmox.MiB), func(r *RootFS, v proxmox.Size) { r.Size = v }, "Its size at creation, a multiple of 1 GiB; a guest created from it may have a larger one.").
 		must("Say how large: size: 8G."),
 )
 

@@ -21,7 +21,7 @@ var network = property("network interface", proxmox.ParseNet, shaped(map[string]
 	sub("trunks", Live, matching("list of VLANs", `^[0-9]+(;[0-9]+)*$`, "write for example 10;20"), "VLANs passed through."),
 	sub("rate", Live, fraction(1e6), "Limit in MB/s."),
 	sub("mtu", Live, digits(64, 65535), "Largest packet."),
-	sub("firewall", Live, zeroOne, "Whether PVE's firewall looks at it."),
+	sub("firewall", Live, zeroOne, "Whether PVE's firewall filters it."),
 	sub("link_down", Live, zeroOne, "Whether its cable is pulled."),
 	sub("host-managed", NeedsRestart, zeroOne, "Whether the host sets its addresses (PVE 9.1)."),
 	sub("type", Live, oneOf("veth"), "Always veth."),

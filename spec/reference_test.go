@@ -48,13 +48,13 @@ var everywhere = func() map[string]bool {
 
 // sections are the reference. The text of guests says that they have what restores have; TestReference holds that.
 var sections = []section{
-	{"mounts", "mounts: USB disks", "A disk is found by the UUID of its file system. While it is disconnected, everything that needs it waits.", is(spec.KindMount)},
-	{"golden", "golden: golden images", "A golden image is built once from a template, never runs, and is published as an archive. It also has the keys of [config](#config).", is(spec.KindGolden)},
-	{"restores", "restores: guests created from an archive", "The sources under `from` are tried in order.", is(spec.KindRestore)},
-	{"guests", "guests: existing guests", "Existing guests are adopted unchanged. They have the same keys as `restores`; `from` is optional and says how a lost guest is created again.", func(spec.Field) bool { return false }},
-	{"snapshots", "snapshots", "Either `taken` (one named snapshot) or `every` (periodic snapshots).", is(spec.KindSnapshot)},
-	{"backups", "backups", "Either `at` (a time of day) or `every` (a period).", is(spec.KindBackup)},
-	{"config", "config", "The configuration of a guest, under `golden`, `restores` and `guests`. Only declared keys are compared. `N` is a number, for example `net0`.",
+	{"mounts", "`mounts`: USB disks", "A disk is found by the UUID of its file system. While it is disconnected, everything that needs it waits.", is(spec.KindMount)},
+	{"golden", "`golden`: golden images", "A golden image is built once from a template, never runs, and is published as an archive. It also has the keys of [config](#config).", is(spec.KindGolden)},
+	{"restores", "`restores`: guests created from an archive", "The sources under `from` are tried in order.", is(spec.KindRestore)},
+	{"guests", "`guests`: existing guests", "Existing guests are adopted unchanged. They have the same keys as `restores`; `from` is optional and says how a lost guest is created again.", func(spec.Field) bool { return false }},
+	{"snapshots", "`snapshots`", "Either `taken` (one named snapshot) or `every` (periodic snapshots).", is(spec.KindSnapshot)},
+	{"backups", "`backups`", "Either `at` (a time of day) or `every` (a period).", is(spec.KindBackup)},
+	{"config", "`config`", "The configuration of a guest, under `golden`, `restores` and `guests`. Only declared keys are compared. `N` is a number, for example `net0`.",
 		func(f spec.Field) bool { return f.Kind == spec.KindRestore && strings.HasPrefix(f.Path, "config.") }},
 	{"every-object", "Every object", "These keys exist in all kinds.", func(f spec.Field) bool { return f.Kind == spec.KindMount && common(f) }},
 }
@@ -108,7 +108,7 @@ func markdown(t *testing.T) string {
 		fmt.Fprintf(&b, "| %s | %s |\n", e.class, e.text)
 	}
 	for _, s := range sections {
-		fmt.Fprintf(&b, "\n<a id=\"%s\"></a>\n\n## %s\n\n%s\n", s.id, s.title, wrapped(s.text))
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", s.title, wrapped(s.text))
 		head := "\n| key | value | takes effect | meaning |\n|---|---|---|---|\n"
 		for _, f := range spec.Fields() {
 			if !s.of(f) {

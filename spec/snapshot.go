@@ -30,7 +30,7 @@ var snapshotShape = shaped(map[string]string{
 			must("Name the guest: guest: web."),
 		of("taken", Agent, moment, func(s *Snapshot, v Moment) { s.Taken = v }, "A named snapshot: one taken on that day or at that time, or later."),
 		of("every", Agent, atLeast(time.Minute), func(s *Snapshot, v time.Duration) { s.Every = v }, "A periodic snapshot, named NAME_YYYYMMDD_HHMMSS."),
-		of("keep", Agent, keep, func(s *Snapshot, v Keep) { s.Keep = v }, "How many periodic ones are kept; a number counts the last ones; default: all."),
+		of("keep", Agent, keep, func(s *Snapshot, v Keep) { s.Keep = v }, "How many periodic ones are kept (default: all); a number counts the last ones."),
 		of("description", Agent, description, func(s *Snapshot, v string) { s.Description = v }, "Its description."),
 		of("ensure", Agent, oneOf("absent"), func(s *Snapshot, v string) { s.Absent = v == "absent" }, "absent: delete it, if the agent made it."),
 	}, objectFields(func(s *Snapshot) *Object { return &s.Object })...)...,

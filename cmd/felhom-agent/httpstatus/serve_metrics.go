@@ -22,9 +22,9 @@ type counts struct {
 // Metrics makes the registry that /metrics shows.
 func (o *Observer) Metrics() *prometheus.Registry {
 	o.counts = counts{
-		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Looks at the node, by whether it could be looked at (ok, failed)."}, []string{"result"}),
-		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_look_requests_total", Help: "API requests that the looks cost."}),
-		actions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_actions_total", Help: "Acts that have ended, by what they did and how they ended (ok, failed, refused)."}, []string{"verb", "result"}),
+		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Passes, by whether the node could be read (ok, failed)."}, []string{"result"}),
+		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_look_requests_total", Help: "API requests of all refreshes."}),
+		actions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_actions_total", Help: "Actions that have ended, by verb and result (ok, failed, refused)."}, []string{"verb", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "felhom_task_seconds", Help: "How long PVE's tasks took.",
 			Buckets: []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600},
@@ -46,12 +46,12 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descInfo        = describe("build_info", "The running version; always 1.", "version", "node")
 	descObjects     = describe("objects", "Declared objects by state: blocked, changing, waiting, drifted, declared.", "state")
-	descRunning     = describe("tasks_running", "Acts that have begun and not ended.")
-	descLook        = describe("last_look_requests", "API requests that the last look cost.")
-	descLooked      = describe("last_look_timestamp_seconds", "When the node was last looked at, by its own clock.")
+	descRunning     = describe("tasks_running", "Actions that are running.")
+	descLook        = describe("last_look_requests", "API requests of the last refresh.")
+	descLooked      = describe("last_look_timestamp_seconds", "When the node was last refreshed, by its own clock.")
 	descConverged   = describe("last_converged_timestamp_seconds", "When everything was as declared, by the node's clock.")
-	descErrors      = describe("desired_errors", "Mistakes in the YAML that is there now; while there are any, the last valid state stays in force.")
-	descBackup      = describe("last_backup_timestamp_seconds", "The last whole backup of each declared guest; 0 where there is none.", "guest")
+	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
+	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
 	descToken       = describe("token_expiry_timestamp_seconds", "When the API token expires; absent where it never does.")
 	descCertificate = describe("certificate_expiry_timestamp_seconds", "When the certificate of the node's API expires.")
 	descHealth      = describe("disk_healthy", "What a disk's SMART says about itself: 1 passed, 0 failing; absent where it does not say.", "device", "model")
