@@ -118,14 +118,23 @@ func (s Status) Running() bool {
 		return false
 	}
 	if s.Process != "" {
-		return processStart(s.PID) == s.Process
+		return sameProcess(processStart(s.PID), s.Process)
 	}
 	err := syscall.Kill(s.PID, 0)
 	return err == nil || errors.Is(err, fs.ErrPermission)
 }
 
-// processStart is when a process began, in the kernel's ticks since boot, and the boot:
-// the 22nd field of its stat (man 5 proc_pid_stat); "" where there is no such process.
+// sameProcess compares two starts of one PID. Under the service's unit (ProcSubset=pid) the boot is not to be seen,
+// and then the ticks decide: a process of another boot would have to have the PID and begin in the same hundredth of
+// a second after it.
+func sameProcess(a, b string) bool {
+	aTicks, aBoot, _ := strings.Cut(a, "@")
+	bTicks, bBoot, _ := strings.Cut(b, "@")
+	return aTicks != "" && aTicks == bTicks && (aBoot == bBoot || aBoot == "" || bBoot == "")
+}
+
+// processStart is when a process began, in the kernel's ticks since boot, and the boot where it is to be seen:
+// the 22nd field of its stat (man 5 proc_pid_stat), "1234@BOOT-ID"; "" where there is no such process.
 func processStart(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
