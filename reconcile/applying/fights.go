@@ -128,7 +128,7 @@ func (a *Agent) repeats(now time.Time) map[string]int {
 		if done.Verb == "eject" { // what was done before it was undone on purpose
 			ejected[done.Object] = true
 		}
-		if done.Result != journal.ResultOK || done.Verb == "back up" || !a.O.Watching && !done.Sent  {
+		if done.Result != journal.ResultOK || done.Verb == "back up" || !a.O.Watching && !done.Sent || ejected[done.Object] || a.calm.over(done) {
 			continue
 		}
 		if n == nil {
