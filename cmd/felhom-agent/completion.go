@@ -6,129 +6,75 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/spf13/cobra"
+
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// completions are what is sourced by a shell. Each asks the program itself (--complete), so that names of
-// objects are those of the files as they are now.
-var completions = map[string]string{
-	"bash": `# bash completion for felhom-agent: source it, or put it into /usr/share/bash-completion/completions/felhom-agent
-_felhom_agent() {
-	local IFS=$'\n' word="${COMP_LINE:0:COMP_POINT}"
-	local -a words
-	IFS=' ' read -r -a words <<<"$word"
-	[[ $word == *' ' ]] && words+=('')
-	COMPREPLY=($(felhom-agent --complete -- "${words[@]:1}" 2>/dev/null))
-	local last="${words[-1]}"
-	if [[ $last == *=* && $COMP_WORDBREAKS == *=* ]]; then COMPREPLY=("${COMPREPLY[@]#"${last%%=*}="}"); fi
-	if [[ ${#COMPREPLY[@]} == 0 ]]; then compopt -o default; fi
-}
-complete -F _felhom_agent felhom-agent
-`,
-	"zsh": `#compdef felhom-agent
-# zsh completion for felhom-agent: put it into a directory of $fpath as _felhom-agent
-_felhom_agent() {
-	local -a answers
-	answers=("${(@f)$(felhom-agent --complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-	answers=(${answers:#})
-	if (( $#answers )); then compadd -U -Q -- $answers; else _files; fi # -U: dn stands for guests/dns
-}
-if [ "$funcstack[1]" = "_felhom_agent" ]; then _felhom_agent "$@"; else compdef _felhom_agent felhom-agent; fi
-`,
-	"fish": `# fish completion for felhom-agent: put it into ~/.config/fish/completions/felhom-agent.fish
-function __felhom_agent_complete
-	set -l answers (felhom-agent --complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)
-	if test (count $answers) -gt 0
-		string join \n -- $answers
-	else
-		__fish_complete_path (commandline -ct)
-	end
-end
-complete -c felhom-agent -f -a '(__felhom_agent_complete)'
-`,
-}
-
-// runCompletion prints the completion of a shell.
-func runCompletion(_ context.Context, cmd *command, con *console.Console) (int, error) {
-	text, ok := completions[cmd.name]
-	if !ok {
-		return 0, usagef("--completion %s: it is one of bash, fish, zsh", cmd.name)
-	}
-	fmt.Fprint(con.Stdout, text)
-	return exit.OK, nil
-}
-
-// named values of options, and the modes and options whose value is an object.
-var optionValues = map[string][]string{
-	"o": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"}, "log-format": config.LogFormats,
-	"completion": {"bash", "fish", "zsh"}, "for": {"30m", "1h", "4h", "1d", "7d"},
-}
-
-// complete lists what the last of the words could become. It never fails: what cannot be found out is not
-// offered.
-func complete(words []string) []string {
-	last, before := "", []string{}
-	if len(words) > 0 {
-		last, before = words[len(words)-1], words[:len(words)-1]
-	}
-	var m *mode
-	path := defaultPath
-	for i, word := range before {
-		name := strings.TrimLeft(word, "-")
-		name, _, _ = strings.Cut(name, "=")
-		switch {
-		case name != word:
-			for k := range modes {
-				if modes[k].name == name && name != "" {
-					m = &modes[k]
-				}
+// rootCommand describes the command line to cobra, which makes the completions and the manual page of it. The
+// program itself reads its command line with parse, whose errors are sentences.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{Use: synopsis, Short: short, DisableAutoGenTag: true, DisableFlagsInUseLine: true, Run: func(*cobra.Command, []string) {}}
+	cmd := &command{path: defaultPath}
+	flags := root.Flags()
+	flags.AddFlagSet(cmd.flags())
+	for _, m := range modes[1:] {
+		for _, other := range modes[1:] {
+			if m.name < other.name {
+				root.MarkFlagsMutuallyExclusive(m.name, other.name) // completion offers the second no more
 			}
-		case i == 0 || !wantsValue(before[i-1]):
-			path = word
+		}
+		for _, o := range options {
+			if !slices.Contains(m.options, o.name) {
+				root.MarkFlagsMutuallyExclusive(m.name, o.name)
+			}
+		}
+		if m.arg != "" || m.name == "selftest" {
+			root.RegisterFlagCompletionFunc(m.name, offers(func(path string) []string { return valuesOf(m.name, path) }))
 		}
 	}
-	if len(before) > 0 && wantsValue(before[len(before)-1]) {
-		return fitting(last, "", valuesOf(strings.TrimLeft(before[len(before)-1], "-"), path))
-	}
-	if option, value, ok := strings.Cut(last, "="); ok && strings.HasPrefix(last, "-") {
-		return fitting(value, option+"=", valuesOf(strings.TrimLeft(option, "-"), path))
-	}
-	if !strings.HasPrefix(last, "-") {
-		return nil // a path
-	}
-	var offers []string
-	if m == nil {
-		for _, mode := range modes[1:] {
-			offers = append(offers, "--"+mode.name)
-		}
-		offers = append(offers, "--help", "--selftest=task")
-	} else {
-		for _, option := range m.options {
-			offers = append(offers, dashed(option))
+	for _, o := range options {
+		switch {
+		case o.name == "only":
+			root.RegisterFlagCompletionFunc(o.name, offers(func(path string) []string { return valuesOf("only", path) }))
+		case o.values != nil:
+			root.RegisterFlagCompletionFunc(o.name, offers(func(string) []string { return o.values }))
 		}
 	}
-	slices.Sort(offers)
-	return fitting(last, "", offers)
+	return root
 }
 
-// wantsValue reports whether the next word is the value of this one.
-func wantsValue(word string) bool {
-	name := strings.TrimLeft(word, "-")
-	if name == word || strings.Contains(word, "=") {
-		return false
+// offers are the values of a flag that begin with what was typed. Once something is typed, names without their kind
+// are offered too: dn becomes dns. Shells drop whatever does not begin with what was typed.
+func offers(values func(path string) []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		path := defaultPath
+		if len(args) > 0 {
+			path = args[0]
+		}
+		var fits []cobra.Completion
+		for _, value := range values(path) {
+			kind, name, _ := strings.Cut(value, "/")
+			switch {
+			case strings.HasPrefix(value, typed):
+				fits = append(fits, value)
+			case slices.Contains(spec.Kinds(), spec.Kind(kind)) && strings.HasPrefix(name, typed):
+				fits = append(fits, name)
+			}
+		}
+		return fits, cobra.ShellCompDirectiveNoFileComp
 	}
-	if i := slices.IndexFunc(modes, func(m mode) bool { return m.name == name }); i >= 0 {
-		return modes[i].value
-	}
-	return name != "v" && name != "simulate" && name != "help" && name != ""
 }
 
-func valuesOf(option, path string) []string {
-	if values, ok := optionValues[option]; ok {
-		return values
+// valuesOf lists what a flag may name. It never fails: what cannot be found out is not offered.
+func valuesOf(flag, path string) []string {
+	switch flag {
+	case "completion":
+		return []string{"bash", "fish", "zsh"}
+	case "selftest":
+		return []string{"task"}
 	}
 	want, err := (&command{path: path}).load()
 	if err != nil {
@@ -136,7 +82,7 @@ func valuesOf(option, path string) []string {
 	}
 	var names []string
 	for _, ref := range want.Refs() {
-		switch option {
+		switch flag {
 		case "only", "hold", "release":
 			names = append(names, ref.String())
 		case "eject":
@@ -149,19 +95,39 @@ func valuesOf(option, path string) []string {
 			}
 		}
 	}
-	if option == "hold" || option == "release" {
+	if flag == "hold" || flag == "release" {
 		names = append(names, "all")
 	}
 	return names
 }
 
-func fitting(word, prefix string, offers []string) []string {
-	var fits []string
-	for _, offer := range offers {
-		_, short, _ := strings.Cut(offer, "/")
-		if strings.HasPrefix(offer, word) || short != "" && word != "" && strings.HasPrefix(short, word) {
-			fits = append(fits, prefix+offer)
-		}
+// runCompletion prints the completion of a shell, which asks the program itself, so that names of objects are
+// those of the files as they are now.
+func runCompletion(_ context.Context, cmd *command, con *console.Console) (int, error) {
+	root := rootCommand()
+	switch cmd.name {
+	case "bash":
+		return exit.OK, root.GenBashCompletionV2(con.Stdout, true)
+	case "zsh":
+		return exit.OK, root.GenZshCompletion(con.Stdout)
+	case "fish":
+		return exit.OK, root.GenFishCompletion(con.Stdout, true)
 	}
-	return fits
+	return 0, usagef("invalid shell %q: expected bash, fish or zsh", cmd.name)
+}
+
+// completing reports whether a shell asks for completions, and answers it.
+func completing(args []string, con *console.Console) (bool, error) {
+	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
+		return false, nil
+	}
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(con.Stdout)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	err := root.Execute()
+	if err != nil {
+		return true, fmt.Errorf("cannot complete: %w", err)
+	}
+	return true, nil
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 )
 
 const completedHouse = `node: pve1
@@ -30,36 +34,64 @@ func writeCompletedHouse(t *testing.T) string {
 	return path
 }
 
+// offered are the completions of a line's last word.
+func offered(t *testing.T, line string) []string {
+	t.Helper()
+	var out bytes.Buffer
+	con := &console.Console{Stdout: &out, Stderr: io.Discard}
+	asked, err := completing(append([]string{"__completeNoDesc"}, strings.Split(line, " ")...), con)
+	if !asked || err != nil {
+		t.Fatalf("%q: %t, %v", line, asked, err)
+	}
+	answers, _, found := strings.Cut(out.String(), ":") // the last line says what the shell shall do with them
+	if !found {
+		t.Fatalf("%q: no directive in %q", line, out.String())
+	}
+	return strings.Fields(answers)
+}
+
 func TestComplete(t *testing.T) {
 	file := writeCompletedHouse(t)
 	for line, want := range map[string]string{
 		"--pl":                              "--plan",
-		"--st":                              "--status",
-		file + " --hold d":                  "guests/dhcp guests/dns",
+		"--st":                              "--state --status",
+		file + " --hold d":                  "dhcp dns",
 		file + " --hold a":                  "all",
 		file + " --release guests/dn":       "guests/dns",
 		file + " --eject ":                  "backup",
-		file + " --plan --only before":      "snapshots/before-32",
-		file + " --only=dn":                 "--only=guests/dns",
+		file + " --plan --only before":      "before-32",
+		file + " --only=dn":                 "dns",
+		file + " --only gu":                 "guests/dhcp guests/dns",
 		file + " --print-rollback ":         "dns/before-32",
 		"--completion ":                     "bash fish zsh",
-		"--plan -o ":                        "text json",
+		"--plan -o ":                        "json text",
 		"--plan --log-level w":              "warn",
 		"--hold all --f":                    "--for",
-		"--hold all --for ":                 "30m 1h 4h 1d 7d",
+		"--hold all --for ":                 "1d 1h 30m 4h 7d",
 		"--plan /e":                         "",
 		"":                                  "",
 		"--plan /no/such/folder --only web": "",
-		"--selftest -v":                     "-vmid",
-		"--selftest=task -vmid ":            "",
+		"--plan --o":                        "--only --output",
+		"--selftest --vm":                   "--vmid",
+		"--selftest=task --vmid ":           "",
+		"--selftest=":                       "task",
 	} {
-		if got := strings.Join(complete(strings.Split(line, " ")), " "); got != want {
+		got := offered(t, line)
+		slices.Sort(got)
+		if got := strings.Join(got, " "); got != want {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
-	for _, m := range modes[1:] { // every mode is offered, and its options behind it
-		if got := complete([]string{"--" + m.name}); len(got) == 0 || got[0] != "--"+m.name {
+	for _, m := range modes[1:] { // every mode is offered, and no other one behind it
+		if got := offered(t, "--"+m.name); !slices.Contains(got, "--"+m.name) {
 			t.Errorf("--%s is not offered: %q", m.name, got)
+		}
+		if m.arg == "" {
+			for _, flag := range offered(t, "--"+m.name+" --") {
+				if name := strings.TrimSuffix(strings.TrimPrefix(flag, "--"), "="); name != "help" && !slices.Contains(m.options, name) {
+					t.Errorf("--%s is offered with --%s", name, m.name)
+				}
+			}
 		}
 	}
 }
@@ -70,22 +102,30 @@ var completingShells = map[string]struct {
 	want   map[string]string // line -> what is printed; HOUSE is a file
 }{
 	"bash": {
-		`source <(felhom-agent --completion bash); compopt() { :; }; COMP_LINE=$1; COMP_POINT=${#1}; _felhom_agent; echo "${COMPREPLY[*]}"`,
+		`source /usr/share/bash-completion/bash_completion || exit
+source <(felhom-agent --completion bash)
+compopt() { :; }
+COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9 COMP_KEY=9
+read -r -a COMP_WORDS <<<"${1//=/ = }" # as readline splits at COMP_WORDBREAKS
+[[ $1 == *' ' ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+__start_felhom-agent
+echo "${COMPREPLY[*]%% *}"`,
 		map[string]string{
 			"felhom-agent --sch":                   "--schema",
 			"felhom-agent HOUSE --eject ":          "backup",
-			"felhom-agent HOUSE --plan --only=dn":  "guests/dns",
-			"felhom-agent HOUSE --plan --only d":   "guests/dhcp guests/dns",
+			"felhom-agent HOUSE --plan --only=gu":  "guests/dhcp guests/dns",
+			"felhom-agent HOUSE --plan --only d":   "dhcp dns",
 			"felhom-agent --plan /no/such/folder/": "",
 		},
 	},
 	"fish": {
 		`source (felhom-agent --completion fish | psub); echo (complete -C $argv[1])`,
 		map[string]string{
-			"felhom-agent --sch":                  "--schema",
+			"felhom-agent --sch":                  "--schema\tprint the JSON Schema of the YAML",
 			"felhom-agent HOUSE --eject ":         "backup",
-			"felhom-agent HOUSE --plan --only=dn": "--only=guests/dns",
-			"felhom-agent HOUSE --plan --only d":  "guests/dhcp guests/dns",
+			"felhom-agent HOUSE --plan --only=dn": "--only=dns",
+			"felhom-agent HOUSE --plan --only d":  "dhcp dns",
 			"felhom-agent --plan HOU":             "HOUSE",
 		},
 	},
@@ -107,8 +147,8 @@ cat $dir/line`,
 		map[string]string{
 			"felhom-agent --sch":                  "felhom-agent --schema",
 			"felhom-agent HOUSE --eject ":         "felhom-agent HOUSE --eject backup",
-			"felhom-agent HOUSE --plan --only=dn": "felhom-agent HOUSE --plan --only=guests/dns",
-			"felhom-agent HOUSE --plan --only d":  "felhom-agent HOUSE --plan --only guests/d",
+			"felhom-agent HOUSE --plan --only=dn": "felhom-agent HOUSE --plan --only=dns",
+			"felhom-agent HOUSE --plan --only d":  "felhom-agent HOUSE --plan --only d",
 			"felhom-agent --plan HOU":             "felhom-agent --plan HOUSE",
 		},
 	},

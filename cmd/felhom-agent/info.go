@@ -20,43 +20,6 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-const help = `felhom-agent makes a Proxmox VE node be as a folder of YAML says, and keeps it so.
-
-    felhom-agent MODE [options] [PATH]     PATH: a desired-state file or folder (default ` + defaultPath + `)
-
- converge    --plan                    print what would change; can only read
-             --once                    converge once and exit
-             --watch                   stay: converge on every edit, against drift, and when something is due
- look        --status                  what the service does now, what is held, last good backups
-             --history                 what was done here; with --only NAME one object, with its logs
-             --check                   check the YAML alone, with no node
-             --selftest                check connection, rights, storages and clock; changes nothing
-             --selftest=task -vmid N   the same, then one real task: a snapshot of guest N, made and deleted
- step in     --hold NAME|all           freeze writes [--for 4h] [-m WHY]; --release NAME|all lets go
-             --eject NAME              make a disk under mounts safe to unplug
-             --print-rollback GUEST/SNAPSHOT   the YAML lines of a rollback asked for now, and what it would lose
- set up      --export                  the containers of the node as YAML that takes them over as they are
-             --print-setup, --print-sudoers    the pveum lines for user, role and token; the sudoers line
-             --schema, --routes        the JSON Schema of the YAML; what goes by which way, and why
-             --completion bash|fish|zsh, --version
-
- options     --simulate[=FILE]         a simulated node instead of a real one, in memory or kept in FILE
-             --config FILE             configuration (default ` + config.DefaultConfig + `); ` + config.EnvPrefix + `KEY overrides
-             --only NAME               only this object and what it needs: restores/web, or web
-             -o text|json, -v          as JSON; also what is as declared, and the route of each act
-             --state DIR               journal, holds, lock (default $STATE_DIRECTORY, else ` + config.DefaultState + `)
-             --interval 15m, --timeout 10m     between looks against drift; how long others' locks are waited for
-             --log-level debug|info|warn|error, --log-format console|json
-
-Try it, no node needed:   felhom-agent --simulate --once examples/desired
-`
-
-// runBare prints the help. It looks at nothing, so that a mistyped command can do no harm.
-func runBare(_ context.Context, _ *command, con *console.Console) (int, error) {
-	fmt.Fprintf(con.Stdout, "%s\nfelhom-agent %s: no mode was given, so nothing was looked at and nothing was changed.\n", help, version.Version)
-	return exit.OK, nil
-}
-
 func runVersion(_ context.Context, _ *command, con *console.Console) (int, error) {
 	commit, golang := "unknown", "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {

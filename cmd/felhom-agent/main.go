@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
@@ -37,8 +36,10 @@ func main() {
 // program is main with an exit code.
 func program() int {
 	con := console.New(os.Stdout, os.Stderr)
-	if len(os.Args) > 2 && os.Args[1] == "--complete" && os.Args[2] == "--" { // asked by the shell, as completion.go says
-		fmt.Fprint(con.Stdout, strings.Join(append(complete(os.Args[3:]), ""), "\n"))
+	if asked, err := completing(os.Args[1:], con); asked {
+		if err != nil {
+			return complain(con, err)
+		}
 		return exit.OK
 	}
 	cmd, err := parse(os.Args[1:])

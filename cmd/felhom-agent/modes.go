@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+)
+
+// A mode is what the program is asked to do: a flag without which nothing happens.
+type mode struct {
+	name    string
+	arg     string   // what it is about, in help: "NAME"; "" where it takes none
+	path    bool     // it takes a PATH
+	options []string // those that make sense with it
+	group   string   // the heading of help under which it stands
+	usage   string
+	run     func(ctx context.Context, cmd *command, con *console.Console) (exit int, err error)
+}
+
+// The headings of help, in order.
+const (
+	groupConverge = "Converge"
+	groupInspect  = "Inspect"
+	groupStepIn   = "Step in"
+	groupSetUp    = "Set up"
+)
+
+// modes are all modes. The first is the bare command.
+var modes []mode
+
+// They are set here since one of them, --completion, describes them all.
+func init() {
+	modes = []mode{
+		{name: "", run: runBare},
+		{name: "plan", path: true, run: runPlan, group: groupConverge, usage: "print what would change; cannot write",
+			options: []string{"simulate", "config", "output", "verbose", "only", "state", "log-level", "log-format"}},
+		{name: "once", path: true, run: runOnce, group: groupConverge, usage: "converge once and exit",
+			options: []string{"simulate", "config", "output", "verbose", "only", "state", "timeout", "log-level", "log-format"}},
+		{name: "watch", path: true, run: runWatch, group: groupConverge, usage: "run continuously: converge on file changes, on drift, and on schedule",
+			options: []string{"simulate", "config", "verbose", "only", "state", "interval", "timeout", "log-level", "log-format"}},
+		{name: "status", run: runStatus, group: groupInspect, usage: "what the service does now, what is blocked, the last verified backups",
+			options: []string{"simulate", "config", "output", "state"}},
+		{name: "history", run: runHistory, group: groupInspect, usage: "what was done here; with --only one object, with the logs of its tasks",
+			options: []string{"simulate", "config", "output", "verbose", "only", "state"}},
+		{name: "check", path: true, run: runCheck, group: groupInspect, usage: "check the YAML and agent.yaml, without a node",
+			options: []string{"config"}},
+		{name: "selftest", run: runSelftest, group: groupInspect, usage: "check connection, privileges, storages and clock; changes nothing. --selftest=task also runs one real task: a snapshot of the guest --vmid, taken and deleted",
+			options: []string{"simulate", "config", "vmid", "log-level", "log-format"}},
+		{name: "hold", arg: "NAME", path: true, run: runHold, group: groupStepIn, usage: "block all writes to an object, or to all",
+			options: []string{"simulate", "config", "state", "for", "message"}},
+		{name: "release", arg: "NAME", path: true, run: runRelease, group: groupStepIn, usage: "release a hold",
+			options: []string{"simulate", "config", "state"}},
+		{name: "eject", arg: "NAME", path: true, run: runEject, group: groupStepIn, usage: "make the disk of a mount safe to remove",
+			options: []string{"simulate", "config", "state", "timeout", "log-level", "log-format"}},
+		{name: "print-rollback", arg: "GUEST/SNAPSHOT", path: true, run: runPrintRollback, group: groupStepIn, usage: "print the YAML lines of a rollback requested now, and what it would lose",
+			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
+		{name: "export", run: runExport, group: groupSetUp, usage: "print the containers of the node as YAML that adopts them unchanged",
+			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
+		{name: "print-setup", run: runSetup, group: groupSetUp, usage: "print the pveum lines for user, role and token", options: []string{"config"}},
+		{name: "print-sudoers", run: runSudoers, group: groupSetUp, usage: "print the sudoers line for the root helper"},
+		{name: "schema", run: runSchema, group: groupSetUp, usage: "print the JSON Schema of the YAML"},
+		{name: "routes", run: runRoutes, group: groupSetUp, usage: "print which operation goes through the API or the root helper, and why"},
+		{name: "completion", arg: "SHELL", run: runCompletion, group: groupSetUp, usage: "print the completion of bash, zsh or fish"},
+		{name: "version", run: runVersion, group: groupSetUp, usage: "print version, commit and Go version"},
+	}
+}
+
+// modeOf returns the mode of a name, or nil.
+func modeOf(name string) *mode {
+	for i := range modes {
+		if modes[i].name == name && name != "" {
+			return &modes[i]
+		}
+	}
+	return nil
+}
+
+// An option is a flag beside the mode.
+type option struct {
+	name, short string
+	arg         string // in help; "" where it takes no value
+	optional    bool   // its value may be left out, and is joined to it: --simulate=FILE
+	usage       string
+	values      []string // what completion offers
+}
+
+// options are all options, in the order of help.
+var options = []option{
+	{name: "simulate", arg: "FILE", optional: true, usage: "use a simulated node instead of a real one, in memory or kept in FILE"},
+	{name: "config", arg: "FILE", usage: "the configuration (default " + config.DefaultConfig + "); " + config.EnvPrefix + "KEY overrides a key of it"},
+	{name: "only", arg: "NAME", usage: "only this object and what it needs: restores/web, or web; may be repeated"},
+	{name: "output", short: "o", arg: "FORMAT", usage: "text or json", values: []string{"text", "json"}},
+	{name: "verbose", short: "v", usage: "also list what is as declared, and the route of each action"},
+	{name: "state", arg: "DIR", usage: "journal, holds and lock (default $STATE_DIRECTORY, else " + config.DefaultState + ")"},
+	{name: "interval", arg: "DURATION", usage: "time between refreshes against drift, such as 15m"},
+	{name: "timeout", arg: "DURATION", usage: "how long locks of others are waited for, such as 10m"},
+	{name: "for", arg: "DURATION", usage: "how long a hold lasts", values: []string{"30m", "1h", "4h", "1d", "7d"}},
+	{name: "message", short: "m", arg: "WHY", usage: "why a hold is set"},
+	{name: "vmid", arg: "N", usage: "the guest of --selftest=task"},
+	{name: "log-level", arg: "LEVEL", usage: "debug, info, warn or error", values: []string{"debug", "info", "warn", "error"}},
+	{name: "log-format", arg: "FORMAT", usage: "console or json", values: config.LogFormats},
+}
