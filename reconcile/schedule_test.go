@@ -101,7 +101,7 @@ func TestAnArchiveOfTheSecondHourIsProven(t *testing.T) {
 			b.once(want)
 			synctest.Wait()
 			b.once(want)
-			if made := strings.Count(b.sim.String(), "backups/nightly vmid=101"); made != 1 || strings.Count(b.sim.String(), "guest=dns size=") != 1 {
+			if made := strings.Count(b.sim.String(), "backups/nightly vmid=101"); made != 1 || strings.Count(b.sim.String(), "guest=dns host=pve1 size=") != 1 {
 				t.Errorf("of an archive of %s it says\n%s\n%s", at, b.events, b.sim)
 			}
 		})

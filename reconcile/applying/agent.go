@@ -41,12 +41,13 @@ type Agent struct {
 
 	zone atomic.Pointer[time.Location] // the node's
 
-	mu      sync.Mutex
-	waiting map[string]bool                 // acts that a waiter of this process looks after
-	ended   []ending                        // of which the next pass has not heard yet
-	proven  map[string]journal.ArchiveState // archives of ours whose task another process or life began
-	proving map[string]bool
-	overdue []*journal.Operation // acts whose time is over: nobody waits for them while they go on
+	mu       sync.Mutex
+	waiting  map[string]bool                 // acts that a waiter of this process looks after
+	ended    []ending                        // of which the next pass has not heard yet
+	proven   map[string]journal.ArchiveState // archives of ours whose task another process or life began
+	proving  map[string]bool
+	unlogged map[string]bool      // archives of which no log tells
+	overdue  []*journal.Operation // acts whose time is over: nobody waits for them while they go on
 
 	// The rest belongs to the one goroutine that makes passes.
 	facts     refresh.Facts
@@ -91,7 +92,7 @@ func New(o Options) *Agent {
 	}
 	return &Agent{
 		O: o, log: o.Log, nudge: make(chan struct{}, 1),
-		waiting: map[string]bool{}, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{},
+		waiting: map[string]bool{}, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{}, unlogged: map[string]bool{},
 		cooling: map[string]journal.Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 		calm: calm{objects: map[string]time.Time{}},
 	}

@@ -146,8 +146,8 @@ func lacksArchive(made dump, volumes []proxmox.Volume) string {
 	switch {
 	case i < 0:
 		return fmt.Sprintf("the storage does not list the backup %s", made.file)
-	case made.size != "" && !node.OnServer(volumes[i]) && dumpSize(volumes[i].Size) != made.size:
-		return fmt.Sprintf("the backup %s is not complete: %s of %s", made.file, dumpSize(volumes[i].Size), made.size)
+	case made.size != "" && !node.OnServer(volumes[i]) && node.DumpSize(volumes[i].Size) != made.size:
+		return fmt.Sprintf("the backup %s is not complete: %s of %s", made.file, node.DumpSize(volumes[i].Size), made.size)
 	}
 	return ""
 }

@@ -160,7 +160,7 @@ func (x *Exporter) Look(ctx context.Context) error {
 		return err
 	}
 	have.ByID = nil
-	have.Index()
+	have.Index(nil)
 	for _, r := range have.Others {
 		x.cluster = x.cluster || r.Node != n
 	}

@@ -22,6 +22,7 @@ type Memory struct {
 	Done      map[string]bool          // action IDs that ended well
 	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
 	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
+	Checking  map[string]time.Time     // archives whose contents are being checked -> since when
 	Tasks     map[proxmox.UPID]bool    // of acts of ours that have no outcome yet
 	Reading   map[string]bool          // archives that a restore of ours reads now
 	BackedUp  map[string][]time.Time   // action ID -> when backups that ended well were begun
@@ -53,6 +54,12 @@ type RollbackState struct {
 type ArchiveState struct {
 	Whole  bool   // its task ended well and it has been written out to its disk
 	Marker string // what its notes were to be
+	Size   string // what vzdump said that it had written, in its words; "": it did not say
+	Broken string // what is wrong with it, where a check of its contents found that
+	// Unchecked says why its contents could not be checked; "": they were, or it was not tried.
+	Unchecked string
+	// The task that made it, by the node's clock; zero: not known.
+	Begun, Ended time.Time
 }
 
 // UnsyncedAge is how long an archive must have lain on a declared disk to count as
@@ -103,7 +110,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 			if a.Call != nil {
 				marker = a.Call.Params["notes-template"]
 			}
-			m.Archives[volid] = ArchiveState{Whole: written, Marker: marker}
+			m.Archives[volid] = ArchiveState{Whole: written, Marker: marker, Size: a.outcomeFacts["size"], Begun: a.Time.Truncate(time.Second), Ended: a.ended}
 		}
 		switch {
 		case a.Facts["restart"] != "" && a.Result == ResultOK:

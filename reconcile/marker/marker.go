@@ -18,11 +18,11 @@ import (
 // first line of an archive's notes, the only line that PVE's listings show:
 //
 //	felhom-agent/1 web vmid=201 owner=pve1 born=2026-11-22T17:02:09Z
-//	felhom-agent/1 backups/nightly vmid=201 owner=pve1 born=… guest=web size=40802189312
+//	felhom-agent/1 backups/nightly vmid=201 owner=pve1 born=… begun=… guest=web host=pve1 size=40802189312
 //
 // It is read anywhere in the text and written at its end. The facts of a guest are from
 // (golden/NAME or the archive that it was made from), want (see wishHash) and rollback; of
-// a golden template, revision, digest and sealed; of an archive guest and size, or those of
+// a golden template, revision, digest and sealed; of an archive guest, host (the node that made it), size and begun (when, UTC), or those of
 // its golden; of a snapshot guest.
 type Marker struct {
 	Object string       // "web" for golden, restores and guests, else "snapshots/x" or "backups/x"

@@ -29,12 +29,6 @@ const (
 	Whole                       // ours, as long as it was when it had been written out
 )
 
-// futureSlack is how far ahead of the node's clock a date may lie before it is
-// taken for the mark of a clock that was wrong.
-const futureSlack = 5 * time.Minute
-
-func (o *Observed) Future(t time.Time) bool { return t.After(o.Now.Add(futureSlack)) }
-
 // Wholeness judges a listed archive. That of a backup server is judged by the server's
 // own word and by the note alone: its size grows with its notes and with every
 // verification, since its manifest, in which both stand, is a part of it.
@@ -43,11 +37,15 @@ func (o *Observed) Wholeness(v proxmox.Volume) Wholeness {
 		return Damaged
 	}
 	m, ok := marker.OneMarker(v.Notes)
-	if !ok || m.Owner != o.Owner {
+	size := m.Facts["size"]
+	switch ours := ok && m.Owner == o.Owner; {
+	case size == "" && o.Memory.Archives[v.VolID].Broken != "":
+		return Damaged
+	case size == "" && (ours || v.Notes == "") && o.shorter(v):
+		return Damaged
+	case !ours:
 		return Unrecorded
-	}
-	size, ok := m.Facts["size"]
-	if !ok {
+	case size == "":
 		return Unproven
 	}
 	if size != strconv.FormatInt(int64(v.Size), 10) && !OnServer(v) {
@@ -56,32 +54,80 @@ func (o *Observed) Wholeness(v proxmox.Volume) Wholeness {
 	return Whole
 }
 
+// Proven reports whether an archive is known to be whole: its size is noted, or what made or
+// checked it says so and the size is still to be noted. A backup server's verification reads
+// every byte.
+func (o *Observed) Proven(v proxmox.Volume) bool {
+	switch o.Wholeness(v) {
+	case Whole:
+		return true
+	case Unproven:
+		return o.Memory.Archives[v.VolID].Whole || v.Verified == "ok"
+	}
+	return false
+}
+
 // OnServer reports whether an archive lies on a backup server, which lists nothing that
 // is cut off: without the manifest, which is written last, it has no notes.
 func OnServer(v proxmox.Volume) bool { return strings.HasPrefix(v.Format, "pbs-") }
 
-// damage says why an archive counts as damaged.
-func damage(v proxmox.Volume) string {
-	if v.Verified == "failed" {
+// shorter reports whether an archive of ours is listed with another size than vzdump said
+// when it had written it.
+func (o *Observed) shorter(v proxmox.Volume) bool {
+	made := o.Memory.Archives[v.VolID]
+	return made.Size != "" && made.Size != DumpSize(v.Size) && !OnServer(v)
+}
+
+// Damage says why an archive counts as damaged.
+func (o *Observed) Damage(v proxmox.Volume) string {
+	m, _ := marker.OneMarker(v.Notes)
+	noted, err := strconv.ParseInt(m.Facts["size"], 10, 64)
+	switch {
+	case v.Verified == "failed":
 		return "the backup server's verification of it failed"
+	case o.Memory.Archives[v.VolID].Broken != "":
+		return o.Memory.Archives[v.VolID].Broken
+	case err == nil:
+		return fmt.Sprintf("%s of %s are there", v.Size.Human(), proxmox.Size(noted).Human())
 	}
-	return v.Size.Human() + " listed, another size noted"
+	return fmt.Sprintf("%s of %s are there", DumpSize(v.Size), o.Memory.Archives[v.VolID].Size)
+}
+
+// DumpSize prints a size as vzdump does (PVE::VZDump, format_size of the log): whole
+// units, rounded down, with GB in two decimals.
+func DumpSize(s proxmox.Size) string {
+	switch kb := float64(s) / 1024; {
+	case kb < 1024:
+		return fmt.Sprintf("%dKB", int(kb))
+	case kb < 1024*1024:
+		return fmt.Sprintf("%dMB", int(kb/1024))
+	default:
+		return fmt.Sprintf("%.2fGB", kb/1024/1024)
+	}
 }
 
 // Index arranges what the storages hold by volume and by guest. It is made once,
 // when all that a look reads has been read.
-func (o *Observed) Index() {
+func (o *Observed) Index(want *spec.Desired) {
 	if o.ByID != nil {
 		return
 	}
 	o.ByID = map[string]*proxmox.Volume{}
 	o.ByGuest = map[proxmox.VMID][]*proxmox.Volume{}
+	o.Checkable = map[string]bool{}
+	o.Listed = map[string]time.Time{}
 	o.ByObject = map[string][]*proxmox.Volume{} // whose marker their notes bear
 	for _, id := range slices.Sorted(maps.Keys(o.Storages)) {
 		content := o.Storages[id].Content
 		for i := range content {
 			v := &content[i]
+			if right := o.rightTime(*v); v.Content == "backup" && !right.Equal(v.CTime) {
+				o.Listed[v.VolID], v.CTime = v.CTime, right
+			}
 			o.ByID[v.VolID] = v
+			if _, ok := o.ArchiveFile(want, *v); ok && v.Content == "backup" && o.Wholeness(*v) == Unproven {
+				o.Checkable[v.VolID] = true
+			}
 			if v.VMID != 0 {
 				o.ByGuest[v.VMID] = append(o.ByGuest[v.VMID], v)
 			}
@@ -119,9 +165,19 @@ func (o *Observed) File(volid string) string {
 // ArchivesOf returns the archives of a container on a storage, newest first.
 // Archives dated in the future are left out: nobody knows how old they are.
 func (o *Observed) ArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Volume {
+	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.Volume) bool { return o.Future(v.CTime) })
+}
+
+// FutureArchives returns those archives of a container on a storage that are dated in the
+// future, newest first.
+func (o *Observed) FutureArchives(storage string, vmid proxmox.VMID) []proxmox.Volume {
+	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.Volume) bool { return !o.Future(v.CTime) })
+}
+
+func (o *Observed) allArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Volume {
 	var all []proxmox.Volume
 	for _, v := range o.ByGuest[vmid] {
-		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && strings.HasPrefix(v.VolID, storage+":") && !o.Future(v.CTime) {
+		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && text.ProxmoxStorage(v.VolID) == storage {
 			all = append(all, *v)
 		}
 	}
@@ -232,103 +288,3 @@ func (o *Observed) OwnArchive(guest *spec.Guest, source spec.Source, inside prox
 	}
 	return false
 }
-
-// A Choice is the archive from which a guest is to be made.
-type Choice struct {
-	Volume proxmox.Volume
-	Inside proxmox.GuestConfig
-	Notes  []string // newer archives that were passed over, and why; doubts
-}
-
-// Newest chooses among the archives of a `newest` source: the newest whole one that
-// is proven to be the guest's; one that nobody recorded (made by a job of PVE) only
-// where there is no recorded one. Where it is not known whether a newer one is to be taken
-// (it is whole, or its storage was not in a state to tell), none is: unread is that one.
-func (o *Observed) Newest(guest *spec.Guest, source spec.Source) (best *Choice, passed []string, unread *plan.Blocker) {
-	var second *Choice
-	for _, v := range o.ArchivesOf(source.Newest, SourceVMID(guest, source)) {
-		date := o.Date(v.CTime)
-		take := fmt.Sprintf("to take it all the same: from: {archive: %s}", v.VolID)
-		inside, looked := o.Inside[v.VolID]
-		switch {
-		case o.Wholeness(v) == Damaged:
-			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is damaged (%s); %s", date, damage(v), take))
-			continue
-		case o.Wholeness(v) == Unproven:
-			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not proven whole (no size noted); %s", date, take))
-			continue
-		case !looked:
-			continue
-		case inside.Err != nil && KeepsOlder(o.Wholeness(v) == Whole, inside.Err):
-			return nil, passed, &plan.Blocker{Reason: fmt.Sprintf("the config inside its newest archive, of %s on %s, cannot be read: %v", date, source.Newest, inside.Err),
-				Cure: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, Passes: proxmox.IsTransient(inside.Err)}
-		case inside.Err != nil:
-			passed = append(passed, fmt.Sprintf("passed over: the config inside the archive of %s cannot be read: %v; %s", date, inside.Err, take))
-			continue
-		case !o.OwnArchive(guest, source, inside.Config):
-			passed = append(passed, fmt.Sprintf("passed over: the archive of %s is of another guest (%s) with this VMID; %s", date, whose(inside.Config, o.Owner), take))
-			continue
-		}
-		c := &Choice{Volume: v, Inside: inside.Config}
-		if o.Wholeness(v) == Whole {
-			if second != nil {
-				passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not proven whole (no size noted: it is not of this agent, or was cut off); to take it all the same: from: {archive: %s}",
-					o.Date(second.Volume.CTime), second.Volume.VolID))
-			}
-			c.Notes = passed
-			return c, passed, nil
-		}
-		if second == nil {
-			second = c
-			second.Notes = append(slices.Clone(passed), "no size was noted for this archive (made by a job of PVE): whether it is whole shows when it is restored")
-		}
-	}
-	return second, passed, nil
-}
-
-// KeepsOlder reports whether an archive whose config cannot be read keeps older ones from
-// being taken: it is the one to come back from, or nobody knows yet.
-func KeepsOlder(proven bool, err error) bool { return proven || proxmox.IsTransient(err) }
-
-// Begun is when an archive was begun. PVE reads that from the archive's name, which has
-// the node's local time: one of the hour that the clocks show twice in autumn looks an
-// hour older than it is if it was begun in the second of the two. So the second is
-// taken where it has been.
-func (o *Observed) Begun(v proxmox.Volume) time.Time {
-	a, ok := proxmox.ParseArchive(v.VolID)
-	if !ok || a.Stamp == "" || strings.HasSuffix(a.Stamp, "Z") {
-		return v.CTime
-	}
-	t := v.CTime.In(o.Now.Location())
-	_, end := t.ZoneBounds()
-	if end.IsZero() {
-		return v.CTime
-	}
-	_, before := t.Zone()
-	_, after := end.Zone()
-	again := t.Add(time.Duration(before-after) * time.Second)
-	if again.Before(end) || again.After(o.Now) || before <= after {
-		return v.CTime
-	}
-	return again
-}
-
-// whose says of which guest an archive is, where it is not of the one that is looked for.
-func whose(inside proxmox.GuestConfig, owner string) string {
-	if m, ok := marker.OneMarker(inside.Description()); ok && m.Owner != owner {
-		return fmt.Sprintf("%s of the owner %s", m.Object, m.Owner)
-	}
-	return "hostname " + inside.Hostname()
-}
-
-// Date prints a time as people name a backup.
-func (o *Observed) Date(t time.Time) string {
-	t = t.In(o.Now.Location())
-	if t.Year() != o.Now.Year() {
-		return t.Format("2 Jan 2006 15:04")
-	}
-	return t.Format("2 Jan 15:04")
-}
-
-// Age prints how long ago a time is: "16 h old".
-func (o *Observed) Age(t time.Time) string { return text.Ago(o.Now.Sub(t)) + " old" }

@@ -47,7 +47,7 @@ func TestNewestNamesWhatItPassesOver(t *testing.T) {
 					proxmox.Volume{VolID: volid, Content: "backup", Subtype: "lxc", VMID: 101, CTime: made, Size: 1000, Notes: a.notes})
 				have.Inside[volid] = Inside{Config: proxmox.GuestConfig{VMID: 101, Raw: map[string]string{"hostname": a.hostname, "description": a.inside}}}
 			}
-			have.Index()
+			have.Index(nil)
 			dns := &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: "dns"}}, VMID: 101}
 			got, passed, _ := have.Newest(dns, spec.Source{Newest: "usb"})
 			if got == nil || got.Volume.CTime.Format("15") != tt.takes {

@@ -51,9 +51,13 @@ type Observed struct {
 	MaxDeletions int
 	NotifyPVE    bool // PVE tells of each backup by its own notifications
 
-	ByID     map[string]*proxmox.Volume
-	ByGuest  map[proxmox.VMID][]*proxmox.Volume
-	ByObject map[string][]*proxmox.Volume
+	ByID    map[string]*proxmox.Volume
+	ByGuest map[proxmox.VMID][]*proxmox.Volume
+	// Checkable are the archives of ours without a noted size whose contents the root helper
+	// can check.
+	Checkable map[string]bool
+	Listed    map[string]time.Time // volume id -> the listed time, where the archive was begun at another
+	ByObject  map[string][]*proxmox.Volume
 }
 
 // ErrAmbiguous is why a thing that PVE's list names twice, with different values, counts as

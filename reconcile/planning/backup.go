@@ -93,6 +93,7 @@ func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 		return
 	}
 	own := p.ownBackups(b, g)
+	p.holdDamaged(b, g)
 	state := p.Have.Guests[g.VMID]
 	var born time.Time
 	if state != nil && state.Config != nil {
@@ -128,6 +129,24 @@ func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 		return
 	}
 	p.pruneBackups(b, g, own, born, budget)
+}
+
+// holdDamaged names the archives of a guest that are not all there, which nobody else would:
+// PVE lists them like any other.
+func (p *Planner) holdDamaged(b *spec.Backup, g *spec.Guest) {
+	for _, v := range p.Have.ByGuest[g.VMID] {
+		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || p.Have.Wholeness(*v) != node.Damaged {
+			continue
+		}
+		m, ok := marker.OneMarker(v.Notes)
+		if !ok { // they were lost with the rest
+			m, ok = marker.OneMarker(p.Have.Memory.Archives[v.VolID].Marker)
+		}
+		if ok && p.ownsSeries(m, &b.Object, g) {
+			p.hold(&b.Object, "storage", fmt.Sprintf("the archive %s of %s is damaged (%s); it does not count as a backup", v.VolID, g.Ref.Name, p.Have.Damage(*v)),
+				"when nothing in it is needed: pvesm free "+v.VolID)
+		}
+	}
 }
 
 // backupDue reports whether a backup is due, and the slot that it is for. `every`
@@ -241,7 +260,7 @@ func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, 
 		p.shortages = append(p.shortages, s)
 		return
 	}
-	m := marker.Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name}}
+	m := marker.Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name, "host": p.Have.Node}}
 	call := p.vzdump(g.VMID, b.Storage, b.Mode, b.Compress, m)
 	a := plan.Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, p.where(b.Storage)), Lane: Lane(g.VMID), Budget: "vzdump", Timeout: timeout(o, longTask), Call: &call,
@@ -287,7 +306,8 @@ func (p *Planner) dumpFacts(storage string) map[string]string {
 // Only archives count whose task ended well and that have been written out since.
 func (p *Planner) planRecords(o *spec.Object, storage string, mine func(marker.Marker) bool) {
 	for _, v := range p.Have.Storages[storage].Content {
-		if v.Content != "backup" || node.Ambiguous(v) || p.Have.Wholeness(v) != node.Unproven && v.Notes != "" {
+		state := p.Have.Wholeness(v)
+		if v.Content != "backup" || node.Ambiguous(v) || state == node.Damaged || state != node.Unproven && v.Notes != "" {
 			continue
 		}
 		made, known := p.Have.Memory.Archives[v.VolID]
@@ -304,16 +324,34 @@ func (p *Planner) planRecords(o *spec.Object, storage string, mine func(marker.M
 			}
 			continue
 		}
-		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).String())
+		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).With("begun", p.begunOf(v, made)).String())
 		p.act(plan.Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: plan.Change,
 			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: timeout(o, ShortTask), Call: &call})
 	}
+}
+
+// begunOf is when an archive was begun, as its notes keep it: with them it has the right time
+// also on a node in another time zone.
+func (p *Planner) begunOf(v proxmox.Volume, made journal.ArchiveState) string {
+	return node.InZone(p.Have.Begun(v), made).UTC().Format(time.RFC3339)
 }
 
 // pruneBackups deletes what keep does not keep, one archive at a time, for the token
 // may not let PVE prune. It stays within the guest's present birth; the newest whole
 // archive, protected ones and those that a restore reads are never deleted.
 func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time, budget *int) {
+	if rivals := p.Have.GuestRivals(g, b.Storage, g.VMID); rivals != nil {
+		decided, ok := p.Have.Decided(rivals, g)
+		if !ok || !decided.Born.Equal(born) {
+			ob := p.Have.RivalBlocker(rivals, true)
+			p.hold(&b.Object, "keep", ob.Reason+"; nothing is deleted", ob.Cure...)
+			return
+		}
+		own = slices.DeleteFunc(own, func(have ownBackup) bool {
+			of, ok := p.Have.GenerationOf(have.volume)
+			return !ok || of != decided
+		})
+	}
 	var items []retention.KeptItem
 	for _, have := range own {
 		if have.state == node.Whole && !have.volume.Protected && (have.marker.Born.Equal(born) || deliberate.Deliberate.PruneAnyBirth) {

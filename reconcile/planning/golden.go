@@ -104,7 +104,7 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 			ob = p.listsBackups(golden.Publish.Storage)
 		}
 		if ob == nil {
-			ob = p.Have.AmbiguousArchive(golden.Publish.Storage, golden.VMID)
+			ob = p.Have.GoldenBlocker(golden)
 		}
 		if ob != nil {
 			p.holdFor(o, "publish.storage", ob, plan.Later{Verb: "create", Symbol: plan.Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})
@@ -195,7 +195,7 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 		p.holdFor(o, "publish.storage", ob, plan.Later{Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %d", publish.Revision)})
 		return
 	}
-	if ob := p.Have.AmbiguousArchive(publish.Storage, golden.VMID); ob != nil {
+	if ob := p.Have.GoldenBlocker(golden); ob != nil {
 		p.hold(o, "publish.storage", ob.Reason+"; nothing is published or deleted", ob.Cure...)
 		return
 	}
@@ -243,7 +243,7 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 		return
 	}
 	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: mark.Born,
-		Facts: map[string]string{"revision": revision, "digest": node.GoldenDigest(golden)}}
+		Facts: map[string]string{"revision": revision, "digest": node.GoldenDigest(golden), "host": p.Have.Node}}
 	call := p.vzdump(golden.VMID, publish.Storage, "snapshot", "zstd", m)
 	p.act(plan.Action{ID: o.Ref.String() + "/publish", Object: o.Ref, Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %s on %s", revision, publish.Storage),
 		Lane: Lane(golden.VMID), Budget: "vzdump", Timeout: timeout(o, longTask), Call: &call, Facts: p.dumpFacts(publish.Storage)})

@@ -63,7 +63,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 		Plan:     &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
 		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
 	}
-	have.Index()
+	have.Index(want)
 	p.Plan.Header = plan.PlanHeader{
 		Node: have.Node, Version: have.Version, Looked: have.Now, Requests: have.Requests,
 		Files: len(want.Files), Hash: want.Hash, Undeclared: have.Undeclared(want),

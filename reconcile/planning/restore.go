@@ -221,7 +221,7 @@ func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 		p.hold(&g.Object, "from", ob.Reason, ob.Cure...)
 		return
 	}
-	if ob := p.Have.AmbiguousArchive(golden.Publish.Storage, golden.VMID); ob != nil {
+	if ob := p.Have.GoldenBlocker(golden); ob != nil {
 		p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Cure...)
 		return
 	}

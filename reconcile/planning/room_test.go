@@ -30,7 +30,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		Conf: proxmox.Storage{ID: "usb", Type: "dir"}, Status: &proxmox.StorageStatus{Total: 1000 * mib, Avail: 200 * mib},
 		Content: []proxmox.Volume{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
 	}}}
-	have.Index()
+	have.Index(nil)
 	p := &Planner{Want: &spec.Desired{}, Have: have, Plan: &plan.Plan{}}
 	guest := func(name string, vmid proxmox.VMID) *spec.Guest {
 		return &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: name}}, VMID: vmid}

@@ -92,7 +92,7 @@ func (l *Looker) lookCreations(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	l.Have.Index()
+	l.Have.Index(l.want)
 	return l.lookInside(ctx, missing)
 }
 
