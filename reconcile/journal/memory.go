@@ -104,8 +104,8 @@ func (j *Journal) Memory(now time.Time) Memory {
 			state.Begun, state.Result = true, a.Result
 			m.Rollbacks[key] = state
 		}
-		if volid := a.outcomeFacts["archive"]; volid != "" && a.Result == ResultOK {
-			written := a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge
+		if volid := a.outcomeFacts["archive"]; volid != "" {
+			written := a.Result == ResultOK && (a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge)
 			marker := ""
 			if a.Call != nil {
 				marker = a.Call.Params["notes-template"]
