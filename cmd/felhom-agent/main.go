@@ -1,4 +1,4 @@
-// Felhom-agent makes a Proxmox VE node be as a folder of YAML says, and keeps it so.
+// Felhom-agent keeps a Proxmox VE node in the state described by a folder of YAML files.
 //
 // It is used as `felhom-agent MODE [options] [PATH]`: --plan prints what would change, --once carries it
 // out, --watch stays and keeps it so. Without a mode it prints its help and touches nothing. What a person

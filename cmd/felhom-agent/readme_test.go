@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -74,6 +75,27 @@ func TestOperationsInDocs(t *testing.T) {
 			t.Errorf("%s has a reason, and is no dependency any more", m[1])
 		}
 	}
+}
+
+// TestPackagesInDocs holds that the map of packages is what the packages say of themselves; -update writes it.
+func TestPackagesInDocs(t *testing.T) {
+	list := exec.Command("go", "list", "-f", "{{.ImportPath}}\t{{.Doc}}", "./...")
+	list.Dir = "../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var rows strings.Builder
+	for line := range strings.Lines(string(out)) {
+		path, synopsis, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		path = strings.TrimPrefix(path, module)
+		if synopsis == "" {
+			t.Errorf("package %s does not say what it holds", path)
+		}
+		synopsis = strings.TrimPrefix(synopsis, "Package "+path[strings.LastIndexByte(path, '/')+1:]+" ")
+		fmt.Fprintf(&rows, "%-29s %s\n", path, synopsis)
+	}
+	inDocs(t, "design.md", "packages", "```text\n"+rows.String()+"```\n")
 }
 
 var description = regexp.MustCompile(`fqName: "(\w+)", help: "((?:[^"\\]|\\.)*)",.*? constLabels: \{.*?\}, variableLabels: \{(.*?)\}`)

@@ -1,3 +1,4 @@
+// Package deliberate lists mistakes that a test of the laws switches on, one at a time, to show that a law catches each.
 package deliberate
 
 // Deliberate are mistakes that a test of the laws switches on, one at a time, to prove
