@@ -62,6 +62,7 @@ type Agent struct {
 	earlier     *refresh.Earlier
 	failures    []Event
 	calm        calm
+	waitsTold   map[string]string // action ID -> for whom it waits, as it was told
 }
 
 // New makes an agent. It does nothing yet.

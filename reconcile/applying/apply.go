@@ -32,6 +32,7 @@ type passed struct {
 	atOnce  int            // were done at once
 	busy    []string       // why actions of the plan were not sent
 	poll    bool           // one of them waits for what nothing tells of, so it has to be looked at
+	waits   []wait         // for other people's work
 	soon    time.Time      // when a lock is tried again, by the node's clock
 }
 
@@ -107,7 +108,37 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		a.planned = true
 		a.O.Planned(p.plan)
 	}
+	a.tellWaits(p)
 	return p, a.send(ctx, p, have)
+}
+
+// A wait is an action that is ready, and kept back by what others do.
+type wait struct {
+	action *plan.Action
+	why    string
+}
+
+// tellWaits says, once each, for whom an action waits: from the first pass on, not at the end
+// of the run.
+func (a *Agent) tellWaits(p *passed) {
+	now := map[string]string{}
+	for _, w := range p.waits {
+		now[w.action.ID] = w.why
+		if a.waitsTold[w.action.ID] != w.why {
+			a.O.Events(Event{Time: a.Clock(), Object: w.action.Object, Verb: w.action.Verb, State: "waits", What: w.action.Said(), Text: w.why})
+		}
+	}
+	for i := range p.plan.Held {
+		h := &p.plan.Held[i]
+		if !h.Passing || h.Kind != "" {
+			continue
+		}
+		key := h.Object.String() + " " + h.Reason
+		if now[key] = h.Reason; a.waitsTold[key] == "" {
+			a.O.Events(Event{Time: a.Clock(), Object: h.Object, Verb: "wait", State: "waits", Text: h.Reason})
+		}
+	}
+	a.waitsTold = now
 }
 
 // consider plans what a look asks for, and chooses what of it can be sent.
@@ -274,6 +305,9 @@ func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan)
 		}
 		if why != "" {
 			p.busy = append(p.busy, fmt.Sprintf("%s: %s", action.Object, why))
+			if poll {
+				p.waits = append(p.waits, wait{action, why})
+			}
 			continue
 		}
 		p.ready = append(p.ready, action)

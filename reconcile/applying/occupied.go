@@ -18,6 +18,12 @@ import (
 // occupied finds what is in use: by acts of ours, by tasks of others, by the fence.
 func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) *planning.Occupied {
 	o := &planning.Occupied{Lanes: map[string]string{}, Budgets: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
+	o.Others = func(budget string) string {
+		if t := planning.TakenBy(have, budget); t != nil {
+			return planning.Runs(t, have)
+		}
+		return ""
+	}
 	ours := map[proxmox.UPID]bool{}
 	a.mu.Lock()
 	waiting := maps.Clone(a.waiting)

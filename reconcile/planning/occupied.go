@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -18,10 +19,42 @@ type Occupied struct {
 	Node       string            // why nothing at all may be sent; "" where something may
 	Lanes      map[string]string // by whom
 	Budgets    map[string]int
-	Told       map[string]bool      // lanes and budgets in use by acts whose waiters nudge at their end
-	Frees      map[string]time.Time // when the first of a budget's places is free, at the latest
-	Disruptive string               // the object whose guest is being disturbed
-	Creating   bool                 // somebody else creates a guest, on which storage nobody tells
+	Told       map[string]bool            // lanes and budgets in use by acts whose waiters nudge at their end
+	Frees      map[string]time.Time       // when the first of a budget's places is free, at the latest
+	Disruptive string                     // the object whose guest is being disturbed
+	Creating   bool                       // somebody else creates a guest, on which storage nobody tells
+	Others     func(budget string) string // which task of somebody else takes a budget's place, and since when
+}
+
+// TaskName is how people call a task: "vzdump 111".
+func TaskName(t *proxmox.Task) string {
+	if t.ID == "" && t.Type == "vzdump" { // PVE names none where it backs up several
+		return "vzdump of several guests"
+	}
+	return strings.TrimSpace(t.Type + " " + t.ID)
+}
+
+// Runs says of a task what runs, since when and who began it.
+func Runs(t *proxmox.Task, have *node.Observed) string {
+	return fmt.Sprintf("%s runs since %s, by %s", TaskName(t), have.Clock(t.StartTime), t.Owner())
+}
+
+// TakenBy is the running task that takes the place of a budget: PVE's one vzdump per node, or
+// a guest that is created, of which PVE does not say on which storage.
+func TakenBy(have *node.Observed, budget string) *proxmox.Task {
+	types := []string{"vzdump"}
+	if strings.HasPrefix(budget, "create ") {
+		types = []string{"vzrestore", "vzcreate", "vzclone"}
+	} else if budget != "vzdump" {
+		return nil
+	}
+	for _, t := range have.TasksOf(types...) {
+		ours := have.Memory.Tasks[t.UPID] && have.TokenID == t.UPID.User
+		if budget == "vzdump" || !ours && have.Now.Sub(t.StartTime) < StorageLocked {
+			return &t
+		}
+	}
+	return nil
 }
 
 // StorageLocked is how long a task may hold its place in the budget of a storage. PVE
@@ -50,8 +83,11 @@ func (o *Occupied) Keeps(a *plan.Action) (why string, poll bool) {
 	case o.Lanes[a.Lane] != "":
 		return o.Lanes[a.Lane], !o.Told[a.Lane]
 	case o.Creating && strings.HasPrefix(a.Budget, "create "):
-		return "somebody else creates a guest, and storages lock", true
+		return text.OrElse(o.Others(a.Budget), "somebody else creates a guest") + ", and storages lock", true
 	case limit > 0 && o.Budgets[a.Budget] >= limit && !deliberate.Deliberate.IgnoreBudgets:
+		if other := o.Others(a.Budget); other != "" && !o.Told[a.Budget] {
+			return other, true
+		}
 		return "its turn comes: " + a.Budget, !o.Told[a.Budget]
 	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String() && !deliberate.Deliberate.TwoDisruptive:
 		return "one disruptive act at a time: " + o.Disruptive, true

@@ -245,8 +245,16 @@ func (p *Planner) act(a plan.Action) {
 	if a.When == "" {
 		a.When = "now"
 	}
-	if a.When == "now" {
-		a.When = p.whenFree(a.Lane)
+	if free := p.whenFree(&a); free != "now" {
+		if a.When == "now" {
+			a.When = free
+		}
+		a.Fields = slices.Clone(a.Fields)
+		for i := range a.Fields {
+			if a.Fields[i].When == "now" { // not before the act itself
+				a.Fields[i].When = free
+			}
+		}
 	}
 	if failure, ok := p.Have.Memory.Cooling[a.ID]; ok {
 		p.Plan.Held = append(p.Plan.Held, plan.Held{
@@ -268,24 +276,34 @@ func (p *Planner) act(a plan.Action) {
 	p.Plan.Actions = append(p.Plan.Actions, a)
 }
 
-// whenFree says when a lane is free: now, or after the task that works on its guest or
-// that another agent has begun.
-func (p *Planner) whenFree(lane string) string {
+// whenFree says when an act can be sent: now, or after a task that works on its guest, takes
+// PVE's one place for backups, creates a guest, or was begun by another agent.
+func (p *Planner) whenFree(a *plan.Action) string {
 	if t := p.Have.OtherAgent(); t != nil {
-		return fmt.Sprintf("when %s %s has ended (since %s, by %s)", t.Type, t.ID, p.Have.Clock(t.StartTime), t.Owner())
+		return p.whenEnded(t, true)
 	}
-	id, ok := strings.CutPrefix(lane, "lxc/")
-	if !ok {
-		return "now"
+	if id, ok := strings.CutPrefix(a.Lane, "lxc/"); ok {
+		if vmid, err := proxmox.ParseVMID(id); err == nil {
+			if t := p.Have.Holder(vmid); t != nil {
+				return p.whenEnded(t, false)
+			}
+			if state := p.Have.Guests[vmid]; state != nil && state.Lock != "" {
+				return fmt.Sprintf("when %d is no longer locked (%s)", vmid, state.Lock)
+			}
+		}
 	}
-	vmid, err := proxmox.ParseVMID(id)
-	if err != nil {
-		return "now"
-	}
-	if t := p.Have.Holder(vmid); t != nil {
-		return fmt.Sprintf("when %s has ended (since %s, by %s)", t.Type, p.Have.Clock(t.StartTime), t.Owner())
+	if t := TakenBy(p.Have, a.Budget); t != nil {
+		return p.whenEnded(t, true)
 	}
 	return "now"
+}
+
+func (p *Planner) whenEnded(t *proxmox.Task, named bool) string {
+	what := t.Type
+	if named {
+		what = TaskName(t)
+	}
+	return fmt.Sprintf("when %s has ended (since %s, by %s)", what, p.Have.Clock(t.StartTime), t.Owner())
 }
 
 func (p *Planner) later(l plan.Later) { p.Plan.Laters = append(p.Plan.Laters, l) }
