@@ -38,3 +38,51 @@ func TestWhatWasRenamedHasNotLeft(t *testing.T) {
 		})
 	}
 }
+
+// Of what was never managed nothing is said when it leaves the YAML: no line that destroys
+// somebody else's guest, and none about a disk, a snapshot or a backup that never was.
+func TestNothingIsSaidOfWhatWasNeverManaged(t *testing.T) {
+	for name, text := range map[string]string{
+		"a VMID that is taken":  "restores: {web: {vmid: 101, from: {newest: local}, storage: local-lvm}}\n",
+		"another hostname":      "guests: {mail: {vmid: 101}}\n",
+		"nothing there":         "restores: {web: {vmid: 250, from: {newest: local}, storage: local-lvm}}\nsnapshots: {old: {guest: web, every: 1h, keep: 2}}\nbackups: {daily: {storage: local, guests: [web], every: 24h}}\n",
+		"a disk that is away":   "mounts: {gone: {uuid: 0b9a8c7d-1111-4222-8333-444455556666, path: /mnt/gone}}\n",
+		"another agent's guest": "restores: {web: {vmid: 101, from: {newest: local}, storage: local-lvm}}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, then := desired(t, text), desired(t, "restores: {other: {vmid: 260, from: {newest: local}, storage: local-lvm}}\n")
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, pvesim.New())
+				if name == "another agent's guest" {
+					b.as("PUT", "/nodes/pve1/lxc/101/config", "description=<!-- felhom-agent/1 web vmid=101 owner=pve9 born=2026-11-22T17:02:09Z -->")
+				}
+				b.once(first)
+				b.events.Reset()
+				b.once(then)
+				if said := b.events.String(); strings.Contains(said, "pct destroy") || strings.Contains(said, "no longer") {
+					t.Errorf("it says\n%s", said)
+				}
+			})
+		})
+	}
+}
+
+// A managed guest that leaves the YAML is named with the line that would delete it also
+// after its VMID was corrected to another one's.
+func TestAForeignVMIDIsNotOfferedForDeletion(t *testing.T) {
+	first := desired(t, "guests: {dns: {vmid: 101}}\n")
+	mistyped := desired(t, "guests: {dns: {vmid: 102}}\n")
+	then := desired(t, "restores: {other: {vmid: 260, from: {newest: local}, storage: local-lvm}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.as("POST", "/nodes/pve1/lxc", "vmid=102", "hostname=dns", "ostemplate=local:vztmpl/alpine-3.22-default_20250617_amd64.tar.xz", "rootfs=local-lvm:1", "unprivileged=1",
+			"description=<!-- felhom-agent/1 dns vmid=102 owner=pve9 born=2026-11-22T17:02:09Z -->")
+		b.once(first)
+		b.once(mistyped)
+		b.events.Reset()
+		b.once(then)
+		if said := b.events.String(); strings.Contains(said, "pct destroy") || strings.Count(said, "guests/dns           leave") != 1 {
+			t.Errorf("it says\n%s", said)
+		}
+	})
+}

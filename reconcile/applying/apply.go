@@ -234,45 +234,6 @@ func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) erro
 	return nil
 }
 
-// leave names, once, the objects that have left the YAML. Nothing is ever destroyed
-// because a line went missing.
-func leave(stored *state.Stored, want *spec.Desired, have *node.Observed) []Event {
-	known := map[string]proxmox.VMID{}
-	renamed := map[string]bool{}
-	for _, ref := range want.Refs() {
-		known[ref.String()] = 0
-		renamed[spec.Ref{Kind: ref.Kind, Name: want.Object(ref).Was}.String()] = true
-	}
-	for name, golden := range want.Golden {
-		known[spec.Ref{Kind: spec.KindGolden, Name: name}.String()] = golden.VMID
-	}
-	for _, g := range node.GuestsOf(want) {
-		known[g.Ref.String()] = g.VMID
-	}
-	declared := node.DeclaredVMIDs(want)
-	var left []Event
-	for _, name := range slices.Sorted(maps.Keys(stored.Known)) {
-		if _, still := known[name]; still || renamed[name] {
-			continue
-		}
-		ref, err := spec.ParseRef(name)
-		if err != nil {
-			continue
-		}
-		text := "no longer in the YAML, so no longer managed; what it has made stays"
-		switch vmid := stored.Known[name]; {
-		case vmid == 0 || have.Guests[vmid] == nil:
-		case declared[vmid]:
-			text = fmt.Sprintf("no longer in the YAML under this name; %d is declared under another", vmid)
-		default:
-			text = fmt.Sprintf("no longer in the YAML, so no longer managed; %d stays as it is. For those who want it gone: pct destroy %d", vmid, vmid)
-		}
-		left = append(left, Event{Time: have.Now, Object: ref, Verb: "leave", State: "note", Text: text})
-	}
-	stored.Known = known
-	return left
-}
-
 // staleNow lists the guests with a lock that no running task explains.
 func staleNow(have *node.Observed) map[proxmox.VMID]bool {
 	stale := map[proxmox.VMID]bool{}

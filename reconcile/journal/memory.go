@@ -19,6 +19,7 @@ type Memory struct {
 	Making    map[proxmox.VMID]string  // guests that an act of ours is making now
 	Stale     map[proxmox.VMID]bool    // locks that were there before and that nothing explains
 	Made      map[string]time.Time     // object -> when we made its guest
+	Changed   map[string]bool          // objects of which an action ended well
 	Done      map[string]bool          // action IDs that ended well
 	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
 	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
@@ -69,6 +70,7 @@ const UnsyncedAge = 10 * time.Minute
 // Memory reads the journal as the planner needs it.
 func (j *Journal) Memory(now time.Time) Memory {
 	m := Memory{
+		Changed: map[string]bool{},
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
 		Done: map[string]bool{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
 		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Tasks: map[proxmox.UPID]bool{},
@@ -89,6 +91,9 @@ func (j *Journal) Memory(now time.Time) Memory {
 		}
 		if a.Open() && a.Facts["reads"] != "" {
 			m.Reading[a.Facts["reads"]] = true
+		}
+		if a.Result == ResultOK {
+			m.Changed[a.Object] = true
 		}
 		m.Done[a.ID] = a.Result == ResultOK
 		if a.Verb == "back up" && a.Result == ResultOK {

@@ -231,7 +231,7 @@ func (p *Planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []ownBackup, bo
 		}
 	}
 	if age := p.Have.Now.Sub(last); !last.IsZero() && age > b.WarnAfter {
-		p.hold(&b.Object, "warn-after", fmt.Sprintf("no whole backup of %s for %s", g.Ref.Name, text.Ago(age)), "look why: felhom-agent --history --only "+b.Ref.String())
+		p.hold(&b.Object, "warn-after", fmt.Sprintf("no whole backup of %s since %s", g.Ref.Name, p.Have.Date(last)), "look why: felhom-agent --history --only "+b.Ref.String())
 		p.Plan.Held[len(p.Plan.Held)-1].Kind = plan.HeldOverdue
 	}
 }

@@ -91,7 +91,9 @@ func (p *Planner) stale(o *spec.Object, state *node.GuestState) bool {
 	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)
 	switch state.Lock {
 	case "create", "destroyed":
-		cure += fmt.Sprintf(" && pct destroy %d", state.VMID)
+		if m, ok := marker.OneMarker(state.Config.Description()); ok && p.Have.Owns(m, o, state.VMID) {
+			cure += fmt.Sprintf(" && pct destroy %d", state.VMID)
+		}
 	case "mounted":
 		reason, cure = fmt.Sprintf("%d is mounted on the host (pct mount): root works in its files", state.VMID), fmt.Sprintf("when that is done: pct unmount %d", state.VMID)
 	case "fstrim": // which has no task
@@ -128,7 +130,7 @@ func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker
 	}
 	if !g.Adopt {
 		p.hold(o, "vmid", fmt.Sprintf("%d exists and is not ours (hostname %s)", g.VMID, config.Hostname()),
-			fmt.Sprintf("to take it over as it is: declare it under guests (now %s)", o.Pos), "to leave it: remove the object")
+			fmt.Sprintf("to adopt it: declare it under guests (now %s)", o.Pos), "to leave it: remove the object")
 		return marker.Marker{}, false
 	}
 	if !strings.EqualFold(config.Hostname(), g.Hostname()) {
@@ -151,7 +153,7 @@ func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
 	p.creating[g.Ref.Name] = true
 	p.act(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
-		Text: fmt.Sprintf("take over %d (%s) as it is: one line in its Notes says so", g.VMID, config.Hostname()),
+		Text: fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
 		Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Call: &call})
 	return marker.Marker{}, false
 }
@@ -168,7 +170,7 @@ func (p *Planner) holdForeign(g *spec.Guest, m marker.Marker) {
 			fmt.Sprintf("if this host has a new name, write into agent.yaml: owner: %s", m.Owner), "else choose another vmid")
 	case m.VMID != g.VMID:
 		p.hold(o, "vmid", fmt.Sprintf("%d is a copy: it bears the marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
-			"to make it this object: replace the marker in its Notes by <!-- "+marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now}.String()+" -->", "to leave it: choose another vmid")
+			"to make it this object: replace the marker in its Notes by <!-- "+marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now.UTC().Truncate(24 * time.Hour)}.String()+" -->", "to leave it: choose another vmid")
 	default:
 		p.hold(o, "vmid", fmt.Sprintf("%d belongs to the object %s", g.VMID, m.Object),
 			fmt.Sprintf("if the object was renamed: was: %s", m.Object), "else choose another vmid")

@@ -266,12 +266,12 @@ func (p *Planner) mayBeBlank(g *spec.Guest, text string) bool {
 			return false
 		}
 		p.hold(&g.Object, "from", ob.Reason+fmt.Sprintf(": it may hold data of %d, so no blank is made", g.VMID),
-			append(ob.Cure, fmt.Sprintf("really start empty: despite: %s", p.Stamp()))...)
+			append(ob.Cure, "really start empty: "+despiteNow)...)
 		return false
 	}
 	if last, ok := p.Have.Stored.Backups[g.Ref.Name]; ok && last.Time.After(g.Despite) {
 		p.hold(&g.Object, "from", fmt.Sprintf("%s has a whole backup of %s on %s, which is not there now. I make no empty one", g.Ref.Name, p.Have.Date(last.Time), p.lastPlace(last)),
-			"plug in the disk, or let the storage show it: pvesm list "+last.Storage, fmt.Sprintf("really start empty: despite: %s", p.Stamp()))
+			"plug in the disk, or let the storage show it: pvesm list "+last.Storage, "really start empty: "+despiteNow)
 		return false
 	}
 	return true
@@ -285,6 +285,10 @@ func (p *Planner) lastPlace(last state.LastBackup) string {
 	return last.Storage
 }
 
+// despiteNow is how `despite` is written. The time itself stands in no plan: a plan stays
+// the same while it is blocked.
+const despiteNow = "despite: TIME, with the time that this prints: date -u +%FT%TZ"
+
 // Stamp is the node's time as `despite` and `requested` take it.
 func (p *Planner) Stamp() string { return p.Have.Now.UTC().Format("2006-01-02T15:04:05Z") }
 
@@ -295,7 +299,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 	if len(volumes) > 0 && (own || source.Archive != "") && !deliberate.Deliberate.RestoreBeside {
 		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, p.tracesText(volumes, nil), p.Have.Date(c.Volume.CTime)),
 			fmt.Sprintf("look at it as root: pvesm path %s", volumes[0].VolID),
-			fmt.Sprintf("go ahead beside it: despite: %s", p.Stamp()))
+			"go ahead beside it: "+despiteNow)
 		return
 	}
 	if (own || source.Archive != "") && !p.released(g) && !deliberate.Deliberate.RestoreBeside {
@@ -304,7 +308,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 			return
 		} else if ob != nil {
 			p.hold(&g.Object, "from", fmt.Sprintf("%s: a volume of %d may be there, newer than the backup of %s", ob.Reason, g.VMID, p.Have.Date(c.Volume.CTime)),
-				append(ob.Cure, fmt.Sprintf("go ahead beside it: despite: %s", p.Stamp()))...)
+				append(ob.Cure, "go ahead beside it: "+despiteNow)...)
 			return
 		}
 	}

@@ -43,7 +43,7 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 			return true
 		case remembered.Begun:
 			p.hold(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
-				"look at the guest; to ask again: requested: "+p.Stamp(), "or remove rollback")
+				"look at the guest; to ask again: "+p.askAgain(g), "or remove rollback")
 			return false
 		default:
 			p.note(o, "the rollback to %s requested %s was done or begun; nothing is sent again", r.To, r.RequestedText)
@@ -94,6 +94,12 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 	return true
 }
 
+// askAgain is the command that prints the lines of a rollback that is asked for now. The
+// time itself stands in no plan: a plan stays the same while it is blocked.
+func (p *Planner) askAgain(g *spec.Guest) string {
+	return fmt.Sprintf("felhom-agent --print-rollback %s/%s", g.Ref, g.Rollback.To)
+}
+
 // rollbackKey names one request: the object and its time.
 func rollbackKey(ref spec.Ref, requested time.Time) string {
 	return ref.String() + "@" + requested.UTC().Format(time.RFC3339)
@@ -102,14 +108,14 @@ func rollbackKey(ref spec.Ref, requested time.Time) string {
 // RollbackTarget finds the snapshot, or says why the request is held.
 func (p *Planner) RollbackTarget(g *spec.Guest, state *node.GuestState) (snapshot proxmox.Snapshot, why, cure string) {
 	r := g.Rollback
-	now := "requested: " + p.Stamp()
+	again := p.askAgain(g)
 	switch {
 	case !r.Zoned:
-		return snapshot, fmt.Sprintf("requested %s has no zone, so nobody can tell when that is", r.RequestedText), "write it with a zone: " + now
+		return snapshot, fmt.Sprintf("requested %s has no zone, so nobody can tell when that is", r.RequestedText), "lines with a zone: " + again
 	case p.Have.Future(r.Requested):
-		return snapshot, fmt.Sprintf("requested %s is in the future by the node's clock (%s)", r.RequestedText, p.Have.Date(p.Have.Now)), "write when it is asked for: " + now
+		return snapshot, fmt.Sprintf("requested %s is in the future by the node's clock", r.RequestedText), "ask again: " + again
 	case p.Have.Now.Sub(r.Requested) > 24*time.Hour:
-		return snapshot, fmt.Sprintf("requested %s is older than a day: too late to be sure that it is still meant", r.RequestedText), "ask again: " + now + ", or remove rollback"
+		return snapshot, fmt.Sprintf("requested %s is older than a day: too late to be sure that it is still meant", r.RequestedText), "ask again: " + again + ", or remove rollback"
 	}
 	if state.Snapshots == nil {
 		return snapshot, "its snapshots cannot be read", "look: pct listsnapshot " + g.VMID.String()
@@ -123,7 +129,7 @@ func (p *Planner) RollbackTarget(g *spec.Guest, state *node.GuestState) (snapsho
 	case snapshot.State != "":
 		return snapshot, fmt.Sprintf("the snapshot %s is not complete (%s)", r.To, snapshot.State), "choose another"
 	case !snapshot.Time.Before(r.Requested):
-		return snapshot, fmt.Sprintf("the snapshot %s of %s is not older than the request of %s", r.To, p.Have.Date(snapshot.Time), r.RequestedText), "ask again if it is meant: " + now
+		return snapshot, fmt.Sprintf("the snapshot %s of %s is not older than the request of %s", r.To, p.Have.Date(snapshot.Time), r.RequestedText), "ask again if it is meant: " + again
 	}
 	for _, id := range p.rollsBackOn(state) {
 		if s := p.Have.Storages[id]; s == nil || s.Conf.Type != "zfspool" {

@@ -19,7 +19,7 @@ func (p *Planner) releasedFrom(g *spec.Guest) bool {
 		return true
 	}
 	p.hold(&g.Object, "from", fmt.Sprintf("%d is gone, but %s. I make no empty one", g.VMID, p.tracesText(volumes, archives)),
-		p.bringBack(g, archives), fmt.Sprintf("really start empty: despite: %s", p.Stamp()))
+		p.bringBack(g, archives), "really start empty: "+despiteNow)
 	return false
 }
 
