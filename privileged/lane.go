@@ -17,12 +17,15 @@ import (
 //
 //	LANE.lock  locked while an act is in progress. The program that does the work inherits the open file, so the lock outlives a fence that
 //	           was killed, for as long as that program lives.
-//	LANE.json  which act it is, since when, and at its end what came of it (laneState)
+//	LANE.json  which act it is, and since when (laneState)
 //	LANE.out   what its programs print
+//
+// At its end what came of the act is written into LANE.lock for those who wait and have it open, and all three are removed: nothing is left of an act,
+// and least of all of one that was refused. Only a helper that is killed leaves them behind, for the next act of the lane.
 //
 // The locks are "open file description" locks (fcntl(2), F_OFD_SETLK): they can be looked at without being taken.
 
-// laneState is what LANE.json holds.
+// laneState is what LANE.json holds, and in the end LANE.lock.
 type laneState struct {
 	Format int           `json:"format"` // 1
 	Op     Op            `json:"op"`
@@ -33,7 +36,8 @@ type laneState struct {
 	Refuse *RefusedError `json:"refused,omitempty"`
 	Failed *FailedError  `json:"failed,omitempty"`
 
-	path string // without its ending
+	path string   // without its ending
+	lock *os.File // of the lane that another one holds, for await
 }
 
 // laneFile is a lane that this process holds.
@@ -52,42 +56,54 @@ func lanePath(dir, lane string) string {
 	return filepath.Join(dir, strings.ReplaceAll(lane, "/", "-"))
 }
 
-// takeLane locks the lane of op, or says which act holds it.
+// takeLane locks the lane of op, or says which act holds it. That state is to be awaited or closed.
 func takeLane(dir string, op Op, key string, since time.Time) (*laneFile, *laneState, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
 	path := lanePath(dir, op.Lane())
-	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, nil, err
-	}
 	for tries := 0; ; tries++ {
+		lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, nil, err
+		}
 		ok, err := tryLock(lock)
 		if err != nil {
 			lock.Close()
 			return nil, nil, err
 		}
-		if ok {
-			break
-		}
-		// Its holder writes LANE.json right after it took the lock.
-		if state, err := readState(path); err == nil && !state.Ended {
-			lock.Close()
+		// What was locked may have been removed meanwhile, by the act that ended; then it stands at no path, and locks nothing.
+		state, stateErr := readState(path)
+		switch current := isAt(lock, path+".lock"); {
+		case ok && current:
+			return newLane(lock, laneState{Format: 1, Op: op, Key: key, Since: since, path: path})
+		case !ok && current && stateErr == nil && !state.Ended:
+			state.lock = lock
 			return nil, &state, nil
-		}
-		if tries == 50 {
+		case tries == 50:
 			lock.Close()
 			return nil, nil, errors.New("it is held, and nothing says by which act")
+		case !ok && current: // its holder writes LANE.json right after it took the lock
+			time.Sleep(20 * time.Millisecond)
 		}
-		time.Sleep(20 * time.Millisecond)
+		lock.Close()
 	}
-	file := &laneFile{lock: lock, state: laneState{Format: 1, Op: op, Key: key, Since: since, path: path}}
-	if err := file.state.write(); err != nil {
+}
+
+// newLane notes the act of a lane that was just locked.
+func newLane(lock *os.File, state laneState) (*laneFile, *laneState, error) {
+	if err := errors.Join(lock.Truncate(0), state.write()); err != nil {
 		lock.Close()
 		return nil, nil, err
 	}
-	return file, nil, nil
+	return &laneFile{lock: lock, state: state}, nil, nil
+}
+
+// isAt reports whether an open file is the one that stands at a path.
+func isAt(f *os.File, path string) bool {
+	open, err := f.Stat()
+	at, err2 := os.Lstat(path)
+	return err == nil && err2 == nil && os.SameFile(open, at)
 }
 
 // output is the file that the act's programs print to.
@@ -106,24 +122,32 @@ func (f *laneFile) end(result Result, err error) {
 	case err != nil:
 		f.state.Failed = &FailedError{Op: f.state.Op.Name, Reason: err.Error()}
 	}
-	f.state.write() // those who wait would see an act without an end, and say so
+	if data, err := json.Marshal(f.state); err == nil {
+		f.lock.WriteAt(data, 0) // those who wait would see an act without an end, and say so
+	}
+	for _, ending := range []string{".json", ".out", ".lock"} {
+		os.Remove(f.state.path + ending)
+	}
 	f.lock.Close()
 }
 
+// close lets go of the lane of another one that nobody waits for.
+func (st *laneState) close() { st.lock.Close() }
+
 // await waits until the act of another process has ended and says what came of it.
 func (st *laneState) await(op Op) (Result, error) {
-	lock, err := os.OpenFile(st.path+".lock", os.O_RDWR|syscall.O_NOFOLLOW, 0)
-	if err != nil {
+	defer st.lock.Close()
+	if err := fcntlLock(st.lock, ofdWaitLock, syscall.F_RDLCK); err != nil {
 		return Result{}, &FailedError{Op: op.Name, Reason: err.Error(), Unknown: true}
 	}
-	defer lock.Close()
-	if err := fcntlLock(lock, ofdWaitLock, syscall.F_RDLCK); err != nil {
-		return Result{}, &FailedError{Op: op.Name, Reason: err.Error(), Unknown: true}
+	now := laneState{path: st.path}
+	data, err := io.ReadAll(io.NewSectionReader(st.lock, 0, maxLine))
+	if err == nil {
+		err = json.Unmarshal(data, &now)
 	}
-	now, err := readState(st.path)
 	if err != nil || now.Key != st.Key || !now.Since.Equal(st.Since) || !now.Ended {
 		output, _ := readTail(st.path+".out", maxTail)
-		return Result{}, &FailedError{Op: op.Name, Reason: "the fence that ran this act since " + st.Since.Format(time.DateTime) + " was killed; its programs have ended by now", Output: output, Unknown: true}
+		return Result{}, &FailedError{Op: op.Name, Reason: "the root helper that ran this act since " + st.Since.Format(time.DateTime) + " was killed; its programs have ended by now", Output: output, Unknown: true}
 	}
 	switch {
 	case now.Refuse != nil:

@@ -120,6 +120,7 @@ func (l *Local) begin(op Op) (begun, error) {
 		case err != nil:
 			return begun{}, &FailedError{Op: op.Name, Reason: "cannot lock " + filepath.Join(l.Dir, lane) + ": " + err.Error()}
 		case other != nil && other.Key != key:
+			other.close()
 			return begun{}, busy(op, other.Op, other.Since)
 		case other != nil:
 			a.since = other.Since

@@ -3,9 +3,13 @@ package privileged
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -335,5 +339,71 @@ func TestFstabLock(t *testing.T) {
 	}
 	if held, err := isLocked(dir + "/fstab.lock"); err != nil || held {
 		t.Errorf("afterwards: %v %v", held, err)
+	}
+}
+
+// Whatever becomes of a request, it leaves no file behind: not in the directory of acts, however many different ones are asked for.
+func TestActsLeaveNoFiles(t *testing.T) {
+	box := newBox(t)
+	dir := t.TempDir() + "/run"
+	local := &Local{Host: NewMachine(box.root), Dir: dir}
+	for i := range 20 {
+		vmid := 1000 + i
+		for _, op := range []Op{
+			SealGolden(testNode, SealSpec{VMID: vmid, Object: "x", Owner: "y"}),
+			Unbind(testNode, UnbindSpec{VMID: vmid, Object: "x", Owner: "y", Source: "/mnt/x"}),
+			UnmountUSB(testNode, UnmountSpec{Name: fmt.Sprint("disk", i), Path: fmt.Sprint("/mnt/", i), DropFstab: true}), // nothing to do: a success
+			MountUSBByUUID(testNode, MountSpec{Name: fmt.Sprint("disk", i), UUID: "0000-0000", Path: "/mnt/x"}),
+			{Node: "elsewhere", Name: "SealGolden", Args: map[string]string{"vmid": fmt.Sprint(vmid), "object": "x", "owner": "y"}},
+		} {
+			local.Do(t.Context(), op, nil)
+		}
+	}
+	if _, err := local.Do(t.Context(), SealGolden(testNode, SealSpec{VMID: 201, Object: "web", Owner: "home"}), nil); err == nil {
+		t.Error("sealed a container without a root")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "fstab.lock" {
+			t.Errorf("left: %s", e.Name())
+		}
+	}
+}
+
+// Many processes that take and give back one lane at the same time: one at a time has it, and nobody sees an act without its end.
+func TestLaneIsNeverSharedOrLost(t *testing.T) {
+	dir := t.TempDir()
+	op := wholeOps()["Unbind"]
+	var holders, ran atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 40 {
+				file, other, err := takeLane(dir, op, op.key(), time.Now())
+				switch {
+				case err != nil:
+					t.Error(err)
+				case other != nil:
+					if _, err := other.await(op); err != nil {
+						t.Errorf("await: %v", err)
+					}
+				default:
+					if holders.Add(1) != 1 {
+						t.Error("two have the lane")
+					}
+					ran.Add(1)
+					runtime.Gosched()
+					holders.Add(-1)
+					file.end(Result{}, nil)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 || ran.Load() == 0 {
+		t.Errorf("%d ran; left: %q", ran.Load(), left)
 	}
 }
