@@ -135,12 +135,7 @@ func Serve(ctx context.Context, l *Local, in io.Reader, out io.Writer) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.Timeout)*time.Millisecond)
 	defer cancel()
 	if r.Query != nil {
-		answer, err := l.Ask(ctx, *r.Query)
-		if err != nil {
-			say(out, outcome(err))
-			return
-		}
-		say(out, response{Answer: answer.Data})
+		say(out, l.answer(ctx, *r.Query))
 		return
 	}
 	result, err := l.Do(ctx, *r.Op, func(line string) { say(out, response{Progress: line}) })
@@ -149,6 +144,30 @@ func Serve(ctx context.Context, l *Local, in io.Reader, out io.Writer) {
 		return
 	}
 	say(out, response{Result: &result})
+}
+
+// answer answers a query until ctx ends, also where the kernel keeps the query itself waiting, at a disk that does not answer.
+func (l *Local) answer(ctx context.Context, q Query) response {
+	answers := make(chan response, 1)
+	go func() {
+		answer, err := l.Ask(ctx, q)
+		if err != nil {
+			answers <- outcome(err)
+			return
+		}
+		answers <- response{Answer: answer.Data}
+	}()
+	select {
+	case r := <-answers:
+		return r
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-answers:
+		return r
+	case <-time.After(time.Second):
+		return outcome(&FailedError{Op: q.Name, Reason: "it did not end in time; a disk or a network storage of this machine may hang: dmesg"})
+	}
 }
 
 func outcome(err error) response {

@@ -2,10 +2,7 @@ package privileged
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 )
 
@@ -72,41 +69,4 @@ func dial(path string) (*os.File, error) {
 		return nil, os.NewSyscallError("setnonblock", err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
-}
-
-// Caller says who is behind the open file fd of the fence: for a socket the peer, whom the policy must let in; else the user whom sudo names, or root.
-func (m *Machine) Caller(fd int, getenv func(string) string) (who string, err error) {
-	peer, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
-	if err == syscall.ENOTSOCK {
-		if user := printable(getenv("SUDO_USER")); user != "" {
-			return "sudo user " + user, nil
-		}
-		return "root", nil
-	}
-	if err != nil {
-		return "", os.NewSyscallError("getsockopt", err)
-	}
-	if peer.Uid == 0 {
-		return fmt.Sprintf("root (pid %d)", peer.Pid), nil
-	}
-	p, err := (&scene{host: m, op: "the request"}).policy()
-	if err != nil {
-		return "", err
-	}
-	users, err := m.ReadFile("/etc/passwd")
-	if err != nil {
-		return "", err
-	}
-	for _, line := range strings.Split(string(users), "\n") {
-		f := strings.Split(line, ":")
-		if len(f) < 3 || f[2] != strconv.FormatUint(uint64(peer.Uid), 10) {
-			continue
-		}
-		for _, allowed := range p.Users {
-			if f[0] == allowed {
-				return fmt.Sprintf("%s (pid %d)", f[0], peer.Pid), nil
-			}
-		}
-	}
-	return "", &RefusedError{Op: "the connection", Reason: fmt.Sprintf("user %d may not speak to the fence", peer.Uid), Cure: "It listens to " + strings.Join(p.Users, ", ") + "; as root, add to users in " + policyPath}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -110,6 +111,25 @@ func TestUnits(t *testing.T) {
 	}
 	if have, want := lastLine(packaged(t, "sudoers")), strings.TrimSpace(lastLine(privileged.Sudoers(serviceUser))); have != want {
 		t.Errorf("the sudoers file says %q, --print-sudoers %q", have, want)
+	}
+}
+
+// TestUnitLimits: what runs cannot exhaust the host, and what the root helper answers itself stays below what systemd cuts off.
+func TestUnitLimits(t *testing.T) {
+	for _, name := range []string{"felhom-agent.service", "felhom-fence@.service"} {
+		unit := packaged(t, name)
+		for _, limit := range []string{`MemoryMax=[1-9][0-9]*[MG]`, `TasksMax=[1-9][0-9]*`} {
+			if n := len(regexp.MustCompile(`(?m)^`+limit+`$`).FindAllString(unit, -1)); n != 1 {
+				t.Errorf("%s has %d lines %s", name, n, limit)
+			}
+		}
+	}
+	m := regexp.MustCompile(`(?m)^MaxConnectionsPerSource=([0-9]+)$`).FindStringSubmatch(packaged(t, "felhom-fence.socket"))
+	if m == nil {
+		t.Fatal("the socket takes any number of connections of one user")
+	}
+	if most, err := strconv.Atoi(m[1]); err != nil || most <= privileged.MaxRequests {
+		t.Errorf("systemd cuts off %s connections, the root helper answers %d", m[1], privileged.MaxRequests)
 	}
 }
 

@@ -266,3 +266,52 @@ func TestSocket(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A connection that stays silent, or open after half a request, ends by itself and is told why; nothing is left of it.
+func TestSilentConnection(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	for name, begin := range map[string]string{"silent": "", "half a request": `{"format":1,"timeout_ms":60000,`} {
+		in, peer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("/usr/sbin/felhom-fence")
+		var out bytes.Buffer
+		cmd.Stdin, cmd.Stdout = in, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		peer.WriteString(begin)
+		cmd.Wait() // the test's own limit ends it where it does not end
+		peer.Close()
+		if !strings.Contains(out.String(), `"refused"`) || !strings.Contains(out.String(), "nothing came for 2s") {
+			t.Errorf("%s: %s", name, &out)
+		}
+	}
+}
+
+// A peer that has as many requests in progress as it may is told so, and let in when one has ended.
+func TestRequestsAtOnce(t *testing.T) {
+	if !inside(t) {
+		return
+	}
+	var leave func()
+	for range privileged.MaxRequests {
+		var err error
+		if leave, err = (privileged.Peer{}).Enter("/run/felhom-fence"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := privileged.Running(t.Context(), direct(), node)
+	var refused *privileged.RefusedError
+	if !errors.As(err, &refused) || !refused.Busy {
+		t.Errorf("%v", err)
+	}
+	leave()
+	if _, err := privileged.Running(t.Context(), direct(), node); err != nil {
+		t.Errorf("after one left: %v", err)
+	}
+}

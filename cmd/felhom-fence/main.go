@@ -8,12 +8,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
 )
@@ -43,12 +41,17 @@ func run(machine *privileged.Machine, dir string, args []string, in, out *os.Fil
 	// Caught, not ignored: what is ignored would be ignored by the programs that the fence starts, too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE)
 
-	who, err := machine.Caller(int(in.Fd()), os.Getenv)
+	peer, err := machine.Caller(int(in.Fd()), os.Getenv)
+	done := func() {}
+	if err == nil {
+		done, err = peer.Enter(dir)
+	}
 	if err != nil {
 		report("somebody: %v", err)
 		privileged.Refuse(out, err)
 		return 77
 	}
+	defer done()
 	local := &privileged.Local{
 		Host: machine,
 		Dir:  dir,
@@ -60,34 +63,13 @@ func run(machine *privileged.Machine, dir string, args []string, in, out *os.Fil
 			if len(result.Notes) > 0 {
 				end += " (" + strings.Join(result.Notes, "; ") + ")"
 			}
-			report("%s: %s: %s", who, op, end)
+			report("%s: %s: %s", peer.Name, op, end)
 		},
 	}
-	privileged.Serve(context.Background(), local, newImpatient(in), out)
+	privileged.Serve(context.Background(), local, privileged.Patient(in), privileged.Unhurried(out))
 	out.Close()
 	local.Wait()
 	return 0
-}
-
-// impatient ends the program when the request does not end within ten seconds.
-type impatient struct {
-	from io.Reader
-	late *time.Timer
-}
-
-func newImpatient(from io.Reader) impatient {
-	return impatient{from, time.AfterFunc(10*time.Second, func() {
-		fmt.Fprintln(os.Stderr, "felhom-fence: no whole request within ten seconds")
-		os.Exit(65)
-	})}
-}
-
-func (i impatient) Read(p []byte) (int, error) {
-	n, err := i.from.Read(p)
-	if err != nil {
-		i.late.Stop()
-	}
-	return n, err
 }
 
 // report writes one line to standard error and to the system's log. A system without one is no failure.
