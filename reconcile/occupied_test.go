@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,4 +124,36 @@ guests:
 			t.Errorf("dns runs: %t, shop runs: %t with %v to come\n%s", world.guests[101].running, world.guests[301].running, world.guests[301].pending, b.closing(r))
 		}
 	})
+}
+
+// Two agents with one token and two journals, started in the same second, make each due
+// backup once: a random wait lets the task of one of them show before the other sends.
+func TestTwoAgentsMakeOneBackup(t *testing.T) {
+	want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101}\nbackups:\n  daily: {guests: [dns], storage: local, every: 24h}\n")
+	made := func(stagger time.Duration) (archives int, said string) {
+		synctest.Test(t, func(t *testing.T) {
+			sim := pvesim.New()
+			if r := newBench(t, sim).once(desired(t, "node: pve1\nguests:\n  dns: {vmid: 101}\n")); r.ExitCode() != 0 {
+				t.Fatal(r)
+			}
+			var both sync.WaitGroup
+			for range 2 {
+				b := newBench(t, sim, func(o *Options) { o.Stagger = stagger })
+				both.Go(func() {
+					if r := b.once(want); r.ExitCode() != 0 {
+						said += b.closing(r)
+					}
+				})
+			}
+			both.Wait()
+			archives = strings.Count(sim.String(), "vzdump-lxc-101-2026_11_22-")
+		})
+		return archives, said
+	}
+	if n, said := made(5 * time.Second); n != 1 || said != "" {
+		t.Errorf("%d archives were made\n%s", n, said)
+	}
+	if n, _ := made(0); n != 2 {
+		t.Errorf("without the wait %d archives are made: the simulated node shows nothing of the accident", n)
+	}
 }

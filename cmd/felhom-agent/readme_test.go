@@ -167,7 +167,7 @@ func TestMessagesInDocs(t *testing.T) {
 		t.Fatalf("only %d messages are explained", len(rows))
 	}
 	for _, row := range rows {
-		if strings.HasPrefix(row[1], "AssertPathExists") || strings.Contains(row[1], "memroy") {
+		if strings.HasPrefix(row[1], "Assertion failed") || strings.Contains(row[1], "memroy") {
 			continue // systemd's, and an example of a place
 		}
 		for _, part := range regexp.MustCompile(`\s*\.\.\.\s*|\(|\)`).Split(row[1], -1) {

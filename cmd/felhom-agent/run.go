@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
@@ -160,6 +161,9 @@ func optionsOf(n *session.Session, who string, event func(reconcile.Event)) reco
 	o := reconcile.Options{
 		Sight: n.Sight, Client: n.Client, Runner: n.Runner, Journal: n.Journal, Store: n.Store, Log: n.Log,
 		Events: event, Wait: n.Wait, Patience: n.Config.Timeout, Settle: n.Config.Settle, Go: exit.Go,
+	}
+	if n.World == nil { // on a simulated node there is no other agent
+		o.Stagger = 5 * time.Second
 	}
 	if n.State != "" {
 		o.Lock = reconcile.NewWriteLock(n.State, "felhom-agent "+who, n.Config.Timeout)

@@ -29,6 +29,7 @@ type Options struct {
 	Patience      time.Duration       // how long a run waits for other people's locks; zero: 10 min
 	Planned       func(*plan.Plan)    // told the first plan of a run before anything is sent; may be nil
 	Go            func(func())        // starts a goroutine; nil: as usual. A program that must not die of a panic guards it here
+	Stagger       time.Duration       // a backup waits for a random part of it, for another agent's task to show; zero: it does not
 	Settle        time.Duration       // how long after a lost answer a write may be repeated; zero: 60 s
 }
 

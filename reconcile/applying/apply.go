@@ -286,6 +286,12 @@ func soonAfter(now, at time.Time, most time.Duration) bool {
 // send sends what was chosen.
 func (a *Agent) send(ctx context.Context, p *passed, have *node.Observed) error {
 	for _, action := range p.ready {
+		if why, err := a.yields(ctx, action, have); err != nil {
+			return err
+		} else if why != "" {
+			p.poll, p.busy, p.waits = true, append(p.busy, fmt.Sprintf("%s: %s", action.Object, why)), append(p.waits, wait{action, why})
+			continue
+		}
 		atOnce, err := a.begin(ctx, action, have)
 		if err != nil {
 			return err
