@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -173,7 +174,8 @@ func troff(t *testing.T) string {
 
 // roff escapes a text of the reference for a manual page.
 func roff(text string) string {
-	text = strings.NewReplacer("`", "", "[config](#config)", "config", `\`, `\e`, "-", `\-`, "–", `\(en`, "≥", `\(>=`, `""`, `\(dq\(dq`).Replace(text)
+	text = regexp.MustCompile("`([^`]*)`").ReplaceAllString(text, "\x01$1\x02") // bold, when all else is escaped
+	text = strings.NewReplacer("[config](#config)", "config", "\x01", `\fB`, "\x02", `\fP`, `\`, `\e`, "-", `\-`, "–", `\(en`, "≥", `\(>=`, `""`, `\(dq\(dq`).Replace(text)
 	if strings.HasPrefix(text, ".") || strings.HasPrefix(text, "'") {
 		text = `\&` + text
 	}

@@ -22,7 +22,7 @@ var banned = []struct {
 	{word: words("lanes?"), better: "queue"},
 	{word: words("budgets?"), better: "concurrency limit"},
 	{word: words("cures?|cured"), better: "fix"},
-	{word: words("fences?"), better: "root helper"},
+	{word: words("fences?"), except: words("felhom-fence"), better: "root helper"},
 	{word: words("goldens?"), except: words("golden images?"), better: "golden image"},
 	{word: words("born|births?"), better: "created, generation"},
 	{word: words("blanks?"), better: "an empty guest"},
@@ -62,6 +62,10 @@ var sources = []struct {
 	{"README.md", prose},
 	{"docs/*.md", prose},
 	{"CHANGELOG.md", unreleased},
+	{"examples/desired/*.yaml", comments},
+	{"cmd/felhom-agent/packaging/*.yaml", comments},
+	{"cmd/felhom-agent/packaging/*.conf", comments},
+	{"cmd/felhom-agent/packaging/*.[58]", manual},
 }
 
 // TestWords holds that documents are written in words that a reader of Kubernetes', Terraform's, systemd's, restic's
@@ -161,6 +165,66 @@ func unreleased(text string) []passage {
 	return all
 }
 
+// setting is a line of YAML that is commented out.
+var setting = regexp.MustCompile(`^[a-z_]+[0-9]?: `)
+
+// comments are the paragraphs of the comments of a YAML file or a unit.
+func comments(text string) []passage {
+	var all []passage
+	alone := false // whether the line before was nothing but a comment
+	for i, line := range strings.Split(text, "\n") {
+		code, comment, found := strings.Cut(line, "#")
+		comment = inlineCode.ReplaceAllString(strings.TrimSpace(comment), "CODE")
+		switch whole := strings.TrimSpace(code) == ""; {
+		case !found || comment == "" || setting.MatchString(comment):
+			alone = false
+		case whole && alone:
+			all[len(all)-1].text += " " + comment
+		default:
+			all, alone = append(all, passage{i + 1, comment}), whole
+		}
+	}
+	return all
+}
+
+var macro = regexp.MustCompile(`^\.(B|I|BR|IR|BI|IB|RB|RI|TP|PP|SH|TH|nf|fi|EX|EE)\b ?`)
+
+// emphasis is bold or italics within a line of a manual page.
+var emphasis = regexp.MustCompile(`\\f[BI].*?\\f[PR]`)
+
+// manual are the paragraphs of a manual page; what stands in bold or italics is code.
+func manual(text string) []passage {
+	var all []passage
+	fresh, example := true, false
+	for i, line := range strings.Split(text, "\n") {
+		m := macro.FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, `.\"`) || line == "":
+			continue
+		case m == nil && example:
+			continue
+		case m == nil:
+		case slices.Contains([]string{"nf", "fi", "EX", "EE"}, m[1]):
+			example = m[1] == "nf" || m[1] == "EX"
+			continue
+		case len(m[1]) == 2 && strings.Contains("TPPPSHTH", m[1]):
+			fresh = true
+			continue
+		case fresh:
+			continue // the term that a paragraph explains
+		default:
+			line = "CODE"
+		}
+		if fresh {
+			all, fresh = append(all, passage{line: i + 1}), false
+		}
+		line = emphasis.ReplaceAllString(line, "CODE")
+		p := &all[len(all)-1]
+		p.text = strings.TrimSpace(p.text + " " + strings.ReplaceAll(line, `\-`, "-"))
+	}
+	return all
+}
+
 // TestWordsAreFound holds that the check finds what it shall.
 func TestWordsAreFound(t *testing.T) {
 	for text, want := range map[string]int{
@@ -180,5 +244,13 @@ func TestWordsAreFound(t *testing.T) {
 	want := []passage{{1, "Head"}, {3, "one two"}, {6, "item more"}, {8, "item"}, {14, "a"}, {14, "b"}}
 	if !slices.Equal(have, want) {
 		t.Errorf("the passages are %v, want %v", have, want)
+	}
+	have = comments("# one\n# two\n\nkey: 1 # three\n# four\n")
+	if want := []passage{{1, "one two"}, {4, "three"}, {5, "four"}}; !slices.Equal(have, want) {
+		t.Errorf("the comments are %v, want %v", have, want)
+	}
+	have = manual(".SH NAME\none\n.TP\n.B term\ntwo\n.I code\nthree\n.PP\n.nf\n    code\n.fi\nfour\n")
+	if want := []passage{{2, "one"}, {5, "two CODE three"}, {12, "four"}}; !slices.Equal(have, want) {
+		t.Errorf("the manual page has %v, want %v", have, want)
 	}
 }
