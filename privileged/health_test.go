@@ -56,6 +56,93 @@ func TestSMARTOfManyKinds(t *testing.T) {
 	}
 }
 
+// One value that cannot be read costs that value, and never what the disk says of its health.
+func TestSMARTOddValues(t *testing.T) {
+	const nvme = `{"smartctl":{"exit_status":8},"device":{"protocol":"NVMe"},"model_name":"X","smart_status":{"passed":false},"nvme_smart_health_information_log":{"percentage_used":7,"media_errors":@},"temperature":{"current":41}}`
+	const ata = `{"smartctl":{"exit_status":0},"device":{"protocol":"ATA"},"model_name":"X","smart_status":{"passed":true},"ata_smart_attributes":{"table":[{"id":5,"name":"R","value":100,"raw":{"value":@}},{"id":197,"raw":{"value":3}}]}}`
+	for _, odd := range []string{"36893488147419103244", "18446744073709551615", "-1e400", "1.5", `"7"`, "null", "{}", "[1]", "true", "nan", "-inf"} {
+		r, err := parseSMART([]byte(strings.Replace(nvme, "@", odd, 1)))
+		if err != nil || r.Health != HealthFailing || r.Uncorrectable != nil || number64(r.Wear) != "7" || number64(r.Temperature) != "41" {
+			t.Errorf("media errors %s: %+v %v", odd, r, err)
+		}
+		r, err = parseSMART([]byte(strings.Replace(ata, "@", odd, 1)))
+		if err != nil || r.Health != HealthPassed || r.Reallocated != nil || number64(r.Pending) != "3" {
+			t.Errorf("reallocated %s: %+v %v", odd, r, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"smartctl":{"exit_status":"x"},"smart_status":{"passed":false},"model_name":7,"temperature":41}`:                                                     "failing  []",
+		`{"smartctl":{"exit_status":8},"smart_status":[]}`:                                                                                                     "failing  []",
+		`{"smartctl":{"exit_status":0},"smart_status":{"passed":"no"}}`:                                                                                        "unknown  []",
+		"{\n \"smartctl\": {\"exit_status\": 0},\n \"model_name\": \"My \"best\" disk\",\n \"smart_status\": {\"passed\": true}\n}":                            `passed My "best" disk []`,
+		`{"smartctl":{"exit_status":0},"smart_status":{"passed":false},"model_na`:                                                                              "failing  [the report of smartctl cannot be read whole]",
+		"=======> WARNING! firmware bug\n{\"smartctl\":{\"exit_status\":0},\"smart_status\":{\"passed\":true}}\nbye\n":                                         "passed  [=======> WARNING! firmware bug bye]",
+		`{"smartctl":{"exit_status":8,"output":["SMART overall-health self-assessment test result: FAILED!","- available spare has fallen below threshold"]}}`: "failing  [available spare has fallen below threshold]",
+		`{"smartctl":{"exit_status":2,"output":["smartctl 7.4","Device is in STANDBY mode, exit(2)"]}}`:                                                        "unknown  [Device is in STANDBY mode, exit(2)]",
+		"smartctl 6.6\nSMART overall-health self-assessment test result: PASSED\n":                                                                             "passed  [the report of smartctl cannot be read whole]",
+	} {
+		r, err := parseSMART([]byte(text))
+		if got := fmt.Sprint(r.Health, " ", r.Model, " ", r.Messages); err != nil || got != want {
+			t.Errorf("%s:\n got %s %v\nwant %s", text, got, err, want)
+		}
+	}
+}
+
+// What sensors prints is JSON only nearly: each reading that can be read is there, under a name of its own.
+func TestSensorsOddValues(t *testing.T) {
+	const text = `{
+   "coretemp-isa-0000":{
+      "Adapter": "ISA adapter",
+      "Package "id" 0":{
+         "temp1_input": @,
+         "temp1_max": 105.000
+      },
+      "Tctl":{
+         "temp2_input": 50.000,
+         "temp2_max": @,
+      },
+      "Tctl":{
+         "temp3_input": 51.000
+      },
+      "a\b":{
+      },
+      "Core \0":{
+         "temp4_input": 52.000
+      },
+   },
+   "other-isa-0001":{
+      "Adapter": "ISA adapter",
+      "Tctl":{
+         "temp1_input": 53.000
+      }
+   }
+}
+`
+	for value, want := range map[string]string{"nan": "", "-nan": "", "inf": "", "-inf": "", "1e999": "", "": "", "N/A": "", "61.000": `Package "id" 0 61, `} {
+		list, err := parseSensors([]byte(strings.ReplaceAll(text, "@", value)))
+		var got []string
+		for _, s := range list {
+			got = append(got, fmt.Sprintf("%s %g", s.Label, s.Value))
+			if value != "61.000" && s.Label == "Tctl (temp2)" && s.Max != nil {
+				t.Errorf("%s: a limit of %g", value, *s.Max)
+			}
+		}
+		if want := `Core \0 52, ` + want + "Tctl (temp2) 50, Tctl (temp3) 51, Tctl 53"; err != nil || strings.Join(got, ", ") != want {
+			t.Errorf("%s:\n got %q %v\nwant %s", value, got, err, want)
+		}
+	}
+	for _, cut := range []int{len(text) - 3, len(text) - 60} {
+		if list, err := parseSensors([]byte(strings.ReplaceAll(text[:cut], "@", "61.0"))); err != nil || len(list) < 4 {
+			t.Errorf("cut off at %d: %v %v", cut, list, err)
+		}
+	}
+	for _, bad := range []string{"", "[]", "sensors: error", "{"} {
+		if list, err := parseSensors([]byte(bad)); err == nil {
+			t.Errorf("%q: %v", bad, list)
+		}
+	}
+}
+
 func TestSensorsOfAHost(t *testing.T) {
 	data, err := os.ReadFile("testdata/sensors/minipc.json")
 	if err != nil {

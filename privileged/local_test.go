@@ -310,7 +310,7 @@ func TestUSBBridge(t *testing.T) {
 		if err != nil || r.Health != want || r.Device != "/dev/sdb" {
 			t.Errorf("%s: %+v %v", answer, r, err)
 		}
-		if got, want := box.calls(), smartctl+" --json --info --health --attributes --nocheck=standby /dev/sdb\n"+smartctl+" --json --info --health --attributes --nocheck=standby --device=sat /dev/sdb"; got != want {
+		if got, want := box.calls(), smartctl+" --json=o --info --health --attributes --nocheck=standby /dev/sdb\n"+smartctl+" --json=o --info --health --attributes --nocheck=standby --device=sat /dev/sdb"; got != want {
 			t.Errorf("%s", got)
 		}
 	}
