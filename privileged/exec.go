@@ -140,7 +140,8 @@ func exchange(ctx context.Context, to io.WriteCloser, from io.ReadCloser, req re
 	began := time.Now()
 	if req.Op == nil { // the fence may hang itself, at a disk that does not answer
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, queryPatience, fmt.Errorf("the fence has not answered %s within %s; a disk or a network storage of this machine may hang: dmesg", req.Query.Name, queryPatience))
+		most := max(queryPatience, rules[req.Query.Name].limit)
+		ctx, cancel = context.WithTimeoutCause(ctx, most, fmt.Errorf("the fence has not answered %s within %s; a disk or a network storage of this machine may hang: dmesg", req.Query.Name, most))
 		defer cancel()
 	}
 	req.Format = format

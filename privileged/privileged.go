@@ -86,6 +86,9 @@ type Host interface {
 	// OpenFolder opens a directory and follows no symbolic link on the way; same fails when another thing stands at its path by now. It
 	// fails with fs.ErrNotExist when there is nothing.
 	OpenFolder(path string) (same func() error, close func(), err error)
+	// CheckArchive reads an archive to its end and follows no symbolic link on the way. It says what is wrong with it, or why its contents
+	// tell nothing. It fails with fs.ErrNotExist when there is nothing, and ends when ctx does.
+	CheckArchive(ctx context.Context, path string) (fault, unchecked string, err error)
 	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link.
 	Stat(path string) (fs.FileMode, error)
 }

@@ -129,6 +129,14 @@ var rules = map[string]rule{
 		may:  map[string]check{"path": hostPath, "folder": relativePath},
 		look: (*scene).folderInfo, // lstat
 	},
+	"CheckArchive": {
+		why:  "PVE has no call that reads an archive to its end, but a restore",
+		need: []string{"path", "file"},
+		may:  map[string]check{"path": hostPath, "file": archivePath},
+		look: (*scene).checkArchive, // zstd -t, lzop -t
+
+		limit: ArchiveTime,
+	},
 	"SMART": {
 		why:  "the API has it (GET /nodes/N/disks/smart with Sys.Audit), but untyped and without USB bridges: used where the API does not answer",
 		need: []string{"device"},
@@ -145,7 +153,7 @@ var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerN
 
 // order is the order in which Routes prints the operations.
 var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice",
-	"Mounts", "Disks", "GuestMounts", "FolderInfo", "SyncMount", "SMART", "Sensors", "Running"}
+	"Mounts", "Disks", "GuestMounts", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
 
 // Route says which way an operation goes.
 type Route struct {

@@ -223,7 +223,12 @@ func contentPut(c *call) error {
 		}
 	}
 	if notes, ok := c.params["notes"]; ok {
-		v.Notes = notes
+		s := c.s
+		if v.Noted == nil {
+			v.OldNotes = v.Notes
+		}
+		at := s.now
+		v.Notes, v.Noted = notes, &at
 	}
 	if c.has("protected") {
 		v.Protected = c.flag("protected")

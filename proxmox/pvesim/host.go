@@ -175,6 +175,28 @@ func (h *Host) OpenFolder(p string) (same func() error, close func(), err error)
 	return same, func() {}, same()
 }
 
+// CheckArchive finds out whether an archive is as it was written: fault is what is wrong.
+func (h *Host) CheckArchive(ctx context.Context, p string) (fault, unchecked string, err error) {
+	err = h.locked(func(n *node) error {
+		d, rel := n.inside(p)
+		if d == nil || n.mountAt(p).Ghost != nil {
+			return fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
+		}
+		dir, file := path.Split(rel)
+		v := d.Dirs[path.Clean(strings.TrimSuffix(path.Clean(dir), "dump"))]["backup/"+file]
+		switch {
+		case v == nil:
+			return fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
+		case v.Garbage:
+			fault = "its contents are not whole: unsupported format"
+		case v.Whole > v.Size:
+			fault = "its contents are not whole: premature end"
+		}
+		return nil
+	})
+	return fault, "", err
+}
+
 // MakeMountPoint makes sure of an empty directory, immutable where the file system knows that.
 func (h *Host) MakeMountPoint(p string) (immutable bool, err error) {
 	err = h.locked(func(n *node) error {
@@ -228,7 +250,7 @@ func (h *Host) SyncFS(p string) error {
 func (d *disk) sync() {
 	for _, items := range d.Dirs {
 		for _, v := range items {
-			v.Written = nil
+			v.Written, v.Noted, v.OldNotes = nil, nil, ""
 		}
 	}
 }

@@ -114,6 +114,10 @@ func (d *disk) copy() *disk {
 func (d *disk) lose(now time.Time) {
 	for _, items := range d.Dirs {
 		for name, v := range items {
+			if v.Noted != nil && now.Sub(*v.Noted) < flushAge {
+				v.Notes = v.OldNotes
+			}
+			v.Noted, v.OldNotes = nil, ""
 			if v.Written == nil {
 				continue
 			}
@@ -121,7 +125,7 @@ func (d *disk) lose(now time.Time) {
 			case age < 5*time.Second:
 				delete(items, name)
 			case age < flushAge:
-				v.Whole = v.Size
+				v.Whole, v.Notes = v.Size, "" // a file of their own, written last
 				v.Size = v.Size * 13 / 35
 			}
 			v.Written = nil

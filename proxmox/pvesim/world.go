@@ -118,11 +118,13 @@ type volume struct {
 	Parts     []part     `yaml:"parts,omitempty"`
 	Notes     string     `yaml:"notes,omitempty"`
 	Protected bool       `yaml:"protected,omitempty"`
-	Written   *time.Time `yaml:"written,omitempty"` // not on the disk yet: written at this time
-	Whole     int64      `yaml:"whole,omitempty"`   // it was cut off: the size that it should have
-	Garbage   bool       `yaml:"garbage,omitempty"` // no archive at all
-	OS        string     `yaml:"os,omitempty"`      // of a template
-	Bare      bool       `yaml:"bare,omitempty"`    // its system sets no network up
+	Written   *time.Time `yaml:"written,omitempty"`  // not on the disk yet: written at this time
+	Noted     *time.Time `yaml:"noted,omitempty"`    // its notes are not on the disk yet: written at this time
+	OldNotes  string     `yaml:"oldnotes,omitempty"` // those that are
+	Whole     int64      `yaml:"whole,omitempty"`    // it was cut off: the size that it should have
+	Garbage   bool       `yaml:"garbage,omitempty"`  // no archive at all
+	OS        string     `yaml:"os,omitempty"`       // of a template
+	Bare      bool       `yaml:"bare,omitempty"`     // its system sets no network up
 }
 
 // A part is what an archive holds of one mount point.
