@@ -47,6 +47,7 @@ type Agent struct {
 	ended    []ending                        // of which the next pass has not heard yet
 	proven   map[string]journal.ArchiveState // archives of ours whose task another process or life began
 	proving  map[string]bool
+	checking map[string]time.Time // archives that the root helper reads now -> since when
 	unlogged map[string]bool      // archives of which no log tells
 	overdue  []*journal.Operation // acts whose time is over: nobody waits for them while they go on
 
@@ -94,7 +95,7 @@ func New(o Options) *Agent {
 	}
 	return &Agent{
 		O: o, log: o.Log, nudge: make(chan struct{}, 1),
-		waiting: map[string]bool{}, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{}, unlogged: map[string]bool{},
+		waiting: map[string]bool{}, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{}, unlogged: map[string]bool{}, checking: map[string]time.Time{},
 		cooling: map[string]journal.Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
 		calm: calm{objects: map[string]time.Time{}},
 	}

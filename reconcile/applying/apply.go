@@ -149,6 +149,13 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	if err := a.adopt(ctx, have); err != nil {
 		return nil, err
 	}
+	a.mu.Lock()
+	for volid, state := range a.proven {
+		if _, known := have.Memory.Archives[volid]; !known {
+			have.Memory.Archives[volid] = state
+		}
+	}
+	a.mu.Unlock()
 	a.prove(ctx, want, have)
 	now := have.Now
 	for id, f := range a.cooling {
@@ -171,13 +178,6 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	have.Memory.Repeats = a.repeats(now)
 	known := a.O.Journal.Memory(now) // adoption may have found and settled some
 	have.Memory.Making, have.Memory.Tasks = known.Making, known.Tasks
-	a.mu.Lock()
-	for volid, state := range a.proven {
-		if _, known := have.Memory.Archives[volid]; !known {
-			have.Memory.Archives[volid] = state
-		}
-	}
-	a.mu.Unlock()
 	return a.choose(want, have, planning.PlanOf(want, have)), nil
 }
 

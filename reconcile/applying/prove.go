@@ -56,6 +56,7 @@ func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *node.Observ
 			a.O.Go(func() { a.proveOne(ctx, v, tasks, dir, now) })
 		}
 	}
+	a.checkContents(ctx, want, have)
 }
 
 // logsAtMost bounds how many logs are read to find the task of one archive.
@@ -142,6 +143,19 @@ func (a *Agent) afterDump(ctx context.Context, act *journal.Operation) (made dum
 		facts["synced"] = "no"
 	}
 	return made, facts
+}
+
+// writeOutThenFinish has the notes of an archive written out too, with the folder that names
+// them: they are a file of their own, and the proof that is lost with them would be missed
+// after a fire. A disk may take its time, so nothing waits for it but the end of this act.
+func (a *Agent) writeOutThenFinish(ctx context.Context, act *journal.Operation) {
+	a.mu.Lock()
+	a.waiting[act.Act] = true
+	a.mu.Unlock()
+	a.O.Go(func() {
+		a.writtenOut(ctx, act.Facts["sync"])
+		a.finish(ending{act: act, result: journal.ResultOK})
+	})
 }
 
 // jobNotes are the notes in the command that a job logs at its begin.

@@ -253,6 +253,9 @@ func (a *Agent) answered(ctx context.Context, act *journal.Operation, answer err
 	}
 	_, missing := errors.AsType[*unseenError](unseen)
 	switch {
+	case unseen == nil && act.Facts["sync"] != "":
+		a.writeOutThenFinish(ctx, act)
+		return false
 	case unseen == nil && answer == nil:
 		a.finish(ending{act: act, result: journal.ResultOK})
 	case unseen == nil && faster:

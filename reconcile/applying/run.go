@@ -176,7 +176,7 @@ func (a *Agent) running(plan *plan.Plan) bool {
 	open := a.O.Journal.Open()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.ended) > 0 || slices.ContainsFunc(open, func(act *journal.Operation) bool {
+	return len(a.ended) > 0 || len(a.checking) > 0 || slices.ContainsFunc(open, func(act *journal.Operation) bool {
 		return !slices.Contains(a.overdue, act) && (act.Sent || looked[act.Object])
 	})
 }

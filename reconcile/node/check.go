@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"time"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/spec"
@@ -13,7 +13,7 @@ import (
 
 // CheckAtMost is how long the check of one archive's contents may take before an older one is
 // taken in its place.
-const CheckAtMost = 30 * time.Minute
+const CheckAtMost = privileged.ArchiveTime
 
 // An ArchiveFile is where an archive lies on the host: File is below Mount, where a declared
 // disk is mounted.

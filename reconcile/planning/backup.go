@@ -326,13 +326,17 @@ func (p *Planner) planRecords(o *spec.Object, storage string, mine func(marker.M
 		}
 		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).With("begun", p.begunOf(v, made)).String())
 		p.act(plan.Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: plan.Change,
-			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: timeout(o, ShortTask), Call: &call})
+			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: timeout(o, ShortTask), Call: &call,
+			Facts: p.dumpFacts(storage)})
 	}
 }
 
 // begunOf is when an archive was begun, as its notes keep it: with them it has the right time
 // also on a node in another time zone.
 func (p *Planner) begunOf(v proxmox.Volume, made journal.ArchiveState) string {
+	if made.Begun.IsZero() {
+		return "" // not known in any zone
+	}
 	return node.InZone(p.Have.Begun(v), made).UTC().Format(time.RFC3339)
 }
 
