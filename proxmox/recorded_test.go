@@ -17,26 +17,28 @@ type exchange struct {
 	StatusLine                         string `json:"status_line"`
 }
 
-// recorded reads the exchanges that were recorded on a real node.
-func recorded(t *testing.T) []exchange {
+// recorded reads the exchanges that were recorded on two real nodes.
+func recorded(t *testing.T) (all []exchange) {
 	t.Helper()
-	f, err := os.Open("../../shared/recordings/exchanges.jsonl")
-	if err != nil {
-		t.Skipf("no recordings here: %v", err)
-	}
-	defer f.Close()
-	var all []exchange
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		var e exchange
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			t.Fatal(err)
+	for _, name := range []string{"exchanges.jsonl", "exchanges-2.jsonl"} {
+		f, err := os.Open("../../shared/recordings/" + name)
+		if err != nil {
+			t.Skipf("no recordings here: %v", err)
 		}
-		all = append(all, e)
-	}
-	if err := lines.Err(); err != nil || len(all) == 0 {
-		t.Fatalf("%d exchanges, %v", len(all), err)
+		defer f.Close()
+		before := len(all)
+		lines := bufio.NewScanner(f)
+		lines.Buffer(nil, 16<<20)
+		for lines.Scan() {
+			var e exchange
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, e)
+		}
+		if err := lines.Err(); err != nil || len(all) == before {
+			t.Fatalf("%s: %d exchanges, %v", name, len(all)-before, err)
+		}
 	}
 	return all
 }

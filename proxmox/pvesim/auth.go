@@ -190,9 +190,9 @@ func (a *acl) granted(kind, id, path string) map[string]bool {
 		}
 	}
 	for _, member := range a.poolsOf(path) {
-		for role, prop := range a.roles(kind, id, "/pool/"+member) {
+		for role := range a.roles(kind, id, "/pool/"+member) {
 			for _, p := range a.privileges(role) {
-				privs[p] = privs[p] || prop
+				privs[p] = privs[p] || false // what comes through a pool is not passed on (measured, 9.2.11)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const repoID = "14a22df35955d97d"
@@ -92,6 +93,16 @@ func nodeTime(c *call) error {
 	return nil
 }
 
+// setNodeTime changes the zone at once, also in what lists the times of archives.
+func setNodeTime(c *call) error {
+	zone, err := time.LoadLocation(c.param("timezone"))
+	if err != nil {
+		return fail("No such timezone.")
+	}
+	c.node.Zone, c.node.zone = c.param("timezone"), zone
+	return nil
+}
+
 // nodeCommand reboots or shuts down: running guests stop, those with onboot start again.
 func nodeCommand(c *call) error {
 	c.s.reboot(c.node, c.param("command") == "reboot")
@@ -126,7 +137,7 @@ const statAge = 10
 
 // seen reports whether pvestatd has looked since a time.
 func (s *Sim) seen(since int64) bool {
-	return since <= 0 || s.now.Unix()/statAge*statAge >= since
+	return since <= 0 || s.now.Unix()/statAge*statAge > since
 }
 
 func clusterResources(c *call) error {
@@ -175,12 +186,16 @@ func clusterResources(c *call) error {
 	return nil
 }
 
-// resource writes a guest as pvestatd saw it last; its existence, node, tags, lock
-// and pool are live.
+// resource writes a guest as pvestatd saw it last; its existence, node, tags, lock and pool
+// are live. Without who, as a member of a pool, its pool is left out.
 func (s *Sim) resource(d *doc, who *subject, g *guest) {
 	kind := "lxc"
 	if g.Qemu {
 		kind = "qemu"
+	}
+	pools := s.w.Pools
+	if who == nil {
+		pools = nil
 	}
 	d.open().str("id", kind+"/"+itoa(g.VMID)).str("type", kind).num("vmid", int64(g.VMID)).str("node", g.Node)
 	if v := g.conf.vals["tags"]; v != "" {
@@ -192,7 +207,7 @@ func (s *Sim) resource(d *doc, who *subject, g *guest) {
 	if g.HA != "" {
 		d.str("hastate", g.HA)
 	}
-	for _, p := range s.w.Pools {
+	for _, p := range pools {
 		if contains(p.VMs, g.VMID) && s.can(who, "/pool/"+p.ID, "Pool.Audit") {
 			d.str("pool", p.ID)
 		}
@@ -200,6 +215,12 @@ func (s *Sim) resource(d *doc, who *subject, g *guest) {
 	n := s.node(g.Node)
 	if !s.seen(g.Born) || n.Down {
 		d.str("status", "unknown").close()
+		return
+	}
+	if g.Filled == 0 && g.conf.vals["lock"] == "create" || g.Filled != 0 && !s.seen(g.Filled) { // what pvestatd saw was an empty config
+		d.str("status", "stopped").num("uptime", 0).num("mem", 0).str("name", "CT"+itoa(g.VMID)).num("maxcpu", int64(n.CPUs)).num("cpu", 0)
+		d.num("maxmem", 512<<20).num("disk", 0).num("maxdisk", 4<<30).num("netin", 0).num("netout", 0).num("diskread", 0).num("diskwrite", 0)
+		d.flag("template", false).num("memhost", 0).close()
 		return
 	}
 	running := g.Running

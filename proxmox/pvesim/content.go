@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +21,12 @@ func (s *Sim) archiveTime(n *node, name string, v *volume) int64 {
 		}
 	}
 	return v.Created
+}
+
+// impossible reports whether a name has the form of a time and is none: 2026_02_31-10_00_00.
+func impossible(stamp string) bool {
+	_, err := time.Parse("2006_01_02-15_04_05", stamp)
+	return stampRE.MatchString(stamp) && err != nil
 }
 
 // standard reports whether an archive bears a name that vzdump gives.
@@ -57,6 +64,16 @@ func contentList(c *call) error {
 		if err != nil {
 			continue
 		}
+		listed, allowed := owner, owner // PVE lists by one pattern, and asks for rights by another (PVE: Storage::Plugin)
+		if kind == "backup" {
+			listed, allowed = 0, 0
+			if m := ownedRE.FindStringSubmatch(name); m != nil {
+				listed = atoi(m[1])
+			}
+			if m := ourDumpRE.FindStringSubmatch(name); m != nil {
+				allowed = atoi(m[2])
+			}
+		}
 		shown := kind
 		if kind == "images" {
 			if g := s.guests[owner]; g != nil && !g.Qemu {
@@ -66,12 +83,12 @@ func contentList(c *call) error {
 				shown = "rootdir"
 			}
 		}
-		if want != "" && want != shown || want == "" && !st.holds(kind) && !st.holds(shown) || only != 0 && only != owner {
+		if want != "" && want != shown || want == "" && !st.holds(kind) && !st.holds(shown) || only != 0 && only != listed {
 			continue
 		}
 		switch {
 		case allocate:
-		case kind == "backup" && !(space && owner != 0 && s.can(c.who, onVM(owner), "VM.Backup")),
+		case kind == "backup" && !(space && allowed != 0 && s.can(c.who, onVM(allowed), "VM.Backup")),
 			kind == "images" && !(audit && s.can(c.who, onVM(owner), "VM.Config.Disk")),
 			(kind == "vztmpl" || kind == "iso" || kind == "snippets") && !space && !audit:
 			continue
@@ -82,9 +99,11 @@ func contentList(c *call) error {
 			m := archiveRE.FindStringSubmatch(name)
 			d.num("ctime", s.archiveTime(c.node, name, v)).str("format", m[2])
 			subtype := "unknown"
-			if dm := dumpRE.FindStringSubmatch(name); dm != nil {
+			if dm := ourDumpRE.FindStringSubmatch(name); dm != nil && !impossible(dm[3]) {
 				subtype = dm[1]
-				d.num("vmid", int64(owner))
+			}
+			if listed != 0 {
+				d.num("vmid", int64(listed))
 			}
 			d.str("subtype", subtype)
 			if v.Notes != "" {
@@ -94,7 +113,15 @@ func contentList(c *call) error {
 				d.num("protected", 1)
 			}
 		case "images":
-			d.num("ctime", v.Created).str("format", v.Format).num("used", v.Used).num("vmid", int64(owner)).null("parent")
+			d.str("format", v.Format).num("vmid", int64(owner))
+			switch st.Type { // measured, libpve-storage 9.1.7
+			case "lvmthin":
+				d.str("ctime", strconv.FormatInt(v.Created, 10))
+			case "zfspool":
+				d.str("name", name).null("parent")
+			default:
+				d.num("ctime", v.Created).num("used", v.Used).null("parent")
+			}
 		default:
 			format := name[strings.LastIndexByte(name, '.')+1:]
 			if short, ok := map[string]string{"gz": "tgz", "xz": "txz", "zst": "tzst"}[format]; ok && kind == "vztmpl" {

@@ -116,7 +116,7 @@ func create(c *call) error {
 	if args["storage"] == "" {
 		args["storage"] = "local"
 	}
-	for _, k := range []string{"unique", "start", "pool", "force"} {
+	for _, k := range []string{"unique", "start", "pool", "force", "ignore-unpack-errors"} {
 		if v := c.param(k); v != "" {
 			args[k] = v
 		}
@@ -136,11 +136,6 @@ func create(c *call) error {
 		for _, p := range v.Parts {
 			size += p.Used
 		}
-	}
-	if poolID != "" {
-		p := s.pool(poolID)
-		p.VMs = append(p.VMs, vmid)
-		s.acl.forget()
 	}
 	return c.upid(s.start(n, kind, itoa(vmid), c.who.id, size, args))
 }

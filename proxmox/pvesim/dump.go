@@ -3,6 +3,7 @@ package pvesim
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,6 +41,9 @@ func (s *Sim) beginGuest(t *task) error {
 		if s.countBackups(p, vmid) >= limit {
 			return s.guestFailed(t, vmid, fail("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit))
 		}
+	}
+	if t.Args["protected"] == "1" && st.MaxProtected != nil && s.countProtected(p, vmid) >= *st.MaxProtected { // before it begins (measured, 9.2.11)
+		return s.guestFailed(t, vmid, fail("The number of protected backups per guest is limited to %d on storage '%s'", *st.MaxProtected, st.ID))
 	}
 	if p.ghost || p.avail() < 4096 {
 		return s.guestFailed(t, vmid, fail("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base))
@@ -123,11 +127,10 @@ func (s *Sim) chooseMode(t *task, g *guest) []mountPoint {
 	if mode == "" {
 		mode = "snapshot"
 	}
-	var in, out []mountPoint
+	var in []mountPoint
 	able := true
 	for _, m := range g.conf.mountPoints() {
 		if m.kind() != "volume" || m.key != "rootfs" && m.props["backup"] != "1" {
-			out = append(out, m)
 			continue
 		}
 		in = append(in, m)
@@ -138,10 +141,11 @@ func (s *Sim) chooseMode(t *task, g *guest) []mountPoint {
 	}
 	name := func() {
 		t.log("INFO: CT Name: %s", g.name())
-		for _, m := range in {
-			t.log("INFO: including mount point %s ('%s') in backup", m.key, m.path)
-		}
-		for _, m := range out {
+		for _, m := range g.conf.mountPoints() {
+			if slices.ContainsFunc(in, func(i mountPoint) bool { return i.key == m.key }) {
+				t.log("INFO: including mount point %s ('%s') in backup", m.key, m.path)
+				continue
+			}
 			why := "disabled"
 			if m.kind() != "volume" {
 				why = "not a volume"
@@ -301,6 +305,16 @@ func (s *Sim) dumpKeep(t *task, st *storage) keeping {
 		return keeping{}
 	}
 	return k
+}
+
+func (s *Sim) countProtected(p *place, vmid string) int {
+	count := 0
+	for name, v := range p.items {
+		if m := dumpRE.FindStringSubmatch(name); m != nil && m[2] == vmid && v.Protected {
+			count++
+		}
+	}
+	return count
 }
 
 func (s *Sim) countBackups(p *place, vmid string) int {

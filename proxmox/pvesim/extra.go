@@ -140,7 +140,6 @@ POST /nodes/{node}/services/{service}/stop :: /nodes/{node} Sys.Modify :: * :: !
 POST /nodes/{node}/termproxy :: /nodes/{node} Sys.Console :: * :: !
 POST /nodes/{node}/vncshell :: /nodes/{node} Sys.Console :: * :: !
 POST /nodes/{node}/spiceshell :: /nodes/{node} Sys.Console :: * :: !
-PUT /nodes/{node}/time :: /nodes/{node} Sys.Modify :: timezone! :: !
 POST /nodes/{node}/wakeonlan :: /nodes/{node} Sys.PowerMgmt :: * :: !
 `
 

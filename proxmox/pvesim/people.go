@@ -189,6 +189,15 @@ func pools(c *call) error {
 		if p.Comment != "" {
 			d.str("comment", p.Comment)
 		}
+		if c.param("poolid") != "" {
+			d.key("members").list()
+			for _, id := range p.VMs {
+				if g := c.s.guests[id]; g != nil {
+					c.s.resource(d, nil, g)
+				}
+			}
+			d.end()
+		}
 		d.close()
 	}
 	d.end()

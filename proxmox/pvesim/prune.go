@@ -136,7 +136,7 @@ func (s *Sim) candidates(n *node, p *place, k keeping, vmid int, kind string) []
 	groups := make(map[string][]*candidate)
 	for _, name := range sortedKeys(p.items) {
 		m := dumpRE.FindStringSubmatch(name)
-		if m == nil || !archiveRE.MatchString(name) || vmid != 0 && atoi(m[2]) != vmid || kind != "" && kind != m[1] {
+		if m == nil || impossible(m[3]) || !archiveRE.MatchString(name) || vmid != 0 && atoi(m[2]) != vmid || kind != "" && kind != m[1] {
 			continue
 		}
 		v := p.items[name]

@@ -190,9 +190,9 @@ func decodeCut(text string) (body map[string]any, cut bool) {
 		}
 		return body, false
 	}
-	head, _, ok := strings.Cut(text, " ...cut... ")
+	head, _, _ := strings.Cut(text, " ...cut... ") // or cut at its end
 	start := strings.Index(head, `"data":[`)
-	if !ok || start < 0 {
+	if start < 0 {
 		return nil, true
 	}
 	var list []any

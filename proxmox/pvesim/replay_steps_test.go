@@ -46,6 +46,8 @@ type deed struct {
 	Unplug  string         `yaml:"unplug"`
 	Kill    string         `yaml:"kill"`   // SIGKILL for the worker of the running task "TYPE ID"
 	Finish  string         `yaml:"finish"` // wait for the running task "TYPE ID"
+	Keep    string         `yaml:"keep"`   // tasks "TYPE ID" run on while later exchanges are made, until they are finished
+	Fault   *Fault         `yaml:"fault"`  // something that goes wrong from now on
 	Task    string         `yaml:"task"`   // the next task "TYPE ID" takes as long as lasts says
 }
 
@@ -101,7 +103,12 @@ func (r *replay) do(d deed) error {
 		if err != nil {
 			return err
 		}
+		delete(r.kept, d.Finish)
 		r.finish(t.upid())
+	case d.Keep != "":
+		r.kept[d.Keep] = true
+	case d.Fault != nil:
+		return r.sim.Inject(*d.Fault)
 	case d.Task != "":
 		r.next[d.Task] = d.Lasts
 	default:

@@ -61,6 +61,9 @@ func (s *Sim) runRollback(t *task) error {
 		data, open := strings.CutSuffix(v.Snapshots[name], "~")
 		g.Journal = g.Journal || open
 		v.Data = data
+		if size := parseSize(m.props["size"]); size > 0 && (p.st.Type == "zfspool" || p.st.Type == "lvmthin") { // it takes the size back with it
+			v.Size = size
+		}
 		if p.st.Type == "lvmthin" {
 			_, vol, _ := strings.Cut(m.volid(), ":")
 			t.log(`  Logical volume "%s" successfully removed.`, vol)

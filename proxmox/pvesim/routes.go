@@ -161,6 +161,7 @@ func buildRoutes() {
 	fast("/nodes/{node}/status", nodeKey, nodeNeeds("Sys.Audit"), nodeStatus)
 	do("POST", "/nodes/{node}/status", nodeKey+"command! enum=reboot,shutdown", nodeNeeds("Sys.PowerMgmt"), nodeCommand)
 	get("/nodes/{node}/time", nodeKey, nodeNeeds("Sys.Audit"), nodeTime)
+	do("PUT", "/nodes/{node}/time", nodeKey+"timezone!", nodeNeeds("Sys.Modify"), setNodeTime)
 	get("/nodes/{node}/network", nodeKey+"type", nil, nodeNetwork)
 	get("/nodes/{node}/rrddata", nodeKey+"timeframe! enum=hour,day,week,month,year,decade\ncf enum=AVERAGE,MAX", nodeNeeds("Sys.Audit"), rrdData(measuredNode, nodeRRD))
 	get("/nodes/{node}/disks/list", nodeKey+"include-partitions boolean\nskipsmart boolean\ntype enum=unused,journal_disks", disksPerm, disksList)

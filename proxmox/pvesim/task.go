@@ -30,6 +30,9 @@ type task struct {
 	Warnings int               `yaml:"warnings,omitempty"`
 	Fault    string            `yaml:"fault,omitempty"`
 	Text     string            `yaml:"text,omitempty"` // of the fault
+	// Unwatched is set where the daemon that began it was restarted: it goes on, and is not
+	// listed as active any more.
+	Unwatched bool `yaml:"unwatched,omitempty"`
 
 	node *node
 	name string // the UPID

@@ -158,7 +158,7 @@ func nodeTasks(c *call) error {
 	tasks := c.node.Tasks
 	if source == "active" || source == "all" {
 		for i := len(tasks) - 1; i >= 0; i-- {
-			if tasks[i].End == 0 {
+			if tasks[i].End == 0 && !tasks[i].Unwatched {
 				show(tasks[i])
 			}
 		}
@@ -246,7 +246,10 @@ func clusterTasks(c *call) error {
 				d.str("type", t.Type).str("id", t.ID)
 				d.user(t.User)
 				if t.End == 0 {
-					d.num("pid", int64(t.PID)).str("saved", "0")
+					d.num("pid", int64(t.PID))
+					if s.seen(t.Start) { // pvestatd reads the list anew
+						d.str("saved", "0")
+					}
 				} else {
 					d.num("endtime", t.End).str("status", t.Status)
 					if t == last {

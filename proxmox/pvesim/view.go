@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"net"
 	"strings"
 )
 
@@ -108,6 +109,16 @@ func guestPending(c *call) error {
 	return nil
 }
 
+// linkLocal is the address that the kernel makes of a hardware address (RFC 4291, appendix A).
+func linkLocal(mac string) string {
+	hw, err := net.ParseMAC(mac)
+	if err != nil || len(hw) != 6 {
+		return ""
+	}
+	ip := net.IP{0xfe, 0x80, 0, 0, 0, 0, 0, 0, hw[0] ^ 2, hw[1], hw[2], 0xff, 0xfe, hw[3], hw[4], hw[5]}
+	return ip.String() + "/64"
+}
+
 func guestInterfaces(c *call) error {
 	g, err := c.guest()
 	if err != nil {
@@ -148,6 +159,9 @@ func guestInterfaces(c *call) error {
 		}
 		if !strings.Contains(ip6, "/") || root != nil && root.Bare {
 			ip6 = ""
+		}
+		if ip != "" && ip6 == "" && p["bridge"] != "" && p["link_down"] != "1" {
+			ip6 = linkLocal(p["hwaddr"])
 		}
 		iface(p["name"], strings.ToLower(p["hwaddr"]), ip, ip6)
 	}

@@ -161,6 +161,8 @@ var (
 	imageRE   = regexp.MustCompile(`^(?:(\d+)/)?(vm|subvol|base|basevol)-(\d+)-.+$`)
 	archiveRE = regexp.MustCompile(`^backup/((?:[^/]+)\.(tar(?:\.(?:zst|gz|lzo|bz2))?|tgz|vma(?:\.(?:zst|gz|lzo))?))$`)
 	dumpRE    = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-([1-9][0-9]{2,8})-(.+)\.(tar|tgz|vma)`)
+	ourDumpRE = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-(\d+)-(.+)\.(tar|tgz|vma)`)
+	ownedRE   = regexp.MustCompile(`-([1-9][0-9]{2,8})-[^/]+\.(?:tar|tgz|vma)`)
 	stampRE   = regexp.MustCompile(`^(\d{4})_(\d\d)_(\d\d)-(\d\d)_(\d\d)_(\d\d)$`)
 )
 

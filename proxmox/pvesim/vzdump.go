@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -62,7 +63,9 @@ func vzdump(c *call) error {
 	if len(local) == 1 {
 		taskID = local[0]
 	}
-	args := map[string]string{"storage": id, "vmids": strings.Join(local, " "), "job": jobLine(c, local)}
+	todo := slices.Clone(local) // worked off by number, whatever was asked
+	slices.SortFunc(todo, func(a, b string) int { return atoi(a) - atoi(b) })
+	args := map[string]string{"storage": id, "vmids": strings.Join(todo, " "), "job": jobLine(c, local)}
 	for _, k := range []string{"mode", "compress", "remove", "prune-backups", "notes-template", "protected", "lockwait", "all"} {
 		if v, ok := c.params[k]; ok {
 			args[k] = v

@@ -163,6 +163,7 @@ type guest struct {
 	PID      int    `yaml:"pid,omitempty"`
 	Since    int64  `yaml:"since,omitempty"` // when the run state last changed
 	Born     int64  `yaml:"born,omitempty"`
+	Filled   int64  `yaml:"filled,omitempty"`   // when its creation wrote the config; 0: it is being made, or was there
 	Uses     int    `yaml:"uses,omitempty"`     // MiB of memory that it uses when it runs; 0: by its system
 	Using    int    `yaml:"using,omitempty"`    // MiB that it took when it started
 	Stubborn bool   `yaml:"stubborn,omitempty"` // ignores a shutdown
