@@ -50,6 +50,9 @@ func TestLawsCatchMistakes(t *testing.T) {
 		{"keep the budget", "neighbour", lawNeighbour, &deliberate.Deliberate.KeepBudget, 60},
 		{"ignore holds", "held", lawHeld, &deliberate.Deliberate.IgnoreHolds, 0},
 		{"forget backups", "twice", lawRetention, &deliberate.Deliberate.ForgetBackups, 0},
+		{"plan one step", "no surprise", lawPlans, &deliberate.Deliberate.PlanOneStep, 0},
+		{"forget deletions", "counted", lawRetention, &deliberate.Deliberate.ForgetDeletions, 0},
+		{"hide what is blocked", "nothing hidden", lawPlans, &deliberate.Deliberate.HideBlocked, 0},
 		{"give up together", "neighbour", lawNeighbour, &deliberate.Deliberate.GiveUpTogether, 90},
 	}
 	dir := t.TempDir()

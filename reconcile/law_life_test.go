@@ -39,8 +39,9 @@ type incarnation struct {
 	edit     int // requests until somebody edits the YAML
 	edits    chan chan struct{}
 	served   atomic.Int64
-	before   bool // killed before the request is delivered, else after it took effect
-	power    bool // it is killed by a power cut: what was not written out is lost
+	promises []*promise // by agent
+	before   bool       // killed before the request is delivered, else after it took effect
+	power    bool       // it is killed by a power cut: what was not written out is lost
 }
 
 // lawPatience is how many requests one life may make: many times what any takes.
@@ -74,6 +75,7 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 		s.t.Fatal(err)
 	}
 	for n := range agents {
+		i.promises = append(i.promises, &promise{s: s})
 		i.wires = append(i.wires, &wire{incarnation: i, agent: n, want: s.inForce()})
 		client, err := proxmox.New(proxmox.Options{Transport: i.wires[n], Token: token, Reads: 1 << 10})
 		if err != nil {
@@ -83,7 +85,14 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
 			Client: client, Journal: i.journal, Store: place.store,
 			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
+			Planned: func(p *Plan) {
+				i.agents[n].Planned = false // each pass is to tell
+				i.promises[n].planned(p)
+			},
 			Events: func(e Event) {
+				if e.State == "FAILED" || e.State == "REFUSED" || e.State == "waits" || e.State == "adopted" {
+					i.promises[n].event()
+				}
 				if e.State != "running" {
 					s.tell("  %s %d: %s %s %s %s", place.name, n+1, e.Object, e.Verb, e.State, e.Text)
 				}
@@ -119,7 +128,12 @@ func (i *incarnation) end() {
 func (i *incarnation) once(n int) (*Report, error) {
 	want := i.s.inForce()
 	i.wires[n].load(want)
-	return i.agents[n].Once(i.ctx, want)
+	i.promises[n].begin(want)
+	report, err := i.agents[n].Once(i.ctx, want)
+	if err == nil && report.Plan != nil {
+		i.promises[n].end(report.Plan)
+	}
+	return report, err
 }
 
 // watch is the service, for a while.
@@ -242,6 +256,7 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	var w *lawWrite
 	if req.Method != http.MethodGet {
 		w = i.s.witness.begin(i, req)
+		i.promises[i.agent].kept(i.journal, w.method, w.path)
 		if i.s.tooMuch() {
 			i.kill() // what follows proves nothing
 			return nil, errKilled
@@ -255,6 +270,9 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if w != nil {
 		i.s.witness.end(w, res, err)
+		if err != nil || res.StatusCode >= 400 {
+			i.promises[i.agent].event()
+		}
 	}
 	if req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/nodes/pve1/tasks") && strings.Contains(req.URL.RawQuery, "source=all") {
 		i.mu.Lock()
@@ -290,7 +308,11 @@ func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)
 			m.i.kill()
 		})
 	}
+	m.i.promises[m.agent].keptOp(m.i.journal, op)
 	result, err := m.Local.Do(ctx, op, progress)
+	if err != nil || op.Name == "MountUSBByUUID" { // what is on a disk shows when it is mounted
+		m.i.promises[m.agent].event()
+	}
 	if m.i.s.host.reborn() {
 		m.i.s.tell("the helper died in the middle of %s", op)
 	}

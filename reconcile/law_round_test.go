@@ -23,6 +23,7 @@ func (s *scenario) round() {
 		}
 	}
 	people := s.schedule()
+	s.quiet = s.profile.alone()
 	var work, hands sync.WaitGroup
 	for n := range agents {
 		after := time.Duration(n) * time.Duration(s.r.Int64N(int64(time.Minute)))

@@ -43,6 +43,11 @@ type lawProfile struct {
 	clocks    bool // the node's clock is set between the rounds
 }
 
+// alone reports whether nobody but one agent acts in a round, and nothing goes wrong.
+func (p lawProfile) alone() bool {
+	return p.faults+p.people+p.odd == 0 && !p.kills && !p.second && !p.service && !p.elsewhere && !p.bulk && !p.mimics && !p.disks && !p.clocks && !p.neighbour
+}
+
 // A scenario is one household in one world, with what happens to them.
 type scenario struct {
 	t       testing.TB
@@ -64,11 +69,13 @@ type scenario struct {
 	mu     sync.Mutex
 	broken []string // what breaks a law, each "law: what"
 	story  []string
+	quiet  bool // nothing comes from outside while the agent works
+	truths int  // writes that were compared with what a plan has promised
 	traced bool // the story names every request
 }
 
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
-	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New()}
+	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New(), quiet: !profile.neighbour}
 	if profile.cluster && s.r.IntN(2) == 0 {
 		s.sim = twoNodes(t, s.r.IntN(2) == 0)
 	}
@@ -156,11 +163,13 @@ func (s *scenario) snapshotNames() []string {
 // calmDown ends all faults and looks whether it settles, and what became of the laws.
 func (s *scenario) calmDown() {
 	s.tell("calm")
+	s.quiet = true
 	s.sim.Heal()
 	s.torn = false
 	s.host.dies(0, false)
 	s.oddlyCalm()
 	s.sim.Advance(time.Minute)
+	s.nothingHides()
 	var last *Report
 	for range 6 {
 		i := s.live(1)

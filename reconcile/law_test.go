@@ -65,7 +65,7 @@ func fuzzLaw(f *testing.F, profile lawProfile) {
 	})
 }
 
-var lawsRun, lawRequests atomic.Int64
+var lawsRun, lawRequests, lawTruths atomic.Int64
 
 // laws runs scenarios of one law and prints how many and how fast.
 func laws(t *testing.T, profile lawProfile, n int) {
@@ -104,8 +104,8 @@ func laws(t *testing.T, profile lawProfile, n int) {
 		}
 	}
 	took := time.Since(begin)
-	t.Logf("%d scenarios, %d requests, %.0f requests/s, %.1f ms per scenario; in all %d scenarios, %d requests",
-		n, requests, float64(requests)/took.Seconds(), float64(took.Milliseconds())/float64(n), lawsRun.Add(int64(n)), lawRequests.Add(int64(requests)))
+	t.Logf("%d scenarios, %d requests, %.0f requests/s, %.1f ms per scenario; in all %d scenarios, %d requests, %d writes compared with a plan",
+		n, requests, float64(requests)/took.Seconds(), float64(took.Milliseconds())/float64(n), lawsRun.Add(int64(n)), lawRequests.Add(int64(requests)), lawTruths.Load())
 }
 
 // lawScenario runs one scenario in virtual time.
@@ -114,6 +114,7 @@ func lawScenario(t *testing.T, seed uint64, dir string, profile lawProfile) (bro
 		s := newScenario(t, seed, dir, profile)
 		s.run()
 		requests = s.sim.Requests()
+		lawTruths.Add(int64(s.truths))
 		if broken = s.broken; len(broken) > 0 || *lawSeed > 0 {
 			story = s.String()
 		}

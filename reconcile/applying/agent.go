@@ -53,7 +53,7 @@ type Agent struct {
 
 	// The rest belongs to the one goroutine that makes passes.
 	facts     refresh.Facts
-	planned   bool // the first plan of this run has been told
+	Planned   bool // the first plan of this run has been told
 	cooling   map[string]journal.Failure
 	tries     map[string]int       // how often in a row an action has failed
 	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock

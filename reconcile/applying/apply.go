@@ -104,8 +104,8 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	if err := a.keep(want, p.plan, have); err != nil {
 		return nil, err
 	}
-	if a.O.Planned != nil && !a.planned {
-		a.planned = true
+	if a.O.Planned != nil && !a.Planned {
+		a.Planned = true
 		a.O.Planned(p.plan)
 	}
 	a.tellWaits(p)
@@ -177,7 +177,7 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	a.calm.note(want, have)
 	have.Memory.Repeats = a.repeats(now)
 	known := a.O.Journal.Memory(now) // adoption may have found and settled some
-	have.Memory.Making, have.Memory.Tasks = known.Making, known.Tasks
+	have.Memory.Making, have.Memory.Tasks, have.Memory.Flights = known.Making, known.Tasks, known.Flights
 	return a.choose(want, have, planning.PlanOf(want, have)), nil
 }
 

@@ -33,4 +33,7 @@ var Deliberate struct {
 	IgnoreHolds      bool  // what people hold is acted on
 	ForgetBackups    bool  // an archive that is there counts for nothing
 	IgnoreOtherAgent bool  // acts are sent beside those of an agent with another journal
+	PlanOneStep      bool  // a plan tells what is ready and not what follows
+	ForgetDeletions  bool  // a plan counts the deletions that are ready and not those that follow
+	HideBlocked      bool  // what is blocked hides behind what is ready
 }

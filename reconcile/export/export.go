@@ -324,7 +324,10 @@ func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) map[string][
 		}
 	}
 	for _, l := range pl.Laters {
-		add(l.Object, "a plan would do more than adopt it: %s, %s", l.Text, l.Waits)
+		if l.Object.Kind == spec.KindGuest && l.Symbol == plan.Change {
+			continue // its differences say it
+		}
+		add(l.Object, "a plan would do more than adopt it: %s, %s", l.Said(), l.Waits)
 	}
 	for _, h := range pl.Held {
 		if !held[h.Object.Name] {

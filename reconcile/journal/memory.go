@@ -9,6 +9,8 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // Memory is what the agent remembers of its own acts, as far as planning needs it:
@@ -27,8 +29,25 @@ type Memory struct {
 	Tasks     map[proxmox.UPID]bool    // of acts of ours that have no outcome yet
 	Reading   map[string]bool          // archives that a restore of ours reads now
 	BackedUp  map[string][]time.Time   // action ID -> when backups that ended well were begun
+	Flights   []Flight                 // acts of ours that have no outcome yet, in the order in which they were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
+}
+
+// A Flight is an act of ours that has been sent and has no outcome yet.
+type Flight struct {
+	plan.Action
+	Since time.Time
+}
+
+// Flight is the act of ours that works in a lane now, or nil.
+func (m *Memory) Flight(lane string) *Flight {
+	for i := range m.Flights {
+		if m.Flights[i].Lane == lane {
+			return &m.Flights[i]
+		}
+	}
+	return nil
 }
 
 // Failure is why an act failed, for people, and what to do.
@@ -88,6 +107,9 @@ func (j *Journal) Memory(now time.Time) Memory {
 		}
 		if a.Open() {
 			m.Tasks[a.Upid] = true
+			object, _ := spec.ParseRef(a.Object)
+			m.Flights = append(m.Flights, Flight{Since: a.Time, Action: plan.Action{ID: a.ID, Object: object, Verb: a.Verb, Text: a.Text, Lane: a.Lane, Budget: a.Budget, Effect: a.Effect,
+				Call: a.Call, Op: a.Op, Facts: a.Facts}})
 		}
 		if a.Open() && a.Facts["reads"] != "" {
 			m.Reading[a.Facts["reads"]] = true

@@ -51,6 +51,10 @@ type Observed struct {
 	MaxDeletions int
 	NotifyPVE    bool // PVE tells of each backup by its own notifications
 
+	// Unread are, in a forecast, the mounts whose disk will be mounted: what is on it
+	// shows only then.
+	Unread map[string]bool
+
 	ByID    map[string]*proxmox.Volume
 	ByGuest map[proxmox.VMID][]*proxmox.Volume
 	// Checkable are the archives of ours without a noted size whose contents the root helper

@@ -56,14 +56,19 @@ type Action struct {
 	Text   string   `json:"text"`             // what the plan's line says
 	Detail []string `json:"detail,omitempty"` // the lines below it
 	Fields []Field  `json:"fields,omitempty"`
-	Then   []string `json:"then,omitempty"` // what follows in later passes
 	When   string   `json:"when,omitempty"`
 
-	Effect   Effect        `json:"effect"`
-	Lane     string        `json:"lane"`               // actions of one lane never overlap: "lxc/201"
-	Budget   string        `json:"budget,omitempty"`   // what else it shares: "create local-lvm", "vzdump"
-	Destroys string        `json:"destroys,omitempty"` // for the plan's last sentence
-	Timeout  time.Duration `json:"timeout,omitempty"`  // how long its task is waited for
+	Effect   Effect `json:"effect"`
+	Lane     string `json:"lane"`               // actions of one lane never overlap: "lxc/201"
+	Budget   string `json:"budget,omitempty"`   // what else it shares: "create local-lvm", "vzdump"
+	Destroys string `json:"destroys,omitempty"` // for the plan's last sentence
+	// Irreversible is set where the act cannot be undone: a volume never shrinks again.
+	Irreversible bool `json:"irreversible"`
+	// Cause is why something is deleted: "keep", "ensure: absent", "earlier revision".
+	Cause string `json:"cause,omitempty"`
+	// VolID is the archive that a deletion deletes, as PVE names it.
+	VolID   string        `json:"volid,omitempty"`
+	Timeout time.Duration `json:"timeout,omitempty"` // how long its task is waited for
 
 	Call *proxmox.Call  `json:"call,omitempty"`
 	Op   *privileged.Op `json:"op,omitempty"`
@@ -72,13 +77,20 @@ type Action struct {
 }
 
 // Said is what the act does in one line, for the journal and for those who watch a run.
-func (a *Action) Said() string {
+func (a *Action) Said() string { return said(a.Symbol, a.Text, a.Fields) }
+
+// String is what the step does in one line.
+func (l Later) String() string { return l.Said() }
+
+func (l *Later) Said() string { return said(l.Symbol, l.Text, l.Fields) }
+
+func said(symbol Symbol, text string, fields []Field) string {
 	var parts []string
-	if a.Text != "" {
-		parts = append(parts, a.Text)
+	if text != "" {
+		parts = append(parts, text)
 	}
-	if a.Symbol != Restart || a.Text == "" { // a restart's text says it
-		for _, f := range a.Fields {
+	if symbol != Restart || text == "" { // a restart's text says it
+		for _, f := range fields {
 			parts = append(parts, strings.Join(strings.Fields(FieldText(f)), " "))
 		}
 	}
@@ -97,15 +109,40 @@ func (a Action) MarshalJSON() ([]byte, error) {
 	}{plain(a), text.Duration(a.Timeout)})
 }
 
-// A Later is what cannot be a request yet: its archive is still to be published,
-// its disk to be mounted, its guest to be made.
+// A Later is a step that cannot be a request yet: another step has to be carried out
+// before it, or a guest or a disk is still to come.
 type Later struct {
 	Object spec.Ref `json:"object"`
+	Guest  string   `json:"guest,omitempty"` // whose, where an object has several
 	Verb   string   `json:"verb"`
 	Symbol Symbol   `json:"symbol"`
 	Text   string   `json:"text"`
 	Detail []string `json:"detail,omitempty"`
-	Waits  string   `json:"waits"` // "when the golden is published"
+	Fields []Field  `json:"fields,omitempty"`
+	Waits  string   `json:"waits"` // "when the golden is published", "after the resize"
+
+	Effect       Effect `json:"effect"`
+	Irreversible bool   `json:"irreversible"` // it cannot be undone
+	Destroys     string `json:"destroys,omitempty"`
+	Cause        string `json:"cause,omitempty"` // why something is deleted
+	// VolID is the archive that a deletion deletes, as PVE names it.
+	VolID string `json:"volid,omitempty"`
+
+	Lane string `json:"-"` // "" where it is not known what it will work on
+}
+
+// Deferred is an action as the step that it will be.
+func Deferred(a *Action, waits string) Later {
+	return Later{Object: a.Object, Guest: a.Guest, Verb: a.Verb, Symbol: a.Symbol, Text: a.Text, Detail: a.Detail, Fields: a.Fields, Waits: waits,
+		Effect: a.Effect, Irreversible: a.Irreversible, Destroys: a.Destroys, Cause: a.Cause, VolID: a.VolID, Lane: a.Lane}
+}
+
+// Running is an act of this agent that has been sent and has not ended.
+type Running struct {
+	Object spec.Ref  `json:"object"`
+	Verb   string    `json:"verb"`
+	Text   string    `json:"text"`
+	Since  time.Time `json:"since"` // by the node's clock
 }
 
 // A HeldKind tells apart why people want to hear of a Held.
@@ -162,7 +199,8 @@ func DriftKey(n Note) string { return n.Object.String() + ": " + n.Text }
 type Plan struct {
 	Format  int        `json:"format"` // of this document: 1
 	Actions []Action   `json:"actions"`
-	Laters  []Later    `json:"laters"`
+	Laters  []Later    `json:"deferred"`
+	Running []Running  `json:"running"` // what this agent does already
 	Held    []Held     `json:"held"`
 	Notes   []Note     `json:"notes"`
 	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
@@ -172,7 +210,10 @@ type Plan struct {
 	// Backups are the newest whole archives that were seen, by guest.
 	Backups map[string]state.LastBackup `json:"backups,omitempty"`
 	// Seen are holds that this look has found a reason for, to be kept.
-	Seen []state.Hold `json:"seen,omitempty"`
+	Seen     []state.Hold `json:"seen,omitempty"`
+	Unending bool         `json:"-"` // its steps do not come to an end: a mistake in planning, which no law forgives
+	// Uncounted are the mounts whose archives cannot be counted before they are mounted.
+	Uncounted []string `json:"-"`
 	// Due is when the next periodic snapshot or backup is due, by the node's clock.
 	Due time.Time `json:"due,omitzero"`
 }
@@ -204,8 +245,8 @@ type Strangers struct {
 	VMs        int `json:"vms"`
 }
 
-// Changes reports whether anything is to be done, now or later.
-func (p *Plan) Changes() bool { return len(p.Actions) > 0 || len(p.Laters) > 0 }
+// Changes reports whether anything is being done, or is to be done, now or later.
+func (p *Plan) Changes() bool { return len(p.Actions)+len(p.Laters)+len(p.Running) > 0 }
 
 // AsDeclared returns the objects with nothing to do, nothing held and no note of drift.
 func (p *Plan) AsDeclared() []spec.Ref {
@@ -218,6 +259,9 @@ func (p *Plan) AsDeclared() []spec.Ref {
 	}
 	for _, h := range p.Held {
 		busy[h.Object] = true
+	}
+	for _, r := range p.Running {
+		busy[r.Object] = true
 	}
 	var fine []spec.Ref
 	for _, ref := range p.Objects {

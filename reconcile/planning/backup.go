@@ -34,7 +34,6 @@ func (p *Planner) planBackup(b *spec.Backup) {
 	p.planRecords(o, b.Storage, func(m marker.Marker) bool {
 		return m.Object == o.Ref.String() || o.Was != "" && m.Object == "backups/"+o.Was
 	})
-	budget := prunedAtMost
 	var later []string // of guests that this plan makes
 	p.shortages = nil
 	for _, name := range p.Want.BackupGuests(b) {
@@ -51,7 +50,7 @@ func (p *Planner) planBackup(b *spec.Backup) {
 			why = fmt.Sprintf("%s: %s", g.Ref, why)
 		}
 		known := len(p.shortages)
-		p.freezing(o, b.Ref.String(), why, cure, func() { p.planBackupOf(b, g, &budget) })
+		p.freezing(o, b.Ref.String(), why, cure, func() { p.planBackupOf(b, g) })
 		if why != "" {
 			p.shortages = p.shortages[:known]
 		}
@@ -86,7 +85,7 @@ func (p *Planner) ownBackups(b *spec.Backup, g *spec.Guest) []ownBackup {
 
 // planBackupOf plans the backup of one guest where it is due, and the pruning of the
 // archives that this object has made of it in its present life.
-func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
+func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest) {
 	o := &b.Object
 	if ob := p.Have.AmbiguousArchive(b.Storage, g.VMID); ob != nil {
 		p.hold(o, "storage", fmt.Sprintf("%s; %s is not backed up and nothing of it is deleted", ob.Reason, g.Ref.Name), ob.Cure...)
@@ -128,7 +127,7 @@ func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest, budget *int) {
 	if isLost || born.IsZero() {
 		return
 	}
-	p.pruneBackups(b, g, own, born, budget)
+	p.pruneBackups(b, g, own, born)
 }
 
 // holdDamaged names the archives of a guest that are not all there, which nobody else would:
@@ -267,7 +266,7 @@ func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, 
 		Facts: p.dumpFacts(b.Storage)}
 	if b.Mode == "stop" && state.Status == "running" {
 		a.Effect = plan.Disruptive
-		a.Then = []string{"it is started again by PVE"}
+		a.Detail = []string{fmt.Sprintf("PVE shuts %d down for that and starts it again", g.VMID)}
 	}
 	p.act(a)
 }
@@ -343,7 +342,7 @@ func (p *Planner) begunOf(v proxmox.Volume, made journal.ArchiveState) string {
 // pruneBackups deletes what keep does not keep, one archive at a time, for the token
 // may not let PVE prune. It stays within the guest's present birth; the newest whole
 // archive, protected ones and those that a restore reads are never deleted.
-func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time, budget *int) {
+func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time) {
 	if rivals := p.Have.GuestRivals(g, b.Storage, g.VMID); rivals != nil {
 		decided, ok := p.Have.Decided(rivals, g)
 		if !ok || !decided.Born.Equal(born) {
@@ -363,13 +362,8 @@ func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 		}
 	}
 	drop := slices.DeleteFunc(retention.Retain(b.Keep, items, p.Have.Now.Location()), p.read)
-	p.surplus = append(p.surplus, surplus{b.Ref, len(drop)})
 	for _, volid := range drop {
-		if *budget == 0 {
-			return
-		}
-		*budget--
-		p.deleteArchive(&b.Object, g.Ref.Name, *p.Have.Volume(volid), fmt.Sprintf("of %s: beyond %s", g.Ref.Name, b.Keep))
+		p.deleteArchive(&b.Object, g.Ref.Name, *p.Have.Volume(volid), "keep", fmt.Sprintf("of %s: beyond %s", g.Ref.Name, b.Keep))
 	}
 }
 
@@ -397,8 +391,8 @@ func (p *Planner) read(volid string) bool {
 		})
 }
 
-func (p *Planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, why string) {
+func (p *Planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteVolume(v.VolID)
 	p.act(plan.Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: plan.Delete,
-		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Lane: "archive/" + v.VolID, Timeout: timeout(o, ShortTask), Call: &call})
+		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Lane: "archive/" + v.VolID, Budget: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: timeout(o, ShortTask), Call: &call})
 }

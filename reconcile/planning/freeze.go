@@ -75,14 +75,13 @@ func (p *Planner) freezing(o *spec.Object, name, why, cure string, pl func()) {
 		return
 	}
 	actions, laters, held, notes := len(p.Plan.Actions), len(p.Plan.Laters), len(p.Plan.Held), len(p.Plan.Notes)
-	starting, startingAt, surplus := p.starting, p.startingAt, len(p.surplus)
+	starting, startingAt := p.starting, p.startingAt
 	pl()
 	waits := len(p.Plan.Actions) - actions + len(p.Plan.Laters) - laters
 	p.Plan.Actions, p.Plan.Laters, p.Plan.Held, p.Plan.Notes = p.Plan.Actions[:actions], p.Plan.Laters[:laters], p.Plan.Held[:held], p.Plan.Notes[:notes]
 	delete(p.creating, name)
 	delete(p.mounting, name)
 	p.starting, p.startingAt = starting, startingAt // nobody waits for the start of what is frozen
-	p.surplus = p.surplus[:surplus]
 	p.unmet[name] = why
 	if waits > 0 {
 		why += "; " + text.Count(waits, "change waits", "changes wait")

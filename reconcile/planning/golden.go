@@ -64,9 +64,6 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 		if len(d.fields) == 0 {
 			a.Text = fmt.Sprintf("write revision %s into the marker of %d", want.Facts["revision"], golden.VMID)
 		}
-		if golden.Publish != nil && p.Have.Published(golden) == nil {
-			a.Then = []string{"publish"}
-		}
 		p.act(a)
 		return
 	}
@@ -143,11 +140,7 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 		return
 	}
 	op := privileged.CreateGoldenLXC(p.Have.Node, p.goldenSpec(golden))
-	then := []string(nil)
-	if golden.Publish != nil {
-		then = []string{fmt.Sprintf("seal and publish on %s", golden.Publish.Storage)}
-	}
-	p.act(plan.Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: plan.Create, Then: then,
+	p.act(plan.Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: plan.Create,
 		Text: s, Lane: Lane(golden.VMID), Budget: "create " + golden.RootFS.Storage, Timeout: timeout(o, longTask), Op: &op, Facts: map[string]string{"makes": golden.VMID.String()}})
 }
 
@@ -229,7 +222,7 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 			call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{
 				Set: map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)}, Digest: state.Config.Digest})
 			p.act(plan.Action{ID: o.Ref.String() + "/sealed", Object: o.Ref, Verb: "note", Symbol: plan.Change, Text: fmt.Sprintf("note that %d is sealed", golden.VMID),
-				Then: []string{"publish"}, Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Call: &call})
+				Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Call: &call})
 			return
 		}
 		if p.Have.Host == nil {
@@ -239,7 +232,7 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 		}
 		op := privileged.SealGolden(p.Have.Node, privileged.SealSpec{VMID: int(golden.VMID), Object: golden.Ref.Name, Owner: p.Have.Owner})
 		p.act(plan.Action{ID: id, Object: o.Ref, Verb: "seal", Symbol: plan.Change, Text: fmt.Sprintf("seal %d: take out its machine-id and SSH host keys, else all copies are twins", golden.VMID),
-			Then: []string{fmt.Sprintf("publish revision %s on %s", revision, publish.Storage)}, Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Op: &op})
+			Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Op: &op})
 		return
 	}
 	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: mark.Born,
@@ -251,8 +244,6 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 
 // pruneGolden deletes the archives of earlier revisions when nothing reads them.
 func (p *Planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
-	pruned := 0
-	defer func() { p.surplus = append(p.surplus, surplus{golden.Ref, pruned}) }()
 	for _, v := range p.Have.GoldenArchives(golden) {
 		if v.VolID == current.VolID || v.Protected || p.Have.Wholeness(v) == node.Damaged || !v.CTime.Before(current.CTime) || p.read(v.VolID) {
 			continue
@@ -260,10 +251,7 @@ func (p *Planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
 		if m, _ := marker.OneMarker(v.Notes); p.Have.Wholeness(v) == node.Unproven && m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) {
 			continue // unproven: a person decides
 		}
-		if pruned++; pruned > prunedAtMost {
-			continue
-		}
-		p.deleteArchive(&golden.Object, golden.Ref.Name, v, fmt.Sprintf("of an earlier revision, replaced by that of %s", p.Have.Date(current.CTime)))
+		p.deleteArchive(&golden.Object, golden.Ref.Name, v, "earlier revision", fmt.Sprintf("of an earlier revision, replaced by that of %s", p.Have.Date(current.CTime)))
 	}
 }
 

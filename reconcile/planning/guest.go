@@ -59,6 +59,9 @@ func (p *Planner) planGuest(g *spec.Guest) {
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
 func (p *Planner) inFlux(o *spec.Object, vmid proxmox.VMID) bool {
+	if f := p.Have.Memory.Flight(Lane(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Op != nil) {
+		return true // that is our own work, which the plan tells as such
+	}
 	if t := p.Have.Task(vmid, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
 		p.await(o, fmt.Sprintf("%s of %d runs since %s (%s), by %s", t.Type, vmid, p.Have.Clock(t.StartTime), t.UPID, t.Owner()), "wait for it")
 		return true
@@ -252,8 +255,6 @@ func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker mark
 	if len(p.Plan.Actions) > before {
 		if g.State == spec.Running && state.Status != "running" {
 			p.creating[g.Ref.Name] = true
-			last := &p.Plan.Actions[len(p.Plan.Actions)-1]
-			last.Then = append(last.Then, "start")
 		}
 		return
 	}

@@ -42,6 +42,10 @@ func (p *Planner) planMount(m *spec.Mount) {
 		return
 	}
 	for _, op := range p.Have.Host.Running {
+		if op.Lane == "mount/"+m.Ref.Name && p.Have.Memory.Flight(op.Lane) != nil { // our own
+			p.mounting[m.Ref.Name] = true
+			return
+		}
 		if op.Lane == "mount/"+m.Ref.Name {
 			p.await(o, fmt.Sprintf("%s runs since %s", op.Name, p.Have.Clock(op.Since)), "wait for it")
 			return

@@ -106,12 +106,13 @@ func (o *Occupied) Take(a *plan.Action) {
 }
 
 // budgetOf is how many acts may share a budget: one creation per storage (PVE's
-// storage lock times out beyond), two snapshots per storage, one vzdump per node.
+// storage lock times out beyond), two snapshots and two deletions per storage, one vzdump
+// per node.
 func budgetOf(budget string) int {
 	switch {
 	case budget == "":
 		return 0
-	case strings.HasPrefix(budget, "snapshot "):
+	case strings.HasPrefix(budget, "snapshot "), strings.HasPrefix(budget, "delete from "):
 		return 2
 	}
 	return 1

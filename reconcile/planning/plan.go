@@ -44,25 +44,22 @@ type Planner struct {
 	startingAt int
 	late       map[spec.Ref]bool        // backups of which a missed slot has been noted
 	lost       map[string]marker.Marker // guests whose marker was lost, with what it said
-	surplus    []surplus
-	shortages  []refresh.Shortage // of the backup object that is being planned
+	shortages  []refresh.Shortage       // of the backup object that is being planned
 }
 
-// surplus is how many snapshots or archives of a guest an object's keep does not keep: of
-// how many a pass deletes but a few.
-type surplus struct {
-	object spec.Ref
-	n      int
+func newPlanner(want *spec.Desired, have *node.Observed) *Planner {
+	return &Planner{
+		Want: want, Have: have,
+		Plan:     &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Running: []plan.Running{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
+		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
+	}
 }
 
 // NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
-// and the same inputs give the same bytes.
+// and the same inputs give the same bytes. The actions are what is ready now, the
+// deferred steps all that follows from them.
 func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
-	p := &Planner{
-		Want: want, Have: have,
-		Plan:     &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
-		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
-	}
+	p := newPlanner(want, have)
 	have.Index(want)
 	p.Plan.Header = plan.PlanHeader{
 		Node: have.Node, Version: have.Version, Looked: have.Now, Requests: have.Requests,
@@ -88,21 +85,43 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 			p.Plan.Objects = append(p.Plan.Objects, ref)
 		}
 	}
-	for _, ref := range p.planningOrder() {
-		why, cure := p.frozen(ref)
-		p.freezing(want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
-	}
+	p.tellRunning()
+	p.planObjects()
 	p.lastBackups()
 	for _, ref := range p.Plan.Objects {
 		if ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest {
 			p.Plan.Guests = append(p.Plan.Guests, ref)
 		}
 	}
+	if !deliberate.Deliberate.PlanOneStep {
+		p.follow()
+	}
 	p.limitDeletions()
 	if !p.Plan.Due.IsZero() {
 		p.Plan.Due = p.Plan.Due.In(p.Have.Now.Location())
 	}
 	return p.Plan
+}
+
+// tellRunning names what this agent does already.
+func (p *Planner) tellRunning() {
+	in := map[spec.Ref]bool{}
+	for _, ref := range p.Plan.Objects {
+		in[ref] = true
+	}
+	for _, f := range p.Have.Memory.Flights {
+		if in[f.Object] {
+			p.Plan.Running = append(p.Plan.Running, plan.Running{Object: f.Object, Verb: f.Verb, Text: f.Text, Since: f.Since.In(p.Have.Now.Location())})
+		}
+	}
+}
+
+// planObjects plans each object of the plan once.
+func (p *Planner) planObjects() {
+	for _, ref := range p.planningOrder() {
+		why, cure := p.frozen(ref)
+		p.freezing(p.Want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
+	}
 }
 
 func (p *Planner) planObject(ref spec.Ref) {
@@ -336,34 +355,44 @@ const (
 	ShortTask = 10 * time.Minute
 )
 
-// limitDeletions holds every deletion of a pass in which too much is beyond what is kept:
-// that is the sign of a wrong clock or a wrong keep, not of work to do. Each pass deletes
-// but a few, so it is judged by what all of them would.
+// limitDeletions holds every deletion of a plan in which too much is beyond what is kept:
+// that is the sign of a wrong clock or a wrong keep, not of work to do. It counts what the
+// whole plan deletes, beyond one of each object and guest.
 func (p *Planner) limitDeletions() {
 	most := p.Have.MaxDeletions
 	if most <= 0 {
 		return
 	}
-	deleting := map[spec.Ref]bool{}
-	for _, a := range p.Plan.Actions {
-		if a.Effect == plan.Deleting {
-			deleting[a.Object] = true
+	type series struct {
+		object spec.Ref
+		guest  string
+	}
+	first, wanted, beyond := map[series]bool{}, map[spec.Ref]int{}, 0
+	see := func(object spec.Ref, guest string, effect plan.Effect) {
+		if effect != plan.Deleting {
+			return
+		}
+		wanted[object]++
+		if s := (series{object, guest}); first[s] {
+			beyond++
+		} else {
+			first[s] = true
 		}
 	}
-	wanted, beyond := map[spec.Ref]int{}, 0
-	for _, s := range p.surplus {
-		if deleting[s.object] && s.n > 0 {
-			wanted[s.object] += s.n
-			beyond += s.n - 1
-		}
+	for _, a := range p.Plan.Actions {
+		see(a.Object, a.Guest, a.Effect)
+	}
+	for _, l := range p.Plan.Laters {
+		see(l.Object, l.Guest, l.Effect)
 	}
 	if beyond <= most {
 		return
 	}
 	p.Plan.Actions = slices.DeleteFunc(p.Plan.Actions, func(a plan.Action) bool { return a.Effect == plan.Deleting })
+	p.Plan.Laters = slices.DeleteFunc(p.Plan.Laters, func(l plan.Later) bool { return l.Effect == plan.Deleting })
 	for _, ref := range p.Plan.Objects {
-		if deleting[ref] {
-			p.hold(p.Want.Object(ref), "keep", fmt.Sprintf("wants to delete %s; with the others that is %d beyond one per object and guest, and %d are allowed (max_destructive)", text.Count(max(1, wanted[ref]), "snapshot or archive", "snapshots and archives"), beyond, most),
+		if n := wanted[ref]; n > 0 {
+			p.hold(p.Want.Object(ref), "keep", fmt.Sprintf("wants to delete %s; with the others that is %d beyond one per object and guest, and %d are allowed (max_destructive)", text.Count(n, "snapshot or archive", "snapshots and archives"), beyond, most),
 				"look whether the node's clock and `keep` are right", fmt.Sprintf("if they are: FELHOM_AGENT_MAX_DESTRUCTIVE=%d felhom-agent --once", beyond))
 		}
 	}

@@ -60,7 +60,7 @@ func (p *Planner) restart(g *spec.Guest, state *node.GuestState, fields []plan.F
 	}
 	call, wait := p.shutdown(g, state)
 	p.act(plan.Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: plan.Restart, Fields: fields, Text: why,
-		Then: []string{"start"}, When: "restart: auto", Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: wait, Call: &call,
+		When: "restart: auto", Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: wait, Call: &call,
 		Facts: map[string]string{"restart": "1"}})
 }
 

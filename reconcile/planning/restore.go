@@ -205,7 +205,7 @@ func sources(g *spec.Guest) string {
 // planFromGolden makes a blank from the golden's published archive.
 func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []string) {
 	golden := p.Want.Golden[source.Golden]
-	text := fmt.Sprintf("create %d from golden/%s%s", g.VMID, source.Golden, p.thenText(g))
+	text := fmt.Sprintf("create %d from golden/%s", g.VMID, source.Golden)
 	if !p.mayBeBlank(g, text) {
 		return
 	}
@@ -354,7 +354,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 	}
 	a := plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
-		Text: fmt.Sprintf("create %d from %s", g.VMID, from), Then: p.thenFor(g), Detail: append(b.detail, c.Notes...),
+		Text: fmt.Sprintf("create %d from %s", g.VMID, from), Detail: append(b.detail, c.Notes...),
 		Lane: Lane(g.VMID), Budget: "create " + b.storage, Timeout: timeout(&g.Object, longTask), Call: &call,
 		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
 	}
@@ -394,28 +394,4 @@ func (p *Planner) roomFor(storage string, archive proxmox.Volume) *plan.Blocker 
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("%s has %s left, and %s alone has %s", storage, state.Status.Avail.Human(), archive.VolID, archive.Size.Human()),
 		Cure: []string{"make room on " + storage, "or name another storage"}}
-}
-
-// thenFor names what follows a creation.
-func (p *Planner) thenFor(g *spec.Guest) []string {
-	var then []string
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
-		if mp := g.Config.Mounts[i]; mp.Bind() {
-			then = append(then, "bind "+mp.Path)
-		}
-	}
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Devices)) {
-		then = append(then, fmt.Sprintf("pass dev%d", i))
-	}
-	if g.State == spec.Running {
-		then = append(then, "start")
-	}
-	return then
-}
-
-func (p *Planner) thenText(g *spec.Guest) string {
-	if then := p.thenFor(g); len(then) > 0 {
-		return ", then " + text.List(then)
-	}
-	return ""
 }

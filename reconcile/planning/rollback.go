@@ -39,8 +39,7 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 		switch {
 		case remembered.Begun && remembered.Result == journal.ResultOK:
 		case remembered.Begun && remembered.Result == "":
-			p.await(o, fmt.Sprintf("the rollback to %s is under way", r.To), "wait for it")
-			return true
+			return true // it is under way
 		case remembered.Begun:
 			p.hold(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
 				"look at the guest; to ask again: "+p.askAgain(g), "or remove rollback")
@@ -84,12 +83,12 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 			Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
 			Digest: state.Config.Digest,
 		})
-		p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: text, Detail: detail,
-			Effect: plan.Disruptive, Destroys: destroys, Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
+		p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the marker of %d that it is rolled back to %s", g.VMID, r.To),
+			Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
 		return true
 	}
 	call := proxmox.On(p.Have.Node).Rollback(g.VMID, r.To)
-	p.act(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Destroys: destroys,
+	p.act(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Irreversible: true, Destroys: destroys,
 		Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
 	return true
 }

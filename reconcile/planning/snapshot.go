@@ -14,9 +14,6 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// prunedAtMost is how many things one object deletes in one pass.
-const prunedAtMost = 2
-
 // planSnapshot plans a named snapshot, or the series of a periodic one.
 func (p *Planner) planSnapshot(s *spec.Snapshot) {
 	o := &s.Object
@@ -57,7 +54,7 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 		case s.Absent && isLost:
 			p.hold(o, "ensure", fmt.Sprintf("%s has lost its marker: nothing of it is deleted meanwhile", g.Ref), "see "+g.Ref.String())
 		case s.Absent:
-			p.deleteSnapshot(s, g, have, "ensure: absent")
+			p.deleteSnapshot(s, g, have, "ensure: absent", "ensure: absent")
 		case have.Time.Before(s.Taken.In(p.Have.Now.Location())):
 			p.hold(o, "taken", fmt.Sprintf("%s is of %s, older than taken: %s; a snapshot is never replaced", name, p.Have.Date(have.Time), s.Taken), "choose another name, or delete it yourself")
 		}
@@ -165,10 +162,9 @@ func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestS
 	}
 	drop := retention.Retain(s.Keep, items, p.Have.Now.Location())
 	drop = slices.DeleteFunc(drop, func(name string) bool { return g.Rollback != nil && g.Rollback.To == name })
-	p.surplus = append(p.surplus, surplus{s.Ref, len(drop)})
-	for _, name := range drop[:min(len(drop), prunedAtMost)] {
+	for _, name := range drop {
 		i := slices.IndexFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name })
-		p.deleteSnapshot(s, g, own[i], "beyond "+s.Keep.String())
+		p.deleteSnapshot(s, g, own[i], "keep", "beyond "+s.Keep.String())
 	}
 }
 
@@ -198,9 +194,9 @@ func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.Gues
 		Lane: Lane(g.VMID), Budget: "snapshot " + id.Storage, Timeout: timeout(&s.Object, ShortTask), Call: &call})
 }
 
-func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, why string) {
+func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteSnapshot(g.VMID, have.Name)
 	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
-		Effect: plan.Deleting, Lane: Lane(g.VMID), Timeout: timeout(&s.Object, ShortTask), Call: &call})
+		Effect: plan.Deleting, Irreversible: true, Cause: cause, Lane: Lane(g.VMID), Timeout: timeout(&s.Object, ShortTask), Call: &call})
 }

@@ -40,8 +40,8 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 			return ob
 		}
 	}
-	if m != nil && !mounted {
-		if p.mounting[m.Ref.Name] {
+	if m != nil && (!mounted || p.Have.Unread[m.Ref.Name]) {
+		if p.mounting[m.Ref.Name] || mounted {
 			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
 		}
 		why, cure := p.away(m)

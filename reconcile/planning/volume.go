@@ -91,7 +91,7 @@ func (p *Planner) planResize(o *spec.Object, vmid proxmox.VMID, disk, field stri
 		return false
 	}
 	call := proxmox.On(p.Have.Node).Resize(vmid, disk, want)
-	p.act(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change,
+	p.act(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change, Irreversible: true,
 		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Lane: Lane(vmid), Timeout: timeout(o, ShortTask), Call: &call})
 	return true
 }

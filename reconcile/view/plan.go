@@ -64,16 +64,13 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 		if o.Verbose {
 			below = append(below, a.Route())
 		}
-		s := a.Text
-		if len(a.Then) > 0 && s != "" {
-			s += ", then " + text.List(a.Then)
-		}
-		if len(a.Fields) == 0 || s != "" {
-			add(line{symbol: a.Symbol, object: a.Object, text: s, when: when, below: below})
+		text := a.Text
+		if len(a.Fields) == 0 || text != "" {
+			add(line{symbol: a.Symbol, object: a.Object, text: text, when: when, below: below})
 			below = nil
 		}
 		for i, f := range a.Fields {
-			if a.Symbol == plan.Restart && s != "" {
+			if a.Symbol == plan.Restart && text != "" {
 				break // the text says it
 			}
 			symbol := a.Symbol
@@ -87,7 +84,7 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 		}
 	}
 	for _, l := range p.Laters {
-		add(line{symbol: l.Symbol, object: l.Object, text: l.Text, when: l.Waits, below: l.Detail})
+		add(line{symbol: l.Symbol, object: l.Object, text: l.Said(), when: l.Waits, below: l.Detail})
 	}
 	for i := range p.Held {
 		h := &p.Held[i]
@@ -231,83 +228,4 @@ func wrap(text, indent string, width int) string {
 		n += size
 	}
 	return b.String()
-}
-
-// summary counts in a fixed order: create, change, restart, start or stop, delete,
-// blocked.
-func summary(p *plan.Plan, blocked bool) string {
-	objects := map[plan.Symbol][]string{}
-	add := func(s plan.Symbol, name string) {
-		if !slices.Contains(objects[s], name) {
-			objects[s] = append(objects[s], name)
-		}
-	}
-	snapshots, archives, unmounts := 0, 0, 0
-	for _, a := range p.Actions {
-		switch {
-		case a.Verb == "delete snapshot":
-			snapshots++
-		case a.Verb == "delete archive":
-			archives++
-		case a.Symbol == plan.Delete:
-			unmounts++
-		case a.Symbol == plan.Change && slices.ContainsFunc(a.Fields, func(f plan.Field) bool { return strings.HasPrefix(f.When, "needs a restart (restart: auto)") }):
-			add(plan.Change, a.Object.String())
-			add(plan.Restart, a.Object.Name)
-		case a.Symbol == plan.Restart:
-			add(plan.Restart, a.Object.Name)
-		default:
-			add(a.Symbol, a.Object.String())
-		}
-	}
-	for _, l := range p.Laters {
-		if l.Symbol == plan.Restart {
-			add(l.Symbol, l.Object.Name)
-		} else if !slices.Contains(objects[plan.Create], l.Object.String()) {
-			add(l.Symbol, l.Object.String())
-		}
-	}
-	var parts []string
-	say := func(n int, text string) {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, text))
-		}
-	}
-	say(len(objects[plan.Create]), "to create")
-	say(len(objects[plan.Change]), "to change")
-	if names := objects[plan.Restart]; len(names) > 0 {
-		say(len(names), fmt.Sprintf("to restart (%s)", strings.Join(names, ", ")))
-	}
-	say(len(objects[plan.Power]), "to start or stop")
-	say(unmounts, "to unmount")
-	if snapshots > 0 {
-		parts = append(parts, text.Count(snapshots, "snapshot to delete", "snapshots to delete"))
-	}
-	if archives > 0 {
-		parts = append(parts, text.Count(archives, "archive to delete", "archives to delete"))
-	}
-	if blocked {
-		var held []string
-		for _, h := range p.Held {
-			if !slices.Contains(held, h.Object.String()) {
-				held = append(held, h.Object.String())
-			}
-		}
-		say(len(held), "blocked")
-	}
-	return strings.Join(parts, ", ")
-}
-
-// destroys is the plan's last sentence.
-func destroys(p *plan.Plan) string {
-	var what []string
-	for _, a := range p.Actions {
-		if a.Destroys != "" {
-			what = append(what, a.Destroys)
-		}
-	}
-	if len(what) == 0 {
-		return "Destroys nothing."
-	}
-	return "Destroys: " + strings.Join(what, "; ") + "."
 }

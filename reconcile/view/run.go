@@ -64,7 +64,7 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text + h.Place()})
 	}
 	for _, l := range r.Plan.Laters {
-		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Text + ", " + l.Waits})
+		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Said() + ", " + l.Waits})
 	}
 	for _, text := range r.Waits {
 		object, why, _ := strings.Cut(text, ": ")

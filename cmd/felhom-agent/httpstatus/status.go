@@ -172,7 +172,7 @@ func ObjectStates(plan *reconcile.Plan) []ObjectState {
 		note(a.Object, "changing", cmp.Or(text, a.Verb), nil)
 	}
 	for _, l := range plan.Laters {
-		note(l.Object, "waiting", strings.TrimSuffix(cmp.Or(l.Text, l.Verb)+", "+l.Waits, ", "), nil)
+		note(l.Object, "waiting", strings.TrimSuffix(cmp.Or(l.String(), l.Verb)+", "+l.Waits, ", "), nil)
 	}
 	for _, n := range plan.Notes {
 		if n.Drift {

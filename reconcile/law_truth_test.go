@@ -1,0 +1,195 @@
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A promise is what the plan at the begin of a run says, or the one after the latest event
+// from outside: another one's task, a lost answer, a failure, a disk whose content shows
+// when it is mounted, a time that has come. The laws on it:
+//
+//	no surprise: every write of a run matches a step of it, by object, verb and target;
+//	counted: no run deletes more than it counts;
+//	nothing hidden: what is blocked in a plan of an object alone is blocked in the plan of
+//	all, and what is blocked at the end of a run was so in the plan at its begin.
+type promise struct {
+	s    *scenario
+	want *spec.Desired
+
+	mu      sync.Mutex
+	running bool // a run, of which all is checked
+	renew   int  // how many of the coming plans take the place of the promise
+	plan    *Plan
+	steps   map[string]bool
+	deletes int
+	deleted int
+	until   time.Time // when something else falls due
+}
+
+// begin is the begin of a run.
+func (p *promise) begin(want *spec.Desired) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.want, p.running, p.plan = want, p.s.quiet, nil
+}
+
+// end is the end of a run: what is blocked then has been told at its begin.
+func (p *promise) end(last *Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running || p.plan == nil || p.renew > 0 {
+		return
+	}
+	p.running = false
+	told := map[string]bool{}
+	for _, h := range p.plan.Held {
+		told[fmt.Sprint(h.Object, h.Pos)] = true
+	}
+	for _, h := range last.Held {
+		if h.Kind == "" && !h.Passing && !h.Failed && !told[fmt.Sprint(h.Object, h.Pos)] {
+			p.s.fails("nothing hidden", "%s is blocked at the end, which the plan at the begin does not say: %s\n%s", h.Object, h.Reason, planText(p.plan))
+		}
+	}
+}
+
+// event is something from outside: the next pass may have begun before it.
+func (p *promise) event() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.renew = 2
+}
+
+// planned is told the plan of every pass.
+func (p *promise) planned(plan *Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if plan.Unending {
+		p.s.fails("no surprise", "the plan does not come to an end:\n%s", planText(plan))
+	}
+	if !p.running {
+		return
+	}
+	if p.plan != nil && p.renew == 0 && p.s.sim.Now().Before(p.until) && !p.s.othersRun() {
+		return
+	}
+	p.renew = max(0, p.renew-1)
+	p.plan, p.steps, p.deleted = plan, map[string]bool{}, 0
+	p.deletes = plan.Deletions().Archives + plan.Deletions().Snapshots
+	now := p.s.sim.Now()
+	p.until = time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, now.Location())
+	if !plan.Due.IsZero() && plan.Due.Before(p.until) {
+		p.until = plan.Due
+	}
+	for _, a := range plan.Actions {
+		p.steps[truthKey(a.Object.String(), a.Verb, a.Lane)] = true
+	}
+	for _, l := range plan.Laters {
+		p.steps[truthKey(l.Object.String(), l.Verb, l.Lane)] = true
+	}
+}
+
+var truthStamp = regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+
+// truthKey names a step: of an archive that is still to be made the time is not known.
+func truthKey(object, verb, lane string) string {
+	if verb == "record" {
+		lane = truthStamp.ReplaceAllString(lane, "*")
+	}
+	return object + " " + verb + " " + lane
+}
+
+// kept judges a write on its way.
+func (p *promise) kept(j *Journal, method, path string) {
+	for _, act := range j.Open() {
+		if act.Call != nil && act.Call.Method == method && act.Call.Path == path && act.Upid.IsZero() {
+			p.judge(act)
+			return
+		}
+	}
+}
+
+func (p *promise) keptOp(j *Journal, op privileged.Op) {
+	for _, act := range j.Open() {
+		if act.Op != nil && act.Op.String() == op.String() {
+			p.judge(act)
+			return
+		}
+	}
+}
+
+func (p *promise) judge(act *journal.Operation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running || p.plan == nil {
+		return
+	}
+	p.s.mu.Lock()
+	p.s.truths++
+	p.s.mu.Unlock()
+	object, _, _ := strings.Cut(act.Object, " ")
+	if !p.steps[truthKey(object, act.Verb, act.Lane)] && !p.steps[truthKey(object, act.Verb, "")] {
+		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", act.Object, act.Verb, act.Lane, planText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
+	}
+	if act.Effect == plan.Deleting {
+		if p.deleted++; p.deleted > p.deletes {
+			p.s.fails("counted", "%d are deleted, and the plan counts %d:\n%s", p.deleted, p.deletes, planText(p.plan))
+		}
+	}
+}
+
+// othersRun are the tasks of others that run now.
+func (s *scenario) othersRun() bool {
+	return slices.ContainsFunc(s.witness.list(), func(t lawTask) bool { return t.EndTime == 0 && t.owner() != lawToken })
+}
+
+// someRun reports whether tasks run.
+func (s *scenario) someRun() bool {
+	return slices.ContainsFunc(s.witness.list(), func(t lawTask) bool { return t.EndTime == 0 })
+}
+
+// nothingHides: what is blocked in the plan of an object alone is blocked in that of all.
+func (s *scenario) nothingHides() {
+	if s.someRun() {
+		return // the one plan would be of another moment than the other
+	}
+	i := s.live(1)
+	defer i.end()
+	whole, _, err := i.preview()
+	if err != nil {
+		return
+	}
+	blocked := map[string]bool{}
+	for _, h := range whole.Held {
+		blocked[fmt.Sprint(h.Object, h.Pos)] = true
+	}
+	for _, ref := range whole.Objects {
+		sight := i.agents[0].O.Sight
+		sight.View, sight.Only = i.agents[0].O.Client.Look(), []spec.Ref{ref}
+		if sight.Stored, err = i.place.store.Load(); err != nil {
+			return
+		}
+		have, err := sight.Looker(s.want, i.journal, nil).Look(i.ctx)
+		if err != nil {
+			return
+		}
+		have.Named = nil // who names an object lets more be done
+		alone := planning.PlanOf(s.want, have)
+		for _, h := range alone.Held {
+			if h.Object == ref && h.Kind != HeldFrozen && !h.Passing && !blocked[fmt.Sprint(h.Object, h.Pos)] {
+				s.fails("nothing hidden", "%s is blocked, which the plan of all does not say: %s\n%s", h.Object, h.Reason, planText(whole))
+			}
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package planning
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// mostRounds bounds how many steps of one object follow each other. What needs more does
+// not come to an end.
+const mostRounds = 200
+
+// A chain adds to a plan what follows from its actions. The planners say what is ready
+// on a node, one step per guest at a time; they are run again on the node as it will be
+// when that is done, until nothing is left. So no planner has to know what comes after
+// its step, and what a run does is what the plan says, for it is the same code that says
+// it. Only objects that a step touches, or that wait, are planned again.
+type chain struct {
+	planner *Planner   // of the latest round
+	plan    *plan.Plan // of the first round, to which all is added
+	after   *forecast
+	uses    dependents
+
+	waiting map[spec.Ref][]plan.Later // what waits, by its object, as of the last time it was planned
+	waited  map[spec.Ref][]plan.Later // the same as of the time before
+	last    map[string]string         // object or lane -> the verb of its latest step
+	done    map[string]bool           // see actKey: what has been done is not wanted again
+	steps   []plan.Later
+	blocked map[string]bool
+}
+
+// dependents are the objects that a step on a guest concerns besides its own.
+type dependents struct {
+	guest map[proxmox.VMID]spec.Ref
+	of    map[spec.Ref][]spec.Ref
+}
+
+// follow adds all that follows from the actions of a plan as deferred steps.
+func (p *Planner) follow() {
+	if len(p.Plan.Actions)+len(p.Plan.Laters)+len(p.Plan.Running) == 0 {
+		return
+	}
+	c := &chain{planner: p, plan: p.Plan, after: newForecast(p.Want, p.Have), uses: dependentsOf(p.Want, p.Plan.Objects),
+		waiting: map[spec.Ref][]plan.Later{}, waited: map[spec.Ref][]plan.Later{}, last: map[string]string{}, done: map[string]bool{}, blocked: map[string]bool{}}
+	for _, l := range p.Plan.Laters {
+		c.waiting[l.Object] = append(c.waiting[l.Object], l)
+	}
+	for _, h := range p.Plan.Held {
+		c.blocked[blockedKey(h)] = true
+	}
+	touched := map[spec.Ref]bool{}
+	for _, f := range p.Have.Memory.Flights {
+		c.after.land(&f)
+		c.carryOut(touched, []plan.Action{f.Action}, f.Since)
+	}
+	actions := p.Plan.Actions
+	for range mostRounds {
+		c.carryOut(touched, actions, p.Have.Now)
+		if len(touched) == 0 && !c.sketch(touched) {
+			break
+		}
+		round := c.replan(touched)
+		if actions = c.take(round); len(round.Actions) > len(actions) {
+			p.Plan.Unending = true // something is wanted again although it was done
+		}
+		touched = map[spec.Ref]bool{}
+	}
+	p.Plan.Laters = c.steps
+	for _, name := range slices.Sorted(maps.Keys(c.after.node.Unread)) {
+		ref := spec.Ref{Kind: spec.KindMount, Name: name}
+		if slices.ContainsFunc(p.Plan.Objects, func(b spec.Ref) bool { return c.prunesOn(b, name) }) {
+			p.Plan.Uncounted = append(p.Plan.Uncounted, ref.String())
+		}
+	}
+	for _, ref := range p.Plan.Objects {
+		p.Plan.Laters = append(p.Plan.Laters, c.waiting[ref]...)
+	}
+}
+
+// prunesOn reports whether an object deletes archives of a mount, whatever it holds.
+func (c *chain) prunesOn(ref spec.Ref, mount string) bool {
+	storage := ""
+	switch want := c.planner.Want; ref.Kind {
+	case spec.KindBackup:
+		storage = want.Backups[ref.Name].Storage
+	case spec.KindGolden:
+		if publish := want.Golden[ref.Name].Publish; publish != nil {
+			storage = publish.Storage
+		}
+	}
+	m, _ := c.after.node.MountOf(c.planner.Want, storage)
+	return storage != "" && m != nil && m.Ref.Name == mount
+}
+
+// carryOut predicts what actions do, and returns the objects that they concern.
+func (c *chain) carryOut(touched map[spec.Ref]bool, actions []plan.Action, since time.Time) {
+	for i := range actions {
+		a := &actions[i]
+		c.after.apply(a, since)
+		c.done[journal.ActKey(a.ID, a.Call, a.Op)] = true
+		c.last[a.Object.String()], c.last[a.Lane] = a.Verb, a.Verb
+		c.touch(touched, a.Object, a.Lane)
+	}
+	c.after.settle()
+}
+
+// touch notes the objects that a step concerns.
+func (c *chain) touch(touched map[spec.Ref]bool, object spec.Ref, lane string) {
+	touched[object] = true
+	refs := []spec.Ref{object}
+	if id, ok := strings.CutPrefix(lane, "lxc/"); ok {
+		if vmid, err := proxmox.ParseVMID(id); err == nil {
+			if ref, ok := c.uses.guest[vmid]; ok {
+				touched[ref] = true
+				refs = append(refs, ref)
+			}
+		}
+	}
+	for _, ref := range refs {
+		for _, other := range c.uses.of[ref] {
+			touched[other] = true
+		}
+	}
+}
+
+// sketch lets the guests be there that are made of archives which cannot be read yet, so
+// that what follows their creation is told too. It reports whether there are any.
+func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
+	for _, ref := range c.plan.Objects {
+		for _, l := range c.waiting[ref] {
+			g := c.planner.Want.Guest(ref.Name)
+			if l.Verb != "restore" || g == nil || g.Ref != ref || c.after.node.Guests[g.VMID] != nil {
+				continue
+			}
+			c.after.sketch(g)
+			c.last[ref.String()], c.last[Lane(g.VMID)] = l.Verb, l.Verb
+			c.steps = append(c.steps, l)
+			c.touch(touched, ref, Lane(g.VMID))
+			any = true
+		}
+	}
+	return any
+}
+
+// replan plans what a round has touched, and what waits, on the node as it will be.
+func (c *chain) replan(touched map[spec.Ref]bool) *plan.Plan {
+	old := c.planner
+	p := newPlanner(old.Want, c.after.node)
+	p.creating, p.mounting = maps.Clone(old.creating), maps.Clone(old.mounting)
+	p.unmet, p.lost, p.late = maps.Clone(old.unmet), maps.Clone(old.lost), old.late
+	p.starting, p.startingAt = old.starting, old.startingAt
+	for _, ref := range c.plan.Objects {
+		if !touched[ref] && len(c.waiting[ref]) == 0 {
+			continue
+		}
+		p.Plan.Objects = append(p.Plan.Objects, ref)
+		c.waited[ref] = c.waiting[ref]
+		delete(c.waiting, ref)
+		delete(p.creating, ref.Name)
+		delete(p.mounting, ref.Name)
+		delete(p.unmet, ref.Name)
+		delete(p.lost, ref.Name)
+		if p.starting != nil && p.starting.Ref == ref {
+			p.starting = nil
+		}
+	}
+	p.planObjects()
+	c.planner = p
+	return p.Plan
+}
+
+// take adds what a round has found to the plan, and returns the actions that are new.
+func (c *chain) take(round *plan.Plan) (fresh []plan.Action) {
+	for _, l := range round.Laters {
+		c.waiting[l.Object] = append(c.waiting[l.Object], l)
+	}
+	for i := range round.Actions {
+		a := round.Actions[i]
+		if c.done[journal.ActKey(a.ID, a.Call, a.Op)] {
+			continue
+		}
+		fresh = append(fresh, a)
+		c.steps = append(c.steps, plan.Deferred(&a, c.waitsFor(&a)))
+	}
+	for _, h := range round.Held {
+		if key := blockedKey(h); !c.blocked[key] && !deliberate.Deliberate.HideBlocked {
+			c.blocked[key] = true
+			c.plan.Held = append(c.plan.Held, h)
+		}
+	}
+	return fresh
+}
+
+// waitsFor says after which step another one comes.
+func (c *chain) waitsFor(a *plan.Action) string {
+	for _, l := range c.waited[a.Object] {
+		if l.Verb == a.Verb && (l.Guest == "" || l.Guest == a.Guest) {
+			return l.Waits
+		}
+	}
+	verb := text.OrElse(c.last[a.Object.String()], c.last[a.Lane])
+	if verb == "" {
+		return "afterwards"
+	}
+	return "after the " + nounOf(verb)
+}
+
+// nounOf names a step that another one waits for.
+func nounOf(verb string) string {
+	nouns := map[string]string{"set": "change", "create": "creation", "adopt": "adoption", "restart": "shutdown", "stop": "shutdown", "back up": "backup", "publish": "publication",
+		"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion"}
+	if noun, ok := nouns[verb]; ok {
+		return noun
+	}
+	return strings.TrimPrefix(verb, "add ")
+}
+
+// blockedKey tells whether a reason has been told: of what a person holds once is enough.
+func blockedKey(h plan.Held) string {
+	if h.Kind == plan.HeldFrozen {
+		return h.Object.String() + " " + string(h.Kind)
+	}
+	return h.Object.String() + " " + h.Reason
+}
+
+// dependentsOf finds what depends on the guests of a plan: their snapshots, backups and
+// those that need them.
+func dependentsOf(want *spec.Desired, objects []spec.Ref) dependents {
+	d := dependents{guest: map[proxmox.VMID]spec.Ref{}, of: map[spec.Ref][]spec.Ref{}}
+	for _, ref := range objects {
+		switch ref.Kind {
+		case spec.KindRestore, spec.KindGuest:
+			g := want.Guest(ref.Name)
+			d.guest[g.VMID] = ref
+			for _, name := range g.Needs {
+				if other := want.Guest(name); other != nil {
+					d.of[other.Ref] = append(d.of[other.Ref], ref)
+				}
+			}
+		case spec.KindSnapshot:
+			if g := want.Guest(want.Snapshots[ref.Name].Guest); g != nil {
+				d.of[g.Ref] = append(d.of[g.Ref], ref)
+			}
+		case spec.KindBackup:
+			for _, name := range want.BackupGuests(want.Backups[ref.Name]) {
+				if g := want.Guest(name); g != nil {
+					d.of[g.Ref] = append(d.of[g.Ref], ref)
+				}
+			}
+		}
+	}
+	return d
+}
