@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"slices"
-
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
-)
+import "slices"
 
 // Steps are all steps of a plan, in order: those that are ready and those that follow.
 func (p *Plan) Steps() []Later {
@@ -15,15 +11,16 @@ func (p *Plan) Steps() []Later {
 	return append(all, p.Laters...)
 }
 
-// deletions are how many snapshots and archives a plan deletes, and why.
-type deletions struct {
+// Deletions are how many snapshots and archives a plan deletes, and why.
+type Deletions struct {
 	Snapshots, Archives int
 	Causes              []string
 }
 
-func (p *Plan) Deletions() (d deletions) {
-	for i, l := range p.Steps() {
-		if l.Effect != Deleting || deliberate.Deliberate.ForgetDeletions && i >= len(p.Actions) {
+// Deletions counts what all steps delete.
+func (p *Plan) Deletions() (d Deletions) {
+	for _, l := range p.Steps() {
+		if l.Effect != Deleting {
 			continue
 		}
 		if l.VolID != "" {

@@ -188,7 +188,11 @@ func (c *chain) take(round *plan.Plan) (fresh []plan.Action) {
 			continue
 		}
 		fresh = append(fresh, a)
-		c.steps = append(c.steps, plan.Deferred(&a, c.waitsFor(&a)))
+		step := plan.Deferred(&a, c.waitsFor(&a))
+		if deliberate.Deliberate.ForgetDeletions {
+			step.Effect = plan.Safe
+		}
+		c.steps = append(c.steps, step)
 	}
 	for _, h := range round.Held {
 		if key := blockedKey(h); !c.blocked[key] && !deliberate.Deliberate.HideBlocked {

@@ -151,9 +151,7 @@ func (f *forecast) onGuest(state *node.GuestState, call proxmox.Call, what strin
 			state.Config.Raw[key] = mp.String()
 		}
 	case what == "status/start":
-		state.Status = "running"
-		state.Config.Raw = node.Effective(state.Config)
-		state.Config.Pending, state.Config.Deleted, state.Mounts = map[string]string{}, nil, nil
+		starts(state)
 	case what == "status/shutdown", what == "status/stop":
 		state.Status, state.Mem = "stopped", 0
 	case what == "snapshot" && state.Snapshots != nil:
@@ -167,6 +165,13 @@ func (f *forecast) onGuest(state *node.GuestState, call proxmox.Call, what strin
 	case strings.HasPrefix(what, "snapshot/") && state.Snapshots != nil:
 		state.Snapshots.Snapshots = slices.DeleteFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == name })
 	}
+}
+
+// starts lets a guest run, with what was pending.
+func starts(state *node.GuestState) {
+	state.Status = "running"
+	state.Config.Raw = node.Effective(state.Config)
+	state.Config.Pending, state.Config.Deleted, state.Mounts = map[string]string{}, nil, nil
 }
 
 // configure sets and deletes keys: at once, or pending where a running guest has to be
@@ -354,6 +359,9 @@ func (f *forecast) backUp(params proxmox.Params) {
 	vmid, err := proxmox.ParseVMID(params["vmid"])
 	if err != nil {
 		return
+	}
+	if state := f.guest(vmid); state != nil && params["mode"] == "stop" && state.Status == "running" {
+		starts(state) // it is shut down and started again
 	}
 	storage := params["storage"]
 	notes := strings.NewReplacer(`\n`, "\n", `\\`, `\`).Replace(params["notes-template"])
