@@ -14,7 +14,7 @@ import (
 
 // onHosts are the programs of a Proxmox VE host that the documents use, and the words that may come first.
 var onHosts = map[string][]string{
-	"apt": {"install", "remove"}, "install": nil, "journalctl": nil, "ln": nil, "mkdir": nil, "man": nil, "rm": nil, "ssh": nil,
+	"apt": {"install", "remove", "purge"}, "install": nil, "journalctl": nil, "ln": nil, "mkdir": nil, "man": nil, "rm": nil, "ssh": nil,
 	"pct": {"destroy", "unlock", "reboot"}, "pveam": {"download", "list"}, "pvenode": {"cert"}, "pvesm": {"set", "add", "free"},
 	"pveum":     {"role", "user", "acl"},
 	"systemctl": {"enable", "disable", "restart", "status", "reload", "daemon-reload"},
@@ -134,6 +134,31 @@ func TestVet(t *testing.T) {
 		if err := vet("repo", command); (err == nil) != fine {
 			t.Errorf("%s: %v", command, err)
 		}
+	}
+}
+
+var inline = regexp.MustCompile("`([a-z]+(?:-[a-z]+)? [^`]*)`")
+
+// TestCommandsInProse holds that commands within sentences and tables are ones that a host knows.
+func TestCommandsInProse(t *testing.T) {
+	found := 0
+	for _, file := range documents(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range inline.FindAllStringSubmatch(string(text), -1) {
+			if _, known := onHosts[strings.Fields(m[1])[0]]; !known {
+				continue
+			}
+			found++
+			if err := vet("host", m[1]); err != nil {
+				t.Errorf("%s: %s: %v", filepath.Base(file), m[1], err)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d commands were found", found)
 	}
 }
 

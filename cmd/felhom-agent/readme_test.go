@@ -39,6 +39,32 @@ func TestReadme(t *testing.T) {
 	}
 }
 
+// TestModesInProse holds that each felhom-agent command in a document, also within a sentence, is one that the
+// program takes; TestDocs runs those in blocks.
+func TestModesInProse(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range append(files, "../../README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`felhom-agent( -[^`]*)`").FindAllStringSubmatch(string(text), -1) {
+			found++
+			command, _, _ := strings.Cut(m[1], ">")
+			if _, err := parse(strings.Fields(regexp.MustCompile(`"[^"]*"`).ReplaceAllString(command, "X"))); err != nil {
+				t.Errorf("%s: felhom-agent%s: %v", filepath.Base(file), m[1], err)
+			}
+		}
+	}
+	if found < 15 {
+		t.Errorf("only %d commands were found", found)
+	}
+}
+
 // TestOperationsInDocs holds that docs tell of every key of the configuration, every exit code, every mode and
 // every dependency.
 func TestOperationsInDocs(t *testing.T) {

@@ -42,7 +42,9 @@ var banned = []struct {
 	{word: regexp.MustCompile(`;[^.]*;`), better: "sentences without chains of semicolons"},
 }
 
-func words(any string) *regexp.Regexp { return regexp.MustCompile(`\b(` + any + `)\b`) }
+func words(alternatives string) *regexp.Regexp {
+	return regexp.MustCompile(`\b(` + alternatives + `)\b`)
+}
 
 // longest is how many words a sentence may have.
 const longest = 25
