@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"errors"
 	"strings"
 )
 
@@ -116,6 +117,9 @@ func (s *Sim) parkVolume(g *guest, volid string) {
 func (s *Sim) applySet(n *node, g *guest, key, v string) error {
 	conf := g.conf
 	if kind := strings.TrimRight(key, "0123456789"); kind != "mp" || key == kind {
+		if kind == "net" && g.Running && bridgeless(v) {
+			return errors.New("unable to get bridge setting")
+		}
 		conf.section.set(key, v)
 		return nil
 	}

@@ -211,7 +211,7 @@ func (s *Sim) startable(t *task, g *guest) error {
 			t.log("lxc_create_network_priv: Failed to setup netdev")
 			return fmt.Errorf("startup for container '%d' failed", g.VMID)
 		}
-		if err == nil && net["bridge"] == "" && net["type"] != "phys" {
+		if bridgeless(g.conf.vals[k]) {
 			for _, line := range []int{134, 135} {
 				t.log("Use of uninitialized value $bridge in concatenation (.) or string at /usr/share/perl5/PVE/Network.pm line %d.", line)
 			}

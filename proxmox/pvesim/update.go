@@ -148,7 +148,12 @@ func (s *Sim) change(n *node, g *guest, set map[string]string, del, revert []str
 	if g.Running && s.memoryUse(g) > g.memoryLimit()+g.swapLimit() {
 		s.w.Events = append(s.w.Events, &event{At: s.now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}
-	return s.writeRuntime(n, g) // the file is written by then
+	for _, k := range g.conf.numbered("net") { // the file is written by then
+		if bridgeless(g.conf.vals[k]) {
+			return fail("bridge '' does not exist")
+		}
+	}
+	return s.writeRuntime(n, g)
 }
 
 // writable: without quorum all of /etc/pve is read-only.
@@ -167,6 +172,12 @@ func without(list []string, v string) []string {
 		}
 	}
 	return out
+}
+
+// bridgeless reports whether a net names no bridge: the schema allows it, and it never starts.
+func bridgeless(net string) bool {
+	p, err := netSchema.parse(net, "")
+	return err == nil && p["bridge"] == "" && p["type"] != "phys"
 }
 
 // writeRuntime is update_lxc_config: it fails when a bridge is missing.
