@@ -22,6 +22,7 @@ type Memory struct {
 	Stale     map[proxmox.VMID]bool    // locks that were there before and that nothing explains
 	Made      map[string]time.Time     // object -> when we made its guest
 	Changed   map[string]bool          // objects of which an action ended well
+	Notes     map[string]string        // object -> what we wrote last as the notes of its guest
 	Done      map[string]bool          // action IDs that ended well
 	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
 	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
@@ -91,7 +92,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 	m := Memory{
 		Changed: map[string]bool{},
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
-		Done: map[string]bool{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
+		Done: map[string]bool{}, Notes: map[string]string{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
 		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Tasks: map[proxmox.UPID]bool{},
 	}
 	j.Mu.Lock()
@@ -118,6 +119,9 @@ func (j *Journal) Memory(now time.Time) Memory {
 			m.Changed[a.Object] = true
 		}
 		m.Done[a.ID] = a.Result == ResultOK
+		if notes := notesOf(a); notes != "" && a.Result == ResultOK {
+			m.Notes[a.Object] = notes
+		}
 		if a.Verb == "back up" && a.Result == ResultOK {
 			m.BackedUp[a.ID] = append(m.BackedUp[a.ID], a.Time)
 		}
@@ -169,4 +173,15 @@ func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 		}
 	}
 	return b.String()
+}
+
+// notesOf are the notes of a guest that an act writes.
+func notesOf(a *Operation) string {
+	switch {
+	case a.Call != nil && strings.Contains(a.Call.Path, "/lxc") && !strings.HasSuffix(a.Call.Path, "/snapshot"):
+		return a.Call.Params["description"]
+	case a.Op != nil:
+		return a.Op.Args["description"]
+	}
+	return ""
 }

@@ -40,6 +40,9 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 	}
 	marker, ok := marker.OneMarker(state.Config.Description())
 	if !ok || !p.Have.Owns(marker, o, golden.VMID) {
+		if p.goldenLost(golden, state) {
+			return
+		}
 		p.hold(o, "vmid", fmt.Sprintf("%d exists and is not this golden (hostname %s)", golden.VMID, state.Config.Hostname()), "choose another vmid, or destroy it yourself")
 		return
 	}

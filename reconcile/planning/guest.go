@@ -180,41 +180,6 @@ func (p *Planner) holdForeign(g *spec.Guest, m marker.Marker) {
 	}
 }
 
-// markerLost finds out whether a guest without a marker was ours: somebody edited
-// its notes, but our own snapshots or archives name it.
-func (p *Planner) markerLost(g *spec.Guest, state *node.GuestState) bool {
-	if !strings.EqualFold(state.Config.Hostname(), g.Hostname()) {
-		return false
-	}
-	var witness string
-	var born time.Time
-	see := func(text, what string) {
-		m, ok := marker.OneMarker(text)
-		if ok && witness == "" && m.Owner == p.Have.Owner && m.VMID == g.VMID && m.Facts["guest"] == g.Ref.Name {
-			witness, born = what, m.Born
-		}
-	}
-	if state.Snapshots != nil {
-		for _, s := range state.Snapshots.Snapshots {
-			see(s.Description, "snapshot "+s.Name)
-		}
-	}
-	for _, v := range p.Have.ByGuest[g.VMID] {
-		if v.Content == "backup" {
-			see(v.Notes, v.VolID)
-		}
-	}
-	if witness == "" {
-		return false
-	}
-	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: born}
-	p.unmet[g.Ref.Name] = "its marker was lost"
-	p.lost[g.Ref.Name] = m
-	p.hold(&g.Object, "vmid", fmt.Sprintf("%d has lost its marker (somebody edited its Notes), but %s says that it is ours; config and run state are left alone", g.VMID, witness),
-		"paste into its Notes: <!-- "+m.String()+" -->")
-	return true
-}
-
 // planPresent plans everything for a guest that is here and ours: config, volumes,
 // binds, rollback, run state, in this order and one act at a time.
 func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker marker.Marker) {

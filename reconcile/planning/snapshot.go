@@ -52,7 +52,7 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 		case have.State != "":
 			p.hold(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
 		case s.Absent && isLost:
-			p.hold(o, "ensure", fmt.Sprintf("%s has lost its marker: nothing of it is deleted meanwhile", g.Ref), "see "+g.Ref.String())
+			p.hold(o, "ensure", fmt.Sprintf("the ownership marker of %s is missing: nothing of it is deleted", g.Ref), "see "+g.Ref.String())
 		case s.Absent:
 			p.deleteSnapshot(s, g, have, "ensure: absent", "ensure: absent")
 		case have.Time.Before(s.Taken.In(p.Have.Now.Location())):
