@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +36,8 @@ type Planner struct {
 	// mounting the mounts that it is about to mount: what others wait for.
 	creating map[string]bool
 	mounting map[string]bool
-	unmet    map[string]string // names of guests that will not run soon, with why
+	awaits   map[spec.Ref]spec.Ref // guests that wait for a golden image to be published
+	unmet    map[string]string     // names of guests that will not run soon, with why
 	// starting is the guest of the lowest startup order that this agent is about to
 	// start, and startingAt that order.
 	starting   *spec.Guest
@@ -51,7 +51,7 @@ func newPlanner(want *spec.Desired, have *node.Observed) *Planner {
 	return &Planner{
 		Want: want, Have: have,
 		Plan:     &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Running: []plan.Running{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
-		creating: map[string]bool{}, mounting: map[string]bool{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
+		creating: map[string]bool{}, mounting: map[string]bool{}, awaits: map[spec.Ref]spec.Ref{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
 	}
 }
 
@@ -118,10 +118,12 @@ func (p *Planner) tellRunning() {
 
 // planObjects plans each object of the plan once.
 func (p *Planner) planObjects() {
-	for _, ref := range p.planningOrder() {
+	planned := p.planningOrder()
+	for _, ref := range planned {
 		why, cure := p.frozen(ref)
 		p.freezing(p.Want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
 	}
+	p.creationsInOrder(planned)
 }
 
 func (p *Planner) planObject(ref spec.Ref) {
@@ -160,54 +162,6 @@ func (p *Planner) homeless(ref spec.Ref) bool {
 		return p.Have.Guests[vmid] == nil
 	}
 	return ref.Kind == spec.KindMount
-}
-
-// planningOrder is the order in which objects are planned: as they are listed, but
-// guests as they start (what one needs and what starts before it come first), so that
-// what is found out of one is known when those that wait for it are planned.
-func (p *Planner) planningOrder() []spec.Ref {
-	var before, guests, after []spec.Ref
-	for _, ref := range p.Plan.Objects {
-		switch ref.Kind {
-		case spec.KindMount, spec.KindGolden:
-			before = append(before, ref)
-		case spec.KindRestore, spec.KindGuest:
-			guests = append(guests, ref)
-		default:
-			after = append(after, ref)
-		}
-	}
-	order := map[spec.Ref]int{}
-	for _, ref := range guests {
-		order[ref] = math.MaxInt
-		g := p.Want.Guest(ref.Name)
-		if n, ok := startOrder(g, p.Have.Guests[g.VMID]); ok {
-			order[ref] = n
-		}
-	}
-	slices.SortStableFunc(guests, func(a, b spec.Ref) int { return cmp.Compare(order[a], order[b]) })
-	var sorted []spec.Ref
-	todo := map[spec.Ref]bool{}
-	for _, ref := range guests {
-		todo[ref] = true
-	}
-	var visit func(ref spec.Ref)
-	visit = func(ref spec.Ref) {
-		if !todo[ref] {
-			return
-		}
-		delete(todo, ref)
-		for _, name := range p.Want.Guest(ref.Name).Needs {
-			if other := p.Want.Guest(name); other != nil {
-				visit(other.Ref)
-			}
-		}
-		sorted = append(sorted, ref)
-	}
-	for _, ref := range guests {
-		visit(ref)
-	}
-	return slices.Concat(before, sorted, after)
 }
 
 // elsewhere names the other node that an object belongs to, or "". A guest that

@@ -211,6 +211,7 @@ func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 	}
 	wait := func(waits string) {
 		p.creating[g.Ref.Name] = true
+		p.awaits[g.Ref] = golden.Ref
 		p.later(plan.Later{Object: g.Ref, Verb: "restore", Symbol: plan.Create, Waits: waits, Text: text, Detail: passed})
 	}
 	if ob := p.Seen(golden.Publish.Storage); ob != nil {
