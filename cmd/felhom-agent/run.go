@@ -60,7 +60,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.Find(ctx); err != nil {
+	if err := n.FindPatiently(ctx); err != nil {
 		return 0, n.Explain(err)
 	}
 	n.Sight.Only = only

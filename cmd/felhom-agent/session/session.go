@@ -164,6 +164,27 @@ func (n *Session) Find(ctx context.Context) error {
 	return nil
 }
 
+// askedAgain is how often the node is asked again who it is, while something on it hangs or starts.
+const askedAgain = 5
+
+// FindPatiently is Find for a run that does not give up over what passes by itself: the node answers, and a
+// daemon of it does not. Where nothing answers at all, that is said at once.
+func (n *Session) FindPatiently(ctx context.Context) error {
+	for tries := 1; ; tries++ {
+		err := n.Find(ctx)
+		var transport *proxmox.TransportError
+		if tries > askedAgain || !proxmox.IsTransient(err) || errors.As(err, &transport) && !transport.Sent {
+			return err
+		}
+		n.Log.Warn("the node does not answer; asking again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Duration(tries) * 2 * time.Second):
+		}
+	}
+}
+
 // Close lets go of everything, in the opposite order.
 func (n *Session) Close() error {
 	var errs []error
