@@ -109,7 +109,11 @@ func (s *session) command(t *testing.T, line int, place, command string) (out st
 	if have := fmt.Sprint(code); have != want {
 		t.Errorf("line %d: %s exits with %s, want %s:\n%s", line+1, command, have, want, &both)
 	}
-	return strings.ReplaceAll(both.String(), s.dir+"/etc/felhom-agent", "/etc/felhom-agent"), true
+	out = strings.ReplaceAll(both.String(), s.dir+"/etc/felhom-agent", "/etc/felhom-agent")
+	if here, err := os.Hostname(); err == nil {
+		out = strings.ReplaceAll(out, "'felhom-agent on "+here+"'", "'felhom-agent on pve1'")
+	}
+	return out, true
 }
 
 // output is what a running command has printed so far.
