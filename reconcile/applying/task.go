@@ -177,6 +177,9 @@ func TaskOf(c *proxmox.Call) (kind, id string) {
 		}
 	case last == "vzdump":
 		kind, id = "vzdump", c.Params["vmid"]
+		if strings.ContainsAny(id, ",; ") { // PVE names none where it backs up several
+			id = ""
+		}
 	case last == "start", last == "stop", last == "shutdown", last == "reboot":
 		kind = "vz" + last
 	case last == "rollback":

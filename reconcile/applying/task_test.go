@@ -25,3 +25,12 @@ func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
 		t.Errorf("the cure is\n%s", strings.Join(cure, "\n"))
 	}
 }
+
+// The task list names no guest for a backup of several.
+func TestTheTaskOfABackupOfSeveral(t *testing.T) {
+	for vmid, want := range map[string]string{"101": "101", "101,300": "", "101 300": ""} {
+		if kind, id := TaskOf(&proxmox.Call{Method: "POST", Path: "/nodes/pve1/vzdump", Params: proxmox.Params{"vmid": vmid}}); kind != "vzdump" || id != want {
+			t.Errorf("vmid=%s: %s %q, want %q", vmid, kind, id, want)
+		}
+	}
+}
