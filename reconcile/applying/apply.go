@@ -359,7 +359,7 @@ func (a *Agent) began(ctx context.Context, act *journal.Operation, upid proxmox.
 	if err := a.O.Journal.Append(journal.Entry{Time: a.Clock(), Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
 		return err
 	}
-	a.wait(ctx, act)
+	a.wait(ctx, act, time.Time{})
 	return nil
 }
 

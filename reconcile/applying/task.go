@@ -36,7 +36,7 @@ func (a *Agent) adopt(ctx context.Context, have *node.Observed) error {
 			if !late {
 				a.tell(act, "adopted", "it was begun earlier")
 			}
-			a.wait(ctx, act)
+			a.wait(ctx, act, endOf(act.Upid, have))
 		case act.Op != nil:
 			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Lane }) {
 				if err := a.settle(act, journal.ResultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
@@ -49,7 +49,7 @@ func (a *Agent) adopt(ctx context.Context, have *node.Observed) error {
 					return err
 				}
 				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
-				a.wait(ctx, act)
+				a.wait(ctx, act, endOf(upid, have))
 			} else if act.Sought.IsZero() && !deliberate.Deliberate.RepeatLost {
 				act.Sought = time.Now() // how long an earlier process waited for the answer, nobody knows
 			} else if deliberate.Deliberate.RepeatLost || min(time.Since(act.Sought), time.Since(act.Lost)) > a.O.Settle {
@@ -60,6 +60,17 @@ func (a *Agent) adopt(ctx context.Context, have *node.Observed) error {
 		}
 	}
 	return nil
+}
+
+// endOf is when a task has ended, by the node's clock, as the task list says; zero: not
+// yet, or it does not say.
+func endOf(upid proxmox.UPID, have *node.Observed) time.Time {
+	for _, t := range have.Tasks {
+		if t.UPID == upid && !t.Running() {
+			return t.EndTime
+		}
+	}
+	return time.Time{}
 }
 
 // lookedAfter reports whether nothing is to be found out of an open act: its waiter
@@ -201,13 +212,14 @@ func TaskOf(c *proxmox.Call) (kind, id string) {
 	return kind, id
 }
 
-// wait looks after a task until it ends. Ending the agent never cancels a task.
-func (a *Agent) wait(ctx context.Context, act *journal.Operation) {
+// wait looks after a task until it ends, or judges one that has ended already at a time;
+// zero: it has not. Ending the agent never cancels a task.
+func (a *Agent) wait(ctx context.Context, act *journal.Operation, ended time.Time) {
 	a.mu.Lock()
 	a.waiting[act.Act] = true
 	a.mu.Unlock()
 	a.O.Go(func() {
-		e := ending{act: act}
+		e := ending{act: act, at: ended}
 		o := a.O.Wait
 		o.Total = max(act.Timeout-a.age(act), time.Second)
 		o.LogTail = 40
@@ -332,7 +344,9 @@ func (a *Agent) forget(act *journal.Operation, overdue bool) {
 
 // finish hands an ending to the next pass.
 func (a *Agent) finish(e ending) {
-	e.at = a.Clock()
+	if e.at.IsZero() {
+		e.at = a.Clock()
+	}
 	a.mu.Lock()
 	a.ended = append(a.ended, e)
 	delete(a.waiting, e.act.Act)

@@ -248,7 +248,8 @@ type Strangers struct {
 // Changes reports whether anything is being done, or is to be done, now or later.
 func (p *Plan) Changes() bool { return len(p.Actions)+len(p.Laters)+len(p.Running) > 0 }
 
-// AsDeclared returns the objects with nothing to do, nothing held and no note of drift.
+// AsDeclared returns the objects with nothing to do and nothing held. A drift that is only
+// reported is a note on such an object.
 func (p *Plan) AsDeclared() []spec.Ref {
 	busy := map[spec.Ref]bool{}
 	for _, a := range p.Actions {

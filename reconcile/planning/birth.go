@@ -66,8 +66,8 @@ func (p *Planner) birth(g *spec.Guest, source spec.Source, own bool, c *node.Cho
 	if own {
 		had = in.Raw["tags"]
 	}
-	if tags := addTags(had, g.Config.Tags); tags != "" {
-		config["tags"] = tags
+	if tags := addTags(had, g.Config.Tags); tags != "" || !own && in.Raw["tags"] != "" {
+		config["tags"] = tags // empty: else PVE gives it those of the archive, which are another guest's
 	}
 	config["description"] = marker.Describe(birthText(g, in, own), p.birthMarker(g, source, own, c))
 	nets := p.birthNets(g, own, in)

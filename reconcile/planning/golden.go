@@ -52,6 +52,11 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 	if p.holdUnreadable(o, state) {
 		return
 	}
+	if have, err := strconv.Atoi(marker.Facts["revision"]); err == nil && golden.Publish != nil && golden.Publish.Revision < have {
+		p.hold(o, "publish.revision", fmt.Sprintf("revision %d is declared, and %d has the higher revision %d", golden.Publish.Revision, golden.VMID, have),
+			fmt.Sprintf("to publish what it is now: revision: %d", have+1), fmt.Sprintf("to leave it: revision: %d", have))
+		return
+	}
 	p.goldenNotes(golden, state, marker)
 	marker.Object = name
 	want := marker

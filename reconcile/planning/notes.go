@@ -31,6 +31,7 @@ func (p *Planner) birthNotes(g *spec.Guest, state *node.GuestState, marker marke
 	if config.Protection() && g.Config.Values["protection"] == "" {
 		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
 	}
+	p.pendingNotes(g, config)
 	p.restoreOver(g, config, marker)
 	p.fromNotes(g)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
@@ -157,4 +158,23 @@ func (p *Planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker
 		lost = text.List(volumes) + " as well"
 	}
 	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at birth. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
+}
+
+// pendingNotes remarks changes of somebody else that wait for the next start: they are not
+// declared, so nothing restarts the guest for them, and a restart for another reason brings
+// them along.
+func (p *Planner) pendingNotes(g *spec.Guest, config *proxmox.GuestConfig) {
+	for _, key := range pendingKeys(config) {
+		if declares(g, key) || key == "description" {
+			continue
+		}
+		before, after := people(key, config.Raw[key]), people(key, config.Pending[key])
+		if slices.Contains(config.Deleted, key) {
+			after = "(unset)"
+		}
+		if key == "env" { // it may hold passwords
+			before, after = "(not shown)", "(not shown)"
+		}
+		p.note(&g.Object, "pending, in force after the next start: %s %s -> %s (not declared)", key, before, after)
+	}
 }

@@ -2,9 +2,11 @@ package planning
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -170,8 +172,8 @@ func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestS
 
 func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
 	if state.CanSnapshot != nil && !*state.CanSnapshot {
-		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: one of its mount points is a folder of the host, or lies on a storage without snapshots", g.Ref),
-			"use backups for it, or take the mount point away")
+		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: %s", g.Ref, p.withoutSnapshots(state)),
+			"use backups for it, or remove the mount point")
 		return
 	}
 	if ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
@@ -199,4 +201,37 @@ func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.S
 	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
 		Effect: plan.Deleting, Irreversible: true, Cause: cause, Lane: Lane(g.VMID), Timeout: timeout(&s.Object, ShortTask), Call: &call})
+}
+
+// snapshotTypes are the types of storages on which a container's volume can have snapshots
+// (PVE: Storage plugins, volume_has_feature; a dir only with images that a container cannot
+// use).
+var snapshotTypes = []string{"lvmthin", "zfspool", "btrfs", "rbd", "cephfs"}
+
+// withoutSnapshots names the volumes of a guest that keep PVE from taking a snapshot.
+func (p *Planner) withoutSnapshots(state *node.GuestState) string {
+	mounts := state.Config.MountPoints()
+	all := map[string]proxmox.MountPoint{}
+	for i, mp := range mounts {
+		all[fmt.Sprintf("mp%d %s", i, mp.Path())] = mp
+	}
+	if root, ok := state.Config.RootFS(); ok {
+		all["rootfs"] = root
+	}
+	var why []string
+	for _, key := range slices.SortedFunc(maps.Keys(all), compare.CompareKeys) {
+		mp := all[key]
+		if mp.Kind() != proxmox.VolumeMount {
+			why = append(why, fmt.Sprintf("%s is a folder or device of the host (%s)", key, mp.Volume()))
+			continue
+		}
+		storage := p.Have.Storages[text.ProxmoxStorage(mp.Volume())]
+		if storage != nil && !slices.Contains(snapshotTypes, storage.Conf.Type) {
+			why = append(why, fmt.Sprintf("%s (%s) is on %s, a storage of type %s without snapshots", key, mp.Volume(), storage.Conf.ID, storage.Conf.Type))
+		}
+	}
+	if len(why) == 0 {
+		return "one of its volumes is on a storage without snapshots"
+	}
+	return text.List(why)
 }

@@ -97,7 +97,7 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 	for _, n := range p.Notes {
 		add(line{symbol: plan.Remark, object: n.Object, text: n.String()})
 	}
-	fine := p.AsDeclared()
+	fine := asDeclared(p)
 	said := Alike{}
 	var all []line
 	for _, ref := range p.Objects {
@@ -121,7 +121,7 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 // that is nothing.
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)
-	h := p.Header
+	h, fine := p.Header, asDeclared(p)
 	fmt.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", h.Node, h.Version, h.Looked.Format(text.DateLayout),
 		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
 	lines := planLines(p, o)
@@ -129,7 +129,7 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	if len(lines) > 0 {
 		fmt.Fprintln(b)
 	}
-	fmt.Fprintf(b, "  %s as declared%s.%s\n", text.Count(len(p.AsDeclared()), "object is", "objects are"), verboseHint(o, len(p.AsDeclared())), undeclaredText(h.Undeclared))
+	fmt.Fprintf(b, "  %s as declared%s.%s\n", text.Count(len(fine), "object is", "objects are"), verboseHint(o, len(fine)), undeclaredText(h.Undeclared))
 	if len(h.Elsewhere) > 0 {
 		fmt.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
 	}
@@ -228,4 +228,11 @@ func wrap(text, indent string, width int) string {
 		n += size
 	}
 	return b.String()
+}
+
+// asDeclared are the objects with nothing to do, nothing blocked and no drift.
+func asDeclared(p *plan.Plan) []spec.Ref {
+	return slices.DeleteFunc(p.AsDeclared(), func(ref spec.Ref) bool {
+		return slices.ContainsFunc(p.Notes, func(n plan.Note) bool { return n.Drift && n.Object == ref })
+	})
 }
