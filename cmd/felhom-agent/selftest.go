@@ -13,7 +13,9 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
@@ -228,9 +230,14 @@ func (t *selftest) expiry(ctx context.Context) {
 // notify looks at the program that is to be told.
 func (t *selftest) notify() {
 	c := t.node.Config
+	undelivered, _ := notify.Undelivered(t.node.State)
 	switch err := c.Notify.Look(); {
 	case err != nil:
 		t.fail("notify", "%v (%s)", err, c.Places["notify"])
+	case len(c.Notify.Command) > 0 && undelivered != "":
+		t.fail("notify", "%s", undelivered)
+	case len(c.Notify.Command) > 0 && systemd.Filters("/"):
+		t.ok("notify", "%s; %s", c.Notify.Command[0], systemd.NotifyFiltered)
 	case len(c.Notify.Command) > 0:
 		t.ok("notify", "%s", c.Notify.Command[0])
 	}

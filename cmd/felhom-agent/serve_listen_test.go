@@ -1,17 +1,13 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
-	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 )
 
 func TestParseListen(t *testing.T) {
@@ -74,22 +70,5 @@ func TestStaleSocket(t *testing.T) {
 	}
 	if _, err := at.Listen(); err == nil {
 		t.Error("a file was replaced by a socket")
-	}
-}
-
-// TestFiltered: the unit's address filter shows as EPERM, and the message names the drop-in.
-func TestFiltered(t *testing.T) {
-	t.Parallel()
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EPERM)}
-	if err := systemd.Filtered(fmt.Errorf("GET /nodes: %w", refused), "https://192.0.2.7:8006"); !strings.Contains(err.Error(), "remote.conf") {
-		t.Error(err)
-	}
-	for _, to := range []string{"https://127.0.0.1:8006", "https://localhost:8006"} {
-		if err := systemd.Filtered(refused, to); err != error(refused) {
-			t.Errorf("%s: %v", to, err)
-		}
-	}
-	if err := systemd.Filtered(io.EOF, "https://192.0.2.7:8006"); err != io.EOF {
-		t.Error(err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
@@ -74,6 +75,21 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	if err := n.Config.Notify.Look(); err != nil {
 		src.Told(source.Untold(err))
 	}
+	if text, _ := notify.Undelivered(); text != "" {
+		src.Told(text)
+	}
+	filtered := len(n.Config.Notify.Command) > 0 && systemd.LoopbackOnly()
+	if filtered {
+		src.Told(systemd.NotifyFiltered)
+	}
+	notify.Changed = seen.Refresh
+	seen.Notified(func() (string, int) {
+		text, count := notify.Undelivered()
+		if text != "" && filtered {
+			text += ". " + strings.ToUpper(systemd.NotifyFiltered[:1]) + systemd.NotifyFiltered[1:]
+		}
+		return text, count
+	})
 	exit.Go(func() { notify.Run(ctx) })
 	if !src.Await(ctx, nudge, n.Config.Interval) || !reach(ctx, n, func(wait time.Duration, err error) {
 		seen.Pass(nil, nil, wait, err)

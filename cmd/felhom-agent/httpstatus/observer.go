@@ -28,6 +28,8 @@ type Observer struct {
 	counts   counts
 	hardware Aged[Hardware]
 	NoFence  string // why there is no root helper
+	// undelivered says what the notify command did not take, and how many notices that are.
+	undelivered func() (text string, count int)
 
 	Mu        sync.Mutex
 	began     time.Time
@@ -48,6 +50,7 @@ type Observer struct {
 func NewObserver(n *session.Session, src *source.Source) *Observer {
 	o := &Observer{Node: n, Src: src, Manager: systemd.NewSupervisor(), NoFence: n.Sight.FenceReason, began: time.Now(), Running: map[string]reconcile.Event{}}
 	o.hardware = Aged[Hardware]{Look: o.lookHardware, Good: time.Minute, Bad: time.Minute, Limit: 20 * time.Second}
+	o.undelivered = func() (string, int) { return "", 0 }
 	o.registry = o.Metrics()
 	o.write()
 	return o
@@ -71,6 +74,17 @@ func (o *Observer) Reload() {
 		o.Manager.Ready()
 	}
 }
+
+// Notified shows what the notify command does not take from now on.
+func (o *Observer) Notified(undelivered func() (text string, count int)) {
+	o.Mu.Lock()
+	o.undelivered = undelivered
+	o.Mu.Unlock()
+	o.write()
+}
+
+// Refresh writes the status again, after something that is no event of the agent's.
+func (o *Observer) Refresh() { o.write() }
 
 // Pass takes over what a pass has found, or why it could not look, and how long the loop waits at most for the
 // next one.

@@ -51,6 +51,7 @@ var (
 	descLooked      = describe("last_look_timestamp_seconds", "When the node was last refreshed, by its own clock.")
 	descConverged   = describe("last_converged_timestamp_seconds", "When everything was as declared, by the node's clock.")
 	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
+	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command did not take and that are tried again.")
 	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
 	descToken       = describe("token_expiry_timestamp_seconds", "When the API token expires; absent where it never does.")
 	descCertificate = describe("certificate_expiry_timestamp_seconds", "When the certificate of the node's API expires.")
@@ -66,7 +67,7 @@ type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descObjects, descRunning, descLook, descLooked, descConverged, descErrors, descBackup,
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup,
 		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
 		to <- d
 	}
@@ -86,6 +87,10 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	gauge(descInfo, 1, version.Version, r.Node)
 	gauge(descErrors, float64(len(g.Src.Mistakes())))
 	gauge(descRunning, float64(len(r.Now)))
+	g.Mu.Lock()
+	_, undelivered := g.undelivered()
+	g.Mu.Unlock()
+	gauge(descUndelivered, float64(undelivered))
 	count := map[string]int{}
 	for _, object := range r.Objects {
 		count[object.State]++

@@ -78,6 +78,9 @@ func (o *Observer) status() reconcile.Status {
 	if err := o.Node.Config.Notify.Look(); err != nil {
 		s.Errors = append(s.Errors, source.Untold(err))
 	}
+	if text, _ := o.undelivered(); text != "" {
+		s.Errors = append(s.Errors, text)
+	}
 	return s
 }
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
-	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/reconcile"
 )
 
@@ -47,57 +45,32 @@ const (
 
 // A Notifier calls the command once when an object turns failed, blocked or overdue, once when it is as
 // declared again, and once a day. What it has told is kept in the state directory, so that a restart tells
-// nothing twice. That the command fails is logged and changes nothing.
+// nothing twice. What the command does not take is repeated, also after a restart, and is shown until it does.
 type Notifier struct {
 	config config.NotifyConfig
 	log    *zap.Logger
 	path   string // where it is kept what was told; "": nowhere
-	Queue  chan Notice
+	wake   chan struct{}
+	call   func(ctx context.Context, argv []string, n Notice, deadline time.Duration) error
+	// Changed is called, where it is set, when a notice was delivered or was not.
+	Changed func()
 
 	mu     sync.Mutex
 	node   string
-	told   source.Told
+	told   told
 	failed time.Time // since when no pass could look
 	clock  time.Time // the node's at the last pass that could, in its zone
 	at     time.Time // ours at the same moment
 	status string    // the daily line
 }
 
+// NewNotifier goes on where an earlier one ended.
 func NewNotifier(n *session.Session) *Notifier {
-	t := &Notifier{config: n.Config.Notify, log: n.Log, Queue: make(chan Notice, NotifyWaiting), told: source.Told{Format: 1, Objects: map[string]string{}}}
-	if n.State == "" || len(t.config.Command) == 0 {
-		return t
-	}
-	t.path = filepath.Join(n.State, "told.json")
-	var kept source.Told
-	if text, err := os.ReadFile(t.path); err == nil && json.Unmarshal(text, &kept) == nil && kept.Format == 1 {
-		t.told = kept
-		if t.told.Objects == nil {
-			t.told.Objects = map[string]string{}
-		}
+	t := &Notifier{config: n.Config.Notify, log: n.Log, wake: make(chan struct{}, 1), call: CallCommand, told: told{Format: 1, Objects: map[string]string{}}}
+	if n.State != "" && len(t.config.Command) > 0 {
+		t.path, t.told = filepath.Join(n.State, fileName), read(n.State)
 	}
 	return t
-}
-
-// Run calls the command, one notice after the other, until ctx ends.
-func (t *Notifier) Run(ctx context.Context) {
-	if len(t.config.Command) == 0 {
-		return
-	}
-	ticker := time.NewTicker(15 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			t.daily()
-		case n := <-t.Queue:
-			if err := CallCommand(ctx, t.config.Command, n, notifyDeadline); err != nil && ctx.Err() == nil {
-				t.log.Warn("the notify command failed", zap.String("event", n.Event), zap.String("object", n.Object), zap.Error(err))
-			}
-		}
-	}
 }
 
 // Pass takes over what a pass has found, or why it could not look.
@@ -186,15 +159,6 @@ func (t *Notifier) turn(object, state, text string, do []string, where string) {
 	}
 }
 
-func (t *Notifier) send(n Notice) {
-	n.Format, n.Node, n.Time = 1, t.node, t.now().Truncate(time.Second)
-	select {
-	case t.Queue <- n:
-	default:
-		t.log.Warn("a notice is dropped: the notify command does not keep up", zap.String("event", n.Event), zap.String("object", n.Object))
-	}
-}
-
 // now is the node's clock, as far as it is known.
 func (t *Notifier) now() time.Time {
 	if t.clock.IsZero() {
@@ -228,26 +192,6 @@ func (t *Notifier) daylight() {
 	case due && t.told.Daily != today:
 		t.told.Daily = today
 		t.send(Notice{Event: "daily", Text: t.status})
-	}
-}
-
-// save keeps what was told.
-func (t *Notifier) save() {
-	if t.path == "" {
-		return
-	}
-	text, err := json.Marshal(t.told)
-	if err == nil {
-		if old, e := os.ReadFile(t.path); e == nil && bytes.Equal(old, text) {
-			return
-		}
-		next := t.path + ".new"
-		if err = os.WriteFile(next, text, 0o640); err == nil {
-			err = os.Rename(next, t.path)
-		}
-	}
-	if err != nil {
-		t.log.Warn("what was told cannot be kept, so a restart tells it again", zap.Error(err))
 	}
 }
 

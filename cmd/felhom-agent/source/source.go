@@ -8,13 +8,6 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// Told is what was told already.
-type Told struct {
-	Format  int               `json:"format"`            // of this document: 1
-	Objects map[string]string `json:"objects,omitempty"` // object -> failed, blocked or overdue
-	Daily   string            `json:"daily,omitempty"`   // the day of the last daily line
-}
-
 // Untold says that the command cannot be called.
 func Untold(err error) string { return fmt.Sprintf("nobody is told what goes wrong: %v", err) }
 

@@ -2,13 +2,9 @@ package systemd
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -82,17 +78,4 @@ func (s *Supervisor) Watch(ctx context.Context, alive func() bool, tell func()) 
 		case <-ticker.C:
 		}
 	}
-}
-
-// Filtered explains what the unit's address filter does to a connection that leaves this machine: the
-// kernel answers "operation not permitted", which sends people looking in the wrong place.
-func Filtered(err error, to string) error {
-	if !errors.Is(err, syscall.EPERM) {
-		return err
-	}
-	u, parseErr := url.Parse(to)
-	if parseErr != nil || u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback() {
-		return err
-	}
-	return fmt.Errorf("%w. The service's unit lets it speak to this machine alone: say `url: https://127.0.0.1:8006`, or, where the node is another machine, take the drop-in /usr/share/felhom-agent/remote.conf (what to do stands in it)", err)
 }

@@ -1,4 +1,4 @@
-package main
+package notify_test
 
 import (
 	"bufio"
@@ -27,14 +27,10 @@ import (
 func noticesOf(t *testing.T, n *notify.Notifier) []string {
 	t.Helper()
 	var all []string
-	for {
-		select {
-		case got := <-n.Queue:
-			all = append(all, fmt.Sprintf("%s %s: %s", got.Event, got.Object, got.Text))
-		default:
-			return all
-		}
+	for _, got := range n.Take() {
+		all = append(all, fmt.Sprintf("%s %s: %s", got.Event, got.Object, got.Text))
 	}
+	return all
 }
 
 func testNotifier(t *testing.T, dir string) *notify.Notifier {
@@ -49,6 +45,8 @@ func testNotifier(t *testing.T, dir string) *notify.Notifier {
 	}
 	return notify.NewNotifier(&session.Session{Config: &config.Config{Notify: c}, State: dir, Log: zap.NewNop()})
 }
+
+func writeFile(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) }
 
 func ref(s string) spec.Ref {
 	r, err := spec.ParseRef(s)
