@@ -42,7 +42,13 @@ func TestBlockedPlansAreByteEqual(t *testing.T) {
 		"another owner": {"", "restores: {dns: {vmid: 101, from: {newest: local}, storage: local-lvm}}\n", "of another owner", func(b *bench) {
 			b.as("PUT", "/nodes/pve1/lxc/101/config", "description=<!-- felhom-agent/1 dns vmid=101 owner=pve9 born=2026-11-22T17:02:09Z -->")
 		}},
-		"a lost marker":       {mount + "guests: {dns: {vmid: 101}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 400d}}\n", mount + "guests: {dns: {vmid: 101}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 400d}}\n", "the ownership marker of 101 is missing", func(b *bench) { b.as("PUT", "/nodes/pve1/lxc/101/config", "description=mine") }},
+		"a lost marker": {mount + "guests: {dns: {vmid: 101}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 400d}}\n", mount + "guests: {dns: {vmid: 101}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 400d}}\n", "the ownership marker of 101 is missing", func(b *bench) { b.as("PUT", "/nodes/pve1/lxc/101/config", "description=mine") }},
+		"an archive of the future": {mount + "guests: {dns: {vmid: 101, from: {newest: usb-backup}}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 400d}}\n", mount + "guests: {dns: {vmid: 101, from: {newest: usb-backup}}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 400d}}\n", "which is in the future", func(b *bench) {
+			b.sim.LoseConfig(101)
+			b.sim.Shell("pve1", "lvremove -f pve/vm-101-disk-0")
+			b.sim.StepClock(-8 * time.Hour)
+			b.agent.O.Journal = MemoryJournal()
+		}},
 		"a stale lock":        {"", "guests: {dns: {vmid: 101}}\n", "pct unlock 101", func(b *bench) { b.sim.Shell("pve1", "pct set 101 --lock backup") }},
 		"a backup that waits": {mount + "guests: {dns: {vmid: 101}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 1h, warn-after: 2h}}\n", mount + "guests: {dns: {vmid: 101}}\nbackups: {b: {storage: usb-backup, guests: [dns], every: 1h, warn-after: 2h}}\n", "guests/dns is locked (mounted)", func(b *bench) { b.sim.Shell("pve1", "pct set 101 --lock mounted"); b.sim.Advance(30 * time.Hour) }},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -207,6 +208,34 @@ func TestSystemLog(t *testing.T) {
 	line := string(buf[:n])
 	if !strings.HasPrefix(line, "<86>felhom-fence[") || !strings.Contains(line, "]: root: BindMount lxc/201: mp0 /mnt/x on /x forged line: BindMount refused: mp") || strings.Contains(line, "\n") {
 		t.Errorf("%q", line)
+	}
+	// Where standard error is the journal, which takes the system's log too, the line stands there once.
+	for _, journal := range []bool{true, false} {
+		stderr, err := os.Create("/run/stderr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := stderr.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		again := exec.Command("/usr/sbin/felhom-fence")
+		again.Stdin, again.Stderr = strings.NewReader(`{"format":1,"timeout_ms":60000,"op":{"node":"testnode","name":"BindMount","args":{"vmid":"201"}}}`), stderr
+		stream := fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+		if !journal {
+			stream = "1:1"
+		}
+		again.Env = append(os.Environ(), "JOURNAL_STREAM="+stream)
+		again.Run()
+		stderr.Close()
+		said, err := os.ReadFile("/run/stderr")
+		if n := bytes.Count(said, []byte("BindMount")); err != nil || journal && n > 0 || !journal && n == 0 {
+			t.Errorf("journal %t: standard error has %q, %v", journal, said, err)
+		}
+		if _, err := log.Read(buf); err != nil {
+			t.Errorf("journal %t: the system's log: %v", journal, err)
+		}
 	}
 }
 

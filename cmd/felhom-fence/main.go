@@ -72,7 +72,8 @@ func run(machine *privileged.Machine, dir string, args []string, in, out *os.Fil
 	return 0
 }
 
-// report writes one line to standard error and to the system's log. A system without one is no failure.
+// report writes one line to the system's log and to standard error, and once where standard error is the journal,
+// which takes the system's log too. A system without a log is no failure.
 func report(layout string, args ...any) {
 	line := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -83,13 +84,30 @@ func report(layout string, args ...any) {
 	if len(line) > 1000 {
 		line = line[:1000]
 	}
-	fmt.Fprintln(os.Stderr, "felhom-fence: "+line)
+	if err := toSystemLog(line); err != nil || !isJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")) {
+		fmt.Fprintln(os.Stderr, "felhom-fence: "+line)
+	}
+}
+
+// toSystemLog sends one line to /dev/log (syslog(3)).
+func toSystemLog(line string) error {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return
+		return err
 	}
 	defer syscall.Close(fd)
 	const authInfo = 10<<3 | 6 // the facility authpriv, the level info
 	message := fmt.Sprintf("<%d>felhom-fence[%d]: %s", authInfo, os.Getpid(), line)
-	syscall.Sendto(fd, []byte(message), 0, &syscall.SockaddrUnix{Name: "/dev/log"})
+	return syscall.Sendto(fd, []byte(message), 0, &syscall.SockaddrUnix{Name: "/dev/log"})
+}
+
+// isJournal reports whether a file is the stream to the journal that systemd names, as DEVICE:INODE, in
+// JOURNAL_STREAM (systemd.exec(5)).
+func isJournal(file *os.File, stream string) bool {
+	info, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stream == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 }

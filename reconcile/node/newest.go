@@ -115,7 +115,7 @@ func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Bl
 	}
 	v := future[0]
 	reason := fmt.Sprintf("the archive %s is dated %s, which is in the future: the node's clock says %s (%s)",
-		v.VolID, o.Date(v.CTime), o.Date(o.Now), o.Now.Location())
+		v.VolID, o.Date(v.CTime), o.Now.Format("2 Jan 2006"), o.Now.Location())
 	if n := len(future) - 1; n > 0 {
 		reason += fmt.Sprintf("; %s too", text.Count(n, "other archive", "other archives"))
 	}
