@@ -112,3 +112,23 @@ func TestABackupOfSeveralGoesByNumber(t *testing.T) {
 		}
 	})
 }
+
+// A protected backup beyond the limit fails before it begins: neither an archive nor a log is left.
+func TestProtectedBeyondTheLimit(t *testing.T) {
+	fresh(t, func(t *testing.T, s *Sim, c *client) {
+		if status, body := s.Do("root@pam", "PUT", "/storage/local", map[string]string{"max-protected-backups": "1"}); status != 200 {
+			t.Fatal(body)
+		}
+		first := form("vmid", "101", "storage", "local", "protected", "1")
+		c.done("POST", "/nodes/pve1/vzdump", first)
+		before := len(c.backups("local"))
+		s.Advance(time.Minute)
+		end, log := c.task("POST", "/nodes/pve1/vzdump", first)
+		if end != "job errors" || !slices.Contains(log, "ERROR: Backup of VM 101 failed - The number of protected backups per guest is limited to 1 on storage 'local'") {
+			t.Errorf("it ends with %q:\n%s", end, strings.Join(log, "\n"))
+		}
+		if n := len(c.backups("local")); n != before {
+			t.Errorf("%d archives, and before there were %d", n, before)
+		}
+	})
+}

@@ -16,21 +16,22 @@ import (
 // Memory is what the agent remembers of its own acts, as far as planning needs it:
 // a part of the planner's input, so that the planner needs no memory of its own.
 type Memory struct {
-	Repeats   map[string]int           // actKey -> how often it ended well lately
-	Cooling   map[string]Failure       // action ID -> its last failure, until it is tried again
-	Making    map[proxmox.VMID]string  // guests that an act of ours is making now
-	Stale     map[proxmox.VMID]bool    // locks that were there before and that nothing explains
-	Made      map[string]time.Time     // object -> when we made its guest
-	Changed   map[string]bool          // objects of which an action ended well
-	Notes     map[string]string        // object -> what we wrote last as the notes of its guest
-	Done      map[string]bool          // action IDs that ended well
-	Rollbacks map[string]RollbackState // rollbackKey -> what became of it
-	Archives  map[string]ArchiveState  // volume id -> what is known of an archive of ours
-	Checking  map[string]time.Time     // archives whose contents are being checked -> since when
-	Tasks     map[proxmox.UPID]bool    // of acts of ours that have no outcome yet
-	Reading   map[string]bool          // archives that a restore of ours reads now
-	BackedUp  map[string][]time.Time   // action ID -> when backups that ended well were begun
-	Flights   []Flight                 // acts of ours that have no outcome yet, in the order in which they were begun
+	Repeats   map[string]int             // actKey -> how often it ended well lately
+	Cooling   map[string]Failure         // action ID -> its last failure, until it is tried again
+	Making    map[proxmox.VMID]string    // guests that an act of ours is making now
+	Stale     map[proxmox.VMID]bool      // locks that were there before and that nothing explains
+	Unmade    map[proxmox.VMID]time.Time // guests whose making by us did not end well -> when it was begun
+	Made      map[string]time.Time       // object -> when we made its guest
+	Changed   map[string]bool            // objects of which an action ended well
+	Notes     map[string]string          // object -> what we wrote last as the notes of its guest
+	Done      map[string]bool            // action IDs that ended well
+	Rollbacks map[string]RollbackState   // rollbackKey -> what became of it
+	Archives  map[string]ArchiveState    // volume id -> what is known of an archive of ours
+	Checking  map[string]time.Time       // archives whose contents are being checked -> since when
+	Tasks     map[proxmox.UPID]bool      // of acts of ours that have no outcome yet
+	Reading   map[string]bool            // archives that a restore of ours reads now
+	BackedUp  map[string][]time.Time     // action ID -> when backups that ended well were begun
+	Flights   []Flight                   // acts of ours that have no outcome yet, in the order in which they were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
 }
@@ -92,7 +93,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 	m := Memory{
 		Changed: map[string]bool{},
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
-		Done: map[string]bool{}, Notes: map[string]string{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
+		Done: map[string]bool{}, Notes: map[string]string{}, Unmade: map[proxmox.VMID]time.Time{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
 		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Tasks: map[proxmox.UPID]bool{},
 	}
 	j.Mu.Lock()
@@ -104,6 +105,9 @@ func (j *Journal) Memory(now time.Time) Memory {
 				m.Making[vmid] = fmt.Sprintf("%s since %s", a.Verb, a.Time.In(now.Location()).Format("15:04"))
 			case a.Result == ResultOK:
 				m.Made[a.Object] = a.ended
+				delete(m.Unmade, vmid)
+			case a.Result != ResultUnsent && a.Result != ResultRefused:
+				m.Unmade[vmid] = a.Time
 			}
 		}
 		if a.Open() {

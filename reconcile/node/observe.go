@@ -85,6 +85,16 @@ type GuestState struct {
 	Err    error
 }
 
+// CutOff reports whether the config of a guest is the one line that PVE writes when a creation
+// begins.
+func CutOff(state *GuestState) bool {
+	if state == nil || state.Config == nil || state.Lock != "create" {
+		return false
+	}
+	_, root := state.Config.RootFS()
+	return !root && state.Config.Description() == "" && state.Config.Raw["hostname"] == ""
+}
+
 // StorageState is one storage: its definition, its state on this node, its content.
 type StorageState struct {
 	Conf    proxmox.Storage

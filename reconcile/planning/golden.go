@@ -38,6 +38,9 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 		p.holdUnread(o, golden.VMID, state.Err)
 		return
 	}
+	if p.cutOff(o, state) {
+		return
+	}
 	marker, ok := marker.OneMarker(state.Config.Description())
 	if !ok || !p.Have.Owns(marker, o, golden.VMID) {
 		if p.goldenLost(golden, state) {

@@ -40,6 +40,9 @@ func (p *Planner) planGuest(g *spec.Guest) {
 		p.holdUnread(&g.Object, g.VMID, state.Err)
 		return
 	}
+	if p.cutOff(&g.Object, state) {
+		return
+	}
 	marker, ours := p.identify(g, state)
 	if !ours {
 		if _, lost := p.lost[g.Ref.Name]; lost { // its backups and snapshots go on

@@ -33,6 +33,8 @@ func (l *Looker) lookCreations(ctx context.Context) error {
 		switch {
 		case state == nil:
 			missing[guest.Ref.Name] = guest.VMID
+		case node.CutOff(state):
+			volumes = true // which no config names
 		case state.Config != nil:
 			if l.Have.Scope != nil && len(marker.FindMarkers(state.Config.Description())) == 0 {
 				unmarked = true // its archives tell whether it was ours

@@ -1,0 +1,59 @@
+package planning
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// cutOff blocks an object whose guest is only what a creation that was cut off has left. PVE
+// writes the config of a new guest at the end of its task; before that it is the line
+// `lock: create`, and no config names the volumes that the task has made (measured, PVE 9.2.11).
+// So unlocking and destroying that guest frees none of them.
+func (p *Planner) cutOff(o *spec.Object, state *node.GuestState) bool {
+	if !node.CutOff(state) || p.Have.Holder(state.VMID) != nil {
+		return false
+	}
+	p.unmet[o.Ref.Name] = "its creation was cut off"
+	reason := fmt.Sprintf("the creation of %d was cut off: its configuration is `lock: create` alone", state.VMID)
+	begun, ours := p.ourCreation(state.VMID)
+	if !ours {
+		p.hold(o, "vmid", reason+", and this agent did not begin it", fmt.Sprintf("find out who did: grep :%d: /var/log/pve/tasks/index", state.VMID), "or choose another vmid")
+		return true
+	}
+	cure := []string{fmt.Sprintf("as root: pct unlock %d && pct destroy %d", state.VMID, state.VMID)}
+	for _, v := range p.Have.ByGuest[state.VMID] {
+		switch {
+		case v.Content != "images" && v.Content != "rootdir":
+		case !v.CTime.IsZero() && !v.CTime.Before(begun.Truncate(time.Second)):
+			cure = append(cure, fmt.Sprintf("its new volume stays, so also: pvesm free %s", v.VolID))
+		default:
+			cure = append(cure, fmt.Sprintf("%s (%s) is older or of unknown age; keep it until you have looked at it", v.VolID, text.OrElse(v.Size.Human(), "no size")))
+		}
+	}
+	if len(cure) == 1 {
+		cure = append(cure, fmt.Sprintf("a volume that it made stays; find it and free it: pvesm list STORAGE --vmid %d", state.VMID))
+	}
+	p.hold(o, "vmid", reason, append(cure, fmt.Sprintf("then create it again: felhom-agent --once --only %s", o.Ref))...) // for PVE shows that it was destroyed
+	return true
+}
+
+// ourCreation is when this agent began the creation of a guest that did not end well, by its
+// journal or by PVE's list of tasks.
+func (p *Planner) ourCreation(vmid proxmox.VMID) (begun time.Time, ours bool) {
+	if begun, ours = p.Have.Memory.Unmade[vmid]; ours {
+		return begun, true
+	}
+	i := slices.IndexFunc(p.Have.Tasks, func(t proxmox.Task) bool {
+		return slices.Contains([]string{"vzrestore", "vzcreate"}, t.Type) && t.ID == vmid.String() && !t.Running() && !t.OK() && t.Owner() == p.Have.TokenID
+	})
+	if i < 0 {
+		return time.Time{}, false
+	}
+	return p.Have.Tasks[i].StartTime, true
+}
