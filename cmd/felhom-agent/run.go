@@ -173,7 +173,7 @@ func optionsOf(n *session.Session, who string, event func(reconcile.Event)) reco
 
 // textOptions is how things are printed here.
 func textOptions(con *console.Console, cmd *command, only []spec.Ref) reconcile.TextOptions {
-	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.Colour, Live: con.Terminal, Width: con.Width, Desired: cmd.path, Args: cmd.again(), Only: only}
+	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.Colour, Live: con.Terminal, Width: con.Width, Desired: cmd.path, Args: cmd.again(), Only: only, Simulated: cmd.simulate || cmd.world != ""}
 }
 
 // again is what another call needs to mean the same node and the same files.
@@ -190,6 +190,9 @@ func (cmd *command) again() string {
 	}
 	if cmd.state != "" {
 		args = append(args, "--state", cmd.state)
+	}
+	if cmd.json {
+		args = append(args, "-o", "json")
 	}
 	if cmd.path != defaultPath {
 		args = append(args, cmd.path)

@@ -25,6 +25,16 @@ type TextOptions struct {
 	Desired string     // the path, as it was typed
 	Args    string     // options and PATH of this call that another one needs too, as they were typed: " --simulate=node.yaml desired"
 	Only    []spec.Ref // what was named with --only
+	// Simulated is set where no real node is behind what is printed.
+	Simulated bool
+}
+
+// nodeText names a node, and says when it is none.
+func (o TextOptions) nodeText(node string) string {
+	if o.Simulated {
+		return node + " (simulated)"
+	}
+	return node
 }
 
 // A line is one entry of a plan's text.
@@ -83,6 +93,9 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 			add(line{symbol: symbol, object: a.Object, text: plan.FieldText(f), when: f.When, below: below})
 		}
 	}
+	for _, r := range p.Running {
+		add(line{symbol: plan.Power, object: r.Object, text: text.OrElse(r.Text, r.Verb), when: "running since " + r.Since.Format("15:04:05")})
+	}
 	for _, l := range p.Laters {
 		add(line{symbol: l.Symbol, object: l.Object, text: l.Said(), when: l.Waits, below: l.Detail})
 	}
@@ -122,7 +135,7 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	h, fine := p.Header, asDeclared(p)
-	fmt.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", h.Node, h.Version, h.Looked.Format(text.DateLayout),
+	fmt.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Looked.Format(text.DateLayout),
 		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
 	lines := planLines(p, o)
 	writeLines(b, p, lines, o)
@@ -139,8 +152,12 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	}
 	fmt.Fprintf(b, "\nPlan: %s. %s\n", text.OrElse(summary(p, true), "nothing to do"), destroys(p))
 	if p.Changes() {
-		fmt.Fprintf(b, "Next: felhom-agent --once%s", o.Args)
-		if ref, ok := p.First(); ok {
+		only := ""
+		for _, ref := range o.Only {
+			only += " --only " + ref.String()
+		}
+		fmt.Fprintf(b, "Next: felhom-agent --once%s%s", only, o.Args)
+		if ref, ok := p.First(); ok && len(o.Only) == 0 {
 			gap := "         "
 			if o.Args != "" {
 				gap = "\n      "

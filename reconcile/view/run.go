@@ -34,8 +34,15 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 	if r.Sent > 0 {
 		fmt.Fprintln(b)
 	}
-	fmt.Fprintf(b, "Converged %d of %d objects.\n", fine, all)
+	if n := len(r.Plan.Running); n > 0 {
+		fmt.Fprintf(b, "%d of %d so far, %d running.\n", fine, all, n)
+	} else {
+		fmt.Fprintf(b, "Converged %d of %d objects.\n", fine, all)
+	}
 	var lines []line
+	for _, run := range r.Plan.Running {
+		lines = append(lines, line{object: run.Object, symbol: "running", text: fmt.Sprintf("%s, since %s", text.OrElse(run.Text, run.Verb), run.Since.Format("15:04:05"))})
+	}
 	failed := map[spec.Ref]bool{}
 	for i := len(r.Failed) - 1; i >= 0; i-- {
 		if e := r.Failed[i]; !failed[e.Object] && !slices.Contains(r.Plan.AsDeclared(), e.Object) {

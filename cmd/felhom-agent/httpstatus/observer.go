@@ -3,6 +3,7 @@ package httpstatus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -162,7 +163,9 @@ func (o *Observer) Line() string {
 	o.Mu.Lock()
 	defer o.Mu.Unlock()
 	var parts []string
-	if o.Plan != nil {
+	if o.Plan != nil && len(o.Plan.Running) > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d so far", len(o.Plan.AsDeclared()), len(o.Plan.Objects)))
+	} else if o.Plan != nil {
 		parts = append(parts, fmt.Sprintf("converged %d of %d", len(o.Plan.AsDeclared()), len(o.Plan.Objects)))
 	}
 	switch {
@@ -202,7 +205,25 @@ func (o *Observer) Health() (string, bool) {
 	case o.Failed != "" || o.Plan == nil:
 		return text, false
 	}
+	if need := needing(ObjectStates(o.Plan)); len(need) > 0 {
+		return fmt.Sprintf("%d of %d need you: %s", len(need), len(o.Plan.Objects), text), true
+	}
 	return "ok: " + text, true
+}
+
+// needs are the objects of the last plan that wait for a person.
+func (o *Observer) needs() []ObjectState {
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
+	if o.Plan == nil {
+		return nil
+	}
+	return needing(ObjectStates(o.Plan))
+}
+
+// needing are the objects that wait for a person: what failed, is overdue or is blocked.
+func needing(all []ObjectState) []ObjectState {
+	return slices.DeleteFunc(slices.Clone(all), func(s ObjectState) bool { return slices.Index(states, s.State) >= slices.Index(states, "running") })
 }
 
 // nextTry says when an error that lasts is looked at again, where that is a while.

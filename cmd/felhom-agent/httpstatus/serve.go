@@ -46,11 +46,12 @@ func (o *Observer) Serve(ctx context.Context, at config.ListenAddress) {
 	}
 }
 
-// Handler answers the four addresses. checkHost is for networks that a browser reaches: a web site whose
+// Handler answers the five addresses. checkHost is for networks that a browser reaches: a web site whose
 // name was made to lead to 127.0.0.1 must not read the page through the browser of somebody who is here.
 func (o *Observer) Handler(checkHost bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", o.serveHealth)
+	mux.HandleFunc("/readyz", o.serveReady)
 	mux.HandleFunc("/status", o.serveStatus)
 	mux.HandleFunc("/{$}", o.servePage)
 	mux.Handle("/metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
@@ -90,6 +91,21 @@ func (o *Observer) serveHealth(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	fmt.Fprintln(w, text)
+}
+
+// serveReady answers 200 while nothing needs a person, else 503 and the objects that do, one
+// a line.
+func (o *Observer) serveReady(w http.ResponseWriter, _ *http.Request) {
+	text, healthy := o.Health()
+	need := o.needs()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !healthy || len(need) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	fmt.Fprintln(w, text)
+	for _, s := range need {
+		fmt.Fprintf(w, "%s %s: %s\n", s.State, s.Object, s.Reason)
+	}
 }
 
 func (o *Observer) serveStatus(w http.ResponseWriter, r *http.Request) {

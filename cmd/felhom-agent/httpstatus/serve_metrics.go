@@ -45,7 +45,8 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descInfo        = describe("build_info", "The running version; always 1.", "version", "node")
-	descObjects     = describe("objects", "Declared objects by state: blocked, changing, waiting, drifted, declared.", "state")
+	descObjects     = describe("objects", "Declared objects by state: failed, overdue, blocked, running, changing, waits, drifted, declared.", "state")
+	descObjectState = describe("object_state", "Each declared object and the state that it is in; always 1.", "object", "state")
 	descRunning     = describe("tasks_running", "Actions that are running.")
 	descLook        = describe("last_look_requests", "API requests of the last refresh.")
 	descLooked      = describe("last_look_timestamp_seconds", "When the node was last refreshed, by its own clock.")
@@ -67,7 +68,7 @@ type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descObjects, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup,
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup,
 		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
 		to <- d
 	}
@@ -94,6 +95,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	count := map[string]int{}
 	for _, object := range r.Objects {
 		count[object.State]++
+		gauge(descObjectState, 1, object.Object.String(), object.State)
 	}
 	for _, state := range states {
 		gauge(descObjects, float64(count[state]), state)

@@ -28,7 +28,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 }).Parse(pageText))
 
 // marks are the plan's symbols for the states of objects.
-var marks = map[string]string{"blocked": "!", "changing": "~", "waiting": "…", "drifted": ".", "declared": "="}
+var marks = map[string]string{"failed": "!", "overdue": "!", "blocked": "!", "running": ">", "changing": "~", "waits": "…", "drifted": ".", "declared": "="}
 
 // pagePolicy lets the page do nothing but run its own script, which asks this address for the page anew.
 var pagePolicy = fmt.Sprintf("default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src '%s'; script-src '%s'; img-src data:",

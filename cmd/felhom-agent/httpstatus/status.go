@@ -31,6 +31,7 @@ type live struct {
 	Desired string    `json:"desired"` // the path
 	State   string    `json:"state"`   // one line
 	Healthy bool      `json:"healthy"`
+	Needs   int       `json:"needs"`         // objects that wait for a person
 	Next    time.Time `json:"next,omitzero"` // the next look, at the latest
 	// Converged is when all was as declared, by the node's clock.
 	Converged time.Time                `json:"converged,omitzero"`
@@ -124,7 +125,7 @@ type ObjectState struct {
 }
 
 // states are what an object can be, from bad to good: the first that applies counts.
-var states = []string{"blocked", "changing", "waiting", "drifted", "declared"}
+var states = []string{"failed", "overdue", "blocked", "running", "changing", "waits", "drifted", "declared"}
 
 // ShownActs is how many acts of the past are told.
 const ShownActs = 50
@@ -142,6 +143,11 @@ func (o *Observer) Report(ctx context.Context) Report {
 	r.Acts = r.Acts[:min(len(r.Acts), ShownActs)]
 	if o.Plan != nil {
 		r.Objects = ObjectStates(o.Plan)
+		r.Needs = len(needing(r.Objects))
+		slices.SortStableFunc(r.Objects, func(a, b ObjectState) int { // what needs a person is at the top
+			rank := func(s ObjectState) int { return min(slices.Index(states, s.State), slices.Index(states, "running")) }
+			return cmp.Compare(rank(a), rank(b))
+		})
 		var text strings.Builder
 		if err := reconcile.WritePlan(&text, o.Plan, reconcile.TextOptions{Desired: o.Src.Path}); err == nil {
 			r.Text = text.String()
@@ -165,7 +171,17 @@ func ObjectStates(plan *reconcile.Plan) []ObjectState {
 		}
 	}
 	for _, h := range plan.Held {
-		note(h.Object, "blocked", h.Reason, h.Cure)
+		state := "blocked"
+		if h.Kind == reconcile.HeldFailed || h.Kind == reconcile.HeldOverdue {
+			state = string(h.Kind)
+		}
+		if h.Passing && state == "blocked" { // it passes by itself
+			state = "waits"
+		}
+		note(h.Object, state, h.Reason, h.Cure)
+	}
+	for _, r := range plan.Running {
+		note(r.Object, "running", cmp.Or(r.Text, r.Verb), nil)
 	}
 	for _, a := range plan.Actions {
 		text := a.Text
@@ -175,7 +191,7 @@ func ObjectStates(plan *reconcile.Plan) []ObjectState {
 		note(a.Object, "changing", cmp.Or(text, a.Verb), nil)
 	}
 	for _, l := range plan.Laters {
-		note(l.Object, "waiting", strings.TrimSuffix(cmp.Or(l.String(), l.Verb)+", "+l.Waits, ", "), nil)
+		note(l.Object, "waits", strings.TrimSuffix(cmp.Or(l.String(), l.Verb)+", "+l.Waits, ", "), nil)
 	}
 	for _, n := range plan.Notes {
 		if n.Drift {
