@@ -38,6 +38,7 @@ type lawProfile struct {
 	bulk      bool // people start and stop all guests
 	cluster   bool // there may be another node, which may be dead
 	odd       int  // at most so many odd things that people and machines do, per round
+	unending  bool // a mistake is made on purpose that makes plans without an end
 	doubles   bool // lists name archives twice, also with different values
 	hollow    bool // PVE says of its own work what is not so
 	clocks    bool // the node's clock is set between the rounds
