@@ -117,6 +117,12 @@ var rules = map[string]rule{
 		may:  map[string]check{"vmid": vmid},
 		look: (*scene).guestMounts, // lxc-info, /proc/PID/mountinfo
 	},
+	"GuestMemory": {
+		why:  "the API's figure leaves out shared memory and what else of a guest cannot be dropped",
+		need: []string{"vmid"},
+		may:  map[string]check{"vmid": vmid},
+		look: (*scene).guestMemory, // /sys/fs/cgroup/lxc/VMID
+	},
 	"SyncMount": {
 		why:  "vzdump does not write its archive out, and PVE has no call that does",
 		need: []string{"path"},
@@ -153,7 +159,7 @@ var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerN
 
 // order is the order in which Routes prints the operations.
 var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice",
-	"Mounts", "Disks", "GuestMounts", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
+	"Mounts", "Disks", "GuestMounts", "GuestMemory", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
 
 // Route says which way an operation goes.
 type Route struct {

@@ -78,3 +78,14 @@ func (s *Sim) Die(vmid int) {
 		s.halt(g)
 	}
 }
+
+// FillMemory has a running guest keep files in shared memory and have read others, in
+// MiB, until it stops.
+func (s *Sim) FillMemory(vmid, shmem, cache int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	if g := s.guests[vmid]; g != nil && g.Running {
+		g.Shmem, g.Cache = shmem, cache
+	}
+}

@@ -129,7 +129,7 @@ func (s *Sim) fire(e *event) {
 			_ = s.dispatch(context.Background(), &call{s: s, who: who, method: e.Method, path: e.Path, params: e.Params, late: true})
 		}
 	case "oom":
-		if g := s.guests[e.VMID]; g != nil && g.Running && s.memoryUse(g) > g.memoryLimit()+g.swapLimit() {
+		if g := s.guests[e.VMID]; g != nil && s.starves(g) {
 			s.halt(g)
 		}
 	case "unlock":

@@ -41,6 +41,14 @@ func (s *Sim) readFile(n *node, name string) ([]byte, error) {
 			return []byte(g.conf.text()), nil
 		}
 	}
+	if rest, ok := strings.CutPrefix(name, "/sys/fs/cgroup/lxc/"); ok {
+		id, file, _ := strings.Cut(rest, "/")
+		if g := s.guests[atoi(id)]; g != nil && g.Running && !g.Qemu && g.Node == n.Name && itoa(g.VMID) == id {
+			if text := s.memoryFile(g, file); text != "" {
+				return []byte(text), nil
+			}
+		}
+	}
 	for _, d := range n.Disks {
 		if d.Absent || !strings.HasPrefix(name, "/sys/class/block/"+path.Base(d.Device)+"/") {
 			if !d.Absent && name == "/run/udev/data/b"+deviceNumber(d.Device) && d.Transport == "usb" {

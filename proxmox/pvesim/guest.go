@@ -1,6 +1,7 @@
 package pvesim
 
 import (
+	"fmt"
 	"sort"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func (g *guest) appetite() int {
 	return min(152, int(g.memoryLimit()>>20)*8/10)
 }
 
-// memoryUse is what a running guest takes, in bytes.
+// memoryUse is what a running guest's processes take, in bytes, as PVE lists it: memory.current less the file pages, which shared memory is among.
 func (s *Sim) memoryUse(g *guest) int64 {
 	if !g.Running {
 		return 0
@@ -50,6 +51,37 @@ func (s *Sim) memoryUse(g *guest) int64 {
 		g.Using = g.appetite()
 	}
 	return int64(g.Using) << 20
+}
+
+// pinned is what the kernel cannot drop of a running guest, in bytes.
+func (s *Sim) pinned(g *guest) int64 {
+	if !g.Running {
+		return 0
+	}
+	return s.memoryUse(g) + int64(g.Shmem)<<20
+}
+
+// starves reports whether a guest needs more than its limits leave it: then the kernel kills it.
+func (s *Sim) starves(g *guest) bool {
+	return g.Running && s.pinned(g) > g.memoryLimit()+g.swapLimit()
+}
+
+// memoryFile is a file of a running guest's cgroup.
+func (s *Sim) memoryFile(g *guest, name string) string {
+	pinned, limit := s.pinned(g), g.memoryLimit()
+	in := min(pinned, limit)
+	cache := min(int64(g.Cache)<<20, limit-in)
+	shmem := min(int64(g.Shmem)<<20, in)
+	switch name {
+	case "memory.current":
+		return fmt.Sprintf("%d\n", in+cache)
+	case "memory.swap.current":
+		return fmt.Sprintf("%d\n", pinned-in)
+	case "memory.stat":
+		return fmt.Sprintf("anon %d\nfile %d\nshmem %d\nfile_dirty 0\nfile_writeback 0\ninactive_anon %d\nactive_anon 0\ninactive_file %d\nactive_file 0\nunevictable 0\n",
+			in-shmem, shmem+cache, shmem, in, cache)
+	}
+	return ""
 }
 
 func (s *Sim) cpus(g *guest) int {

@@ -249,7 +249,7 @@ func (s *Sim) boot(n *node, g *guest) {
 			v.Used = v.Size / 100
 		}
 	}
-	if s.memoryUse(g) > g.memoryLimit()+g.swapLimit() {
+	if s.starves(g) {
 		s.w.Events = append(s.w.Events, &event{At: s.now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}
 }
@@ -260,7 +260,7 @@ func (s *Sim) halt(g *guest) {
 		return
 	}
 	g.Running = false
-	g.PID, g.Using = 0, 0
+	g.PID, g.Using, g.Shmem, g.Cache = 0, 0, 0, 0
 	g.Holds = nil
 	g.Since = s.now.Unix()
 	// pending deletions of mount points come into force when the guest stops

@@ -145,7 +145,7 @@ func (s *Sim) change(n *node, g *guest, set map[string]string, del, revert []str
 		return &refusal{code: 400, text: "Parameter verification failed.", errors: errs}
 	}
 	s.dropIdlePending(conf)
-	if g.Running && s.memoryUse(g) > g.memoryLimit()+g.swapLimit() {
+	if s.starves(g) {
 		s.w.Events = append(s.w.Events, &event{At: s.now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}
 	for _, k := range g.conf.numbered("net") { // the file is written by then

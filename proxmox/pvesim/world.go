@@ -166,6 +166,8 @@ type guest struct {
 	Filled   int64  `yaml:"filled,omitempty"`   // when its creation wrote the config; 0: it is being made, or was there
 	Uses     int    `yaml:"uses,omitempty"`     // MiB of memory that it uses when it runs; 0: by its system
 	Using    int    `yaml:"using,omitempty"`    // MiB that it took when it started
+	Shmem    int    `yaml:"shmem,omitempty"`    // MiB in /dev/shm while it runs, which no list shows
+	Cache    int    `yaml:"cache,omitempty"`    // MiB of clean file pages while it runs, which the kernel drops before it kills
 	Stubborn bool   `yaml:"stubborn,omitempty"` // ignores a shutdown
 	Holds    []hold `yaml:"holds,omitempty"`
 	Mounted  bool   `yaml:"mounted,omitempty"`       // pct mount

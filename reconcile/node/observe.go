@@ -82,6 +82,9 @@ type GuestState struct {
 	// Mounts is the mount table of the running guest's init; asked only for binds of
 	// declared disks.
 	Mounts []privileged.GuestMount
+	// Memory is what the kernel charges to the running guest; nil where it was not
+	// asked, which is done only where a limit is to be lowered.
+	Memory *privileged.GuestMemory
 	Err    error
 }
 

@@ -193,7 +193,7 @@ func (p *Planner) planConfig(g *spec.Guest, state *node.GuestState, marker marke
 		if len(d.fields) == 0 {
 			a.Text = fmt.Sprintf("write the marker of %d", g.VMID)
 		}
-		if slices.ContainsFunc(d.fields, func(f plan.Field) bool { return f.Name == "memory" && less(f.New, f.Old) }) && running {
+		if slices.ContainsFunc(d.fields, func(f plan.Field) bool { return (f.Name == "memory" || f.Name == "swap") && less(f.New, f.Old) }) && running {
 			a.Effect = plan.Disruptive
 		}
 		p.act(a)
@@ -206,29 +206,6 @@ func leadingNumber(s string) float64 {
 	word, _, _ := strings.Cut(s, " ")
 	n, _ := strconv.ParseFloat(word, 64)
 	return n
-}
-
-// memoryBelowUse keeps a running guest from being killed: PVE answers 200 to a
-// limit below what is in use, and the whole guest is OOM-killed within seconds.
-func (p *Planner) memoryBelowUse(g *spec.Guest, state *node.GuestState, d *difference) bool {
-	value, ok := d.set["memory"]
-	if !ok {
-		return false
-	}
-	limit, err := strconv.ParseInt(value, 10, 64)
-	used := int64(state.Mem) >> 20
-	if err != nil || float64(limit) >= 1.1*float64(used) {
-		return false
-	}
-	if g.Restart == spec.RestartAuto && g.State == spec.Running {
-		p.restart(g, state, d.fields, fmt.Sprintf("memory %s -> %d MiB while it uses %d MiB: shut down, change", people("memory", state.Config.Raw["memory"]), limit, used))
-		return true
-	}
-	p.hold(&g.Object, "config.memory", fmt.Sprintf("memory %s -> %d MiB: it uses %d MiB now and would be killed", state.Config.Raw["memory"], limit, used),
-		"stop it first", "or say restart: auto")
-	delete(d.set, "memory")
-	d.fields = slices.DeleteFunc(d.fields, func(f plan.Field) bool { return f.Name == "memory" })
-	return false
 }
 
 // planRestart restarts a running guest for changes that wait for it, where its YAML

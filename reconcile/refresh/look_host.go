@@ -129,6 +129,11 @@ func (l *Looker) lookInGuests(ctx context.Context) error {
 		if state == nil || state.Status != "running" || !l.inScope(g.Ref) {
 			continue
 		}
+		if node.LowersMemory(g.Config, state.Config) {
+			if memory, err := privileged.MemoryOf(ctx, l.ask, l.node, int(g.VMID)); err == nil { // else the plan does without
+				state.Memory = &memory
+			}
+		}
 		for _, mp := range g.Config.Mounts {
 			if mp.Mount == "" {
 				continue
