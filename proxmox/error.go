@@ -78,7 +78,14 @@ func (e *APIError) Error() string {
 	case IsDigestConflict(e):
 		b.WriteString("; somebody changed it meanwhile: read it again first")
 	}
-	return b.String()
+	return oneLine(b.String())
+}
+
+// oneLine joins the lines that PVE may put into a message: whoever logs an error
+// must not be given lines that look like the log's own.
+func oneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
 }
 
 // TaskError is a task that ended with neither OK nor WARNINGS.
@@ -100,7 +107,7 @@ func (e *TaskError) Error() string {
 		b.WriteString("; " + e.Denied.String())
 	}
 	fmt.Fprintf(&b, " (%s)", e.UPID)
-	return b.String()
+	return oneLine(b.String())
 }
 
 func orDash(s string) string {

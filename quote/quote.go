@@ -73,7 +73,7 @@ func Text(s string) string {
 // double quotes stays, and a UUID, which is the form of PVE's secrets, stays
 // only where the key says that it is one.
 func Beside(key, message string) string {
-	if keyForm.MatchString(key) {
+	if keyForm.MatchString(key) && !strings.HasSuffix(strings.ToLower(key), "token_id") {
 		message = quoted.ReplaceAllString(message, `"`+Hidden+`"`)
 	}
 	if last := key[strings.LastIndexByte(key, '.')+1:]; last != "uuid" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/quote"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
@@ -92,7 +93,7 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 	day := ""
 	for _, e := range j.History(only) {
 		if d := e.Time.Format("Mon 2 Jan 2006"); d != day {
-			fmt.Fprintf(b, "%s\n", d)
+			quote.Fprintf(b, "%s\n", d)
 			day = d
 		}
 		result := e.Result
@@ -110,13 +111,13 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 		if e.Elapsed >= time.Second {
 			took = text.Elapsed(e.Elapsed)
 		}
-		fmt.Fprintf(b, "  %s  %-20s %-15s %-8s %7s  %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, result, took, s)
+		quote.Fprintf(b, "  %s  %-20s %-15s %-8s %7s  %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, result, took, s)
 		if (only != "" || verbose) && e.UPID != "" {
-			fmt.Fprintf(b, "            %s\n", e.UPID)
+			quote.Fprintf(b, "            %s\n", e.UPID)
 		}
 		if only != "" {
 			for _, line := range e.Log {
-				fmt.Fprintf(b, "            | %s\n", line)
+				quote.Fprintf(b, "            | %s\n", line)
 			}
 		}
 	}

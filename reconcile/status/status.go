@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/felhom/felhom-agent/quote"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -83,7 +84,11 @@ func (s Status) Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return state.ReplaceFile(filepath.Join(dir, statusFile), append(data, '\n'))
+	var shown bytes.Buffer // people look at the file too
+	if _, err := quote.NewWriter(&shown, false).Write(append(data, '\n')); err != nil {
+		return err
+	}
+	return state.ReplaceFile(filepath.Join(dir, statusFile), shown.Bytes())
 }
 
 // ReadStatus reads the status of a state directory; fs.ErrNotExist where no service
@@ -162,15 +167,15 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 	clock := s.Clock.Add(now.Sub(s.Written)) // the node's, now
 	switch {
 	case s.Written.IsZero():
-		fmt.Fprintf(b, "No service has told its state yet; this is what runs by hand have left. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan%s\n", o.Args)
+		quote.Fprintf(b, "No service has told its state yet; this is what runs by hand have left. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan%s\n", o.Args)
 	case s.Running():
 		if s.Looked.IsZero() {
-			fmt.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
+			quote.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
 		} else {
-			fmt.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), text.Ago(clock.Sub(s.Looked)))
+			quote.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), text.Ago(clock.Sub(s.Looked)))
 		}
 	default:
-		fmt.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
+		quote.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
 	}
 	hold := "none"
 	var holds []string
@@ -190,21 +195,21 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 		hold = strings.Join(holds, ", ")
 	}
 	if !s.Written.IsZero() {
-		fmt.Fprintf(b, "%d of %d as declared. ", s.Fine, s.Of)
+		quote.Fprintf(b, "%d of %d as declared. ", s.Fine, s.Of)
 	}
-	fmt.Fprintf(b, "Hold: %s.", hold)
+	quote.Fprintf(b, "Hold: %s.", hold)
 	for _, line := range s.Expiry {
-		fmt.Fprintf(b, " %s.", line)
+		quote.Fprintf(b, " %s.", line)
 	}
-	fmt.Fprintf(b, "\n\n")
+	quote.Fprintf(b, "\n\n")
 	rows := 0
 	row := func(mark, object, text string) {
 		rows++
-		fmt.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text)
+		quote.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text)
 	}
 	for _, text := range s.Errors {
 		rows++
-		fmt.Fprintf(b, "  %-6s %s\n", "!", text)
+		quote.Fprintf(b, "  %-6s %s\n", "!", text)
 	}
 	for _, e := range s.Now {
 		text := fmt.Sprintf("%s   %s", text.OrElse(e.Text, e.Verb), text.Elapsed(max(clock.Sub(e.Time), 0)))
@@ -248,10 +253,10 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 			}
 			parts = append(parts, fmt.Sprintf("%s %s %s", name, local(last.Time).Format("2 Jan 15:04"), text.OrElse(last.Disk, last.Storage)))
 		}
-		fmt.Fprintf(b, "  last good backup   %s\n", strings.Join(parts, "    "))
+		quote.Fprintf(b, "  last good backup   %s\n", strings.Join(parts, "    "))
 	}
 	if !s.Due.IsZero() {
-		fmt.Fprintf(b, "  next due           %s\n", at(s.Due))
+		quote.Fprintf(b, "  next due           %s\n", at(s.Due))
 	}
 	return b.Flush()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/muesli/termenv"
 
+	"github.com/felhom/felhom-agent/quote"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -135,34 +136,34 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	h, fine := p.Header, asDeclared(p)
-	fmt.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Looked.Format(text.DateLayout),
+	quote.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Looked.Format(text.DateLayout),
 		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
 	lines := planLines(p, o)
 	writeLines(b, p, lines, o)
 	if len(lines) > 0 {
 		fmt.Fprintln(b)
 	}
-	fmt.Fprintf(b, "  %s as declared%s.%s\n", text.Count(len(fine), "object is", "objects are"), verboseHint(o, len(fine)), undeclaredText(h.Undeclared))
+	quote.Fprintf(b, "  %s as declared%s.%s\n", text.Count(len(fine), "object is", "objects are"), verboseHint(o, len(fine)), undeclaredText(h.Undeclared))
 	if len(h.Elsewhere) > 0 {
-		fmt.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
+		quote.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
 	}
 	if len(lines) == 0 || !p.Changes() && len(p.Held) == 0 {
-		fmt.Fprintf(b, "\nPlan: nothing to do. Destroys nothing.\n")
+		quote.Fprintf(b, "\nPlan: nothing to do. Destroys nothing.\n")
 		return b.Flush()
 	}
-	fmt.Fprintf(b, "\nPlan: %s. %s\n", text.OrElse(summary(p, true), "nothing to do"), destroys(p))
+	quote.Fprintf(b, "\nPlan: %s. %s\n", text.OrElse(summary(p, true), "nothing to do"), destroys(p))
 	if p.Changes() {
 		only := ""
 		for _, ref := range o.Only {
 			only += " --only " + ref.String()
 		}
-		fmt.Fprintf(b, "Next: felhom-agent --once%s%s", only, o.Args)
+		quote.Fprintf(b, "Next: felhom-agent --once%s%s", only, o.Args)
 		if ref, ok := p.First(); ok && len(o.Only) == 0 {
 			gap := "         "
 			if o.Args != "" {
 				gap = "\n      "
 			}
-			fmt.Fprintf(b, "%sonly one: felhom-agent --once --only %s%s", gap, ref, o.Args)
+			quote.Fprintf(b, "%sonly one: felhom-agent --once --only %s%s", quote.Own(gap), ref, o.Args)
 		}
 		fmt.Fprintln(b)
 	}
@@ -213,10 +214,10 @@ func writeLines(w io.Writer, p *plan.Plan, lines []line, o TextOptions) {
 			}
 		}
 		symbol := colours.String(string(l.symbol)).Foreground(colours.Color(colourOf[l.symbol])).String()
-		fmt.Fprintf(w, "  %s %-*s  %s\n", symbol, width, l.object, strings.TrimRight(wrap(text, indent, o.Width), " "))
+		quote.Fprintf(w, "  %s %-*s  %s\n", quote.Own(symbol), width, l.object, quote.Own(strings.TrimRight(wrap(quote.Line(text), indent, o.Width), " ")))
 		for _, below := range l.below {
 			if below != "" {
-				fmt.Fprintf(w, "%s%s\n", indent, wrap(below, indent, o.Width))
+				quote.Fprintf(w, "%s%s\n", indent, quote.Own(wrap(quote.Line(below), indent, o.Width)))
 			}
 		}
 	}

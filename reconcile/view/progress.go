@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/felhom/felhom-agent/quote"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
@@ -68,16 +69,16 @@ func (p *Progress) print(e applying.Event) {
 	case e.State == "FAILED" && e.Elapsed >= time.Second:
 		s = "after " + text.Elapsed(e.Elapsed) + ": " + s
 	}
-	fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%s  %-20s %-12s %-8s %s", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, s), " "))
+	fmt.Fprintln(p.w, strings.TrimRight(quote.Sprintf("%s  %-20s %-12s %-8s %s", e.Time.Format(time.TimeOnly), e.Object, e.Verb, e.State, s), " "))
 	for _, l := range e.Lines {
-		fmt.Fprintf(p.w, "          %-20s %s\n", l.Label, l.Text)
+		quote.Fprintf(p.w, "          %-20s %s\n", l.Label, l.Text)
 	}
 }
 
 // clear takes the live lines away, and draw puts them below again.
 func (p *Progress) clear() {
 	if p.o.Live && p.shown > 0 {
-		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.shown)
+		quote.Fprintf(p.w, "\x1b[%dA\x1b[J", p.shown)
 		p.shown = 0
 	}
 }
@@ -91,7 +92,7 @@ func (p *Progress) draw() {
 	for _, key := range p.order {
 		e := p.running[key]
 		e.Elapsed = max(e.Elapsed, 0)
-		text := fmt.Sprintf("      %s   %-20s %-12s %-8s %s", spinner[int(e.Elapsed.Seconds())%len(spinner)], e.Object, e.Verb, text.Elapsed(e.Elapsed), text.OrElse(e.Text, e.What))
+		text := quote.Sprintf("      %s   %-20s %-12s %-8s %s", spinner[int(e.Elapsed.Seconds())%len(spinner)], e.Object, e.Verb, text.Elapsed(e.Elapsed), text.OrElse(e.Text, e.What))
 		if runes := []rune(text); p.o.Width > 0 && len(runes) > p.o.Width-1 {
 			text = string(runes[:p.o.Width-1])
 		}

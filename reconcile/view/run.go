@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/quote"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -18,7 +19,7 @@ func WriteRunHeader(w io.Writer, p *plan.Plan, o TextOptions) {
 	if !p.Changes() {
 		return
 	}
-	fmt.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Looked.Format(text.DateLayout), summary(p, false), destroys(p))
+	quote.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Looked.Format(text.DateLayout), summary(p, false), destroys(p))
 }
 
 // WriteReport prints the last lines of a run: how many objects are as declared, and
@@ -28,16 +29,16 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 	defer b.Flush()
 	fine, all := r.Converged(), len(r.Plan.Objects)
 	if r.Sent == 0 && fine == all && len(r.Failed) == 0 {
-		fmt.Fprintf(b, "%s: converged %d of %d objects.\n", r.Plan.Header.Node, fine, all)
+		quote.Fprintf(b, "%s: converged %d of %d objects.\n", r.Plan.Header.Node, fine, all)
 		return nil
 	}
 	if r.Sent > 0 {
 		fmt.Fprintln(b)
 	}
 	if n := len(r.Plan.Running); n > 0 {
-		fmt.Fprintf(b, "%d of %d so far, %d running.\n", fine, all, n)
+		quote.Fprintf(b, "%d of %d so far, %d running.\n", fine, all, n)
 	} else {
-		fmt.Fprintf(b, "Converged %d of %d objects.\n", fine, all)
+		quote.Fprintf(b, "Converged %d of %d objects.\n", fine, all)
 	}
 	var lines []line
 	for _, run := range r.Plan.Running {
@@ -88,7 +89,7 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 		width = max(width, min(len(l.object.String()), 34))
 	}
 	for _, l := range lines {
-		fmt.Fprintf(b, "  %-8s %-*s  %s\n", l.symbol, width, l.object, wrap(l.text, strings.Repeat(" ", width+13), o.Width))
+		quote.Fprintf(b, "  %-8s %-*s  %s\n", l.symbol, width, l.object, quote.Own(wrap(quote.Line(l.text), strings.Repeat(" ", width+13), o.Width)))
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/quote"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -89,8 +90,9 @@ var rivals = [][]string{{"token_secret", "token_file"}, {"fingerprint", "ca"}}
 type Error struct{ Place, Key, Text string }
 
 func (e *Error) Error() string {
-	parts := slices.DeleteFunc([]string{e.Place, e.Key, e.Text}, func(s string) bool { return s == "" })
-	return strings.Join(parts, ": ")
+	text := quote.Beside(e.Place+" "+e.Key, e.Text) // the place may be FELHOM_AGENT_TOKEN_SECRET
+	parts := slices.DeleteFunc([]string{e.Place, e.Key, text}, func(s string) bool { return s == "" })
+	return quote.Line(strings.Join(parts, ": "))
 }
 
 // entry is a key as it was given.
@@ -169,6 +171,9 @@ func lines(errs []error) string {
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
+// anchorName is the one word of a file that yaml.v3 quotes; the file may be any.
+var anchorName = regexp.MustCompile(`unknown anchor '[^']*'`)
+
 // file reads a YAML file (JSON is YAML) strictly: one document, a map of known keys to plain values.
 func (r *reading) file(name string, text []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
@@ -191,7 +196,7 @@ func (r *reading) file(name string, text []byte) {
 		if m != nil && m[1] != "" {
 			place += ":" + m[1]
 		}
-		r.fail(entry{Place: place}, "", "this is no YAML (each line is a key, a colon, a blank and a value): %s", strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")))
+		r.fail(entry{Place: place}, "", "this is no YAML (each line is a key, a colon, a blank and a value): %s", anchorName.ReplaceAllString(strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")), "unknown anchor"))
 		return
 	}
 	root := doc.Content[0]
@@ -205,6 +210,9 @@ func (r *reading) file(name string, text []byte) {
 			value = value.Alias
 		}
 		e := entry{Value: value.Value, Place: at(name, key)}
+		if key.Value == "token_secret" {
+			quote.Secret(e.Value)
+		}
 		switch known, ok := Keys[key.Value]; {
 		case !ok:
 			r.fail(e, key.Value, "there is no such key%s", likelyKey(key.Value))
@@ -238,6 +246,9 @@ func (r *reading) environment(environ []string) {
 		key = strings.ToLower(key)
 		known, ok := Keys[key]
 		e := entry{Value: value, Place: name}
+		if key == "token_secret" {
+			quote.Secret(value)
+		}
 		switch {
 		case r.simulate && (!ok || known.connection):
 		case !ok:
@@ -266,7 +277,11 @@ func (r *reading) settle(environ []string) *Config {
 	check := func(key string, read func(string) error) {
 		if e, ok := r.given[key]; ok {
 			if err := read(e.Value); err != nil {
-				r.fail(e, key, "%q: %v", strings.TrimSpace(e.Value), err)
+				if key == "notify" { // its arguments may hold passwords
+					r.fail(e, key, "%v", err)
+				} else {
+					r.fail(e, key, "%q: %v", strings.TrimSpace(e.Value), err)
+				}
 			}
 		}
 	}

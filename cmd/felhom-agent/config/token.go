@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // token puts the token together. Its secret comes from the file or the environment, from a file of its
@@ -57,6 +58,7 @@ func readSecret(path string, guarded bool) (string, error) {
 		return "", unreadable(err)
 	}
 	if secret := strings.TrimSpace(string(text)); secret != "" {
+		quote.Secret(secret)
 		return secret, nil
 	}
 	return "", fmt.Errorf("%s is empty: it shall hold the secret that `pveum user token add` printed", path)

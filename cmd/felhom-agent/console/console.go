@@ -8,6 +8,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // Console is where people read.
@@ -21,7 +23,7 @@ type Console struct {
 // New looks what standard output is. Colour is for terminals only, and for none where NO_COLOR is
 // set (https://no-color.org) or the terminal says that it is dumb.
 func New(stdout, stderr *os.File) *Console {
-	con := &Console{Stdout: stdout, Stderr: stderr}
+	con := &Console{}
 	if _, err := unix.IoctlGetTermios(int(stdout.Fd()), unix.TCGETS); err == nil && os.Getenv("TERM") != "dumb" {
 		con.Terminal = true
 		con.Colour = os.Getenv("NO_COLOR") == ""
@@ -29,6 +31,8 @@ func New(stdout, stderr *os.File) *Console {
 			con.Width = int(size.Col)
 		}
 	}
+	// Whatever is printed goes through here: no secret, and no character that a terminal obeys but our own.
+	con.Stdout, con.Stderr = quote.NewWriter(stdout, con.Terminal), quote.NewWriter(stderr, false)
 	return con
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // The exit codes. Those of a plan and of a run besides these come from package reconcile.
@@ -20,7 +22,7 @@ const (
 func Guard(f func() int) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(os.Stderr, "felhom-agent: a mistake in the program, please report it: %v\n%s", p, debug.Stack())
+			fmt.Fprintf(os.Stderr, "felhom-agent: a mistake in the program, please report it: %s\n%s", quote.Line(fmt.Sprint(p)), quote.Text(string(debug.Stack())))
 			code = Failed
 		}
 	}()

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // Serve answers on the configured address until ctx ends. That the address is taken keeps nobody from
@@ -90,7 +92,7 @@ func (o *Observer) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	if !healthy {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	fmt.Fprintln(w, text)
+	fmt.Fprintln(quote.NewWriter(w, false), text)
 }
 
 // serveReady answers 200 while nothing needs a person, else 503 and the objects that do, one
@@ -110,7 +112,7 @@ func (o *Observer) serveReady(w http.ResponseWriter, _ *http.Request) {
 
 func (o *Observer) serveStatus(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	if err := WriteJSON(w, o.Report(r.Context())); err != nil {
+	if err := WriteJSON(quote.NewWriter(w, false), o.Report(r.Context())); err != nil {
 		o.Node.Log.Debug("a reader went away", zap.Error(err))
 	}
 }
@@ -123,5 +125,5 @@ func (o *Observer) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = b.WriteTo(w)
+	_, _ = b.WriteTo(quote.NewWriter(w, false))
 }

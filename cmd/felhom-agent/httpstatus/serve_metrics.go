@@ -9,6 +9,7 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // counts are the metrics that add up; all others are read off the state when somebody asks.
@@ -77,6 +78,9 @@ func (g gauges) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (g gauges) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		for i, label := range labels {
+			labels[i] = quote.Line(label)
+		}
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	at := func(d *prometheus.Desc, t time.Time, labels ...string) {

@@ -111,7 +111,7 @@ func (n *Notice) key() string {
 // "failed". The caller holds the lock and saves.
 func (t *Notifier) send(n Notice) {
 	n.Format, n.Node, n.Time = 1, t.node, t.now().Truncate(time.Second)
-	n.Text, n.Where = quote.Line(n.Text), quote.Line(n.Where)
+	n.Text, n.Where, n.Object = quote.Line(n.Text), quote.Line(n.Where), quote.Line(n.Object)
 	for i, text := range n.Do {
 		n.Do = slices.Clone(n.Do)
 		n.Do[i] = quote.Line(text)
@@ -216,6 +216,7 @@ func (t *Notifier) save() {
 	}
 	text, err := json.Marshal(t.told)
 	if err == nil {
+		text = []byte(quote.Text(string(text)))
 		if old, e := os.ReadFile(t.path); e == nil && bytes.Equal(old, text) {
 			return
 		}

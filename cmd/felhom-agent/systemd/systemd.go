@@ -9,6 +9,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+
+	"github.com/felhom/felhom-agent/quote"
 )
 
 // Supervisor tells the service manager how we are (sd_notify(3)). Without one, as when somebody runs
@@ -48,6 +50,7 @@ func (s *Supervisor) Reloading() {
 // Say tells the one line that `systemctl status` shows.
 func (s *Supervisor) Say(status string) {
 	status, _, _ = strings.Cut(status, "\n")
+	status = quote.Line(status)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if status != s.status {
