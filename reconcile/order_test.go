@@ -36,7 +36,7 @@ backups:
 	}{
 		"as declared":                       {yaml, []string{"204", "202", "203", "201", "9000"}},
 		"as their backups say":              {inside, []string{"204", "202", "203", "201", "9000"}},
-		"a golden image that one waits for": {another, []string{"204", "9001", "202", "203", "205", "201", "9000"}},
+		"a golden image that one waits for": {another, []string{"204", "9001", "202", "205", "203", "201", "9000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
