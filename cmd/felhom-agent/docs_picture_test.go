@@ -45,7 +45,7 @@ func TestDrillPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSession(t)
+	s := newSession(t, simulator(t))
 	env := append(s.env, "TERM=xterm", "COLUMNS="+fmt.Sprint(columns))
 	for i, v := range env {
 		if v == "NO_COLOR=1" {

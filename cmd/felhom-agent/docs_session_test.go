@@ -22,12 +22,13 @@ import (
 
 // A session runs the commands of one document, in a folder of its own.
 type session struct {
-	dir  string   // with the examples
-	env  []string // of local commands
-	host []string // of commands on a host; nil until the first
+	dir    string   // with the examples
+	pvesim string   // the program
+	env    []string // of local commands
+	host   []string // of commands on a host; nil until the first
 }
 
-func newSession(t *testing.T) *session {
+func newSession(t *testing.T, pvesim string) *session {
 	t.Helper()
 	dir := t.TempDir()
 	examples, err := filepath.Abs(root + "/examples")
@@ -37,32 +38,19 @@ func newSession(t *testing.T) *session {
 	if err := os.Symlink(examples, filepath.Join(dir, "examples")); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Dir(simulator(t)) + ":" + os.Getenv("PATH")
-	return &session{dir: dir, env: append(os.Environ(), "PATH="+path, "STATE_DIRECTORY="+filepath.Join(dir, "state"), "NO_COLOR=1")}
+	path := filepath.Dir(pvesim) + ":" + os.Getenv("PATH")
+	return &session{dir: dir, pvesim: pvesim, env: append(os.Environ(), "PATH="+path, "STATE_DIRECTORY="+filepath.Join(dir, "state"), "NO_COLOR=1")}
 }
 
-// simulator is cmd/pvesim, built once.
-var simulator = func() func(*testing.T) string {
-	var once sync.Once
-	var program string
-	var out []byte
-	var err error
-	return func(t *testing.T) string {
-		t.Helper()
-		once.Do(func() {
-			var dir string
-			if dir, err = os.MkdirTemp("", "felhom-docs"); err != nil {
-				return
-			}
-			program = filepath.Join(dir, "pvesim")
-			out, err = exec.Command("go", "build", "-o", program, root+"/cmd/pvesim").CombinedOutput()
-		})
-		if err != nil {
-			t.Fatalf("building pvesim: %v\n%s", err, out)
-		}
-		return program
+// simulator builds cmd/pvesim, for as long as the test runs.
+func simulator(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "pvesim")
+	if out, err := exec.Command("go", "build", "-o", program, root+"/cmd/pvesim").CombinedOutput(); err != nil {
+		t.Fatalf("building pvesim: %v\n%s", err, out)
 	}
-}()
+	return program
+}
 
 var exitCode = regexp.MustCompile(`# exit code (\d+)`)
 
@@ -169,7 +157,7 @@ func (s *session) onHost(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(s.dir, "fence.sock")
-	node := exec.Command(simulator(t), "-listen", "127.0.0.1:0", "-world", world, "-speed", "80", "-fence", "unix:"+socket)
+	node := exec.Command(s.pvesim, "-listen", "127.0.0.1:0", "-world", world, "-speed", "80", "-fence", "unix:"+socket)
 	out, err := node.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
