@@ -18,12 +18,12 @@ const (
 // testBox is a machine below a directory, whose programs are scripts that write down how they were called.
 type testBox struct {
 	*Local
-	t    *testing.T
+	t    testing.TB
 	root string
 }
 
 // newBox has the container 201 that is ours, a disk with USB's UUID, and the directories and devices that the tests bind and pass.
-func newBox(t *testing.T) testBox {
+func newBox(t testing.TB) testBox {
 	t.Helper()
 	root := t.TempDir()
 	t.Cleanup(func() { exec.Command("chattr", "-R", "-i", root).Run() }) // mount points are immutable

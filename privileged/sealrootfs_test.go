@@ -9,7 +9,7 @@ import (
 
 // tree makes files (name ends in no slash), directories (a slash) and links ("name -> target"). It works through [os.Root]: what one name planted as a link
 // can never lead the next one out of root.
-func tree(t *testing.T, dir string, names ...string) {
+func tree(t testing.TB, dir string, names ...string) {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,6 +157,54 @@ func TestPrivilegesInDocs(t *testing.T) {
 		if !strings.Contains(string(page), "`"+privilege+"`") {
 			t.Errorf("docs/security.md does not say what %s is for", privilege)
 		}
+	}
+}
+
+// TestSecurityTable: each line of the table in docs/security.md names tests, and all of them are there.
+func TestSecurityTable(t *testing.T) {
+	page, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	err = filepath.WalkDir("../..", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllSubmatch(text, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## Who can do what\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	lines := 0
+	for _, line := range strings.Split(table, "\n") {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| who ") {
+			continue
+		}
+		lines++
+		names := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(line, -1)
+		if len(names) == 0 {
+			t.Errorf("a line names no test: %s", line)
+		}
+		for _, m := range names {
+			if !there[m[1]] {
+				t.Errorf("there is no %s: %s", m[1], line)
+			}
+		}
+	}
+	for _, who := range []string{"agent user", "YAML editor", "container root", "plugged-in disk", "API server"} {
+		if !strings.Contains(table, "\n| "+who+" |") {
+			t.Errorf("the table does not say what a %s can do", who)
+		}
+	}
+	if lines < 20 {
+		t.Errorf("only %d lines were found", lines)
 	}
 }
 
