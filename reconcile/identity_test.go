@@ -88,7 +88,7 @@ func TestNoStartWithTwoInterfacesOfOneName(t *testing.T) {
 // Two interfaces of one request may exchange their names: afterwards no name is there twice.
 func TestTwoInterfacesExchangeTheirNames(t *testing.T) {
 	two := dnsLine + "      net3: name=eth1,bridge=vmbr0,hwaddr=BC:24:11:00:00:33,type=veth\n"
-	want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101, drift: heal, config: {net0: {name: eth1}, net3: {name: eth0}}}\n")
+	want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101, drift: heal, config: {net0: {name: eth1, bridge: vmbr0}, net3: {name: eth0, bridge: vmbr0}}}\n")
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, reborn(t, pvesim.New(), dnsLine, two))
 		if report := b.once(want); report.ExitCode() != 0 {

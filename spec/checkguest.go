@@ -97,13 +97,27 @@ func (c *checker) config(h host) {
 		}
 		c.mapsIDs(h, field, m)
 	}
-	names := map[string]int{}
+	c.nets(h)
+}
+
+// nets looks at a guest's interfaces together. One without a bridge is stored by PVE and keeps the guest from starting
+// (bridge '' does not exist, PVE 9.2.11); so do two of one name (Failed to setup netdev).
+func (c *checker) nets(h host) {
+	names, macs := map[string]int{}, map[string]int{}
 	for _, i := range slices.Sorted(maps.Keys(h.config.Nets)) {
-		name := h.config.Nets[i]["name"]
-		if other, twice := names[name]; twice && name != "" {
-			c.fail(h.Object, "config.net"+strconv.Itoa(i), "Give each its own name: eth0, eth1.", "is called %s, like net%d", name, other)
+		net, field := h.config.Nets[i], "config.net"+strconv.Itoa(i)
+		name, mac := net["name"], strings.ToUpper(net["hwaddr"])
+		wrong := string(h.Ref.Kind) + "." + h.Ref.Name + "." + field // a mistake in it may have hidden the bridge
+		if net["bridge"] == "" && !slices.ContainsFunc(c.list, func(e *Error) bool { return under(strings.ReplaceAll(e.Field, ".", "/"), strings.ReplaceAll(wrong, ".", "/")) }) {
+			c.fail(h.Object, field, "Write for example bridge: vmbr0; add link_down: true for an interface that is not connected.", "has no bridge, and PVE does not start a guest with such an interface")
 		}
-		names[name] = i
+		if other, twice := names[name]; twice && name != "" {
+			c.fail(h.Object, field, "Give each its own name: eth0, eth1.", "is called %s, like net%d", name, other)
+		}
+		if other, twice := macs[mac]; twice && mac != "" {
+			c.fail(h.Object, field, "Give each its own hwaddr, or leave it out.", "has the hardware address %s, like net%d", mac, other)
+		}
+		names[name], macs[mac] = i, i
 	}
 }
 
