@@ -36,7 +36,7 @@ backups:
 	}{
 		"as declared":                       {yaml, []string{"204", "202", "203", "201", "9000"}},
 		"as their backups say":              {inside, []string{"204", "202", "203", "201", "9000"}},
-		"a golden image that one waits for": {another, []string{"204", "9001", "202", "205", "203", "201", "9000"}},
+		"a golden image that one waits for": {another, []string{"204", "9001", "202", "203", "201", "9000"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -49,6 +49,14 @@ backups:
 				var made []string
 				for _, m := range regexp.MustCompile(`(?m)(?:restore|create) +ok .* create (\d+)`).FindAllStringSubmatch(fresh.events.String(), -1) {
 					made = append(made, m[1])
+				}
+				// Eve's golden image is published in the second in which bea's restore ends, so
+				// eve comes before cleo or after.
+				if eve := slices.Index(made, "205"); eve >= 0 {
+					if eve < slices.Index(made, "9001") {
+						t.Errorf("eve is made before its golden image: %v", made)
+					}
+					made = slices.Delete(made, eve, eve+1)
 				}
 				if len(made) < len(c.want) || !slices.Equal(made[:len(c.want)], c.want) {
 					t.Errorf("made %v, want %v:\n%s", made, c.want, fresh.events)
