@@ -3,8 +3,6 @@ package privileged
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,11 +17,20 @@ const blkid = "/usr/sbin/blkid"
 // probed is what blkid found on one block device.
 type probed struct {
 	device, uuid, label, fstype string
-	size                        int64 // bytes, as far as blkid says
-	silent                      bool  // it did not answer in time, so what is on it is not known
+	member                      string   // which of the devices of its file system it is (UUID_SUB), where that can have several
+	kinds                       []string // of several file systems that left their signatures, so that nobody can say which of them it is
+	esp                         bool     // an EFI system partition
+	size                        int64    // bytes, as far as blkid says
+	silent                      bool     // it did not answer in time, so what is on it is not known
 }
 
+// shown says whether there is something to say about the device.
+func (p probed) shown() bool { return p.silent || len(p.kinds) > 0 || p.uuid != "" && p.fstype != "" }
+
 const silence = "does not answer: it or its cable may be failing"
+
+// ambivalent is blkid's exit code for signatures of several file systems.
+const ambivalent = 8
 
 // probe reads what is on a device with blkid's low-level probing: its cache and udev's may still name the disk that was there before. ok is false
 // where there is no file system, the device is gone or silent, or what is on it is ambivalent.
@@ -31,39 +38,44 @@ func (s *scene) probe(device string) (p probed, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, probePatience)
 	defer cancel()
 	out, exit, err := s.host.Run(ctx, blkid, []string{"-p", "-o", "export", device}, nil)
+	if err == nil && exit == ambivalent { // only this form names them
+		out, _, err = s.host.Run(ctx, blkid, []string{"-p", "-o", "udev", device}, nil)
+	}
 	if err != nil && ctx.Err() != nil && s.ctx.Err() == nil {
 		return probed{device: device, silent: true}, false, nil
 	}
 	if err != nil {
 		return probed{}, false, &FailedError{Op: s.op, Program: blkid, Reason: err.Error()}
 	}
+	if exit == ambivalent {
+		return probed{device: device, kinds: parseAmbivalent(out)}, false, nil
+	}
 	if exit != 0 {
-		return probed{}, false, nil
+		return probed{device: device}, false, nil
 	}
 	p = parseBlkid(out)
 	p.device = device
 	return p, p.uuid != "" && p.fstype != "", nil
 }
 
-// probeAll reads every block device that may hold a file system: those that do, and those that are silent.
-func (s *scene) probeAll() ([]probed, error) {
-	devices, err := s.host.BlockDevices()
-	if err != nil {
-		return nil, &FailedError{Op: s.op, Reason: fmt.Sprintf("cannot list the block devices: %v", err)}
-	}
-	devices = slices.Clone(devices)
-	slices.Sort(devices)
-	var all []probed
-	for _, d := range devices {
-		p, ok, err := s.probe(d)
-		if err != nil {
-			return nil, err
+// parseAmbivalent reads the kinds of file systems from `blkid -p -o udev`: ID_FS_AMBIVALENT=filesystem:ext4:1.0 other:swap:1
+func parseAmbivalent(out []byte) []string {
+	kinds := []string{}
+	for _, line := range strings.Split(string(out), "\n") {
+		list, ok := strings.CutPrefix(line, "ID_FS_AMBIVALENT=")
+		if !ok {
+			continue
 		}
-		if ok || p.silent {
-			all = append(all, p)
+		for _, item := range strings.Fields(list) {
+			if f := strings.Split(item, ":"); len(f) > 1 && f[1] != "" {
+				kinds = append(kinds, printable(f[1]))
+			}
 		}
 	}
-	return all, nil
+	if len(kinds) == 0 {
+		kinds = append(kinds, "unknown")
+	}
+	return kinds
 }
 
 // parseBlkid reads `blkid -p -o export`: KEY=value lines, shell characters escaped with a backslash, other bytes as \xHH.
@@ -80,6 +92,10 @@ func parseBlkid(out []byte) probed {
 		switch key {
 		case "UUID":
 			p.uuid = value
+		case "UUID_SUB":
+			p.member = value
+		case "PART_ENTRY_TYPE":
+			p.esp = espType.MatchString(line)
 		case "LABEL":
 			p.label = value
 		case "TYPE":

@@ -39,6 +39,6 @@ func Example() {
 	// Output:
 	// MountUSBByUUID mount/media: 51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77 on /mnt/usb/media, with a line in /etc/fstab
 	// /dev/sdc1 media ext4
-	// UUID=51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77 /mnt/usb/media auto nofail,x-systemd.device-timeout=10s,noatime,x-felhom.name=media 0 0
+	// UUID=51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77 /mnt/usb/media auto nofail,nosuid,nodev,x-systemd.device-timeout=5min,noatime,x-felhom.name=media 0 0
 	// MountUSBByUUID refused: path "/etc/media": it lies in a directory of the system. Choose a path below /mnt
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -13,7 +14,11 @@ const nameOption = "x-felhom.name="
 const fstabPath = "/etc/fstab"
 
 // FstabEntry is the line that [MountUSBByUUID] keeps in /etc/fstab, without a newline: compare it with the Text of a [FstabLine]. It is empty when m
-// asks for none. Options: nofail and x-systemd.device-timeout=10s first (the host must boot without the disk), then those of m, then ours.
+// asks for none. Options: those that every line of ours has, then those of m, then the name of its object.
+//
+// The boot must not wait for a disk: systemd orders nothing after a mount with nofail (systemd.mount(5)), so the time limit may be long enough for a slow
+// machine, on which ten seconds were seen to be too short for a disk that was connected. A disk comes from anywhere: nosuid and nodev keep it from giving
+// root to a user of the host.
 func FstabEntry(m MountSpec) string {
 	if !m.Fstab {
 		return ""
@@ -21,16 +26,19 @@ func FstabEntry(m MountSpec) string {
 	return fstabEntry(m.Name, m.UUID, m.Path, m.FSType, strings.Join(m.Options, ","))
 }
 
+// safeOptions are those that every mount has, whatever the request says.
+var safeOptions = []string{"nosuid", "nodev"}
+
 func fstabEntry(name, uuid, path, fstype, options string) string {
 	if fstype == "" {
 		fstype = "auto"
 	}
-	all := []string{"nofail"}
+	all := append([]string{"nofail"}, safeOptions...)
 	if !strings.Contains(options, "x-systemd.device-timeout=") {
-		all = append(all, "x-systemd.device-timeout=10s")
+		all = append(all, "x-systemd.device-timeout=5min")
 	}
 	for _, o := range strings.Split(options, ",") {
-		if o != "" && o != "nofail" && o != "defaults" {
+		if o != "" && o != "nofail" && o != "defaults" && !slices.Contains(safeOptions, o) {
 			all = append(all, o)
 		}
 	}
@@ -115,8 +123,9 @@ func (f fstab) drop(name string) []byte {
 	return out
 }
 
-// octal writes blanks and backslashes as fstab(5) and the kernel's mount table do; # because a field that begins with it ends the line.
-var octal = strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`, "#", `\043`)
+// octal writes blanks and backslashes as fstab(5) does. No other character: systemd's generator reads the file with getmntent(3), which decodes these four
+// alone. A # begins a comment only where a line begins with it.
+var octal = strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`)
 
 func escapeOctal(s string) string { return octal.Replace(s) }
 

@@ -15,7 +15,7 @@ const oldTable = "# /etc/fstab: static file system information.\n" +
 
 var usb = MountSpec{Name: "backup", UUID: "6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11", Path: "/mnt/usb/backup", FSType: "ext4", Options: []string{"noatime"}, Fstab: true}
 
-const usbLine = "UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup ext4 nofail,x-systemd.device-timeout=10s,noatime,x-felhom.name=backup 0 0"
+const usbLine = "UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup ext4 nofail,nosuid,nodev,x-systemd.device-timeout=5min,noatime,x-felhom.name=backup 0 0"
 
 func TestFstabEntry(t *testing.T) {
 	with := func(change func(*MountSpec)) MountSpec {
@@ -29,17 +29,17 @@ func TestFstabEntry(t *testing.T) {
 	}{
 		{usb, usbLine},
 		{with(func(m *MountSpec) { m.Fstab = false }), ""},
-		{with(func(m *MountSpec) { m.FSType, m.Options = "", nil }), "UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup auto nofail,x-systemd.device-timeout=10s,x-felhom.name=backup 0 0"},
+		{with(func(m *MountSpec) { m.FSType, m.Options = "", nil }), "UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup auto nofail,nosuid,nodev,x-systemd.device-timeout=5min,x-felhom.name=backup 0 0"},
 		{with(func(m *MountSpec) {
 			m.UUID, m.FSType, m.Options = "1A2B-3C4D", "exfat", []string{"uid=100000", "gid=100000"}
 		}),
-			"UUID=1A2B-3C4D /mnt/usb/backup exfat nofail,x-systemd.device-timeout=10s,uid=100000,gid=100000,x-felhom.name=backup 0 0"},
+			"UUID=1A2B-3C4D /mnt/usb/backup exfat nofail,nosuid,nodev,x-systemd.device-timeout=5min,uid=100000,gid=100000,x-felhom.name=backup 0 0"},
 		{with(func(m *MountSpec) { m.UUID, m.FSType, m.Options = "1A2B-3C4D", "vfat", []string{"umask=022", "utf8"} }),
-			"UUID=1A2B-3C4D /mnt/usb/backup vfat nofail,x-systemd.device-timeout=10s,umask=022,utf8,x-felhom.name=backup 0 0"},
+			"UUID=1A2B-3C4D /mnt/usb/backup vfat nofail,nosuid,nodev,x-systemd.device-timeout=5min,umask=022,utf8,x-felhom.name=backup 0 0"},
 		{with(func(m *MountSpec) { m.Options = []string{"defaults", "nofail", "x-systemd.device-timeout=30s"} }),
-			"UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup ext4 nofail,x-systemd.device-timeout=30s,x-felhom.name=backup 0 0"},
+			"UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup ext4 nofail,nosuid,nodev,x-systemd.device-timeout=30s,x-felhom.name=backup 0 0"},
 		{with(func(m *MountSpec) { m.Path = "/mnt/my disk #1" }),
-			`UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/my\040disk\040\0431 ext4 nofail,x-systemd.device-timeout=10s,noatime,x-felhom.name=backup 0 0`},
+			`UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/my\040disk\040#1 ext4 nofail,nosuid,nodev,x-systemd.device-timeout=5min,noatime,x-felhom.name=backup 0 0`},
 	} {
 		got := FstabEntry(c.m)
 		if got != c.want {

@@ -10,35 +10,42 @@ import (
 )
 
 func (s *scene) mounts() (any, error) {
-	table, err := s.hostMounts()
+	disks, err := s.disksOf(false)
 	if err != nil {
 		return nil, err
+	}
+	return s.mountsWith(disks)
+}
+
+// mountsWith is the host's mount table joined with what is on the devices and with the fstab.
+func (s *scene) mountsWith(disks []probed) ([]Mount, error) {
+	text, err := s.host.MountInfo(1)
+	if err != nil {
+		return nil, s.failed(err, "cannot read the host's mount table")
 	}
 	data, err := s.read(fstabPath)
 	if err != nil {
 		return nil, err
 	}
 	lines := parseFstab(data).entries()
-	fstabFor := func(path string) *FstabLine {
-		i := slices.IndexFunc(lines, func(l FstabLine) bool { return l.Path == path })
-		if i < 0 {
-			return nil
+	fstabFor := func(path string) (first *FstabLine) { // of two lines for a path the one that is not ours: it is in the way
+		for i, l := range lines {
+			if l.Path == path && (first == nil || first.Name != "" && l.Name == "") {
+				first = &lines[i]
+			}
 		}
-		return &lines[i]
+		return first
 	}
-	known := map[string]probed{}
+	auto := automounts(text)
 	out := []Mount{}
 	seen := map[string]bool{}
-	for _, l := range topmost(table) {
+	for _, l := range topmost(parseMountInfo(text)) {
 		seen[l.path] = true
-		m := Mount{Path: l.path, Mounted: true, Source: l.source, Root: l.root, FSType: l.fstype, Options: l.options, Major: l.major, Minor: l.minor, Fstab: fstabFor(l.path)}
+		m := Mount{Path: l.path, Mounted: true, Source: l.source, Root: l.root, FSType: l.fstype, Options: l.options, Major: l.major, Minor: l.minor, Auto: auto[l.path], Fstab: fstabFor(l.path)}
 		if strings.HasPrefix(l.source, "/dev/") {
-			p, ok := known[l.source]
-			if !ok {
-				if p, _, err = s.probe(l.source); err != nil {
-					return nil, err
-				}
-				known[l.source] = p
+			p, err := s.sourceOf(l, disks)
+			if err != nil {
+				return nil, err
 			}
 			m.UUID, m.Label, m.Silent = p.uuid, p.label, p.silent
 			if p.uuid == "" {
@@ -49,53 +56,81 @@ func (s *scene) mounts() (any, error) {
 		}
 		out = append(out, m)
 	}
-	for i, l := range lines {
+	for _, l := range lines {
 		if strings.HasPrefix(l.Path, "/") && !seen[l.Path] {
 			seen[l.Path] = true
-			out = append(out, Mount{Path: l.Path, Fstab: &lines[i]})
+			out = append(out, Mount{Path: l.Path, Auto: auto[l.Path], Fstab: fstabFor(l.Path)})
+		}
+	}
+	for _, path := range sortedKeys(auto) {
+		if !seen[path] {
+			out = append(out, Mount{Path: path, Auto: true})
 		}
 	}
 	return out, nil
+}
+
+// sourceOf is what is on the device of a mount; one that is no disk of the table, such as a logical volume, is read.
+func (s *scene) sourceOf(l mountLine, disks []probed) (probed, error) {
+	if i := slices.IndexFunc(disks, func(p probed) bool { return p.device == l.source }); i >= 0 {
+		return disks[i], nil
+	}
+	p, _, err := s.probe(l.source)
+	return p, err
+}
+
+// disksOf is what is on every block device, read again as a whole when again is set.
+func (s *scene) disksOf(again bool) ([]probed, error) {
+	t, err := s.deviceTable()
+	if err != nil {
+		return nil, err
+	}
+	return s.probeAll(t, again)
 }
 
 func (s *scene) disks() (any, error) {
-	all, err := s.probeAll()
-	if err != nil {
-		return nil, err
-	}
-	table, err := s.hostMounts()
-	if err != nil {
-		return nil, err
-	}
-	table = topmost(table)
-	out := []Disk{}
-	for _, p := range all {
-		d := Disk{Device: p.device, Parent: parent(p.device), UUID: p.uuid, Label: p.label, FSType: p.fstype, Size: p.size, Silent: p.silent}
-		for _, l := range table {
-			if l.source == p.device {
-				d.Mounted = append(d.Mounted, l.path)
-			}
-		}
-		base := strings.TrimPrefix(p.device, "/dev/")
-		if sectors, err := s.number("/sys/class/block/" + base + "/size"); err == nil && sectors > 0 {
-			d.Size = sectors * 512
-		}
-		if number, err := s.host.ReadFile("/sys/class/block/" + base + "/dev"); err == nil {
-			if udev, err := s.host.ReadFile("/run/udev/data/b" + strings.TrimSpace(string(number))); err == nil {
-				d.USB = slices.Contains(strings.Split(string(udev), "\n"), "E:ID_BUS=usb")
-			}
-		}
-		out = append(out, d)
-	}
-	return out, nil
+	list, _, err := s.diskList(false)
+	return list, err
 }
 
-func (s *scene) number(path string) (int64, error) {
-	data, err := s.host.ReadFile(path)
+// diskList is what [Disks] answers, and all that was read for it.
+func (s *scene) diskList(again bool) ([]Disk, []probed, error) {
+	t, err := s.deviceTable()
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	all, err := s.probeAll(t, again)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := s.policy()
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.list(all, p), all, nil
+}
+
+// list joins the devices of a table with what was read on them.
+func (t deviceTable) list(all []probed, policy policy) []Disk {
+	out := []Disk{}
+	for i, p := range all {
+		if !p.shown() {
+			continue
+		}
+		known := t.devices[i]
+		d := Disk{Device: p.device, Parent: known.disk, UUID: p.uuid, Label: p.label, FSType: p.fstype, Size: p.size, Silent: p.silent, Kinds: p.kinds, Member: p.member}
+		d.Blocked = t.refusal(policy, p.device)
+		if d.Blocked == "" && p.esp {
+			d.Blocked = p.device + " is an EFI system partition"
+		}
+		d.Mounted, d.Others = t.mountedAs(known)
+		if sectors, err := strconv.ParseInt(known.size, 10, 64); err == nil && sectors > 0 && sectors < 1<<50 {
+			d.Size = sectors * 512
+		}
+		d.USB = slices.Contains(strings.Split(known.udev, "\n"), "E:ID_BUS=usb")
+		out = append(out, d)
+	}
+	return out
 }
 
 func (s *scene) running() (any, error) {

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -180,37 +179,6 @@ func (m *Machine) NodeName() (string, error) {
 		return "", fmt.Errorf("/etc/pve/local points to %q", target)
 	}
 	return name, nil
-}
-
-// noDisk are RAM disks, optical drives, and the volumes of volume managers with their partitions, which on this host are the guests' own.
-var noDisk = regexp.MustCompile(`\A(ram|zram|sr|fd|dm-|zd|nbd|rbd|drbd)[0-9]+(p[0-9]+)?\z`)
-
-// BlockDevices implements [Host]: what the kernel lists, without what holds no file system of a disk.
-func (m *Machine) BlockDevices() ([]string, error) {
-	data, err := os.ReadFile(m.root + "/proc/partitions")
-	if err != nil {
-		return nil, err
-	}
-	var devices []string
-	for _, line := range strings.Split(string(data), "\n") {
-		f := strings.Fields(line)
-		if len(f) != 4 || f[0] == "major" || f[2] == "0" {
-			continue
-		}
-		if !noDisk.MatchString(f[3]) {
-			devices = append(devices, "/dev/"+strings.ReplaceAll(f[3], "!", "/"))
-		}
-	}
-	return devices, nil
-}
-
-// MountInfo implements [Host].
-func (m *Machine) MountInfo(pid int) ([]byte, error) {
-	data, err := os.ReadFile(m.root + "/proc/" + strconv.Itoa(pid) + "/mountinfo")
-	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EINVAL) { // it ended while it was read
-		return nil, fs.ErrNotExist
-	}
-	return data, err
 }
 
 // ReadFile implements [Host]. It refuses a file that somebody else could have written: what the fence reads decides what root does.

@@ -24,7 +24,6 @@ func (s *scene) hostMounts() ([]mountLine, error) {
 }
 
 func (s *scene) mountUSB() error {
-	a := s.args
 	if err := s.allowedPath("path"); err != nil {
 		return err
 	}
@@ -33,60 +32,42 @@ func (s *scene) mountUSB() error {
 		return s.failed(err, "cannot lock the fstab")
 	}
 	defer unlock()
-	disk, err := s.theDisk()
+	m := mountSpecOf(s.args)
+	disks, at, err := s.mountable(m)
 	if err != nil {
 		return err
 	}
-	table, err := s.hostMounts()
+	m = m.On(disks[0])
+	before, after, err := s.planFstab(m)
 	if err != nil {
 		return err
 	}
-	for _, l := range table {
-		if l.source == disk.device && l.path != a["path"] {
-			return s.refuse("uuid", fmt.Sprintf("%s is mounted at %s", disk.device, l.path), "As root: umount "+quote(l.path))
-		}
-	}
-	at, mounted := mountedAt(table, a["path"])
-	if mounted && at.source != disk.device {
-		gone, err := s.gone(at.source)
-		if err != nil {
+	if at.Mounted && at.Gone { // what is left of a disk that was pulled
+		if err := s.unmountDead(m.Path); err != nil {
 			return err
 		}
-		if !gone {
-			other := at.source
-			if p, ok, _ := s.probe(at.source); ok {
-				other = fmt.Sprintf("%s (UUID %s, label %q)", at.source, p.uuid, p.label)
-			}
-			return s.refuse("path", "another file system is mounted there: "+other, "I leave it alone")
-		}
+		at.Mounted = false
 	}
-	before, after, err := s.planFstab(a["fstab"] == "1")
-	if err != nil {
-		return err
-	}
-	if mounted && at.source != disk.device { // what is left of a disk that was pulled
-		if err := s.unmountDead(a["path"]); err != nil {
+	if !at.Mounted {
+		if err := s.freeDisk(disks); err != nil {
 			return err
 		}
-		mounted = false
-	}
-	if !mounted {
-		immutable, err := s.host.MakeMountPoint(a["path"])
+		immutable, err := s.host.MakeMountPoint(m.Path)
 		if err != nil {
-			return s.failed(err, "cannot make the mount point "+a["path"])
+			return s.failed(err, "cannot make the mount point "+m.Path)
 		}
 		if !immutable {
-			s.note("the empty mount point %s could not be made immutable: while the disk is away, what is written there fills the disk below", a["path"])
+			s.note("the empty mount point %s could not be made immutable: while the disk is away, what is written there fills the disk below", m.Path)
 		}
 	}
 	if err := s.writeFstab(before, after); err != nil {
 		return err
 	}
-	if mounted {
-		return nil
+	if at.Mounted {
+		return s.harden(at)
 	}
-	if err := s.mount(disk); err != nil {
-		err = s.failed(err, "cannot mount "+disk.device)
+	if err := s.mount(disks); err != nil {
+		err = s.failed(err, "cannot mount "+disks[0].Device)
 		failed := &FailedError{}
 		if errors.As(err, &failed) && before != after {
 			if e := s.writeFstab(after, before); e != nil {
@@ -100,48 +81,75 @@ func (s *scene) mountUSB() error {
 	return nil
 }
 
-// theDisk is the one disk that bears the UUID of the request, with a file system that may be mounted.
-func (s *scene) theDisk() (probed, error) {
-	a := s.args
-	all, err := s.probeAll()
-	if err != nil {
-		return probed{}, err
+// mountSpecOf is a request as its sender had it.
+func mountSpecOf(a map[string]string) MountSpec {
+	m := MountSpec{Name: a["name"], UUID: a["uuid"], Path: a["path"], FSType: a["fstype"], Fstab: a["fstab"] == "1"}
+	if a["options"] != "" {
+		m.Options = strings.Split(a["options"], ",")
 	}
-	var disks []probed
-	var devices, silent []string
-	for _, p := range all {
-		if p.silent {
-			silent = append(silent, p.device)
-		} else if p.uuid == a["uuid"] {
-			disks = append(disks, p)
-			devices = append(devices, p.device)
-		} else if strings.EqualFold(p.uuid, a["uuid"]) {
-			return probed{}, s.refuse("uuid", "the disk writes it "+p.uuid, "Write it so")
+	return m
+}
+
+// mountable is the disk of the request, as it is now, and what is mounted at its path. What is remembered of disks decides nothing alone: the disk that it
+// names is read again, and all of them before the request is refused.
+func (s *scene) mountable(m MountSpec) (disks []Disk, at Mount, err error) {
+	for _, again := range []bool{false, true} {
+		list, all, err := s.diskList(again)
+		if err != nil {
+			return nil, at, err
+		}
+		mounts, err := s.mountsWith(all)
+		if err != nil {
+			return nil, at, err
+		}
+		found, refused := Mountable(m, list, mounts)
+		if refused != nil && (again || s.local.Dir == "") {
+			return nil, at, refused
+		}
+		if refused != nil {
+			continue
+		}
+		if p, ok, err := s.probe(found[0].Device); err != nil || p.silent {
+			return nil, at, s.failed(errors.Join(err, errors.New(found[0].Device+" "+silence)), "cannot read the disk")
+		} else if !ok || p.uuid != m.UUID {
+			continue
+		}
+		if i := slices.IndexFunc(mounts, func(at Mount) bool { return at.Path == m.Path }); i >= 0 {
+			at = mounts[i]
+		}
+		return found, at, nil
+	}
+	return nil, at, s.miss("uuid", "the disk was exchanged for another one at this moment", "connect it again")
+}
+
+// freeDisk makes sure that nothing has the disk: the kernel knows of more than any table shows.
+func (s *scene) freeDisk(disks []Disk) error {
+	for _, d := range disks {
+		if err := s.host.Exclusive(d.Device); err != nil {
+			return s.refuse("uuid", fmt.Sprintf("%s is in use: %v", d.Device, err), "find its user: lsblk "+d.Device+"; lsns -t mnt")
 		}
 	}
-	switch len(disks) {
-	case 0:
-		if len(silent) > 0 {
-			return probed{}, s.miss("uuid", fmt.Sprintf("no disk with this UUID is to be seen, and %s %s", strings.Join(silent, ", "), silence), "Look: dmesg")
+	return nil
+}
+
+// Hardened says whether a mount gives no user of the host root by what is on the disk.
+func Hardened(at Mount) bool {
+	return !slices.ContainsFunc(safeOptions, func(o string) bool { return !slices.Contains(at.Options, o) })
+}
+
+// harden takes the power to give root from a disk that somebody mounted without nosuid and nodev.
+func (s *scene) harden(at Mount) error {
+	if Hardened(at) {
+		return nil
+	}
+	options := append([]string{"remount", "bind"}, safeOptions...)
+	for _, o := range []string{"ro", "noexec", "noatime", "nodiratime"} { // a remount sets all of them
+		if slices.Contains(at.Options, o) && !(o == "ro" && slices.Contains(at.Options, "rw")) {
+			options = append(options, o)
 		}
-		return probed{}, s.miss("uuid", "no disk with this UUID is plugged in", "Plug it in")
-	case 1:
-	default:
-		return probed{}, s.refuse("uuid", "several disks bear this UUID: "+strings.Join(devices, ", "), "Unplug all but one, or give one a new UUID (tune2fs -U random)")
 	}
-	disk := disks[0]
-	kind := disk.fstype
-	if kind == "ntfs" { // the driver in the kernel has another name than the file system
-		kind = "ntfs3"
-	}
-	if !slices.Contains(fileSystems, kind) {
-		return probed{}, s.refuse("uuid", fmt.Sprintf("%s holds %s", disk.device, disk.fstype), "The fence mounts "+strings.Join(fileSystems, ", "))
-	}
-	if want := a["fstype"]; want != "" && want != kind {
-		return probed{}, s.refuse("fstype", fmt.Sprintf("%s holds %s", disk.device, disk.fstype), "Say "+kind+", or leave it out")
-	}
-	disk.fstype = kind
-	return disk, nil
+	_, err := s.run(mountProgram, "-o", strings.Join(options, ","), at.Path)
+	return err
 }
 
 // gone says whether a device that is still mounted is no longer there.
@@ -173,32 +181,21 @@ func (s *scene) unmountDead(at string) error {
 }
 
 // planFstab is the fstab as it is and as it is to be: with the line of this request, or without any line of this object.
-func (s *scene) planFstab(keep bool) (before, after string, err error) {
+func (s *scene) planFstab(m MountSpec) (before, after string, err error) {
 	data, err := s.read(fstabPath)
 	if err != nil {
 		return "", "", err
 	}
-	a := s.args
 	f := parseFstab(data)
 	for _, l := range f.entries() {
-		if l.Name == a["name"] {
-			continue
-		}
-		whose := "somebody else's"
-		if l.Name != "" {
-			whose = "that of " + l.Name
-		}
-		if l.Path == a["path"] {
-			return "", "", s.refuse("path", fmt.Sprintf("%s has a line for it that is %s: %s", fstabPath, whose, clip(l.Text, 200)), "Take that line out, or choose another path")
-		}
-		if spec := strings.ReplaceAll(l.Spec, `"`, ""); keep && strings.EqualFold(spec, "UUID="+a["uuid"]) {
-			return "", "", s.refuse("uuid", fmt.Sprintf("%s has a line for it that is %s: %s", fstabPath, whose, clip(l.Text, 200)), "Take that line out, or declare another disk")
+		if refused := m.otherLine(l); refused != nil {
+			return "", "", refused
 		}
 	}
-	if keep {
-		return string(data), string(f.set(a["name"], fstabEntry(a["name"], a["uuid"], a["path"], a["fstype"], a["options"]))), nil
+	if line := FstabEntry(m); line != "" {
+		return string(data), string(f.set(m.Name, line)), nil
 	}
-	return string(data), string(f.drop(a["name"])), nil
+	return string(data), string(f.drop(m.Name)), nil
 }
 
 // writeFstab replaces the fstab and lets systemd read it, where systemd runs.
@@ -218,38 +215,35 @@ func (s *scene) writeFstab(before, after string) error {
 }
 
 // mount mounts the disk and makes sure that it is what is then seen at the path.
-func (s *scene) mount(disk probed) error {
-	a := s.args
-	args := []string{"-t", disk.fstype}
-	var options []string
+func (s *scene) mount(disks []Disk) error {
+	a, disk := s.args, disks[0]
+	options := slices.Clone(safeOptions)
 	for _, o := range strings.Split(a["options"], ",") {
-		if o != "" && o != "nofail" && o != "defaults" && !strings.HasPrefix(o, "x-") {
+		if o != "" && o != "nofail" && o != "defaults" && !strings.HasPrefix(o, "x-") && !slices.Contains(safeOptions, o) {
 			options = append(options, o)
 		}
 	}
-	if len(options) > 0 {
-		args = append(args, "-o", strings.Join(options, ","))
-	}
-	_, failed := s.run(mountProgram, append(args, disk.device, a["path"])...)
+	_, failed := s.run(mountProgram, "-t", disk.driver(), "-o", strings.Join(options, ","), disk.Device, a["path"])
 	table, err := s.hostMounts()
 	if err != nil {
 		return err
 	}
 	at, ok := mountedAt(table, a["path"])
-	if failed != nil && !(ok && at.source == disk.device) { // systemd may have been faster, by the line that it just read
+	right := ok && slices.ContainsFunc(disks, func(d Disk) bool { return d.Device == at.source })
+	if failed != nil && !right { // systemd may have been faster, by the line that it just read
 		return failed
 	}
-	if !ok || at.source != disk.device {
-		return &FailedError{Op: s.op, Reason: fmt.Sprintf("mount answered 0, but %s is not what is mounted at %s", disk.device, a["path"])}
+	if !right {
+		return &FailedError{Op: s.op, Reason: fmt.Sprintf("mount answered 0, but %s is not what is mounted at %s", disk.Device, a["path"])}
 	}
-	if p, ok, err := s.probe(disk.device); err != nil || !ok || p.uuid != a["uuid"] {
+	if p, ok, err := s.probe(at.source); err != nil || !ok || p.uuid != a["uuid"] {
 		if _, e := s.run(umountProgram, a["path"]); e != nil {
 			s.note("%s is still mounted: %v", a["path"], e)
 		}
 		if p.silent {
-			return &FailedError{Op: s.op, Reason: disk.device + " " + silence}
+			return &FailedError{Op: s.op, Reason: at.source + " " + silence}
 		}
-		return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s was exchanged for another disk while it was being mounted", disk.device)}
+		return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s was exchanged for another disk while it was being mounted", at.source)}
 	}
 	return nil
 }

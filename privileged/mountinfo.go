@@ -12,13 +12,14 @@ type mountLine struct {
 	major, minor               int
 }
 
-// parseMountInfo reads a mount table; lines that it does not understand are left out.
+// parseMountInfo reads a mount table; lines that it does not understand are left out, and those where systemd or autofs waits for the first access to mount
+// something (autofs(5)): nothing is mounted there yet, and what is comes as a line of its own.
 func parseMountInfo(data []byte) []mountLine {
 	var lines []mountLine
 	for _, text := range strings.Split(string(data), "\n") {
 		front, back, ok := strings.Cut(text, " - ")
 		f, b := strings.Fields(front), strings.Split(back, " ") // a source may be empty
-		if !ok || len(f) < 6 || len(b) < 2 || b[0] == "" {
+		if !ok || len(f) < 6 || len(b) < 2 || b[0] == "" || b[0] == "autofs" {
 			continue
 		}
 		major, minor, ok := strings.Cut(f[2], ":")
@@ -42,6 +43,18 @@ func parseMountInfo(data []byte) []mountLine {
 		lines = append(lines, l)
 	}
 	return lines
+}
+
+// automounts are the paths at which the first access mounts something.
+func automounts(data []byte) map[string]bool {
+	paths := map[string]bool{}
+	for _, text := range strings.Split(string(data), "\n") {
+		front, back, ok := strings.Cut(text, " - ")
+		if f := strings.Fields(front); ok && len(f) >= 6 && strings.HasPrefix(back, "autofs ") {
+			paths[unescapeOctal(f[4])] = true
+		}
+	}
+	return paths
 }
 
 // topmost is what is seen at each path: of several mounts on one path the last.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -48,7 +49,7 @@ func TestBlkid(t *testing.T) {
 		"garbage":                   {},
 		"UUID=\nTYPE":               {},
 	} {
-		if got := parseBlkid([]byte(out)); got != want {
+		if got := parseBlkid([]byte(out)); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q\ngot  %+v\nwant %+v", out, got, want)
 		}
 	}

@@ -19,6 +19,7 @@ const policyPath = "/etc/felhom-agent/fence.json"
 // policy is the file at policyPath. What it leaves out has its default.
 type policy struct {
 	Roots   []string `json:"roots"`   // under which disks are mounted and directories are bound; default /mnt
+	Disks   []string `json:"disks"`   // patterns of path.Match of the disks and partitions that are mounted; default all
 	Devices []string `json:"devices"` // patterns of path.Match of the devices that guests may have
 	Users   []string `json:"users"`   // who may speak to the socket, besides root; default felhom-agent
 	IDMap   []string `json:"idmap"`   // folders whose binds may map IDs of a guest to those of the host; default none
@@ -26,6 +27,7 @@ type policy struct {
 
 var defaultPolicy = policy{
 	Roots:   []string{"/mnt"},
+	Disks:   []string{"/dev/sd*", "/dev/nvme*", "/dev/mmcblk*", "/dev/vd*", "/dev/xvd*", "/dev/hd*"},
 	Devices: []string{"/dev/dri/card*", "/dev/dri/renderD*", "/dev/net/tun", "/dev/ttyUSB*", "/dev/ttyACM*"},
 	Users:   []string{"felhom-agent"},
 }
@@ -64,6 +66,9 @@ func parsePolicy(data []byte) (policy, error) {
 	}
 	if p.Roots == nil {
 		p.Roots = defaultPolicy.Roots
+	}
+	if p.Disks == nil {
+		p.Disks = defaultPolicy.Disks
 	}
 	if p.Devices == nil {
 		p.Devices = defaultPolicy.Devices

@@ -68,6 +68,10 @@ type Host interface {
 	NodeName() (string, error)
 	// BlockDevices lists the block devices that may hold a file system, e.g. /dev/sdb1.
 	BlockDevices() ([]string, error)
+	// MountTables are the texts of /proc/PID/mountinfo, one for every mount namespace; the first is the host's own.
+	MountTables() ([][]byte, error)
+	// ReadDir lists the names in a directory; it fails with fs.ErrNotExist where there is none.
+	ReadDir(path string) ([]string, error)
 	// MountInfo is the text of /proc/PID/mountinfo; process 1 has the host's own mount table.
 	MountInfo(pid int) ([]byte, error)
 	ReadFile(path string) ([]byte, error)

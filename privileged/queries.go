@@ -24,6 +24,7 @@ type Mount struct {
 	Minor   int        `json:"minor"`             //
 	Gone    bool       `json:"gone,omitempty"`    // its device is no longer there: the disk was pulled while mounted
 	Silent  bool       `json:"silent,omitempty"`  // its device does not answer, so whose it is is not known
+	Auto    bool       `json:"auto,omitempty"`    // an automount unit (systemd.automount(5)) mounts something there at the first access
 	Fstab   *FstabLine `json:"fstab,omitempty"`   // the line of /etc/fstab for this path
 }
 
@@ -46,6 +47,10 @@ type Disk struct {
 	USB     bool     `json:"usb,omitempty"`     // known to hang on USB
 	Mounted []string `json:"mounted,omitempty"` // where on the host
 	Silent  bool     `json:"silent,omitempty"`  // it does not answer: neither UUID nor FSType are known
+	Kinds   []string `json:"kinds,omitempty"`   // it has the signatures of several file systems, so neither UUID nor FSType are known
+	Member  string   `json:"member,omitempty"`  // tells the devices of one file system apart that have one UUID (btrfs)
+	Blocked string   `json:"blocked,omitempty"` // why the root helper does not mount it, whatever is on it
+	Others  []string `json:"others,omitempty"`  // where it is mounted in other mount namespaces
 }
 
 // RunningOp is an act in progress.

@@ -49,6 +49,7 @@ func newBox(t testing.TB) testBox {
 [ "$4" = /dev/sda2 ] && printf 'UUID=99990000-58b1-4c57-9a0e-0d6f3f2a1c11\nTYPE=ext4\n' && exit 0
 [ "$4" = /dev/sdc1 ] && printf 'UUID=51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77\nLABEL=PHOTOS\nTYPE=ext4\n' && exit 0
 exit 2`)
+	b.write("/dev/sdb1", "", 0o600)
 	b.program("/usr/bin/mount", `exit 32`)
 	b.program("/usr/bin/umount", `exit 32`)
 	return b

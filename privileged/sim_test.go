@@ -195,7 +195,7 @@ func TestDiskOnTheSimulatedNode(t *testing.T) {
 		if again := b.sim.String(); again != world {
 			t.Errorf("mounted twice:\n%s", again)
 		}
-		b.refused(privileged.MountUSBByUUID(b.node, privileged.MountSpec{Name: "x", UUID: blue, Path: spec.Path}), "another file system is mounted there")
+		b.refused(privileged.MountUSBByUUID(b.node, privileged.MountSpec{Name: "x", UUID: blue, Path: spec.Path}), "belongs to another line of /etc/fstab")
 		b.refused(privileged.MountUSBByUUID(b.node, privileged.MountSpec{Name: "x", UUID: "a7d0c1f2-3b64-4f0e-9c1d-5e8b7a6f4d21", Path: "/mnt/x"}), "is mounted at /")
 
 		if f, err := privileged.FolderInfo(t.Context(), b, b.node, spec.Path, "library"); err != nil || !f.IsDir {
@@ -212,7 +212,7 @@ func TestDiskOnTheSimulatedNode(t *testing.T) {
 		if m := b.mountAt(spec.Path); !m.Mounted || !m.Gone || m.UUID != "" {
 			t.Errorf("pulled: %+v", m)
 		}
-		b.refused(mount, "no disk with this UUID is plugged in")
+		b.refused(mount, "no connected disk has this UUID")
 		b.sim.Plug(media)
 		b.must(mount)
 		if m := b.mountAt(spec.Path); !m.Mounted || m.Gone || m.UUID != media {
@@ -280,7 +280,10 @@ func TestBindOnTheSimulatedNode(t *testing.T) {
 		if _, err := b.Do(t.Context(), eject, nil); !errors.As(err, new(*privileged.FailedError)) || !strings.Contains(err.Error(), "not safe to unplug") {
 			t.Errorf("held by a guest alone: %v", err)
 		}
+		b.refused(privileged.MountUSBByUUID(b.node, spec), "mounted in another mount namespace")
+		b.shell("pct stop 9000")
 		b.must(privileged.MountUSBByUUID(b.node, spec))
+		b.shell("pct start 9000")
 
 		// Pulled and plugged: the guest keeps the dead device.
 		b.sim.Unplug(media)

@@ -44,7 +44,7 @@ func (s *scene) unmountUSB() error {
 // unheld makes sure that nobody has the disk of the request, which the host does not have mounted at its path: somebody may have unmounted it under a
 // running guest.
 func (s *scene) unheld() error {
-	all, err := s.probeAll()
+	all, err := s.disksOf(false)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,10 @@ func (s *scene) letGo(at mountLine) error {
 		}
 	}
 	// umount answers 0 while another mount namespace still holds and writes the disk: only an exclusive open tells.
-	busy := s.host.Exclusive(at.source)
+	busy, err := s.held(at.source)
+	if err != nil {
+		return err
+	}
 	if busy == nil {
 		return nil
 	}
@@ -121,6 +124,25 @@ func (s *scene) letGo(at mountLine) error {
 		failed.Undone = append(failed.Undone, "it was mounted again")
 	}
 	return failed
+}
+
+// held says what still holds the disk of the request: the device that was mounted, or a further one of its file system.
+func (s *scene) held(device string) (busy, err error) {
+	if busy = s.host.Exclusive(device); busy != nil {
+		return busy, nil
+	}
+	all, err := s.disksOf(false)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		if p.uuid == s.args["uuid"] && p.device != device && p.member != "" {
+			if busy = s.host.Exclusive(p.device); busy != nil {
+				return busy, nil
+			}
+		}
+	}
+	return nil, nil
 }
 
 // plainOptions are the mount options of a mount table that every file system takes.

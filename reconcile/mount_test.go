@@ -64,7 +64,7 @@ func TestTheLineOfAMountFollowsTheYAML(t *testing.T) {
 	var wants []*spec.Desired
 	steps := []struct{ mount, line string }{
 		{"uuid: " + mediaDisk + ", options: [noatime]", "noatime," + ours},
-		{"uuid: " + mediaDisk + ", options: [noatime, lazytime], fstype: ext4", "ext4 nofail,x-systemd.device-timeout=10s,noatime,lazytime," + ours},
+		{"uuid: " + mediaDisk + ", options: [noatime, lazytime], fstype: ext4", "ext4 nofail,nosuid,nodev,x-systemd.device-timeout=5min,noatime,lazytime," + ours},
 		{"uuid: {one: " + mediaDisk + ", two: 0b7c9d52-1f0e-4a86-8a55-3f7e64a0d2c8}", ""},
 		{"uuid: " + mediaDisk, ours},
 	}

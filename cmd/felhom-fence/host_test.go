@@ -110,6 +110,11 @@ mkdir $scratch/etc; cp -a /etc/. $scratch/etc/; mkdir $scratch/sbin; cp -a /usr/
 mount --bind $scratch/etc /etc; mount --bind $scratch/sbin /usr/sbin
 mount -t tmpfs -o mode=755 tmpfs /mnt; mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /var/lib/lxc; mount -t tmpfs -o mode=755 tmpfs /var/lib/lxc
+mkdir $scratch/dev $scratch/sys; cp -a --one-file-system /dev/. $scratch/dev/; for n in $(seq 0 63); do [ -e $scratch/dev/loop$n ] || mknod $scratch/dev/loop$n b 7 $n; done
+mount --rbind /sys $scratch/sys; mount --bind $scratch/dev /dev; mount -t tmpfs -o mode=755 tmpfs /sys
+for d in $scratch/sys/*; do ln -s $d /sys/; done; rm /sys/class; mkdir -p /sys/class/block
+printf 'major minor  #blocks  name\n\n' > $scratch/partitions; mount --bind $scratch/partitions /proc/partitions
+echo $scratch/sys > /run/real-sys
 rm -rf /etc/pve /etc/felhom-agent; mkdir -p /etc/pve/nodes/` + node + `/lxc; ln -s nodes/` + node + ` /etc/pve/local
 cp "$FELHOM_FENCE_TEST_PROGRAM" /usr/sbin/felhom-fence
 printf '# the table of this host\nUUID=0000-AAAA /boot/efi vfat umask=0077 0 1\n' > /etc/fstab; chmod 644 /etc/fstab
@@ -138,7 +143,8 @@ func shell(t *testing.T, line string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// loopDisk is a disk with an ext4 file system.
+// loopDisk is a disk with an ext4 file system. The root helper mounts no loop device, so the scratch host shows it under a disk's name: the device file, the
+// kernel's list and its sysfs entry.
 func loopDisk(t *testing.T, uuid, label string) (device string) {
 	t.Helper()
 	left, _ := exec.Command("losetup", "-l", "-n", "-O", "NAME,BACK-FILE").Output()
@@ -153,9 +159,13 @@ func loopDisk(t *testing.T, uuid, label string) (device string) {
 	if err != nil {
 		t.Skipf("skipped: no loop devices here: %v %s", err, out)
 	}
-	device = strings.TrimSpace(string(out))
-	t.Cleanup(func() { exec.Command("losetup", "-d", device).Run() })
-	return device
+	loop := strings.TrimSpace(string(out))
+	t.Cleanup(func() { exec.Command("losetup", "-d", loop).Run() })
+	number := strings.TrimPrefix(loop, "/dev/loop")
+	name := "sd" + string(rune('b'+strings.Count(readFile(t, "/proc/partitions"), " sd")))
+	shell(t, "mknod -m 600 /dev/"+name+" b 7 "+number+" && ln -s $(cat /run/real-sys)/class/block/loop"+number+" /sys/class/block/"+name+
+		" && echo '   7 "+number+" 16384 "+name+"' >> /proc/partitions")
+	return "/dev/" + name
 }
 
 func writeFile(t *testing.T, name, text string, mode os.FileMode) {

@@ -67,7 +67,7 @@ func TestMountAndUnmountARealDisk(t *testing.T) {
 			t.Errorf("%s: fstab\n%s\nwant\n%s", again, got, want)
 		}
 		m, ok := mountOf(t, spec.Path)
-		if !ok || !m.Mounted || m.UUID != blue || m.Source != device || m.Label != "blue" || !slices.Contains(m.Options, "noatime") {
+		if !ok || !m.Mounted || m.UUID != blue || m.Source != device || m.Label != "blue" || !slices.Contains(m.Options, "noatime") || !privileged.Hardened(m) {
 			t.Fatalf("%s: mounted: %+v", again, m)
 		}
 		if m.Fstab == nil || m.Fstab.Text != privileged.FstabEntry(spec) || m.Fstab.Name != "backup" {
@@ -107,7 +107,7 @@ func TestMountAndUnmountARealDisk(t *testing.T) {
 	}
 	shell(t, "losetup -d "+other)
 	err = do(t, privileged.MountUSBByUUID(node, privileged.MountSpec{Name: "x", UUID: red, Path: "/mnt/x"}))
-	if r := refusal(t, err); !strings.Contains(r.Reason, "plugged in") {
+	if r := refusal(t, err); !strings.Contains(r.Reason, "no connected disk") {
 		t.Errorf("a missing disk: %v", err)
 	}
 

@@ -44,13 +44,49 @@ func (h *Host) NodeName() (name string, err error) {
 func (h *Host) BlockDevices() (devices []string, err error) {
 	err = h.locked(func(n *node) error {
 		for _, d := range n.Disks {
-			if !d.Absent && d.Device != "" && d.UUID != "" {
+			if !d.Absent && d.Device != "" && (d.UUID != "" || d.FS != "") {
 				devices = append(devices, d.Device)
 			}
 		}
 		return nil
 	})
 	return devices, err
+}
+
+// MountTables are the mount tables of the host and of every guest that runs.
+func (h *Host) MountTables() (tables [][]byte, err error) {
+	pids := []int{1}
+	err = h.locked(func(n *node) error {
+		for _, g := range h.s.w.Guests {
+			if g.Running && !g.Qemu && g.Node == n.Name && g.PID > 1 {
+				pids = append(pids, g.PID)
+			}
+		}
+		return nil
+	})
+	for _, pid := range pids {
+		table, e := h.MountInfo(pid)
+		if errors.Is(e, fs.ErrNotExist) { // it stopped meanwhile
+			continue
+		}
+		err = errors.Join(err, e)
+		tables = append(tables, table)
+	}
+	return tables, err
+}
+
+// ReadDir lists what the kernel built on a device; the simulator knows no other directory.
+func (h *Host) ReadDir(name string) (names []string, err error) {
+	err = h.locked(func(n *node) error {
+		for _, d := range n.Disks {
+			if !d.Absent && name == "/sys/class/block/"+path.Base(d.Device)+"/holders" {
+				names = append(names, d.Holders...)
+				return nil
+			}
+		}
+		return fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+	})
+	return names, err
 }
 
 // MountInfo is the mount table that a process sees: 1 is the host, else a guest's first process.

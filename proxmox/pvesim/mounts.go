@@ -61,6 +61,12 @@ func (s *Sim) mountDisk(n *node, device, target, options string) string {
 			return fmt.Sprintf("mount: %s: %s already mounted on %s.", target, d.Device, target)
 		}
 	}
+	n.Mounts = append(n.Mounts, &mount{Device: d.Device, UUID: d.UUID, Instance: d.Instance, Target: target, FS: d.FS, Options: mountOptions(options)})
+	return ""
+}
+
+// mountOptions is what a mount table shows of the options of a mount.
+func mountOptions(options string) string {
 	opts := "rw,relatime"
 	for _, o := range strings.Split(options, ",") {
 		switch {
@@ -72,8 +78,7 @@ func (s *Sim) mountDisk(n *node, device, target, options string) string {
 			opts += "," + o
 		}
 	}
-	n.Mounts = append(n.Mounts, &mount{Device: d.Device, UUID: d.UUID, Instance: d.Instance, Target: target, FS: d.FS, Options: opts})
-	return ""
+	return opts
 }
 
 // unmount takes the last mount of a path or device away; the text is umount's complaint.

@@ -3,6 +3,7 @@ package pvesim
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"path"
 	"sort"
 	"strings"
@@ -13,6 +14,14 @@ func runMount(p *process) (int, error) {
 	opts, rest := p.flags("-t -o -U -L")
 	n := p.n
 	switch {
+	case len(rest) == 1 && contains(strings.Split(opts["-o"], ","), "remount"):
+		for _, m := range n.Mounts {
+			if m.Target == path.Clean(rest[0]) {
+				m.Options = mountOptions(opts["-o"])
+				return 0, nil
+			}
+		}
+		return p.complain(32, "mount: %s: mount point not mounted or bad option.", rest[0]), nil
 	case len(rest) == 0 && p.has(opts, "-a"):
 		p.s.mountFstab(n)
 		return 0, nil
@@ -279,6 +288,12 @@ func runBlkid(p *process) (int, error) {
 			}
 			continue
 		}
+		if len(d.Left) > 0 {
+			if opts["-o"] == "udev" {
+				p.print("ID_FS_AMBIVALENT=filesystem:%s:1.0 filesystem:%s:1", d.FS, strings.Join(d.Left, ":1 filesystem:"))
+			}
+			return 8, nil
+		}
 		found = true
 		if opts["-o"] != "export" {
 			p.print(`%s: LABEL="%s" UUID="%s" TYPE="%s"`, d.Device, d.Label, d.UUID, d.FS)
@@ -287,6 +302,9 @@ func runBlkid(p *process) (int, error) {
 		p.print("DEVNAME=%s", d.Device)
 		if d.Label != "" {
 			p.print("LABEL=%s", strings.ReplaceAll(d.Label, " ", `\ `))
+		}
+		if d.FS == "btrfs" {
+			p.print("UUID_SUB=%s", orElse(d.Member, "00000000-0000-4000-8000-"+fmt.Sprintf("%012x", crc32.ChecksumIEEE([]byte(d.Serial+d.Model+d.Device)))))
 		}
 		p.print("UUID=%s\nVERSION=1.0\nBLOCK_SIZE=4096\nTYPE=%s\nUSAGE=filesystem\nPART_ENTRY_SIZE=%d", d.UUID, d.FS, d.Size/512)
 	}

@@ -81,6 +81,9 @@ type disk struct {
 	Serial    string           `yaml:"serial,omitempty"`
 	WWN       string           `yaml:"wwn,omitempty"`
 	Transport string           `yaml:"transport,omitempty"`
+	Member    string           `yaml:"member,omitempty"`  // UUID_SUB of a btrfs; one of its own unless given
+	Left      []string         `yaml:"left,omitempty"`    // file systems whose signatures are on it too: blkid cannot tell which it is
+	Holders   []string         `yaml:"holders,omitempty"` // what the kernel built on it
 	Failing   bool             `yaml:"failing,omitempty"` // SMART says so
 	Hangs     bool             `yaml:"hangs,omitempty"`   // what reads it never returns
 	Folders   []string         `yaml:"folders,omitempty"`

@@ -146,7 +146,7 @@ func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.
 			return &disks[i], nil, nil
 		}
 	}
-	if silent := planning.OrSilent(disks); silent != "" {
+	if silent := privileged.Unreadable(disks); silent != "" {
 		return nil, nil, fmt.Errorf("%s: %s%s", m.Ref, planning.NotPlugged(m), silent)
 	}
 	return nil, nil, nil

@@ -164,7 +164,7 @@ func (p *Planner) planReplugged(g *spec.Guest, state *node.GuestState, i int, de
 	if host.Major == guest.Major && host.Minor == guest.Minor {
 		return false
 	}
-	why := fmt.Sprintf("its %s is the disk as it was before it was re-plugged: the guest sees nothing of it", declared.Path)
+	why := fmt.Sprintf("its %s is not the disk that is mounted now: the guest started before it was mounted, or it was reconnected since", declared.Path)
 	if g.Restart == spec.RestartAuto && state.HA == "" {
 		p.restart(g, state, nil, why)
 		return true

@@ -538,10 +538,14 @@ func (f *forecast) mount(object spec.Ref, op privileged.Op) {
 			continue
 		}
 		if !have.Mounted || have.Gone {
+			have.Options = nil
 			f.node.Unread[m.Ref.Name] = true
 		}
 		have.Mounted, have.Gone, have.UUID, have.Fstab = true, false, disk.UUID, nil
-		if line := privileged.FstabEntry(mountSpec(m, disk)); line != "" {
+		if !privileged.Hardened(*have) {
+			have.Options = append(slices.Clone(have.Options), "nosuid", "nodev")
+		}
+		if line := privileged.FstabEntry(mountSpec(host, m, disk)); line != "" {
 			have.Fstab = &privileged.FstabLine{Name: m.Ref.Name, Path: m.Path, Text: line}
 		}
 	}

@@ -71,64 +71,55 @@ func (p *Planner) planMount(m *spec.Mount) {
 		return
 	}
 	if have.Fstab != nil && have.Fstab.Name == "" {
-		p.hold(o, "path", otherLine(have.Path, have.Fstab.Text), "remove that line, or choose another path")
+		p.hold(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", have.Path, strings.Join(strings.Fields(have.Fstab.Text), " ")), "remove that line, or choose another path")
 		return
 	}
 	for _, disk := range m.UUIDs {
 		if _, ok := p.Have.Ejected(disk); ok {
 			continue
 		}
-		switch found := p.disksOf(disk.UUID); len(found) {
-		case 0:
+		found := p.disksOf(disk.UUID)
+		if len(found) == 0 {
 			continue
-		case 1:
-			if text, cure := p.lineInTheWay(m, disk); text != "" {
-				p.hold(o, "uuid", text, cure)
-				return
-			}
-			if elsewhere := slices.DeleteFunc(slices.Clone(found[0].Mounted), func(at string) bool { return at == m.Path }); len(elsewhere) > 0 {
-				p.hold(o, "uuid", fmt.Sprintf("%s (%s) is mounted at %s", Name(disk), found[0].Device, text.List(elsewhere)), "as root: umount "+elsewhere[0]+", or declare that path")
-				return
-			}
-			p.mounting[m.Ref.Name] = true
-			p.mount(m, disk, fmt.Sprintf("mount %s (%s) at %s", Name(disk), found[0].Device, m.Path))
-		default:
-			var devices []string
-			for _, d := range found {
-				devices = append(devices, d.Device)
-			}
-			p.hold(o, "uuid", fmt.Sprintf("%s have the same UUID %s: one is a copy of the other", text.List(devices), disk.UUID), "unplug one, or give it another UUID (tune2fs -U random)")
 		}
+		if !p.mountable(m, disk) {
+			return
+		}
+		p.mounting[m.Ref.Name] = true
+		p.mount(m, disk, fmt.Sprintf("mount %s (%s) at %s", Name(disk), found[0].Device, m.Path))
 		return
 	}
 	if why, cure := p.ejectedOf(m); why != "" {
 		p.hold(o, "uuid", why, cure...)
 		return
 	}
-	p.hold(o, "uuid", NotPlugged(m)+OrSilent(p.Have.Host.Disks)+p.missedBy(m), "plug it in; the agent carries on by itself")
+	p.hold(o, "uuid", NotPlugged(m)+privileged.Unreadable(p.Have.Host.Disks)+p.missedBy(m), "plug it in; the agent carries on by itself")
 }
 
-// lineInTheWay says which line of /etc/fstab that is not ours keeps the root helper from
-// writing that of a disk: one for its path, or for its UUID.
-func (p *Planner) lineInTheWay(m *spec.Mount, disk spec.Disk) (text, cure string) {
-	if privileged.FstabEntry(mountSpec(m, disk)) == "" {
-		return "", ""
+// mountable asks the root helper's own policy whether it mounts a disk, and blocks the mount with its reason where it does not.
+func (p *Planner) mountable(m *spec.Mount, disk spec.Disk) bool {
+	_, refused := privileged.Mountable(mountSpec(p.Have.Host, m, disk), p.Have.Host.Disks, p.Have.Host.Mounts)
+	if refused != nil {
+		p.hold(&m.Object, refused.Arg, refused.Reason, refused.Cure)
 	}
-	for _, other := range p.Have.Host.Mounts {
-		line := other.Fstab
-		switch {
-		case line == nil || line.Name == m.Ref.Name:
-		case line.Path == m.Path:
-			return otherLine(m.Path, line.Text), "remove that line: the agent writes its own; or choose another path"
-		case strings.EqualFold(strings.ReplaceAll(line.Spec, `"`, ""), "UUID="+disk.UUID):
-			return otherLine(Name(disk), line.Text), "remove that line: the agent writes its own; or declare path: " + line.Path
-		}
-	}
-	return "", ""
+	return refused == nil
 }
 
-func otherLine(what, line string) string {
-	return fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", what, strings.Join(strings.Fields(line), " "))
+// readOnly says that a mounted disk can only be read though its options do not say so, or nil: the kernel does that when it meets errors.
+func (p *Planner) readOnly(m *spec.Mount) *plan.Blocker {
+	if _, mounted := p.Have.MountedDisk(m); !mounted || slices.Contains(m.Options, "ro") {
+		return nil
+	}
+	at := slices.IndexFunc(p.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted })
+	have := p.Have.Host.Mounts[at]
+	switch {
+	case !slices.Contains(have.Options, "ro"):
+		return nil
+	case have.FSType == "ntfs":
+		return &plan.Blocker{Reason: fmt.Sprintf("%s is mounted read-only: the driver ntfs does not write", m.Path), Cure: []string{"as root: umount " + m.Path + "; the agent mounts it with ntfs3"}}
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("%s (%s) is mounted read-only at %s, which its options do not ask for: the kernel may have met errors on it", disks(m), have.Source, m.Path),
+		Cure: []string{fmt.Sprintf("see dmesg; as root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
 }
 
 // planMounted looks at what is mounted at the path of a mount: a declared disk stays, and
@@ -158,22 +149,29 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 			p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", Name(disk), Name(other))
 		}
 	}
-	if text, cure := p.lineInTheWay(m, disk); text != "" {
-		p.hold(o, "path", text, cure)
+	if ob := p.readOnly(m); ob != nil {
+		p.hold(o, "options", ob.Reason, ob.Cure...)
 		return
 	}
-	line, wanted := "", privileged.FstabEntry(mountSpec(m, disk))
+	line, wanted := "", privileged.FstabEntry(mountSpec(p.Have.Host, m, disk))
 	if have.Fstab != nil && have.Fstab.Name == m.Ref.Name {
 		line = have.Fstab.Text
+	}
+	var changes []string
+	if !privileged.Hardened(have) {
+		changes = append(changes, "remount it with nosuid,nodev")
 	}
 	switch {
 	case line == wanted:
 	case line == "":
-		p.mount(m, disk, "write its line into /etc/fstab")
+		changes = append(changes, "write its line into /etc/fstab")
 	case wanted == "":
-		p.mount(m, disk, "take its line out of /etc/fstab, for its disks take turns")
+		changes = append(changes, "take its line out of /etc/fstab, for its disks take turns")
 	default:
-		p.mount(m, disk, "change its line in /etc/fstab, which counts when it is mounted the next time")
+		changes = append(changes, "change its line in /etc/fstab, which counts when it is mounted the next time")
+	}
+	if len(changes) > 0 && p.mountable(m, disk) {
+		p.mount(m, disk, strings.Join(changes, "; "))
 	}
 }
 
@@ -286,20 +284,6 @@ func (p *Planner) missedBy(m *spec.Mount) string {
 	return "; it is needed by " + text.List(users)
 }
 
-// OrSilent goes on from "is not plugged in" where disks do not tell who they are.
-func OrSilent(disks []privileged.Disk) string {
-	var devices []string
-	for _, d := range disks {
-		if d.Silent {
-			devices = append(devices, d.Device)
-		}
-	}
-	if len(devices) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", or is one that does not answer (%s: it or its cable may be failing; look: dmesg)", text.List(devices))
-}
-
 func NotPlugged(m *spec.Mount) string {
 	if len(m.UUIDs) == 1 {
 		return fmt.Sprintf("%s is not plugged in", Name(m.UUIDs[0]))
@@ -315,8 +299,12 @@ func Name(d spec.Disk) string { return text.OrElse(d.Label, "the disk "+d.UUID) 
 
 // mountSpec is a disk of a mount as the fence mounts it. Two lines in /etc/fstab with one
 // path break systemd's generator, so disks that take turns have none.
-func mountSpec(m *spec.Mount, disk spec.Disk) privileged.MountSpec {
-	return privileged.MountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: len(m.UUIDs) == 1}
+func mountSpec(host *node.HostState, m *spec.Mount, disk spec.Disk) privileged.MountSpec {
+	s := privileged.MountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: len(m.UUIDs) == 1}
+	if i := slices.IndexFunc(host.Disks, func(d privileged.Disk) bool { return strings.EqualFold(d.UUID, disk.UUID) }); i >= 0 {
+		s = s.On(host.Disks[i])
+	}
+	return s
 }
 
 func (p *Planner) disksOf(uuid string) []privileged.Disk {
@@ -330,7 +318,7 @@ func (p *Planner) disksOf(uuid string) []privileged.Disk {
 }
 
 func (p *Planner) mount(m *spec.Mount, disk spec.Disk, text string) {
-	op := privileged.MountUSBByUUID(p.Have.Node, mountSpec(m, disk))
+	op := privileged.MountUSBByUUID(p.Have.Node, mountSpec(p.Have.Host, m, disk))
 	p.act(plan.Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: plan.Create, Text: text,
 		Lane: "mount/" + m.Ref.Name, Timeout: timeout(&m.Object, ShortTask), Op: &op})
 }

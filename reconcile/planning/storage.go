@@ -150,6 +150,11 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 	if o := p.Seen(storage); o != nil {
 		return o
 	}
+	if m, mounted := p.Have.MountOf(p.Want, storage); m != nil && mounted && p.Have.Host != nil {
+		if o := p.readOnly(m); o != nil {
+			return o
+		}
+	}
 	conf := p.Have.Storages[storage].Conf
 	if !slices.Contains(conf.Content, "backup") {
 		return &plan.Blocker{
