@@ -54,7 +54,9 @@ func (s *scene) probeAll(t deviceTable, again bool) ([]probed, error) {
 			next[p.device] = remembered{t.devices[i].print(), p.uuid, p.label, p.fstype, p.member, p.kinds, p.esp, p.size}
 		}
 	}
-	s.local.remember(memory, next)
+	if s.op == "Disks" || s.op == "Mounts" { // an act leaves no file behind
+		s.local.remember(memory, next)
+	}
 	return found, nil
 }
 
