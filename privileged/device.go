@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -147,4 +148,13 @@ func (s *scene) fact(name string) string {
 		return ""
 	}
 	return strings.TrimSpace(string(data))
+}
+
+// number is a file of the kernel's that holds one number.
+func (s *scene) number(name string) (int64, error) {
+	data, err := s.host.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 }
