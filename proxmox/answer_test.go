@@ -3,6 +3,7 @@ package proxmox
 import (
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,6 +61,27 @@ func TestBodyOf2GiB(t *testing.T) {
 		}
 		if n := body.read.Load(); n > bodyLimit+1<<20 {
 			t.Errorf("%s: read %s of it", line, Size(n).Human())
+		}
+	}
+}
+
+// An answer within the limit of bytes, but of millions of entries, is refused before it is decoded: that would cost
+// gigabytes.
+func TestAnswerOfMillionsOfEntries(t *testing.T) {
+	for name, body := range map[string]string{
+		"objects": `{"data":[{}` + strings.Repeat(`,{}`, 8<<20) + `]}`,
+		"texts":   `{"data":[""` + strings.Repeat(`,""`, 8<<20) + `]}`,
+	} {
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", body), nil }))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := client.ListLXC(t.Context(), "pve1")
+		runtime.ReadMemStats(&after)
+		if _, ok := errors.AsType[*AnswerError](err); !ok || !strings.Contains(err.Error(), "it has more than 100000 entries") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if cost := Size(after.TotalAlloc - before.TotalAlloc); cost > 4*Size(len(body)) {
+			t.Errorf("%s: %s for %s", name, cost.Human(), Size(len(body)).Human())
 		}
 	}
 }

@@ -136,9 +136,20 @@ func list(s text) []string {
 	})
 }
 
+// What an answer may hold. An entry costs some hundred bytes more than its text, so
+// that 32 MiB of "{}," would cost gigabytes. Ten thousand guests or archives are
+// 10,000 entries of 25 values.
+const (
+	mostObjects = 100_000
+	mostValues  = 2_000_000
+)
+
 // decode reads an answer: its data, which must be there, and how many entries PVE
 // says there are in all, of which a page may show fewer.
 func decode[T any](r *reply) (data T, total int, err error) {
+	if objects, values := bytes.Count(r.body, []byte("{")), bytes.Count(r.body, []byte(",")); objects > mostObjects || values > mostValues {
+		return data, 0, r.fault("it has more than %d entries or %d values", mostObjects, mostValues)
+	}
 	envelope := struct {
 		Data  *T     `json:"data"`
 		Total number `json:"total"`
