@@ -41,6 +41,7 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 	i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
 	switch {
 	case i < 0 && s.Absent:
+	case i < 0 && !p.timely(s):
 	case i < 0:
 		p.takeSnapshot(s, g, state, mark, name)
 	default:
