@@ -133,12 +133,27 @@ func (s *scene) deviceTable() (deviceTable, error) {
 		return deviceTable{}, s.failed(err, "cannot read the mount tables")
 	}
 	for i, table := range tables {
-		t.mounts = append(t.mounts, parseMountInfo(table)...)
-		if i == 0 {
-			t.host = len(t.mounts)
-		}
+		t.addMounts(table, i == 0)
 	}
 	return t, nil
+}
+
+// addMounts adds what a mount table shows of block devices: most lines are of the kernel's own file systems.
+func (t *deviceTable) addMounts(table []byte, host bool) {
+	var kept strings.Builder
+	for line := range strings.SplitSeq(string(table), "\n") {
+		if strings.Contains(line, " /dev/") || !strings.Contains(line, " 0:") {
+			kept.WriteString(line + "\n")
+		}
+	}
+	for _, l := range parseMountInfo([]byte(kept.String())) {
+		if strings.HasPrefix(l.source, "/dev/") || l.major != 0 {
+			t.mounts = append(t.mounts, l)
+		}
+	}
+	if host {
+		t.host = len(t.mounts)
+	}
 }
 
 // fact is a short file of the kernel's or udev's; "" where there is none.
