@@ -301,10 +301,10 @@ var timelessly = []struct {
 	what *regexp.Regexp
 	to   string
 }{
-	{regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`), "TIME"},                                            // archives
-	{regexp.MustCompile(`born=\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d(Z|\+\d\d(:|%3A)\d\d)`), "born=TIME"}, // markers
-	{regexp.MustCompile(`hwaddr=BE(:[0-9A-F]{2}){5}`), "hwaddr=MAC"},                                          // addresses that we give a guest at its birth
-	{regexp.MustCompile(`snaptime: \d+`), "snaptime: TIME"},                                                   // snapshots
+	{regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`), "TIME"},                                                    // archives
+	{regexp.MustCompile(`\b(born|begun)=\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d(Z|\+\d\d(:|%3A)\d\d)`), "$1=TIME"}, // markers
+	{regexp.MustCompile(`hwaddr=BE(:[0-9A-F]{2}){5}`), "hwaddr=MAC"},                                                  // addresses that we give a guest at its birth
+	{regexp.MustCompile(`snaptime: \d+`), "snaptime: TIME"},                                                           // snapshots
 }
 
 func timeless(text string) string {

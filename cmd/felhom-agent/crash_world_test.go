@@ -225,7 +225,7 @@ func (l *life) history(b *bench, only string) (string, error) {
 }
 
 // counters are what a world counts or stamps: moments, process numbers, how often the node was saved.
-var counters = []string{"created", "written", "since", "born", "pid", "clock"}
+var counters = []string{"created", "written", "since", "born", "filled", "noted", "pid", "clock"}
 
 // canonical prints a world so that two that are equal are so letter by letter: without moments and process
 // numbers; of the tasks only what they were, on what, by whom and how they ended, sorted, so that an act that is
