@@ -12,7 +12,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
-	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 )
 
 // A task of our token that the journal does not know is another agent's: nothing is
@@ -74,7 +74,7 @@ restores:
 		b := newBench(t, sim)
 		ctx, stop := context.WithCancel(context.Background())
 		go func() {
-			time.Sleep(planning.StorageLocked - time.Minute)
+			time.Sleep(questions.StorageLocked - time.Minute)
 			if parseLawWorld(sim.String()).guests[111] != nil {
 				t.Error("two restores at once on one storage")
 			}

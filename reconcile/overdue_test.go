@@ -11,7 +11,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/journal"
-	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 )
 
 // A service that has given up waiting for a task hears of its end all the same: else its
@@ -106,7 +106,7 @@ func TestATaskThatCannotBeAskedAbout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(begin); report.ExitCode() != 5 || took < planning.ShortTask || took > planning.ShortTask+time.Minute {
+		if took := time.Since(begin); report.ExitCode() != 5 || took < questions.ShortTask || took > questions.ShortTask+time.Minute {
 			t.Errorf("after %s it ends with %d\n%s", took, report.ExitCode(), b.closing(report))
 		}
 		if passes := report.Passes; passes > 60 {

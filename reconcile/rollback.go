@@ -10,8 +10,8 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/export"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
-	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -34,7 +34,7 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 	if err != nil {
 		return "", err
 	}
-	p := &planning.Planner{Want: &asked, Have: have, Plan: &plan.Plan{}}
+	q := questions.Questions{Want: &asked, Have: have}
 	state := have.Guests[g.VMID]
 	switch {
 	case state == nil:
@@ -46,8 +46,8 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 		return "", fmt.Errorf("%d is not ours yet, so no rollback of it would be carried out. Take it over first: felhom-agent --once --only %s", g.VMID, ref)
 	}
 	g.Rollback.Requested = have.Now.Truncate(time.Second)
-	g.Rollback.RequestedText = p.Stamp()
-	found, why, cure := p.RollbackTarget(&g, state)
+	g.Rollback.RequestedText = questions.Stamp(q)
+	found, why, cure := questions.RollbackTarget(q, &g, state)
 	if why != "" {
 		if state.Snapshots != nil && len(state.Snapshots.Snapshots) > 0 && found.Name == "" {
 			var names []string
@@ -58,14 +58,14 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 		}
 		return "", fmt.Errorf("%s: %s; %s", ref, why, cure)
 	}
-	goes, lost := p.RollbackLoses(state)
+	goes, lost := questions.RollbackLoses(q, state)
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s back to %s (%s, %s ago). Lost: all writes since to %s.\n", ref, snapshot, have.Date(found.Time), text.Ago(have.Now.Sub(found.Time)), text.List(lost))
-	for _, s := range p.ComesBackToo(state) {
+	for _, s := range questions.ComesBackToo(q, state) {
 		fmt.Fprintf(&b, "# %s.\n", text.Sentence(s))
 	}
 	fmt.Fprintf(&b, "# It is done once, and not later than a day after `requested`. Write it below %s: in %s:\n", ref.Name, g.Pos)
-	fmt.Fprintf(&b, "    rollback:\n      to: %s\n      requested: %s\n", export.ScalarText(snapshot), p.Stamp())
+	fmt.Fprintf(&b, "    rollback:\n      to: %s\n      requested: %s\n", export.ScalarText(snapshot), questions.Stamp(q))
 	if len(goes) > 0 {
 		fmt.Fprintf(&b, "      loses: [%s]\n", strings.Join(goes, ", "))
 	}

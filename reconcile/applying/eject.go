@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -62,7 +63,7 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 		if err := a.O.Store.AddHold(hold); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s (%s) is not mounted: it is safe to unplug. It is not mounted again before it was unplugged and plugged in.", planning.Name(named(m, disk)), disk.Device), nil
+		return fmt.Sprintf("%s (%s) is not mounted: it is safe to unplug. It is not mounted again before it was unplugged and plugged in.", questions.Name(named(m, disk)), disk.Device), nil
 	}
 	// A wait that is killed must not leave the disk held for ever.
 	waiting := hold
@@ -92,10 +93,10 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 		if errors.As(err, &refused) && refused.Arg == "path" {
 			return "", &InUseError{m.Ref.String(), []string{refused.Reason}, text.OrElse(refused.Cure, "Stop them first") + "."}
 		}
-		return "", fmt.Errorf("%s is NOT safe to unplug: %w", planning.Name(named(m, disk)), err)
+		return "", fmt.Errorf("%s is NOT safe to unplug: %w", questions.Name(named(m, disk)), err)
 	}
 	done = true
-	text := fmt.Sprintf("%s (%s) is safe to unplug: it is written out, unmounted, and nothing has it open. It is not mounted again before it was unplugged and plugged in.", planning.Name(named(m, disk)), disk.Device)
+	text := fmt.Sprintf("%s (%s) is safe to unplug: it is written out, unmounted, and nothing has it open. It is not mounted again before it was unplugged and plugged in.", questions.Name(named(m, disk)), disk.Device)
 	if len(m.UUIDs) > 1 {
 		text += " Another disk of " + m.Ref.String() + " is mounted as soon as it is there."
 	}
@@ -263,7 +264,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 func (a *Agent) unmount(ctx context.Context, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
 	op := privileged.UnmountUSB(a.O.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path})
 	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: m.Ref.String() + "/eject", Object: m.Ref.String(), Verb: "eject",
-		Text: fmt.Sprintf("unmount %s (%s), to be unplugged", planning.Name(named(m, disk)), disk.Device), Lane: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: planning.ShortTask, Op: &op}
+		Text: fmt.Sprintf("unmount %s (%s), to be unplugged", questions.Name(named(m, disk)), disk.Device), Lane: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
 	if err := a.O.Journal.Append(e); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
-	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -143,7 +143,7 @@ func failureCure(e ending) []string {
 	case unseen != nil && unseen.fix != "":
 		return []string{unseen.fix}
 	case denied != nil && len(denied.Privileges) > 0:
-		return []string{planning.AppendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
+		return []string{questions.AppendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
 	case errors.As(e.err, &task) && e.act.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
 		cure := []string{"make room on " + e.act.Facts["storage"] + ", or plug in a larger disk"}
 		for _, line := range task.LogTail {

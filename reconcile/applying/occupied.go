@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -19,7 +20,7 @@ import (
 func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) *planning.Occupied {
 	o := &planning.Occupied{Lanes: map[string]string{}, Budgets: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
 	o.Others = func(budget string) string {
-		if t := planning.TakenBy(have, budget); t != nil {
+		if t := questions.TakenBy(have, budget); t != nil {
 			return planning.Runs(t, have)
 		}
 		return ""
@@ -32,9 +33,9 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 		ours[act.Upid] = true
 		o.Lanes[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
 		o.Told[act.Lane], o.Told[act.Budget] = waiting[act.Act], waiting[act.Act]
-		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < planning.StorageLocked || deliberate.Deliberate.KeepBudget {
+		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < questions.StorageLocked || deliberate.Deliberate.KeepBudget {
 			o.Budgets[act.Budget]++
-			if free := act.Time.Add(planning.StorageLocked); act.Budget != "vzdump" && (o.Frees[act.Budget].IsZero() || free.Before(o.Frees[act.Budget])) {
+			if free := act.Time.Add(questions.StorageLocked); act.Budget != "vzdump" && (o.Frees[act.Budget].IsZero() || free.Before(o.Frees[act.Budget])) {
 				o.Frees[act.Budget] = free
 			}
 		}
@@ -53,7 +54,7 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 		if t.Type == "vzdump" && o.Budgets["vzdump"] == 0 {
 			o.Budgets["vzdump"]++
 		}
-		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] && have.Now.Sub(t.StartTime) < planning.StorageLocked {
+		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] && have.Now.Sub(t.StartTime) < questions.StorageLocked {
 			o.Creating = true
 		}
 	}

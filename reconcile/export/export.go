@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -187,7 +188,7 @@ func (x *Exporter) Choose() {
 			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(planning.CureOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
 			continue
 		}
-		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, planning.HoldTag)}
+		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, questions.HoldTag)}
 		if proxmox.CheckHostname(e.name) != nil || e.name == "all" || hostnames[strings.ToLower(e.name)] > 1 || taken[e.name] {
 			e.name = fmt.Sprintf("ct-%d", vmid)
 			if base := strings.ToLower(state.Config.Hostname()); proxmox.CheckHostname(base) == nil {
@@ -334,13 +335,13 @@ func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) map[string][
 			add(h.Object, "%s. fix: %s", h.Reason, strings.Join(h.Cure, "; "))
 		}
 	}
-	p := &planning.Planner{Want: want, Have: have, Plan: &plan.Plan{}}
+	q := questions.Questions{Want: want, Have: have}
 	for _, g := range node.GuestsOf(want) {
 		state := have.Guests[g.VMID]
 		if state == nil || state.Config == nil {
 			continue // the plan has said so
 		}
-		for _, text := range p.Differences(g, state, marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: have.Owner, Born: have.Now}) {
+		for _, text := range questions.Differences(q, g, state, marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: have.Owner, Born: have.Now}) {
 			add(g.Ref, "a plan would change it: %s", text)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -19,26 +20,26 @@ import (
 // lookForHidden finds out what the token could not see. PVE leaves guests out of its
 // lists, without a word, on which the token lacks VM.Audit.
 func (x *Exporter) lookForHidden(ctx context.Context) error {
-	p := &planning.Planner{Want: &spec.Desired{}, Have: x.have}
+	p := &planning.Planner{Questions: questions.Questions{Want: &spec.Desired{}, Have: x.have}}
 	say := func(what string, ob *plan.Blocker) {
 		x.unseen = append(x.unseen, what+": "+ob.Reason+". "+text.Sentence(strings.Join(ob.Cure, "; ")))
 	}
-	if ob := p.Missing("/vms", "VM.Audit"); ob != nil {
+	if ob := questions.Missing(p.Questions, "/vms", "VM.Audit"); ob != nil {
 		say("guests", ob)
 	}
 	for _, path := range slices.Sorted(maps.Keys(x.have.Permissions)) {
 		if vmid, ok := strings.CutPrefix(path, "/vms/"); ok && x.have.Permissions.Has("/vms", "VM.Audit") {
-			if ob := p.Missing(path, "VM.Audit"); ob != nil {
+			if ob := questions.Missing(p.Questions, path, "VM.Audit"); ob != nil {
 				say("guest "+vmid, ob)
 			}
 		}
 	}
-	for _, id := range p.Storages() {
+	for _, id := range questions.Storages(p.Questions) {
 		state := x.have.Storages[id]
 		if state.Conf.Disabled || !slices.Contains(state.Conf.Content, "backup") {
 			continue
 		}
-		if ob := p.Missing("/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
+		if ob := questions.Missing(p.Questions, "/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
 			say("backups on "+id, ob)
 		} else if ob := p.Seen(id); ob != nil {
 			x.stray = append(x.stray, fmt.Sprintf("%s: whose backups it holds could not be seen, and `from: {newest: %s}` is written for none", ob.Reason, id))

@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/marker"
-	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -126,7 +126,7 @@ func (x *Exporter) guest(e *exported) string {
 			if value = marker.WithoutMarker(config.Description()); value == "" {
 				continue
 			}
-			value = planning.FirstLine(value)
+			value = questions.FirstLine(value)
 		}
 		if _, told := declared[key]; !told || strings.HasPrefix(key, "net") {
 			rest = append(rest, fmt.Sprintf("%s: %s", key, value))
@@ -166,7 +166,7 @@ func declaredConfig(config *proxmox.GuestConfig) map[string]string {
 			declared["onboot"] = strconv.FormatBool(on)
 		}
 	}
-	if tags := slices.DeleteFunc(config.Tags(), func(tag string) bool { return tag == planning.HoldTag }); len(tags) > 0 {
+	if tags := slices.DeleteFunc(config.Tags(), func(tag string) bool { return tag == questions.HoldTag }); len(tags) > 0 {
 		for i := range tags {
 			tags[i] = ScalarText(tags[i])
 		}

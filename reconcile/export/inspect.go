@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
@@ -40,7 +41,7 @@ func (x *Exporter) inspectAll() {
 			say("HA decides whether it runs (%s)", e.state.HA)
 		}
 		if e.tagHeld {
-			say("it has the tag %s, so it is adopted when that is removed", planning.HoldTag)
+			say("it has the tag %s, so it is adopted when that is removed", questions.HoldTag)
 		}
 	}
 }

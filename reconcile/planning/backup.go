@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/retention"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -27,7 +28,7 @@ func (p *Planner) planBackup(b *spec.Backup) {
 		return
 	}
 	if m, mounted := p.Have.MountOf(p.Want, b.Storage); m != nil && mounted {
-		if text := p.dying(m); text != "" {
+		if text := questions.Dying(p.Questions, m); text != "" {
 			p.note(o, "%s", text)
 		}
 	}
@@ -38,14 +39,14 @@ func (p *Planner) planBackup(b *spec.Backup) {
 	p.shortages = nil
 	for _, name := range p.Want.BackupGuests(b) {
 		g := p.Want.Guest(name)
-		if p.elsewhere(g.Ref) != "" {
+		if questions.Elsewhere(p.Questions, g.Ref) != "" {
 			continue
 		}
 		if p.Have.Guests[g.VMID] == nil && p.creating[name] {
 			later = append(later, name) // what is due shows when it is there: a restored guest keeps its birth
 			continue
 		}
-		why, cure := p.frozen(g.Ref)
+		why, cure := questions.Frozen(p.Questions, g.Ref)
 		if why != "" {
 			why = fmt.Sprintf("%s: %s", g.Ref, why)
 		}
@@ -65,24 +66,6 @@ func (p *Planner) planBackup(b *spec.Backup) {
 	}
 }
 
-// An ownBackup is an archive of one backup object and one guest.
-type ownBackup struct {
-	volume proxmox.Volume
-	marker marker.Marker
-	state  node.Wholeness
-}
-
-// ownBackups lists the archives that the object has made of a guest, newest first.
-func (p *Planner) ownBackups(b *spec.Backup, g *spec.Guest) []ownBackup {
-	var own []ownBackup
-	for _, v := range p.Have.ArchivesOf(b.Storage, g.VMID) {
-		if m, ok := marker.OneMarker(v.Notes); ok && p.ownsSeries(m, &b.Object, g) {
-			own = append(own, ownBackup{v, m, p.Have.Wholeness(v)})
-		}
-	}
-	return own
-}
-
 // planBackupOf plans the backup of one guest where it is due, and the pruning of the
 // archives that this object has made of it in its present life.
 func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest) {
@@ -91,7 +74,7 @@ func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest) {
 		p.hold(o, "storage", fmt.Sprintf("%s; %s is not backed up and nothing of it is deleted", ob.Reason, g.Ref.Name), ob.Cure...)
 		return
 	}
-	own := p.ownBackups(b, g)
+	own := questions.OwnBackups(p.Questions, b, g)
 	p.holdDamaged(b, g)
 	state := p.Have.Guests[g.VMID]
 	var born time.Time
@@ -108,7 +91,7 @@ func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest) {
 	if b.At != nil {
 		p.Plan.DueAt(b.At.Next(p.Have.Now))
 	} else if !due {
-		p.Plan.DueAt(p.newestOwn(own, born).Add(b.Every))
+		p.Plan.DueAt(questions.NewestOwn(p.Questions, own, born).Add(b.Every))
 	}
 	if due && !p.wantedAgain(b, g, slot) {
 		text := fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage)
@@ -141,7 +124,7 @@ func (p *Planner) holdDamaged(b *spec.Backup, g *spec.Guest) {
 		if !ok { // they were lost with the rest
 			m, ok = marker.OneMarker(p.Have.Memory.Archives[v.VolID].Marker)
 		}
-		if ok && p.ownsSeries(m, &b.Object, g) {
+		if ok && questions.OwnsSeries(p.Questions, m, &b.Object, g) {
 			p.hold(&b.Object, "storage", fmt.Sprintf("the archive %s of %s is damaged (%s); it does not count as a backup", v.VolID, g.Ref.Name, p.Have.Damage(*v)),
 				"when nothing in it is needed: pvesm free "+v.VolID)
 		}
@@ -152,9 +135,9 @@ func (p *Planner) holdDamaged(b *spec.Backup, g *spec.Guest) {
 // counts from the newest one; `at` wants one since its last slot, which is made up
 // once while it is not too late. A guest that was born after the slot waits for the
 // next one.
-func (p *Planner) backupDue(b *spec.Backup, own []ownBackup, born time.Time) (bool, time.Time) {
+func (p *Planner) backupDue(b *spec.Backup, own []questions.OwnBackup, born time.Time) (bool, time.Time) {
 	now := p.Have.Now
-	newest := p.newestOwn(own, born)
+	newest := questions.NewestOwn(p.Questions, own, born)
 	if b.At == nil {
 		return newest.IsZero() || now.Sub(newest) >= b.Every, now
 	}
@@ -172,21 +155,10 @@ func (p *Planner) backupDue(b *spec.Backup, own []ownBackup, born time.Time) (bo
 // noteFuture names the archives that a wrong clock has dated.
 func (p *Planner) noteFuture(b *spec.Backup, g *spec.Guest) {
 	for _, v := range p.Have.ByGuest[g.VMID] {
-		if m, ok := marker.OneMarker(v.Notes); ok && v.Content == "backup" && p.Have.Future(v.CTime) && text.ProxmoxStorage(v.VolID) == b.Storage && p.ownsSeries(m, &b.Object, g) {
+		if m, ok := marker.OneMarker(v.Notes); ok && v.Content == "backup" && p.Have.Future(v.CTime) && text.ProxmoxStorage(v.VolID) == b.Storage && questions.OwnsSeries(p.Questions, m, &b.Object, g) {
 			p.note(&b.Object, "the archive %s of %s is dated in the future (%s): it does not count and is never pruned", v.VolID, g.Ref.Name, p.Have.Date(v.CTime))
 		}
 	}
-}
-
-// newestOwn is when the newest archive that is not known to be damaged was made of
-// the guest in its present life.
-func (p *Planner) newestOwn(own []ownBackup, born time.Time) time.Time {
-	for _, have := range own {
-		if have.state != node.Damaged && have.marker.Born.Equal(born) && !deliberate.Deliberate.ForgetBackups {
-			return p.Have.Begun(have.volume)
-		}
-	}
-	return time.Time{}
 }
 
 // wantedAgain says that a backup is due although it was made often enough since it
@@ -218,14 +190,14 @@ func (p *Planner) noteLate(b *spec.Backup, slot time.Time) {
 	}
 }
 
-func (p *Planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time) {
+func (p *Planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []questions.OwnBackup, born time.Time) {
 	if b.WarnAfter == 0 {
 		return
 	}
 	last := born
 	for _, have := range own {
-		if have.state == node.Whole {
-			last = have.volume.CTime
+		if have.State == node.Whole {
+			last = have.Volume.CTime
 			break
 		}
 	}
@@ -240,7 +212,7 @@ func (p *Planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []ownBackup, bo
 // a silent fall back to suspend and a plain tar; and with the marker as notes.
 func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
 	o := &b.Object
-	if ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup"); ob != nil {
+	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup"); ob != nil {
 		p.hold(o, "guests", ob.Reason, ob.Cure...)
 		return
 	}
@@ -255,49 +227,20 @@ func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, 
 		p.hold(o, "mode", fmt.Sprintf("mode stop would leave %s down, for it could not be started again: %s", g.Ref.Name, ob.Reason), append(ob.Cure, "or mode: snapshot")...)
 		return
 	}
-	if s, ok := p.short(b, g); ok {
+	if s, ok := questions.Short(p.Questions, b, g); ok {
 		p.shortages = append(p.shortages, s)
 		return
 	}
 	m := marker.Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name, "host": p.Have.Node}}
-	call := p.vzdump(g.VMID, b.Storage, b.Mode, b.Compress, m)
+	call := questions.Vzdump(p.Questions, g.VMID, b.Storage, b.Mode, b.Compress, m)
 	a := plan.Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
-		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, p.where(b.Storage)), Lane: Lane(g.VMID), Budget: "vzdump", Timeout: timeout(o, longTask), Call: &call,
-		Facts: p.dumpFacts(b.Storage)}
+		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Lane: Lane(g.VMID), Budget: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
+		Facts: questions.DumpFacts(p.Questions, b.Storage)}
 	if b.Mode == "stop" && state.Status == "running" {
 		a.Effect = plan.Disruptive
 		a.Detail = []string{fmt.Sprintf("PVE shuts %d down for that and starts it again", g.VMID)}
 	}
 	p.act(a)
-}
-
-// notification is how PVE itself tells of a backup. It would once per call, so for every
-// guest; with legacy-sendmail and nobody to mail to it tells nobody (PVE: VZDump,
-// send_notification).
-func (p *Planner) notification() string {
-	if p.Have.NotifyPVE {
-		return "notification-system"
-	}
-	return "legacy-sendmail"
-}
-
-func (p *Planner) vzdump(vmid proxmox.VMID, storage, mode, compress string, m marker.Marker) proxmox.Call {
-	return proxmox.On(p.Have.Node).Vzdump(proxmox.VzdumpSpec{
-		VMIDs: []proxmox.VMID{vmid}, Storage: storage, Mode: text.OrElse(mode, "snapshot"), Compress: text.OrElse(compress, "zstd"),
-		NotesTemplate: proxmox.NotesTemplate(m.String()), NotificationMode: p.notification(), Remove: deliberate.Deliberate.PruneByVzdump,
-	})
-}
-
-// dumpFacts tell the judge of a vzdump which storage it writes to and which path is
-// to be written out before the archive counts.
-func (p *Planner) dumpFacts(storage string) map[string]string {
-	facts := map[string]string{"storage": storage}
-	if m, _ := p.Have.MountOf(p.Want, storage); m != nil && p.Have.Host != nil {
-		facts["sync"] = m.Path
-	} else if m != nil {
-		facts["disk"] = m.Path // nobody here can have it written out
-	}
-	return facts
 }
 
 // planRecords writes into the notes of our archives how long they are: the proof, by
@@ -323,26 +266,17 @@ func (p *Planner) planRecords(o *spec.Object, storage string, mine func(marker.M
 			}
 			continue
 		}
-		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).With("begun", p.begunOf(v, made)).String())
+		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).With("begun", questions.BegunOf(p.Questions, v, made)).String())
 		p.act(plan.Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: plan.Change,
-			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: timeout(o, ShortTask), Call: &call,
-			Facts: p.dumpFacts(storage)})
+			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: questions.Timeout(o, questions.ShortTask), Call: &call,
+			Facts: questions.DumpFacts(p.Questions, storage)})
 	}
-}
-
-// begunOf is when an archive was begun, as its notes keep it: with them it has the right time
-// also on a node in another time zone.
-func (p *Planner) begunOf(v proxmox.Volume, made journal.ArchiveState) string {
-	if made.Begun.IsZero() {
-		return "" // not known in any zone
-	}
-	return node.InZone(p.Have.Begun(v), made).UTC().Format(time.RFC3339)
 }
 
 // pruneBackups deletes what keep does not keep, one archive at a time, for the token
 // may not let PVE prune. It stays within the guest's present birth; the newest whole
 // archive, protected ones and those that a restore reads are never deleted.
-func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, born time.Time) {
+func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []questions.OwnBackup, born time.Time) {
 	if rivals := p.Have.GuestRivals(g, b.Storage, g.VMID); rivals != nil {
 		decided, ok := p.Have.Decided(rivals, g)
 		if !ok || !decided.Born.Equal(born) {
@@ -350,15 +284,15 @@ func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []ownBackup, b
 			p.hold(&b.Object, "keep", ob.Reason+"; nothing is deleted", ob.Cure...)
 			return
 		}
-		own = slices.DeleteFunc(own, func(have ownBackup) bool {
-			of, ok := p.Have.GenerationOf(have.volume)
+		own = slices.DeleteFunc(own, func(have questions.OwnBackup) bool {
+			of, ok := p.Have.GenerationOf(have.Volume)
 			return !ok || of != decided
 		})
 	}
 	var items []retention.KeptItem
 	for _, have := range own {
-		if have.state == node.Whole && !have.volume.Protected && (have.marker.Born.Equal(born) || deliberate.Deliberate.PruneAnyBirth) {
-			items = append(items, retention.KeptItem{ID: have.volume.VolID, Time: have.volume.CTime})
+		if have.State == node.Whole && !have.Volume.Protected && (have.Marker.Born.Equal(born) || deliberate.Deliberate.PruneAnyBirth) {
+			items = append(items, retention.KeptItem{ID: have.Volume.VolID, Time: have.Volume.CTime})
 		}
 	}
 	drop := slices.DeleteFunc(retention.Retain(b.Keep, items, p.Have.Now.Location()), p.read)
@@ -394,5 +328,5 @@ func (p *Planner) read(volid string) bool {
 func (p *Planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteVolume(v.VolID)
 	p.act(plan.Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: plan.Delete,
-		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Lane: "archive/" + v.VolID, Budget: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: timeout(o, ShortTask), Call: &call})
+		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Lane: "archive/" + v.VolID, Budget: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 }

@@ -1,28 +1,19 @@
 package planning
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
-
-// bindSource is the path on the host that a declared bind means.
-func (p *Planner) bindSource(declared spec.MountPoint) string {
-	if declared.Host != "" {
-		return declared.Host
-	}
-	return strings.TrimSuffix(p.Want.Mounts[declared.Mount].Path, "/") + "/" + strings.Trim(declared.Folder, "/")
-}
 
 // bindReady says why a bind of a declared disk cannot be used now, or nil. PVE mounts
 // whatever stands at the path, so a guest that is started while the disk is away
@@ -39,16 +30,16 @@ func (p *Planner) bindReady(declared spec.MountPoint) *plan.Blocker {
 		if state := p.Have.Storages[m.Storage]; m.Storage != "" && state != nil && state.Status != nil && state.Status.Active && state.Conf.IsMountpoint != "" {
 			return nil
 		}
-		return p.needsHost()
+		return questions.NeedsHost(p.Questions)
 	}
 	if _, mounted := p.Have.MountedDisk(m); !mounted {
-		why, cure := p.away(m)
+		why, cure := questions.Away(p.Questions, m)
 		return &plan.Blocker{Reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), Cure: cure}
 	}
-	if ob := p.ejecting(m); ob != nil {
+	if ob := questions.Ejecting(p.Questions, m); ob != nil {
 		return ob
 	}
-	folder, path := declared.Mount+"/"+declared.Folder, p.bindSource(declared)
+	folder, path := declared.Mount+"/"+declared.Folder, questions.BindSource(p.Questions, declared)
 	if why := p.Have.Host.Barred[folder]; why != "" {
 		return &plan.Blocker{Reason: fmt.Sprintf("the folder %s on mounts/%s cannot be bound: %s", declared.Folder, declared.Mount, why), Cure: []string{"look at it as root: namei -l " + path}}
 	}
@@ -59,36 +50,23 @@ func (p *Planner) bindReady(declared spec.MountPoint) *plan.Blocker {
 	return nil
 }
 
-// needsHost is why an act of the fence cannot be sent from here.
-func (p *Planner) needsHost() *plan.Blocker {
-	reason := fmt.Sprintf("needs the host %s", p.Have.Node)
-	if p.Have.HostReason != "" {
-		reason += ": " + p.Have.HostReason
-	}
-	cure := "run the agent on " + p.Have.Node + " with a runner (sudo, socket or direct)"
-	if strings.Contains(p.Have.HostReason, "does not answer") { // the reason says what is wrong with the way that there is
-		cure = "whether it answers then: felhom-agent --selftest"
-	}
-	return &plan.Blocker{Reason: reason, Cure: []string{cure}}
-}
-
 // planBinds plans binds and devices, which PVE allows only to root, through the fence.
 func (p *Planner) planBinds(g *spec.Guest, state *node.GuestState) {
 	o := &g.Object
-	live := effectiveMounts(state.Config)
+	live := questions.EffectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]
 		if !declared.Bind() {
 			continue
 		}
 		key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
-		source := p.bindSource(declared)
+		source := questions.BindSource(p.Questions, declared)
 		mp, there := live[i]
 		if there && mp.Kind() == proxmox.VolumeMount {
 			p.hold(o, field, fmt.Sprintf("%s is the volume %s now, and a folder of the host is declared", key, mp.Volume()), fmt.Sprintf("detach the volume as a person: pct set %d --delete %s", g.VMID, key))
 			continue
 		}
-		if there && mp.Volume() == source && sameBind(mp, declared) {
+		if there && mp.Volume() == source && questions.SameBind(mp, declared) {
 			if p.planReplugged(g, state, i, declared) {
 				return
 			}
@@ -100,7 +78,7 @@ func (p *Planner) planBinds(g *spec.Guest, state *node.GuestState) {
 			continue
 		}
 		if p.Have.Host == nil {
-			ob := p.needsHost()
+			ob := questions.NeedsHost(p.Questions)
 			p.hold(o, field, ob.Reason, ob.Cure...)
 			continue
 		}
@@ -126,7 +104,7 @@ func (p *Planner) planBinds(g *spec.Guest, state *node.GuestState) {
 			when = "needs a restart"
 		}
 		p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "bind", Symbol: plan.Change, Text: fmt.Sprintf("%s: %s at %s", key, source, declared.Path),
-			When: when, Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Op: &op})
+			When: when, Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
 		return
 	}
 	p.planDevices(g, state)
@@ -135,10 +113,10 @@ func (p *Planner) planBinds(g *spec.Guest, state *node.GuestState) {
 // planReplugs looks whether a guest still has disks as they were before they were
 // re-plugged, where all else of it is only reported.
 func (p *Planner) planReplugs(g *spec.Guest, state *node.GuestState) {
-	live := effectiveMounts(state.Config)
+	live := questions.EffectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]
-		if declared.Bind() && live[i].Volume() == p.bindSource(declared) && p.planReplugged(g, state, i, declared) {
+		if declared.Bind() && live[i].Volume() == questions.BindSource(p.Questions, declared) && p.planReplugged(g, state, i, declared) {
 			return
 		}
 	}
@@ -173,20 +151,6 @@ func (p *Planner) planReplugged(g *spec.Guest, state *node.GuestState, i int, de
 	return false
 }
 
-// sameBind reports whether a bind has the declared place and options.
-func sameBind(live proxmox.MountPoint, declared spec.MountPoint) bool {
-	want := mountOptions(declared)
-	want["ro"] = cmp.Or(want["ro"], "0")
-	old, new := compare.Overlay(maps.Clone(live), want)
-	return old == "" && new == ""
-}
-
-// sameDevice reports whether a passed device is the declared one, with its options.
-func sameDevice(live, declared proxmox.Device) bool {
-	old, new := compare.Overlay(maps.Clone(live), declared)
-	return old == "" && new == ""
-}
-
 // planDevices passes the declared host devices through.
 func (p *Planner) planDevices(g *spec.Guest, state *node.GuestState) {
 	values := node.Effective(state.Config)
@@ -195,7 +159,7 @@ func (p *Planner) planDevices(g *spec.Guest, state *node.GuestState) {
 		key := fmt.Sprintf("dev%d", i)
 		device, s := maps.Clone(declared), fmt.Sprintf("%s: %s", key, declared["path"])
 		if live, _ := proxmox.ParseDevice(values[key]); live["path"] == declared["path"] {
-			if sameDevice(live, declared) {
+			if questions.SameDevice(live, declared) {
 				continue
 			}
 			device = maps.Clone(live) // what is not declared stays
@@ -203,7 +167,7 @@ func (p *Planner) planDevices(g *spec.Guest, state *node.GuestState) {
 			s += fmt.Sprintf(", %s -> %s", text.OrElse(old, "(unset)"), new)
 		}
 		if p.Have.Host == nil {
-			ob := p.needsHost()
+			ob := questions.NeedsHost(p.Questions)
 			p.hold(&g.Object, "config."+key, ob.Reason, ob.Cure...)
 			continue
 		}
@@ -216,7 +180,7 @@ func (p *Planner) planDevices(g *spec.Guest, state *node.GuestState) {
 		fmt.Sscan(device["gid"], &d.GID)
 		op := privileged.PassDevice(p.Have.Node, d)
 		p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: plan.Change, Text: s,
-			Lane: Lane(g.VMID), Timeout: timeout(&g.Object, ShortTask), Op: &op})
+			Lane: Lane(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Op: &op})
 		return
 	}
 }

@@ -2,11 +2,10 @@ package planning
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
-	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -21,7 +20,7 @@ func (p *Planner) cutOff(o *spec.Object, state *node.GuestState) bool {
 	}
 	p.unmet[o.Ref.Name] = "its creation was cut off"
 	reason := fmt.Sprintf("the creation of %d was cut off: its configuration is `lock: create` alone", state.VMID)
-	begun, ours := p.ourCreation(state.VMID)
+	begun, ours := questions.OurCreation(p.Questions, state.VMID)
 	if !ours {
 		p.hold(o, "vmid", reason+", and this agent did not begin it", fmt.Sprintf("find out who did: grep :%d: /var/log/pve/tasks/index", state.VMID), "or choose another vmid")
 		return true
@@ -41,19 +40,4 @@ func (p *Planner) cutOff(o *spec.Object, state *node.GuestState) bool {
 	}
 	p.hold(o, "vmid", reason, append(cure, fmt.Sprintf("then create it again: felhom-agent --once --only %s", o.Ref))...) // for PVE shows that it was destroyed
 	return true
-}
-
-// ourCreation is when this agent began the creation of a guest that did not end well, by its
-// journal or by PVE's list of tasks.
-func (p *Planner) ourCreation(vmid proxmox.VMID) (begun time.Time, ours bool) {
-	if begun, ours = p.Have.Memory.Unmade[vmid]; ours {
-		return begun, true
-	}
-	i := slices.IndexFunc(p.Have.Tasks, func(t proxmox.Task) bool {
-		return slices.Contains([]string{"vzrestore", "vzcreate"}, t.Type) && t.ID == vmid.String() && !t.Running() && !t.OK() && t.Owner() == p.Have.TokenID
-	})
-	if i < 0 {
-		return time.Time{}, false
-	}
-	return p.Have.Tasks[i].StartTime, true
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -184,7 +185,7 @@ func (f *forecast) configure(state *node.GuestState, params proxmox.Params) {
 		case key == "digest":
 		case key == "delete":
 			for drop := range strings.SplitSeq(value, ",") {
-				if state.Status == "running" && !appliesLive(drop, true) {
+				if state.Status == "running" && !questions.AppliesLive(drop, true) {
 					config.Deleted = append(config.Deleted, drop)
 				} else {
 					delete(config.Raw, drop)
@@ -196,7 +197,7 @@ func (f *forecast) configure(state *node.GuestState, params proxmox.Params) {
 				value = f.placed(state, key, value)
 			}
 			config.Deleted = slices.DeleteFunc(config.Deleted, func(gone string) bool { return gone == key })
-			if state.Status == "running" && !appliesLive(key, now[key] != "") {
+			if state.Status == "running" && !questions.AppliesLive(key, now[key] != "") {
 				config.Pending[key] = value
 				continue
 			}
@@ -331,13 +332,13 @@ func wishedConfig(g *spec.Guest, owner string) map[string]string {
 		}
 	}
 	for i, declared := range g.Config.Nets {
-		net := proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": mac(owner, g.VMID, i)}
+		net := proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": questions.Mac(owner, g.VMID, i)}
 		maps.Copy(net, declared)
 		raw[fmt.Sprintf("net%d", i)] = net.String()
 	}
 	for i, declared := range g.Config.Mounts {
 		if !declared.Bind() && declared.Volume == "" {
-			mp := mountOptions(declared)
+			mp := questions.MountOptions(declared)
 			mp["volume"], mp["size"] = fmt.Sprintf("%s:vm-%d-mp%d", declared.Storage, g.VMID, i), declared.Size.String()
 			raw[fmt.Sprintf("mp%d", i)] = mp.String()
 		}
@@ -348,7 +349,7 @@ func wishedConfig(g *spec.Guest, owner string) map[string]string {
 	if len(g.Config.Features) > 0 {
 		raw["features"] = g.Config.Features.String()
 	}
-	if tags := addTags("", g.Config.Tags); tags != "" {
+	if tags := questions.AddTags("", g.Config.Tags); tags != "" {
 		raw["tags"] = tags
 	}
 	return raw

@@ -2,70 +2,18 @@ package planning
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
-
-// HoldTag is the tag by which anybody who may edit a guest in the web UI stops the
-// agent on it.
-const HoldTag = "felhom-hold"
-
-// frozen says why an object is to be left alone, and how it is let go: the YAML, a
-// hold, or the tag on its guest. What is frozen is planned all the same, so that its
-// line can say how much waits.
-func (p *Planner) frozen(ref spec.Ref) (why, cure string) {
-	o := p.Want.Object(ref)
-	if deliberate.Deliberate.IgnoreHolds {
-		return "", ""
-	}
-	if o.Paused {
-		return "paused by the YAML", "remove `paused: true` when it may go on"
-	}
-	if h, ok := p.Have.Stored.Hold(o, state.HoldPerson, p.Have.Now); ok {
-		return p.holdText(h), "felhom-agent --release " + h.Name
-	}
-	if vmid, ok := p.vmid(ref); ok {
-		if state := p.Have.Guests[vmid]; state != nil && slices.Contains(state.Tags, HoldTag) {
-			return fmt.Sprintf("tag %s on %d", HoldTag, vmid), "remove it in the web UI"
-		}
-	}
-	if ref.Kind == spec.KindSnapshot { // a hold on a guest stops its snapshots too
-		if g := p.Want.Guest(p.Want.Snapshots[ref.Name].Guest); g != nil {
-			if why, cure := p.frozen(g.Ref); why != "" {
-				return fmt.Sprintf("%s: %s", g.Ref, why), cure
-			}
-		}
-	}
-	return "", ""
-}
-
-func (p *Planner) holdText(h state.Hold) string {
-	text := "held"
-	if h.Name == "all" {
-		text = "everything is held"
-	}
-	if h.By != "" {
-		text += " by " + h.By
-	}
-	text += " since " + p.Have.Date(h.Since)
-	if !h.Until.IsZero() {
-		text += " until " + p.Have.Date(h.Until)
-	}
-	if h.Why != "" {
-		text += fmt.Sprintf(" (%s)", h.Why)
-	}
-	return text
-}
 
 // freezing plans something and, where it is frozen, takes back what that has added:
 // one line stays, that says why and how many changes wait.
@@ -91,21 +39,6 @@ func (p *Planner) freezing(o *spec.Object, name, why, cure string, pl func()) {
 	}
 	p.hold(o, "paused", why, cure)
 	p.Plan.Held[len(p.Plan.Held)-1].Kind = plan.HeldFrozen
-}
-
-// waitsForPerson says why an act waits for somebody to look, in watch mode: nobody has
-// yet run the agent on this node, with this journal, under this major version of PVE.
-func (p *Planner) waitsForPerson(a *plan.Action) (why string, cure []string) {
-	stored := p.Have.Stored
-	here := stored.Trusted != "" && stored.TrustedOn == p.Have.Node
-	if !p.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(p.Have.Version) {
-		return "", nil
-	}
-	why = "nobody has looked yet at what this agent does on this node"
-	if here {
-		why = fmt.Sprintf("PVE has changed from version %s to %s since somebody looked", stored.Trusted, state.Major(p.Have.Version))
-	}
-	return fmt.Sprintf("%s: %s", why, text.OrElse(a.Text, a.Verb)), []string{"look at it: felhom-agent --plan", "let it: felhom-agent --once"}
 }
 
 // destroyed finds a guest that somebody else destroyed: a vzdestroy that is newer than
@@ -155,7 +88,7 @@ func (p *Planner) lastBackups() {
 			}
 			if p.Plan.Backups[g.Ref.Name].Time.Before(v.CTime) {
 				storage := text.ProxmoxStorage(v.VolID)
-				p.Plan.Backups[g.Ref.Name] = state.LastBackup{Time: v.CTime.In(p.Have.Now.Location()), Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(p.where(storage), storage), ", ")}
+				p.Plan.Backups[g.Ref.Name] = state.LastBackup{Time: v.CTime.In(p.Have.Now.Location()), Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(questions.Where(p.Questions, storage), storage), ", ")}
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package planning
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -69,10 +69,10 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 			want = want.With("sealed", "") // somebody may have worked in it since
 		}
 	}
-	if d := p.compareConfig(o, golden.Config, state, want, ""); !d.empty() {
-		call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{Set: d.set, Delete: d.drop, Digest: state.Config.Digest})
-		a := plan.Action{ID: o.Ref.String() + "/config", Object: o.Ref, Verb: "set", Symbol: plan.Change, Fields: d.fields, Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Call: &call}
-		if len(d.fields) == 0 {
+	if d := questions.CompareConfig(p.Questions, o, golden.Config, state, want, ""); !d.Empty() {
+		call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{Set: d.Set, Delete: d.Drop, Digest: state.Config.Digest})
+		a := plan.Action{ID: o.Ref.String() + "/config", Object: o.Ref, Verb: "set", Symbol: plan.Change, Fields: d.Fields, Lane: Lane(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call}
+		if len(d.Fields) == 0 {
 			a.Text = fmt.Sprintf("write revision %s into the marker of %d", want.Facts["revision"], golden.VMID)
 		}
 		p.act(a)
@@ -109,7 +109,7 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 	if golden.Publish != nil {
 		ob := p.Seen(golden.Publish.Storage)
 		if ob == nil {
-			ob = p.listsBackups(golden.Publish.Storage)
+			ob = questions.ListsBackups(p.Questions, golden.Publish.Storage)
 		}
 		if ob == nil {
 			ob = p.Have.GoldenBlocker(golden)
@@ -136,7 +136,7 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 		return
 	}
 	if p.Have.Host == nil {
-		ob := p.needsHost()
+		ob := questions.NeedsHost(p.Questions)
 		p.hold(o, "template", ob.Reason, ob.Cure...)
 		return
 	}
@@ -146,48 +146,13 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 		p.hold(o, "template", fmt.Sprintf("the template %s is not there", golden.Template), "look: pveam available; then: pveam download "+storage+" TEMPLATE")
 		return
 	}
-	if ob := p.takesVolumes(golden.RootFS.Storage); ob != nil {
+	if ob := questions.TakesVolumes(p.Questions, golden.RootFS.Storage); ob != nil {
 		p.hold(o, "rootfs.storage", ob.Reason, ob.Cure...)
 		return
 	}
-	op := privileged.CreateGoldenLXC(p.Have.Node, p.goldenSpec(golden))
+	op := privileged.CreateGoldenLXC(p.Have.Node, questions.GoldenSpec(p.Questions, golden))
 	p.act(plan.Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: plan.Create,
-		Text: s, Lane: Lane(golden.VMID), Budget: "create " + golden.RootFS.Storage, Timeout: timeout(o, longTask), Op: &op, Facts: map[string]string{"makes": golden.VMID.String()}})
-}
-
-// goldenSpec is the act by which root builds the golden.
-func (p *Planner) goldenSpec(golden *spec.Golden) privileged.GoldenSpec {
-	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: p.Have.Now}.With("template", golden.Template)
-	if golden.Publish != nil {
-		m = m.With("revision", strconv.Itoa(golden.Publish.Revision)).With("digest", node.GoldenDigest(golden))
-	}
-	text := ""
-	if golden.Config.Description != nil {
-		text = *golden.Config.Description
-	}
-	s := privileged.GoldenSpec{
-		VMID: int(golden.VMID), Object: golden.Ref.Name, Owner: p.Have.Owner, Template: golden.Template,
-		Storage: golden.RootFS.Storage, SizeGiB: int((golden.RootFS.Size + proxmox.GiB - 1) / proxmox.GiB),
-		Hostname: golden.Ref.Name, Description: marker.Describe(text, m), Features: golden.Features,
-		Nets: map[int]map[string]string{}, Config: map[string]string{},
-	}
-	for i, net := range golden.Config.Nets {
-		n := proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": mac(p.Have.Owner, golden.VMID, i)}
-		maps.Copy(n, net)
-		s.Nets[i] = n
-	}
-	for key, value := range golden.Config.Values {
-		if value != "" && key != "protection" {
-			s.Config[key] = value
-		}
-	}
-	if len(golden.Config.Startup) > 0 {
-		s.Config["startup"] = golden.Config.Startup.String()
-	}
-	if len(golden.Config.Tags) > 0 {
-		s.Config["tags"] = proxmox.FormatTags(golden.Config.Tags)
-	}
-	return s
+		Text: s, Lane: Lane(golden.VMID), Budget: "create " + golden.RootFS.Storage, Timeout: questions.Timeout(o, longTask), Op: &op, Facts: map[string]string{"makes": golden.VMID.String()}})
 }
 
 // planPublish seals a stopped golden and makes the archive of its revision. A golden
@@ -233,24 +198,24 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 			call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{
 				Set: map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)}, Digest: state.Config.Digest})
 			p.act(plan.Action{ID: o.Ref.String() + "/sealed", Object: o.Ref, Verb: "note", Symbol: plan.Change, Text: fmt.Sprintf("note that %d is sealed", golden.VMID),
-				Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Call: &call})
+				Lane: Lane(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 			return
 		}
 		if p.Have.Host == nil {
-			ob := p.needsHost()
+			ob := questions.NeedsHost(p.Questions)
 			p.hold(o, "publish", ob.Reason, ob.Cure...)
 			return
 		}
 		op := privileged.SealGolden(p.Have.Node, privileged.SealSpec{VMID: int(golden.VMID), Object: golden.Ref.Name, Owner: p.Have.Owner})
 		p.act(plan.Action{ID: id, Object: o.Ref, Verb: "seal", Symbol: plan.Change, Text: fmt.Sprintf("seal %d: take out its machine-id and SSH host keys, else all copies are twins", golden.VMID),
-			Lane: Lane(golden.VMID), Timeout: timeout(o, ShortTask), Op: &op})
+			Lane: Lane(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
 		return
 	}
 	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: mark.Born,
 		Facts: map[string]string{"revision": revision, "digest": node.GoldenDigest(golden), "host": p.Have.Node}}
-	call := p.vzdump(golden.VMID, publish.Storage, "snapshot", "zstd", m)
+	call := questions.Vzdump(p.Questions, golden.VMID, publish.Storage, "snapshot", "zstd", m)
 	p.act(plan.Action{ID: o.Ref.String() + "/publish", Object: o.Ref, Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %s on %s", revision, publish.Storage),
-		Lane: Lane(golden.VMID), Budget: "vzdump", Timeout: timeout(o, longTask), Call: &call, Facts: p.dumpFacts(publish.Storage)})
+		Lane: Lane(golden.VMID), Budget: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call, Facts: questions.DumpFacts(p.Questions, publish.Storage)})
 }
 
 // pruneGolden deletes the archives of earlier revisions when nothing reads them.

@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -148,7 +149,7 @@ func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker
 		return marker.Marker{}, false
 	}
 	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now}
-	if p.onlyReports(g) && len(p.Differences(g, state, m)) == 0 && !movedRunState(g, state) {
+	if questions.OnlyReports(p.Questions, g) && len(questions.Differences(p.Questions, g, state, m)) == 0 && !movedRunState(g, state) {
 		m = m.With("want", wishHash(g)) // it is as declared already
 	}
 	notes := marker.Describe(config.Description(), m)
@@ -160,7 +161,7 @@ func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker
 	p.creating[g.Ref.Name] = true
 	p.act(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
 		Text: fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
-		Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Call: &call})
+		Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return marker.Marker{}, false
 }
 
@@ -196,14 +197,14 @@ func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker mark
 	if p.planRollback(g, state, marker) { // asked for, so no drift
 		return
 	}
-	if p.onlyReports(g) {
+	if questions.OnlyReports(p.Questions, g) {
 		switch done := marker.Facts["want"] == wishHash(g); {
 		case done && !p.Have.Named[g.Ref]:
 			p.planReplugs(g, state)
 			p.reportDrift(g, state, marker)
 			p.birthNotes(g, state, marker)
 			return
-		case !done, len(p.Differences(g, state, marker)) > 0, movedRunState(g, state):
+		case !done, len(questions.Differences(p.Questions, g, state, marker)) > 0, movedRunState(g, state):
 			marker = marker.With("want", "") // an edit, or a drift to be healed: until it is carried out whole
 		}
 	}
@@ -228,7 +229,7 @@ func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker mark
 	}
 	p.planRunState(g, state)
 	p.birthNotes(g, state, marker)
-	if p.onlyReports(g) && marker.Facts["want"] == "" && len(p.Plan.Actions) == before && len(p.Plan.Held) == heldBefore && len(p.Plan.Laters) == latersBefore && !p.creating[g.Ref.Name] {
+	if questions.OnlyReports(p.Questions, g) && marker.Facts["want"] == "" && len(p.Plan.Actions) == before && len(p.Plan.Held) == heldBefore && len(p.Plan.Laters) == latersBefore && !p.creating[g.Ref.Name] {
 		p.planWish(g, state, marker)
 	}
 }

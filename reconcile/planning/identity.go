@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -55,20 +56,20 @@ func (p *Planner) holdClash(g *spec.Guest, c node.Clash, has string) {
 // uniqueNets takes out of a change the interfaces that would have the name or address of
 // another one, and blocks them. All interfaces of a change are set by one request, so two
 // of them may exchange their names.
-func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *difference) {
+func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *questions.Difference) {
 	set := map[string]string{}
-	for key, value := range d.set {
-		if netKey.MatchString(key) {
+	for key, value := range d.Set {
+		if questions.NetKey.MatchString(key) {
 			set[key] = value
 		}
 	}
 	for _, c := range node.WouldClash(state, set) {
-		if _, still := d.set[c.Key]; !still {
+		if _, still := d.Set[c.Key]; !still {
 			continue
 		}
 		p.holdClash(g, c, c.Other)
-		delete(d.set, c.Key)
-		d.fields = slices.DeleteFunc(d.fields, func(f plan.Field) bool { return f.Name == c.Key })
+		delete(d.Set, c.Key)
+		d.Fields = slices.DeleteFunc(d.Fields, func(f plan.Field) bool { return f.Name == c.Key })
 	}
 }
 
@@ -88,37 +89,23 @@ func (p *Planner) presentClashes(g *spec.Guest, state *node.GuestState) {
 	}
 }
 
-// startsNot says why PVE could not start a guest: two of its interfaces have one name.
-func (p *Planner) startsNot(state *node.GuestState) *plan.Blocker {
-	if state == nil || state.Config == nil {
-		return nil
-	}
-	for _, c := range node.Standing(state) {
-		if c.Kind == node.ClaimName {
-			return &plan.Blocker{Reason: fmt.Sprintf("%d does not start: %s and %s both have the %s", state.VMID, c.Other, c.Key, c.Claim),
-				Cure: []string{fmt.Sprintf("rename one: pct set %d --%s name=NAME,...", state.VMID, c.Key)}}
-		}
-	}
-	return nil
-}
-
 // bornTwice blocks the creation of a guest that would have two settings of one identity: of
 // what the archive brings and what the YAML adds. A folder of the host that the archive has
 // and this restore leaves out counts too: an empty volume would stand in its place.
-func (p *Planner) bornTwice(g *spec.Guest, c *node.Choice, b *birth) bool {
-	values, declared := p.bornWith(g, c, b)
+func (p *Planner) bornTwice(g *spec.Guest, c *node.Choice, b *questions.BirthPlan) bool {
+	values, declared := questions.BornWith(p.Questions, g, c, b)
 	all := node.Claims(values, nil)
 	has := map[string]string{}
 	for i, mp := range c.Inside.MountPoints() {
 		key := fmt.Sprintf("mp%d", i)
-		if bind := mp.Kind() != proxmox.VolumeMount; bind && !g.Config.Mounts[i].Bind() && !p.released(g) {
+		if bind := mp.Kind() != proxmox.VolumeMount; bind && !g.Config.Mounts[i].Bind() && !questions.Released(p.Questions, g) {
 			key += " of the archive"
 			all[key] = []node.Claim{{Kind: node.ClaimPath, Name: path.Clean("/" + mp.Path())}}
 		}
 		has[node.RawKey(key)] = fmt.Sprintf("mp%d (%s)", i, mp.Volume())
 	}
 	for i, line := range c.Inside.LXC { // which no restore by a token brings back
-		if !p.released(g) {
+		if !questions.Released(p.Questions, g) {
 			all[fmt.Sprintf("%s %d", line[0], i)] = node.RawClaims(line[0], line[1])
 		}
 	}
@@ -127,38 +114,4 @@ func (p *Planner) bornTwice(g *spec.Guest, c *node.Choice, b *birth) bool {
 		p.holdClash(g, c, text.OrElse(has[c.Other], c.Other))
 	}
 	return len(found) > 0
-}
-
-// bornWith are the values with which a guest is created and which are added at once after
-// that, and the keys that the YAML declares.
-func (p *Planner) bornWith(g *spec.Guest, c *node.Choice, b *birth) (values map[string]string, declared map[string]bool) {
-	values, declared = map[string]string{}, map[string]bool{}
-	for key, value := range c.Inside.Raw {
-		mp, err := proxmox.ParseMountPoint(value)
-		if volume := err == nil && mp.Kind() == proxmox.VolumeMount; strings.HasPrefix(key, "dev") || node.MountKey.MatchString(key) && volume && b.spec.RootFS == "" {
-			values[key] = value
-		}
-	}
-	for i, value := range b.spec.MountPoints {
-		values[fmt.Sprintf("mp%d", i)] = value
-	}
-	for key, value := range b.spec.Config {
-		if netKey.MatchString(key) {
-			values[key] = value
-		}
-	}
-	for i, mp := range g.Config.Mounts {
-		key := fmt.Sprintf("mp%d", i)
-		if declared[key] = true; mp.Bind() {
-			values[key] = proxmox.MountPoint{"volume": p.bindSource(mp), "mp": mp.Path}.String()
-		}
-	}
-	for i := range g.Config.Nets {
-		declared[fmt.Sprintf("net%d", i)] = true
-	}
-	for i, device := range g.Config.Devices {
-		key := fmt.Sprintf("dev%d", i)
-		declared[key], values[key] = true, device.String()
-	}
-	return values, declared
 }

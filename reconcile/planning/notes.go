@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -36,7 +37,7 @@ func (p *Planner) birthNotes(g *spec.Guest, state *node.GuestState, marker marke
 	p.fromNotes(g)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		if m := p.Want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
-			if text := p.dying(m); text != "" {
+			if text := questions.Dying(p.Questions, m); text != "" {
 				p.note(&g.Object, "mp%d: %s", i, text)
 			}
 		}
@@ -112,34 +113,10 @@ func (p *Planner) fromNotes(g *spec.Guest) {
 	}
 }
 
-// bornElsewise reports whether the YAML names other sources than the one that the marker
-// says a guest was made from. The guest's own newest backup is no other one: it brings back
-// what was there. Of a guest that was taken over nobody knows.
-func (p *Planner) bornElsewise(g *spec.Guest, marker marker.Marker) bool {
-	from := marker.Facts["from"]
-	archive, isArchive := proxmox.ParseArchive(from)
-	births := 0
-	for _, s := range g.From {
-		own := node.IsOwn(g, s)
-		if !own {
-			births++
-		}
-		golden := p.Want.Golden[s.Golden]
-		switch {
-		case s.Archive != "" && from == s.Archive,
-			s.Golden != "" && from == "golden/"+s.Golden,
-			golden != nil && golden.Was != "" && from == "golden/"+golden.Was,
-			s.Newest != "" && isArchive && archive.VMID == node.SourceVMID(g, s) && (own || text.ProxmoxStorage(from) == s.Newest):
-			return false
-		}
-	}
-	return from != "" && births > 0
-}
-
 // restoreOver remarks that `from` differs and what a person would lose who makes up for
 // it by restoring over the guest: PVE destroys every volume of it first.
 func (p *Planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker marker.Marker) {
-	if !p.bornElsewise(g, marker) {
+	if !questions.BornElsewise(p.Questions, g, marker) {
 		return
 	}
 	var volumes []string
@@ -168,7 +145,7 @@ func (p *Planner) pendingNotes(g *spec.Guest, config *proxmox.GuestConfig) {
 		if declares(g, key) || key == "description" {
 			continue
 		}
-		before, after := people(key, config.Raw[key]), people(key, config.Pending[key])
+		before, after := questions.People(key, config.Raw[key]), questions.People(key, config.Pending[key])
 		if slices.Contains(config.Deleted, key) {
 			after = "(unset)"
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -34,9 +35,9 @@ func TestBornElsewise(t *testing.T) {
 		{"the newest of yet another guest", others, []spec.Source{{Newest: "usb", VMID: 106}}, true},
 		{"no source at all", "golden/debian", nil, false},
 	} {
-		p := &Planner{Want: want, Have: &node.Observed{}}
+		q := questions.Questions{Want: want, Have: &node.Observed{}}
 		g := &spec.Guest{VMID: 111, From: c.from}
-		if got := p.bornElsewise(g, marker.Marker{}.With("from", c.marker)); got != c.want {
+		if got := questions.BornElsewise(q, g, marker.Marker{}.With("from", c.marker)); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -26,43 +27,10 @@ type Occupied struct {
 	Others     func(budget string) string // which task of somebody else takes a budget's place, and since when
 }
 
-// TaskName is how people call a task: "vzdump 111".
-func TaskName(t *proxmox.Task) string {
-	if t.ID == "" && t.Type == "vzdump" { // PVE names none where it backs up several
-		return "vzdump of several guests"
-	}
-	return strings.TrimSpace(t.Type + " " + t.ID)
-}
-
 // Runs says of a task what runs, since when and who began it.
 func Runs(t *proxmox.Task, have *node.Observed) string {
-	return fmt.Sprintf("%s runs since %s, by %s", TaskName(t), have.Clock(t.StartTime), t.Owner())
+	return fmt.Sprintf("%s runs since %s, by %s", questions.TaskName(t), have.Clock(t.StartTime), t.Owner())
 }
-
-// TakenBy is the running task that takes the place of a budget: PVE's one vzdump per node, or
-// a guest that is created, of which PVE does not say on which storage.
-func TakenBy(have *node.Observed, budget string) *proxmox.Task {
-	types := []string{"vzdump"}
-	if strings.HasPrefix(budget, "create ") {
-		types = []string{"vzrestore", "vzcreate", "vzclone"}
-	} else if budget != "vzdump" {
-		return nil
-	}
-	for _, t := range have.TasksOf(types...) {
-		ours := have.Memory.Tasks[t.UPID] && have.TokenID == t.UPID.User
-		if budget == "vzdump" || !ours && have.Now.Sub(t.StartTime) < StorageLocked {
-			return &t
-		}
-	}
-	return nil
-}
-
-// StorageLocked is how long a task may hold its place in the budget of a storage. PVE
-// locks a storage while it allocates volumes, at the begin of a task, not while it
-// fills them (PVE/Storage.pm, vdisk_alloc); beside others that do the same, one of
-// many gives up on that lock. A quarter of an hour is more than any allocation takes:
-// what is older only unpacks, or hangs, and keeps nobody else from a storage.
-const StorageLocked = 15 * time.Minute
 
 // StartsAgain reports whether a guest that is down is about to be started, or will be
 // after the cool-down of a start that failed. One that waits for a person keeps nobody.

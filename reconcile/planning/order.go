@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -30,7 +30,7 @@ func (p *Planner) planningOrder() []spec.Ref {
 	for _, ref := range guests {
 		order[ref] = math.MaxInt
 		g := p.Want.Guest(ref.Name)
-		if n, ok := p.startOrderOf(g); ok {
+		if n, ok := questions.StartOrderOf(p.Questions, g); ok {
 			order[ref] = n
 		}
 	}
@@ -57,24 +57,6 @@ func (p *Planner) planningOrder() []spec.Ref {
 		visit(ref)
 	}
 	return slices.Concat(before, sorted, after)
-}
-
-// startOrderOf is the place of a guest when the node starts: the declared one, that of its
-// config, or, of one that is missing, that in the backup that it comes back from.
-func (p *Planner) startOrderOf(g *spec.Guest) (int, bool) {
-	state := p.Have.Guests[g.VMID]
-	if n, ok := startOrder(g, state); ok || state != nil {
-		return n, ok
-	}
-	for _, source := range g.From {
-		if !node.IsOwn(g, source) {
-			continue
-		}
-		if found, _, _ := p.Have.Newest(g, source); found != nil {
-			return found.Inside.Startup().Order()
-		}
-	}
-	return 0, false
 }
 
 // creationsInOrder puts what makes guests into the order in which people wait for it, for only

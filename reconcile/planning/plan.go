@@ -1,7 +1,6 @@
 package planning
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -26,11 +26,10 @@ func PlanOf(want *spec.Desired, have *node.Observed) *plan.Plan {
 	return plan
 }
 
-// Planner holds the two inputs of planning and what it has found so far. Its
+// Planner has the questions that planning asks and what it has found so far. Its
 // methods are pure: they read the inputs and add to the plan.
 type Planner struct {
-	Want *spec.Desired
-	Have *node.Observed
+	questions.Questions
 	Plan *plan.Plan
 	// creating are the guests that this plan makes or still has to make, and
 	// mounting the mounts that it is about to mount: what others wait for.
@@ -49,9 +48,9 @@ type Planner struct {
 
 func newPlanner(want *spec.Desired, have *node.Observed) *Planner {
 	return &Planner{
-		Want: want, Have: have,
-		Plan:     &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Running: []plan.Running{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
-		creating: map[string]bool{}, mounting: map[string]bool{}, awaits: map[spec.Ref]spec.Ref{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
+		Questions: questions.Questions{Want: want, Have: have},
+		Plan:      &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Running: []plan.Running{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
+		creating:  map[string]bool{}, mounting: map[string]bool{}, awaits: map[spec.Ref]spec.Ref{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
 	}
 }
 
@@ -69,7 +68,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 		if have.Scope != nil && !have.Scope[ref] {
 			continue
 		}
-		if node := p.elsewhere(ref); node != "" {
+		if node := questions.Elsewhere(p.Questions, ref); node != "" {
 			p.Plan.Header.Elsewhere = append(p.Plan.Header.Elsewhere, ref.String()+" on "+node)
 			continue
 		}
@@ -120,20 +119,20 @@ func (p *Planner) tellRunning() {
 func (p *Planner) planObjects() {
 	planned := p.planningOrder()
 	for _, ref := range planned {
-		why, cure := p.frozen(ref)
+		why, cure := questions.Frozen(p.Questions, ref)
 		p.freezing(p.Want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
 	}
 	p.creationsInOrder(planned)
 }
 
 func (p *Planner) planObject(ref spec.Ref) {
-	if p.homeless(ref) {
+	if questions.Homeless(p.Questions, ref) {
 		p.hold(p.Want.Object(ref), "", fmt.Sprintf("this is a cluster of %d nodes (%s), and nothing says on which of them it is to be: each would make it", len(p.Have.Nodes), strings.Join(p.Have.Nodes, ", ")),
 			"add node: "+p.Have.Node)
 		p.unmet[ref.Name] = "nothing says on which node it is to be"
 		return
 	}
-	if vmid, ok := p.vmid(ref); ok && p.Have.Others[vmid].Ambiguous {
+	if vmid, ok := questions.Vmid(p.Questions, ref); ok && p.Have.Others[vmid].Ambiguous {
 		p.hold(p.Want.Object(ref), "vmid", fmt.Sprintf("VMID %d is blocked: PVE lists several guests with it", vmid), "compare: pvesh get /cluster/resources --type vm")
 		p.unmet[ref.Name] = "PVE lists several guests with its VMID"
 		return
@@ -152,57 +151,6 @@ func (p *Planner) planObject(ref spec.Ref) {
 	}
 }
 
-// homeless reports whether an object of a cluster is to be made somewhere and does
-// not say where. Guests that exist belong to the node on which they live.
-func (p *Planner) homeless(ref spec.Ref) bool {
-	if len(p.Have.Nodes) < 2 || p.Want.Object(ref).Node != "" || p.Want.Node != "" {
-		return false
-	}
-	if vmid, ok := p.vmid(ref); ok {
-		return p.Have.Guests[vmid] == nil
-	}
-	return ref.Kind == spec.KindMount
-}
-
-// elsewhere names the other node that an object belongs to, or "". A guest that
-// exists belongs to the node on which it lives; all else to the node it declares.
-func (p *Planner) elsewhere(ref spec.Ref) string {
-	if vmid, ok := p.vmid(ref); ok {
-		if _, here := p.Have.Guests[vmid]; here || p.Have.Others[vmid].Ambiguous {
-			return ""
-		}
-		if r, ok := p.Have.Others[vmid]; ok && r.Type == "lxc" && r.Node != p.Have.Node {
-			return r.Node
-		}
-	}
-	node := p.Want.Object(ref).Node
-	if ref.Kind == spec.KindSnapshot {
-		if g := p.Want.Guest(p.Want.Snapshots[ref.Name].Guest); g != nil {
-			return p.elsewhere(g.Ref)
-		}
-	}
-	if node == "" {
-		node = p.Want.Node
-	}
-	if node != "" && node != p.Have.Node {
-		return node
-	}
-	return ""
-}
-
-// vmid returns the VMID that an object declares, if it is of a kind that has one.
-func (p *Planner) vmid(ref spec.Ref) (proxmox.VMID, bool) {
-	switch ref.Kind {
-	case spec.KindGolden:
-		return p.Want.Golden[ref.Name].VMID, true
-	case spec.KindRestore:
-		return p.Want.Restores[ref.Name].VMID, true
-	case spec.KindGuest:
-		return p.Want.Guests[ref.Name].VMID, true
-	}
-	return 0, false
-}
-
 // act adds an action.
 func (p *Planner) act(a plan.Action) {
 	if a.Effect == "" {
@@ -218,7 +166,7 @@ func (p *Planner) act(a plan.Action) {
 	if a.When == "" {
 		a.When = "now"
 	}
-	if free := p.whenFree(&a); free != "now" {
+	if free := questions.WhenFree(p.Questions, &a); free != "now" {
 		if a.When == "now" {
 			a.When = free
 		}
@@ -242,41 +190,11 @@ func (p *Planner) act(a plan.Action) {
 			Cure:   []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
 		return
 	}
-	if why, cure := p.waitsForPerson(&a); why != "" {
+	if why, cure := questions.WaitsForPerson(p.Questions, &a); why != "" {
 		p.hold(p.Want.Object(a.Object), "", why, cure...)
 		return
 	}
 	p.Plan.Actions = append(p.Plan.Actions, a)
-}
-
-// whenFree says when an act can be sent: now, or after a task that works on its guest, takes
-// PVE's one place for backups, creates a guest, or was begun by another agent.
-func (p *Planner) whenFree(a *plan.Action) string {
-	if t := p.Have.OtherAgent(); t != nil {
-		return p.whenEnded(t, true)
-	}
-	if id, ok := strings.CutPrefix(a.Lane, "lxc/"); ok {
-		if vmid, err := proxmox.ParseVMID(id); err == nil {
-			if t := p.Have.Holder(vmid); t != nil {
-				return p.whenEnded(t, false)
-			}
-			if state := p.Have.Guests[vmid]; state != nil && state.Lock != "" {
-				return fmt.Sprintf("when %d is no longer locked (%s)", vmid, state.Lock)
-			}
-		}
-	}
-	if t := TakenBy(p.Have, a.Budget); t != nil {
-		return p.whenEnded(t, true)
-	}
-	return "now"
-}
-
-func (p *Planner) whenEnded(t *proxmox.Task, named bool) string {
-	what := t.Type
-	if named {
-		what = TaskName(t)
-	}
-	return fmt.Sprintf("when %s has ended (since %s, by %s)", what, p.Have.Clock(t.StartTime), t.Owner())
 }
 
 func (p *Planner) later(l plan.Later) { p.Plan.Laters = append(p.Plan.Laters, l) }
@@ -298,15 +216,8 @@ func (p *Planner) note(o *spec.Object, format string, args ...any) {
 	p.Plan.Notes = append(p.Plan.Notes, plan.Note{Object: o.Ref, Text: fmt.Sprintf(format, args...)})
 }
 
-// timeout is how long the task of an object's act is waited for.
-func timeout(o *spec.Object, byDefault time.Duration) time.Duration {
-	return cmp.Or(o.Timeout, byDefault)
-}
-
-// The defaults of how long a task is waited for.
 const (
-	longTask  = 24 * time.Hour // backups and restores
-	ShortTask = 10 * time.Minute
+	longTask = 24 * time.Hour // backups and restores
 )
 
 // limitDeletions holds every deletion of a plan in which too much is beyond what is kept:

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -28,24 +27,12 @@ func (p *Planner) planRunState(g *spec.Guest, state *node.GuestState) {
 	}
 	switch {
 	case g.State == spec.Stopped && running:
-		call, wait := p.shutdown(g, state)
-		p.act(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: p.movedBy(g, state),
+		call, wait := questions.Shutdown(p.Questions, g, state)
+		p.act(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
 			Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: wait, Call: &call})
 	case g.State == spec.Running && !running:
 		p.planStart(g, state)
 	}
-}
-
-// shutdown asks a guest to end, within what its startup says under down, else a minute,
-// and says how long that task is waited for.
-func (p *Planner) shutdown(g *spec.Guest, state *node.GuestState) (call proxmox.Call, wait time.Duration) {
-	within := time.Minute
-	for _, startup := range []proxmox.Startup{state.Config.Startup(), g.Config.Startup} { // the declared one last
-		if n, err := strconv.Atoi(startup["down"]); err == nil && n > 0 {
-			within = time.Duration(n) * time.Second
-		}
-	}
-	return proxmox.On(p.Have.Node).Shutdown(g.VMID, within), timeout(&g.Object, max(ShortTask, within+time.Minute))
 }
 
 // restart plans the shutdown of a guest that is started again by a later pass, unless
@@ -58,7 +45,7 @@ func (p *Planner) restart(g *spec.Guest, state *node.GuestState, fields []plan.F
 		p.hold(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.Reason, ob.Cure...)
 		return
 	}
-	call, wait := p.shutdown(g, state)
+	call, wait := questions.Shutdown(p.Questions, g, state)
 	p.act(plan.Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: plan.Restart, Fields: fields, Text: why,
 		When: "restart: auto", Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: wait, Call: &call,
 		Facts: map[string]string{"restart": "1"}})
@@ -77,7 +64,7 @@ func (p *Planner) amidBulk(o *spec.Object) bool {
 
 // staysDown says why a running guest could not be started again now.
 func (p *Planner) staysDown(g *spec.Guest) *plan.Blocker {
-	if ob := p.startsNot(p.Have.Guests[g.VMID]); ob != nil {
+	if ob := questions.StartsNot(p.Questions, p.Have.Guests[g.VMID]); ob != nil {
 		return ob
 	}
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
@@ -86,7 +73,7 @@ func (p *Planner) staysDown(g *spec.Guest) *plan.Blocker {
 		}
 	}
 	for _, name := range g.Needs {
-		if other := p.Want.Guest(name); other != nil && !p.runs(other) {
+		if other := p.Want.Guest(name); other != nil && !questions.Runs(p.Questions, other) {
 			return &plan.Blocker{Reason: fmt.Sprintf("it needs %s, which does not run", name), Cure: []string{"see " + other.Ref.String()}}
 		}
 	}
@@ -97,7 +84,7 @@ func (p *Planner) staysDown(g *spec.Guest) *plan.Blocker {
 // that start before it, and the disks that it binds.
 func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 	o := &g.Object
-	if ob := p.startsNot(state); ob != nil {
+	if ob := questions.StartsNot(p.Questions, state); ob != nil {
 		p.unmet[g.Ref.Name] = ob.Reason
 		p.hold(o, "state", ob.Reason, ob.Cure...)
 		return
@@ -110,7 +97,7 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 			return
 		}
 	}
-	if ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.PowerMgmt"); ob != nil {
+	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.PowerMgmt"); ob != nil {
 		p.unmet[g.Ref.Name] = ob.Reason
 		p.hold(o, "state", ob.Reason, ob.Cure...)
 		return
@@ -120,7 +107,7 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 	}
 	for _, name := range g.Needs {
 		other := p.Want.Guest(name)
-		if other == nil || p.runs(other) {
+		if other == nil || questions.Runs(p.Questions, other) {
 			continue
 		}
 		if why := p.unmet[name]; !p.creating[name] || other.State != spec.Running { // nobody here is going to start it
@@ -133,7 +120,7 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 		p.later(plan.Later{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
 		return
 	}
-	if mine, ok := startOrder(g, state); ok && p.starting != nil && p.startingAt < mine {
+	if mine, ok := questions.StartOrder(g, state); ok && p.starting != nil && p.startingAt < mine {
 		p.creating[g.Ref.Name] = true
 		p.later(plan.Later{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", p.starting.Ref)})
 		return
@@ -144,32 +131,14 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 	if cooling {
 		p.unmet[g.Ref.Name] = "its start failed"
 	}
-	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: p.movedBy(g, state),
-		Lane: Lane(g.VMID), Timeout: timeout(o, ShortTask), Call: &call})
-}
-
-// runs reports whether a declared guest is ours and runs.
-func (p *Planner) runs(g *spec.Guest) bool {
-	state := p.Have.Guests[g.VMID]
-	return state != nil && state.Status == "running"
-}
-
-func startOrder(g *spec.Guest, state *node.GuestState) (int, bool) {
-	if n, ok := g.Config.Startup.Order(); ok {
-		return n, true
-	}
-	if state != nil && state.Config != nil && state.Config.Raw["startup"] != "" {
-		if s, err := proxmox.ParseStartup(state.Config.Raw["startup"]); err == nil {
-			return s.Order()
-		}
-	}
-	return 0, false
+	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
+		Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 }
 
 // startsSoon notes a guest that this plan starts, or makes and then starts: those
 // with a higher startup order wait for it.
 func (p *Planner) startsSoon(g *spec.Guest, state *node.GuestState) {
-	if order, ok := startOrder(g, state); ok && g.State == spec.Running && p.creating[g.Ref.Name] && (p.starting == nil || order < p.startingAt) {
+	if order, ok := questions.StartOrder(g, state); ok && g.State == spec.Running && p.creating[g.Ref.Name] && (p.starting == nil || order < p.startingAt) {
 		p.starting, p.startingAt = g, order
 	}
 }

@@ -5,14 +5,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
-	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -32,7 +31,7 @@ func (p *Planner) planMissing(g *spec.Guest) {
 	if p.destroyed(&g.Object, g.VMID) {
 		return
 	}
-	if made := p.made(g); !made.IsZero() && !p.Have.Named[g.Ref] {
+	if made := questions.Made(p.Questions, g); !made.IsZero() && !p.Have.Named[g.Ref] {
 		p.hold(&g.Object, "vmid", fmt.Sprintf("%d was made by this agent on %s and is not there any more", g.VMID, p.Have.Date(made)),
 			fmt.Sprintf("to have it again: felhom-agent --once --only %s", g.Ref), "to let it go: remove it from the YAML")
 		return
@@ -41,21 +40,21 @@ func (p *Planner) planMissing(g *spec.Guest) {
 	for _, source := range g.From {
 		switch {
 		case source.Newest != "":
-			if ob := p.Seen(source.Newest); ob != nil && !p.released(g) {
+			if ob := p.Seen(source.Newest); ob != nil && !questions.Released(p.Questions, g) {
 				p.holdCreation(g, source, ob)
 				return
 			}
-			if ob := p.twin(source.Newest); ob != nil && !p.released(g) {
+			if ob := questions.Twin(p.Questions, source.Newest); ob != nil && !questions.Released(p.Questions, g) {
 				p.hold(&g.Object, "from", ob.Reason, ob.Cure...)
 				return
 			}
-			missing := p.Missing(fmt.Sprintf("/vms/%d", node.SourceVMID(g, source)), "VM.Backup")
+			missing := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", node.SourceVMID(g, source)), "VM.Backup")
 			if missing == nil && p.Have.Storages[source.Newest] != nil {
-				if missing = p.listsBackups(source.Newest); missing == nil {
-					missing = p.visible(source.Newest)
+				if missing = questions.ListsBackups(p.Questions, source.Newest); missing == nil {
+					missing = questions.Visible(p.Questions, source.Newest)
 				}
 			}
-			if missing != nil && !p.released(g) {
+			if missing != nil && !questions.Released(p.Questions, g) {
 				p.hold(&g.Object, "from", missing.Reason+": its backups cannot be seen", missing.Cure...)
 				return
 			}
@@ -103,27 +102,6 @@ func (p *Planner) planMissing(g *spec.Guest) {
 	p.hold(&g.Object, "from", strings.Join(append([]string{reason}, passed...), "; "), "make one of them, or add another source to from")
 }
 
-// released reports whether `despite` lets a creation go ahead although storages
-// cannot be seen. What they hold may be younger than that time, so it counts for a day
-// only, and not where the agent itself has made the guest, or a backup of it, since.
-func (p *Planner) released(g *spec.Guest) bool {
-	if g.Despite.IsZero() || p.Have.Future(g.Despite) || p.Have.Now.Sub(g.Despite) > 24*time.Hour {
-		return false
-	}
-	return !p.made(g).After(g.Despite) && !p.Have.Stored.Backups[g.Ref.Name].Time.After(g.Despite)
-}
-
-// made is when this agent has made a guest, also under the name that it had; zero: never,
-// as far as the journal tells.
-func (p *Planner) made(g *spec.Guest) (last time.Time) {
-	for object, at := range p.Have.Memory.Made {
-		if state.Called(&g.Object, object) && at.After(last) {
-			last = at
-		}
-	}
-	return last
-}
-
 // mayCreate holds an object whose VMID is taken, may be taken by something that the
 // token cannot see, or whose marker stands on another guest.
 func (p *Planner) mayCreate(o *spec.Object, vmid proxmox.VMID) bool {
@@ -131,7 +109,7 @@ func (p *Planner) mayCreate(o *spec.Object, vmid proxmox.VMID) bool {
 		p.hold(o, "vmid", fmt.Sprintf("%d is a VM (%s on %s), no container", vmid, r.Name, r.Node), "choose another vmid")
 		return false
 	}
-	if missing := p.Missing(fmt.Sprintf("/vms/%d", vmid), "VM.Audit", "VM.Allocate"); missing != nil {
+	if missing := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", vmid), "VM.Audit", "VM.Allocate"); missing != nil {
 		p.hold(o, "vmid", missing.Reason, missing.Cure...)
 		return false
 	}
@@ -252,10 +230,10 @@ func (p *Planner) mayBeBlank(g *spec.Guest, text string) bool {
 	if !p.releasedFrom(g) {
 		return false
 	}
-	if p.released(g) {
+	if questions.Released(p.Questions, g) {
 		return true
 	}
-	ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup", "VM.Config.Disk")
+	ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup", "VM.Config.Disk")
 	if ob == nil {
 		ob = p.allSeen(g)
 	}
@@ -271,39 +249,28 @@ func (p *Planner) mayBeBlank(g *spec.Guest, text string) bool {
 		return false
 	}
 	if last, ok := p.Have.Stored.Backups[g.Ref.Name]; ok && last.Time.After(g.Despite) {
-		p.hold(&g.Object, "from", fmt.Sprintf("%s has a whole backup of %s on %s, which is not there now. I make no empty one", g.Ref.Name, p.Have.Date(last.Time), p.lastPlace(last)),
+		p.hold(&g.Object, "from", fmt.Sprintf("%s has a whole backup of %s on %s, which is not there now. I make no empty one", g.Ref.Name, p.Have.Date(last.Time), questions.LastPlace(p.Questions, last)),
 			"plug in the disk, or let the storage show it: pvesm list "+last.Storage, "really start empty: "+despiteNow)
 		return false
 	}
 	return true
 }
 
-// lastPlace names where a backup that was seen once lay.
-func (p *Planner) lastPlace(last state.LastBackup) string {
-	if last.Disk != "" {
-		return fmt.Sprintf("%s (%s)", last.Storage, last.Disk)
-	}
-	return last.Storage
-}
-
 // despiteNow is how `despite` is written. The time itself stands in no plan: a plan stays
 // the same while it is blocked.
 const despiteNow = "despite: TIME, with the time that this prints: date -u +%FT%TZ"
 
-// Stamp is the node's time as `despite` and `requested` take it.
-func (p *Planner) Stamp() string { return p.Have.Now.UTC().Format("2006-01-02T15:04:05Z") }
-
 // planRestore plans the restore of one archive as this guest.
 func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice) {
 	own := p.Have.IsOwnBackup(g, source, c)
-	volumes, _ := p.traces(g)
+	volumes, _ := questions.Traces(p.Questions, g)
 	if len(volumes) > 0 && (own || source.Archive != "") && !deliberate.Deliberate.RestoreBeside {
-		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, p.tracesText(volumes, nil), p.Have.Date(c.Volume.CTime)),
+		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, questions.TracesText(p.Questions, volumes, nil), p.Have.Date(c.Volume.CTime)),
 			fmt.Sprintf("look at it as root: pvesm path %s", volumes[0].VolID),
 			"go ahead beside it: "+despiteNow)
 		return
 	}
-	if (own || source.Archive != "") && !p.released(g) && !deliberate.Deliberate.RestoreBeside {
+	if (own || source.Archive != "") && !questions.Released(p.Questions, g) && !deliberate.Deliberate.RestoreBeside {
 		if ob := p.volumesHidden(g, c); ob != nil && ob.Mount != "" {
 			p.holdCreation(g, source, ob)
 			return
@@ -316,7 +283,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 	if !own && source.Golden == "" && source.Archive == "" && !p.mayBeBlank(g, fmt.Sprintf("create %d from %s", g.VMID, sourceText(source))) {
 		return // another guest's archive is a blank too
 	}
-	if ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Allocate"); ob != nil {
+	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Allocate"); ob != nil {
 		p.hold(&g.Object, "vmid", ob.Reason, ob.Cure...)
 		return
 	}
@@ -330,7 +297,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 			"name an archive of a container", fmt.Sprintf("or make one, as root: pct clone %d NEW-VMID --full, and back that up", c.Volume.VMID))
 		return
 	}
-	b, ob := p.birth(g, source, own, c)
+	b, ob := questions.Birth(p.Questions, g, source, own, c)
 	if ob != nil {
 		p.hold(&g.Object, "storage", ob.Reason, ob.Cure...)
 		return
@@ -338,25 +305,25 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 	if p.bornTwice(g, c, b) {
 		return
 	}
-	if ob := p.roomFor(b.storage, c.Volume); ob != nil {
+	if ob := questions.RoomFor(p.Questions, b.Storage, c.Volume); ob != nil {
 		p.hold(&g.Object, "storage", ob.Reason, ob.Cure...)
 		return
 	}
-	call := proxmox.On(p.Have.Node).RestoreLXC(b.spec)
+	call := proxmox.On(p.Have.Node).RestoreLXC(b.Spec)
 	p.creating[g.Ref.Name] = true
 	from := "golden/" + source.Golden
 	switch {
 	case own:
-		from = fmt.Sprintf("its backup of %s (%s, %s, %s)", p.Have.Date(c.Volume.CTime), p.where(text.ProxmoxStorage(c.Volume.VolID)), p.Have.Age(c.Volume.CTime), c.Volume.Size.Human())
+		from = fmt.Sprintf("its backup of %s (%s, %s, %s)", p.Have.Date(c.Volume.CTime), questions.Where(p.Questions, text.ProxmoxStorage(c.Volume.VolID)), p.Have.Age(c.Volume.CTime), c.Volume.Size.Human())
 	case source.Newest != "":
-		from = fmt.Sprintf("the backup of %d of %s (%s, %s, %s)", source.VMID, p.Have.Date(c.Volume.CTime), p.where(source.Newest), p.Have.Age(c.Volume.CTime), c.Volume.Size.Human())
+		from = fmt.Sprintf("the backup of %d of %s (%s, %s, %s)", source.VMID, p.Have.Date(c.Volume.CTime), questions.Where(p.Questions, source.Newest), p.Have.Age(c.Volume.CTime), c.Volume.Size.Human())
 	case source.Archive != "":
 		from = source.Archive + fmt.Sprintf(" (%s, %s)", p.Have.Age(c.Volume.CTime), c.Volume.Size.Human())
 	}
 	a := plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
-		Text: fmt.Sprintf("create %d from %s", g.VMID, from), Detail: append(b.detail, c.Notes...),
-		Lane: Lane(g.VMID), Budget: "create " + b.storage, Timeout: timeout(&g.Object, longTask), Call: &call,
+		Text: fmt.Sprintf("create %d from %s", g.VMID, from), Detail: append(b.Detail, c.Notes...),
+		Lane: Lane(g.VMID), Budget: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
 		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
 	}
 	p.act(a)
@@ -383,16 +350,4 @@ func (p *Planner) volumesHidden(g *spec.Guest, c *node.Choice) *plan.Blocker {
 		}
 	}
 	return nil
-}
-
-// roomFor says that a storage has less room than an archive has, packed as it is. A
-// thin pool that runs full hurts every guest on it. What compresses by itself may hold
-// it all the same.
-func (p *Planner) roomFor(storage string, archive proxmox.Volume) *plan.Blocker {
-	state := p.Have.Storages[storage]
-	if state.Status.Total == 0 || state.Status.Avail >= archive.Size || slices.Contains([]string{"zfspool", "btrfs", "zfs"}, state.Conf.Type) {
-		return nil
-	}
-	return &plan.Blocker{Reason: fmt.Sprintf("%s has %s left, and %s alone has %s", storage, state.Status.Avail.Human(), archive.VolID, archive.Size.Human()),
-		Cure: []string{"make room on " + storage, "or name another storage"}}
 }

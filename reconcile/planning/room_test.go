@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -31,7 +32,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		Content: []proxmox.Volume{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
 	}}}
 	have.Index(nil)
-	p := &Planner{Want: &spec.Desired{}, Have: have, Plan: &plan.Plan{}}
+	p := &Planner{Questions: questions.Questions{Want: &spec.Desired{}, Have: have}, Plan: &plan.Plan{}}
 	guest := func(name string, vmid proxmox.VMID) *spec.Guest {
 		return &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: name}}, VMID: vmid}
 	}
@@ -44,7 +45,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		}
 		p.Plan.Held = nil
 	}
-	dns, short := p.short(b, guest("dns", 101))
+	dns, short := questions.Short(p.Questions, b, guest("dns", 101))
 	if !short {
 		t.Fatal("there is room")
 	}
@@ -59,7 +60,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
 
 	have.Storages["usb"].Status.Avail = 320 * mib
-	if _, short := p.short(b, guest("dns", 101)); short {
+	if _, short := questions.Short(p.Questions, b, guest("dns", 101)); short {
 		t.Error("there is room")
 	}
 	p.shortages = nil

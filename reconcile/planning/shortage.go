@@ -7,32 +7,9 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/node"
-	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
-
-// short reports whether a storage has no room for another archive like the guest's last
-// one. What keep would drop after a success is not dropped before it: it may be the last
-// good one.
-func (p *Planner) short(b *spec.Backup, g *spec.Guest) (refresh.Shortage, bool) {
-	state := p.Have.Storages[b.Storage]
-	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
-		return refresh.Shortage{}, false
-	}
-	all := p.Have.ArchivesOf(b.Storage, g.VMID)
-	if len(all) == 0 {
-		return refresh.Shortage{}, false
-	}
-	best := max(0, slices.IndexFunc(all, func(v proxmox.Volume) bool { return p.Have.Wholeness(v) == node.Whole })) // the one to come back from
-	s := refresh.Shortage{Guest: g.Ref.Name, Last: all[best].Size}
-	for i, v := range slices.Backward(all) {
-		if i != best && !v.Protected {
-			s.Older = append(s.Older, v)
-		}
-	}
-	return s, state.Status.Avail < s.Last
-}
 
 // holdShort says once for all guests that a storage has no room for their archives, and
 // which ones a person could delete.
@@ -62,5 +39,5 @@ func (p *Planner) holdShort(b *spec.Backup) {
 	if len(could) > 0 {
 		cure = append(cure, "a person could delete: "+strings.Join(could, ", "))
 	}
-	p.hold(&b.Object, "storage", fmt.Sprintf("%s has %s left, and %s: %s more must be free", p.where(b.Storage), avail.Human(), last, (missing-avail).Human()), cure...)
+	p.hold(&b.Object, "storage", fmt.Sprintf("%s has %s left, and %s: %s more must be free", questions.Where(p.Questions, b.Storage), avail.Human(), last, (missing-avail).Human()), cure...)
 }

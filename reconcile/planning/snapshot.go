@@ -2,15 +2,14 @@ package planning
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/retention"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -47,7 +46,7 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 	default:
 		have := state.Snapshots.Snapshots[i]
 		m, marked := marker.OneMarker(have.Description)
-		ours := marked && p.ownsSeries(m, o, g)
+		ours := marked && questions.OwnsSeries(p.Questions, m, o, g)
 		_, isLost := p.lost[g.Ref.Name]
 		switch {
 		case !ours:
@@ -73,14 +72,6 @@ func ambiguousSnapshot(state *node.GuestState) (proxmox.Snapshot, bool) {
 		}
 	}
 	return proxmox.Snapshot{}, false
-}
-
-// ownsSeries reports whether a marker of a snapshot or an archive is of this object,
-// this guest and this owner.
-func (p *Planner) ownsSeries(m marker.Marker, o *spec.Object, g *spec.Guest) bool {
-	kind := o.Ref.Kind.String() + "/"
-	return (m.Object == kind+o.Ref.Name || o.Was != "" && m.Object == kind+o.Was) &&
-		m.VMID == g.VMID && m.Owner == p.Have.Owner && (m.Facts["guest"] == g.Ref.Name || g.Was != "" && m.Facts["guest"] == g.Was)
 }
 
 // ready returns a guest that is here and ours, or says for what the object waits.
@@ -119,27 +110,15 @@ func (p *Planner) ready(o *spec.Object, g *spec.Guest, verb, s string) (*node.Gu
 	return state, m, true
 }
 
-// series returns the object's own snapshots of a guest, oldest first, without those
-// whose date is in the future or that are not complete.
-func (p *Planner) series(s *spec.Snapshot, g *spec.Guest, state *node.GuestState) []proxmox.Snapshot {
-	var own []proxmox.Snapshot
-	for _, have := range state.Snapshots.Snapshots {
-		if m, ok := marker.OneMarker(have.Description); ok && p.ownsSeries(m, &s.Object, g) && have.State == "" && !p.Have.Future(have.Time) {
-			own = append(own, have)
-		}
-	}
-	return own
-}
-
 // planSeries takes the snapshot of the running period and prunes the own ones.
 func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
 	name, begin := node.SlotName(s, p.Have.Now)
-	own := p.series(s, g, state)
+	own := questions.Series(p.Questions, s, g, state)
 	p.Plan.DueAt(begin.Add(s.Every))
 	taken := slices.ContainsFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name || !have.Time.Before(begin) })
 	for _, have := range state.Snapshots.Snapshots {
 		m, ok := marker.OneMarker(have.Description)
-		switch ours := ok && p.ownsSeries(m, &s.Object, g); {
+		switch ours := ok && questions.OwnsSeries(p.Questions, m, &s.Object, g); {
 		case ours && have.State != "" && p.Have.Task(g.VMID) != nil: // it is being made, or deleted
 			taken = taken || have.Name == name
 		case ours && have.State != "":
@@ -173,11 +152,11 @@ func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestS
 
 func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
 	if state.CanSnapshot != nil && !*state.CanSnapshot {
-		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: %s", g.Ref, p.withoutSnapshots(state)),
+		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: %s", g.Ref, questions.WithoutSnapshots(p.Questions, state)),
 			"use backups for it, or remove the mount point")
 		return
 	}
-	if ob := p.Missing(fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
+	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
 		p.hold(&s.Object, "guest", ob.Reason, ob.Cure...)
 		return
 	}
@@ -194,45 +173,12 @@ func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.Gues
 	id, _ := proxmox.ParseVolumeID(root.Volume())
 	call := proxmox.On(p.Have.Node).Snapshot(g.VMID, name, description)
 	p.act(plan.Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
-		Lane: Lane(g.VMID), Budget: "snapshot " + id.Storage, Timeout: timeout(&s.Object, ShortTask), Call: &call})
+		Lane: Lane(g.VMID), Budget: "snapshot " + id.Storage, Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }
 
 func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteSnapshot(g.VMID, have.Name)
 	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
-		Effect: plan.Deleting, Irreversible: true, Cause: cause, Lane: Lane(g.VMID), Timeout: timeout(&s.Object, ShortTask), Call: &call})
-}
-
-// snapshotTypes are the types of storages on which a container's volume can have snapshots
-// (PVE: Storage plugins, volume_has_feature; a dir only with images that a container cannot
-// use).
-var snapshotTypes = []string{"lvmthin", "zfspool", "btrfs", "rbd", "cephfs"}
-
-// withoutSnapshots names the volumes of a guest that keep PVE from taking a snapshot.
-func (p *Planner) withoutSnapshots(state *node.GuestState) string {
-	mounts := state.Config.MountPoints()
-	all := map[string]proxmox.MountPoint{}
-	for i, mp := range mounts {
-		all[fmt.Sprintf("mp%d %s", i, mp.Path())] = mp
-	}
-	if root, ok := state.Config.RootFS(); ok {
-		all["rootfs"] = root
-	}
-	var why []string
-	for _, key := range slices.SortedFunc(maps.Keys(all), compare.CompareKeys) {
-		mp := all[key]
-		if mp.Kind() != proxmox.VolumeMount {
-			why = append(why, fmt.Sprintf("%s is a folder or device of the host (%s)", key, mp.Volume()))
-			continue
-		}
-		storage := p.Have.Storages[text.ProxmoxStorage(mp.Volume())]
-		if storage != nil && !slices.Contains(snapshotTypes, storage.Conf.Type) {
-			why = append(why, fmt.Sprintf("%s (%s) is on %s, a storage of type %s without snapshots", key, mp.Volume(), storage.Conf.ID, storage.Conf.Type))
-		}
-	}
-	if len(why) == 0 {
-		return "one of its volumes is on a storage without snapshots"
-	}
-	return text.List(why)
+		Effect: plan.Deleting, Irreversible: true, Cause: cause, Lane: Lane(g.VMID), Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -23,8 +24,8 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 	}
 	if state == nil {
 		return &plan.Blocker{
-			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, p.didYouMean(storage)),
-			Cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", AppendPrivilege("Datastore.Audit"))},
+			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, questions.DidYouMean(p.Questions, storage)),
+			Cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", questions.AppendPrivilege("Datastore.Audit"))},
 		}
 	}
 	if errors.Is(state.Err, node.ErrAmbiguous) {
@@ -36,7 +37,7 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 			Cure: []string{fmt.Sprintf("name the storage that lies there in %s, or make this one anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Ref, storage, storage, m.Path)}}
 	}
 	if m != nil && mounted {
-		if ob := p.ejecting(m); ob != nil {
+		if ob := questions.Ejecting(p.Questions, m); ob != nil {
 			return ob
 		}
 	}
@@ -44,7 +45,7 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 		if p.mounting[m.Ref.Name] || mounted {
 			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
 		}
-		why, cure := p.away(m)
+		why, cure := questions.Away(p.Questions, m)
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Cure: cure}
 	}
 	if state.Conf.Disabled {
@@ -63,14 +64,6 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 	return nil
 }
 
-// didYouMean names the storage that a mistyped name is like.
-func (p *Planner) didYouMean(storage string) string {
-	if best := spec.Nearest(storage, p.Storages()); best != "" {
-		return fmt.Sprintf(" (did you mean %s?)", best)
-	}
-	return ""
-}
-
 // allSeen says which storage's content cannot be known, of those that are to hold backups
 // of a guest and of all that the token sees.
 func (p *Planner) allSeen(g *spec.Guest) *plan.Blocker {
@@ -82,67 +75,22 @@ func (p *Planner) allSeen(g *spec.Guest) *plan.Blocker {
 		if o := p.Seen(b.Storage); o != nil { // it does not exist, say, or is disabled
 			return o
 		}
-		if o := p.listsBackups(b.Storage); o != nil {
+		if o := questions.ListsBackups(p.Questions, b.Storage); o != nil {
 			return o
 		}
 	}
-	for _, id := range p.Storages() {
+	for _, id := range questions.Storages(p.Questions) {
 		if state := p.Have.Storages[id]; state.Conf.Disabled || !node.HoldsGuestData(state.Conf) {
 			continue
 		}
 		if o := p.Seen(id); o != nil {
 			return o
 		}
-		if o := p.visible(id); o != nil {
+		if o := questions.Visible(p.Questions, id); o != nil {
 			return o
 		}
 	}
 	return nil
-}
-
-// listsBackups says why a storage that is there lists no backups, whatever lies on it.
-func (p *Planner) listsBackups(storage string) *plan.Blocker {
-	conf := p.Have.Storages[storage].Conf
-	if slices.Contains(conf.Content, "backup") {
-		return nil
-	}
-	return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(conf.Content, ", ")), Cure: contentCure(conf, "backup")}
-}
-
-// visible says which right is missing to see what a storage holds: PVE filters its
-// lists in silence, so an empty one proves nothing.
-func (p *Planner) visible(storage string) *plan.Blocker {
-	content := p.Have.Storages[storage].Conf.Content
-	if slices.Contains(content, "backup") {
-		if o := p.Missing("/storage/"+storage, "Datastore.AllocateSpace"); o != nil {
-			return o
-		}
-	}
-	if slices.Contains(content, "rootdir") || slices.Contains(content, "images") {
-		return p.Missing("/storage/"+storage, "Datastore.Audit")
-	}
-	return nil
-}
-
-func (p *Planner) Storages() []string {
-	return slices.Sorted(maps.Keys(p.Have.Storages))
-}
-
-// canHold are the kinds of content, of those that matter here, that PVE lets a type of
-// storage have (PVE::Storage: plugindata of its plugins). Types of others' plugins are not
-// in it.
-var canHold = map[string][]string{
-	"dir": {"backup", "rootdir"}, "nfs": {"backup", "rootdir"}, "cifs": {"backup", "rootdir"}, "btrfs": {"backup", "rootdir"},
-	"cephfs": {"backup"}, "glusterfs": {"backup"}, "pbs": {"backup"},
-	"lvm": {"rootdir"}, "lvmthin": {"rootdir"}, "zfspool": {"rootdir"}, "rbd": {"rootdir"},
-}
-
-// contentCure is what to do about a storage that does not take a kind of content.
-func contentCure(conf proxmox.Storage, content string) []string {
-	if !slices.Contains(canHold[conf.Type], content) {
-		return []string{fmt.Sprintf("name another storage: one of type %s is not for that", conf.Type)}
-	}
-	return []string{fmt.Sprintf("name another storage, or: pvesm set %s --content %s", conf.ID, strings.Join(append(slices.Clone(conf.Content), content), ","))}
 }
 
 // takesBackups says why a storage cannot take archives of ours, or nil.
@@ -151,7 +99,7 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 		return o
 	}
 	if m, mounted := p.Have.MountOf(p.Want, storage); m != nil && mounted && p.Have.Host != nil {
-		if o := p.readOnly(m); o != nil {
+		if o := questions.ReadOnly(p.Questions, m); o != nil {
 			return o
 		}
 	}
@@ -159,7 +107,7 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 	if !slices.Contains(conf.Content, "backup") {
 		return &plan.Blocker{
 			Reason: fmt.Sprintf("storage %s does not take backups (content: %s)", storage, strings.Join(conf.Content, ", ")),
-			Cure:   contentCure(conf, "backup"),
+			Cure:   questions.ContentCure(conf, "backup"),
 		}
 	}
 	if prune := conf.PruneBackups; prune != "" && prune != "keep-all=1" {
@@ -179,40 +127,17 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 			}
 		}
 	}
-	if missing := p.Missing("/storage/"+storage, "Datastore.AllocateSpace"); missing != nil {
+	if missing := questions.Missing(p.Questions, "/storage/"+storage, "Datastore.AllocateSpace"); missing != nil {
 		return missing
 	}
 	return nil
-}
-
-// Missing names the first privilege that the token lacks on a path.
-func (p *Planner) Missing(path string, privileges ...string) *plan.Blocker {
-	for _, privilege := range privileges {
-		if p.Have.Permissions.Has(path, privilege) {
-			continue
-		}
-		o := &plan.Blocker{Reason: fmt.Sprintf("the token %s lacks %s on %s", p.Have.TokenID, privilege, path)}
-		if p.Have.Permissions.Has("/", privilege) {
-			o.Cure = []string{fmt.Sprintf("an ACL entry on %s replaces the one on /: pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names it)", path, path, p.Have.TokenID)}
-		} else {
-			o.Cure = []string{AppendPrivilege(privilege)}
-		}
-		return o
-	}
-	return nil
-}
-
-// AppendPrivilege is the line that grants a privilege without hiding others: never
-// a new narrow ACL entry, which would replace the role that / gives.
-func AppendPrivilege(privilege string) string {
-	return "pveum role modify FelhomAgent --append 1 --privs " + privilege
 }
 
 // CureOf reads the cure out of an error of PVE, with a fallback.
 func CureOf(err error, fallback string) []string {
 	if proxmox.IsDenied(err) {
 		if d := proxmox.DeniedBy(err); d != nil && len(d.Privileges) > 0 {
-			return []string{AppendPrivilege(d.Privileges[0])}
+			return []string{questions.AppendPrivilege(d.Privileges[0])}
 		}
 	}
 	return []string{fallback}
@@ -236,17 +161,4 @@ func (p *Planner) holdFor(o *spec.Object, field string, ob *plan.Blocker, waitin
 	held := len(p.Plan.Held)
 	p.hold(o, field, ob.Reason, ob.Cure...)
 	p.Plan.Held[held].Passing = ob.Passes
-}
-
-// disks names the disks of a mount for people.
-func disks(m *spec.Mount) string {
-	var names []string
-	for _, d := range m.UUIDs {
-		if d.Label != "" {
-			names = append(names, d.Label)
-		} else {
-			names = append(names, d.UUID)
-		}
-	}
-	return strings.Join(names, " or ")
 }

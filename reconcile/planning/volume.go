@@ -1,42 +1,18 @@
 package planning
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
-
-// effectiveMounts are the mount points that a guest has after its next start. Their
-// sizes are those in force, for a resize is done at once, also below a pending change.
-func effectiveMounts(config *proxmox.GuestConfig) map[int]proxmox.MountPoint {
-	mounts := map[int]proxmox.MountPoint{}
-	for key, value := range node.Effective(config) {
-		digits, ok := strings.CutPrefix(key, "mp")
-		i, err := strconv.Atoi(digits)
-		if !ok || err != nil {
-			continue
-		}
-		mp, err := proxmox.ParseMountPoint(value)
-		if err != nil {
-			continue
-		}
-		if now, err := proxmox.ParseMountPoint(config.Raw[key]); err == nil && now.Volume() == mp.Volume() && now["size"] != "" {
-			mp["size"] = now["size"]
-		}
-		mounts[i] = mp
-	}
-	return mounts
-}
 
 // planVolumes plans what is to be done to rootfs and the volume mount points, one
 // act at a time: growth by resize (a PUT of a larger size is a 200 that changes
@@ -48,7 +24,7 @@ func (p *Planner) planVolumes(g *spec.Guest, state *node.GuestState) {
 			return
 		}
 	}
-	live := effectiveMounts(state.Config)
+	live := questions.EffectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]
 		if declared.Bind() {
@@ -92,38 +68,8 @@ func (p *Planner) planResize(o *spec.Object, vmid proxmox.VMID, disk, field stri
 	}
 	call := proxmox.On(p.Have.Node).Resize(vmid, disk, want)
 	p.act(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change, Irreversible: true,
-		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Lane: Lane(vmid), Timeout: timeout(o, ShortTask), Call: &call})
+		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Lane: Lane(vmid), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return true
-}
-
-// loose lists the volumes of a guest that are attached nowhere: unusedN, and those
-// that neither its current nor its pending config names. Volumes that a snapshot
-// names are attached in that snapshot.
-func (p *Planner) loose(state *node.GuestState) []string {
-	attached := map[string]bool{}
-	note := func(value string) {
-		if mp, err := proxmox.ParseMountPoint(value); err == nil {
-			attached[mp.Volume()] = true
-		}
-	}
-	for _, values := range []map[string]string{state.Config.Raw, state.Config.Pending} {
-		for key, value := range values {
-			if key == "rootfs" || strings.HasPrefix(key, "mp") {
-				note(value)
-			}
-		}
-	}
-	var loose []string
-	unused := state.Config.Unused()
-	for _, i := range slices.Sorted(maps.Keys(unused)) {
-		loose = append(loose, unused[i])
-	}
-	for _, v := range p.Have.ByGuest[state.VMID] {
-		if (v.Content == "rootdir" || v.Content == "images") && v.VMID == state.VMID && !attached[v.VolID] && !slices.Contains(loose, v.VolID) {
-			loose = append(loose, v.VolID)
-		}
-	}
-	return loose
 }
 
 // allocate adds a declared volume that the guest lacks: never while another volume
@@ -135,9 +81,9 @@ func (p *Planner) allocate(g *spec.Guest, state *node.GuestState, i int, declare
 			fmt.Sprintf("to keep it: pct set %d --revert %s", g.VMID, key), "to let it go: remove it from the YAML")
 		return false
 	}
-	loose := slices.DeleteFunc(p.loose(state), func(volid string) bool {
+	loose := slices.DeleteFunc(questions.Loose(p.Questions, state), func(volid string) bool {
 		v := p.Have.Volume(volid)
-		return v != nil && p.disregarded(&g.Object, *v)
+		return v != nil && questions.Disregarded(p.Questions, &g.Object, *v)
 	})
 	if len(loose) > 0 && !deliberate.Deliberate.IgnoreUnused {
 		size := ""
@@ -148,28 +94,28 @@ func (p *Planner) allocate(g *spec.Guest, state *node.GuestState, i int, declare
 			fmt.Sprintf("attach it: %s: {volume: %s, mp: %s, backup: %t}", key, loose[0], declared.Path, declared.Backup))
 		return false
 	}
-	if ob := p.volumesSeen(); ob != nil && !p.released(g) {
+	if ob := p.volumesSeen(); ob != nil && !questions.Released(p.Questions, g) {
 		p.hold(&g.Object, field, ob.Reason, ob.Cure...)
 		return false
 	}
 	if p.protected(g, state, key, field) {
 		return false
 	}
-	if ob := p.takesVolumes(declared.Storage); ob != nil {
+	if ob := questions.TakesVolumes(p.Questions, declared.Storage); ob != nil {
 		p.hold(&g.Object, field, ob.Reason, ob.Cure...)
 		return false
 	}
-	if !p.unique(g, state, map[string]string{key: newVolume(declared).String()}) {
+	if !p.unique(g, state, map[string]string{key: questions.NewVolume(declared).String()}) {
 		return false
 	}
-	p.putMount(g, state, key, newVolume(declared), fmt.Sprintf("new empty volume %s on %s for %s", declared.Size, declared.Storage, declared.Path), "create "+declared.Storage)
+	p.putMount(g, state, key, questions.NewVolume(declared), fmt.Sprintf("new empty volume %s on %s for %s", declared.Size, declared.Storage, declared.Path), "create "+declared.Storage)
 	return true
 }
 
 // volumesSeen says why loose volumes could be hidden: a storage that holds volumes is
 // not to be seen.
 func (p *Planner) volumesSeen() *plan.Blocker {
-	for _, id := range p.Storages() {
+	for _, id := range questions.Storages(p.Questions) {
 		conf := p.Have.Storages[id].Conf
 		if conf.Disabled || !slices.Contains(conf.Content, "rootdir") && !slices.Contains(conf.Content, "images") {
 			continue
@@ -194,14 +140,14 @@ func (p *Planner) attach(g *spec.Guest, state *node.GuestState, i int, declared 
 		p.hold(&g.Object, field, fmt.Sprintf("%s is not a volume of %d: PVE would attach it, and destroy it with either guest", declared.Volume, g.VMID), "name a volume of its own")
 		return false
 	}
-	if !slices.Contains(p.loose(state), declared.Volume) {
+	if !slices.Contains(questions.Loose(p.Questions, state), declared.Volume) {
 		p.hold(&g.Object, field, fmt.Sprintf("there is no loose volume %s", declared.Volume), fmt.Sprintf("look: pvesm list %s --vmid %d", id.Storage, g.VMID))
 		return false
 	}
 	if p.protected(g, state, key, field) {
 		return false
 	}
-	mp := mountOptions(declared)
+	mp := questions.MountOptions(declared)
 	mp["volume"] = declared.Volume
 	if !p.unique(g, state, map[string]string{key: mp.String()}) {
 		return false
@@ -214,7 +160,7 @@ func (p *Planner) attach(g *spec.Guest, state *node.GuestState, i int, declared 
 // the volume and all that is not declared.
 func (p *Planner) setOptions(g *spec.Guest, state *node.GuestState, key string, live proxmox.MountPoint, declared spec.MountPoint) bool {
 	mp := maps.Clone(live)
-	old, new := compare.Overlay(mp, volumeOptions(declared))
+	old, new := compare.Overlay(mp, questions.VolumeOptions(declared))
 	if old == "" && new == "" {
 		return false
 	}
@@ -227,17 +173,8 @@ func (p *Planner) setOptions(g *spec.Guest, state *node.GuestState, key string, 
 		when = "needs a restart"
 	}
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "set", Symbol: plan.Change,
-		Fields: []plan.Field{{Name: key, Old: old, New: new, When: when}}, Lane: Lane(g.VMID), Timeout: timeout(&g.Object, ShortTask), Call: &call})
+		Fields: []plan.Field{{Name: key, Old: old, New: new, When: when}}, Lane: Lane(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 	return true
-}
-
-// volumeOptions are the options that a volume's mount point is to have.
-func volumeOptions(declared spec.MountPoint) proxmox.MountPoint {
-	want := mountOptions(declared)
-	for _, flag := range []string{"backup", "ro"} {
-		want[flag] = cmp.Or(want[flag], "0")
-	}
-	return want
 }
 
 // protected holds a change of mount points of a guest that PVE protects from it.
@@ -252,5 +189,5 @@ func (p *Planner) protected(g *spec.Guest, state *node.GuestState, key, field st
 func (p *Planner) putMount(g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, budget string) {
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
-		Lane: Lane(g.VMID), Budget: budget, Timeout: timeout(&g.Object, ShortTask), Call: &call})
+		Lane: Lane(g.VMID), Budget: budget, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/plan"
-	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -67,7 +67,7 @@ func TestLiveLines(t *testing.T) {
 }
 
 func TestALongFirstLineIsCutBetweenLetters(t *testing.T) {
-	if got, want := planning.FirstLine("Ez a konténer a család fényképeit és videóit őrzi"), `"Ez a konténer a család fényképeit és ..."`; got != want {
+	if got, want := questions.FirstLine("Ez a konténer a család fényképeit és videóit őrzi"), `"Ez a konténer a család fényképeit és ..."`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package planning
+package questions
 
 import (
 	"crypto/sha256"
@@ -17,27 +17,27 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// A birth is the restore call of a guest, and what the plan says of it.
-type birth struct {
-	spec    proxmox.RestoreSpec
-	storage string
-	detail  []string
+// A BirthPlan is the restore call of a guest, and what the plan says of it.
+type BirthPlan struct {
+	Spec    proxmox.RestoreSpec
+	Storage string
+	Detail  []string
 }
 
-// birth builds the restore of an archive. Every net is sent, with a MAC: PVE keeps
+// Birth builds the restore of an archive. Every net is sent, with a MAC: PVE keeps
 // the archive's where none is sent (twins), and with unique=1 it overwrites what was
 // sent. Volumes are sent only where they must be: with rootfs given, PVE makes
 // exactly the mount points that are given and ignores the archive's own.
-func (p *Planner) birth(g *spec.Guest, source spec.Source, own bool, c *node.Choice) (*birth, *plan.Blocker) {
+func Birth(q Questions, g *spec.Guest, source spec.Source, own bool, c *node.Choice) (*BirthPlan, *plan.Blocker) {
 	in := c.Inside
-	b := &birth{}
+	b := &BirthPlan{}
 	root, _ := in.RootFS()
 	rootStorage := ""
 	if id, err := proxmox.ParseVolumeID(root.Volume()); err == nil {
 		rootStorage = id.Storage
 	}
-	b.storage = text.OrElse(g.Storage, rootStorage)
-	if ob := p.takesVolumes(b.storage); ob != nil {
+	b.Storage = text.OrElse(g.Storage, rootStorage)
+	if ob := TakesVolumes(q, b.Storage); ob != nil {
 		return nil, ob
 	}
 
@@ -66,51 +66,51 @@ func (p *Planner) birth(g *spec.Guest, source spec.Source, own bool, c *node.Cho
 	if own {
 		had = in.Raw["tags"]
 	}
-	if tags := addTags(had, g.Config.Tags); tags != "" || !own && in.Raw["tags"] != "" {
+	if tags := AddTags(had, g.Config.Tags); tags != "" || !own && in.Raw["tags"] != "" {
 		config["tags"] = tags // empty: else PVE gives it those of the archive, which are another guest's
 	}
-	config["description"] = marker.Describe(birthText(g, in, own), p.birthMarker(g, source, own, c))
-	nets := p.birthNets(g, own, in)
+	config["description"] = marker.Describe(birthText(g, in, own), birthMarker(q, g, source, own, c))
+	nets := birthNets(q, g, own, in)
 	for i, net := range nets {
 		config[fmt.Sprintf("net%d", i)] = net.String()
 	}
 
-	b.spec = proxmox.RestoreSpec{VMID: g.VMID, Archive: c.Volume.VolID, Storage: b.storage, Config: config}
-	size, mounts, passed, ob := p.BirthVolumes(g, b.storage, root, in)
+	b.Spec = proxmox.RestoreSpec{VMID: g.VMID, Archive: c.Volume.VolID, Storage: b.Storage, Config: config}
+	size, mounts, passed, ob := BirthVolumes(q, g, b.Storage, root, in)
 	if ob != nil {
 		return nil, ob
 	}
 	if passed {
 		rootfs := maps.Clone(root) // its options stay
-		rootfs["volume"] = proxmox.NewVolume(b.storage, size)
+		rootfs["volume"] = proxmox.NewVolume(b.Storage, size)
 		delete(rootfs, "size")
-		b.spec.RootFS = rootfs.String()
-		b.spec.MountPoints = map[int]string{}
+		b.Spec.RootFS = rootfs.String()
+		b.Spec.MountPoints = map[int]string{}
 		for i, mp := range mounts {
-			b.spec.MountPoints[i] = mp.sent.String()
+			b.Spec.MountPoints[i] = mp.sent.String()
 		}
 	}
-	b.detail = p.birthDetail(g, own, size, b.storage, mounts, nets, in)
+	b.Detail = birthDetail(q, g, own, size, b.Storage, mounts, nets, in)
 	return b, nil
 }
 
-// takesVolumes says why a storage cannot hold a container's volumes, or nil.
-func (p *Planner) takesVolumes(storage string) *plan.Blocker {
-	state := p.Have.Storages[storage]
+// TakesVolumes says why a storage cannot hold a container's volumes, or nil.
+func TakesVolumes(q Questions, storage string) *plan.Blocker {
+	state := q.Have.Storages[storage]
 	switch {
 	case storage == "":
 		return &plan.Blocker{Reason: "nothing says on which storage the guest is to be made", Cure: []string{"add storage: STORAGE"}}
 	case state == nil:
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, p.didYouMean(storage)), Cure: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Cure: []string{"look: pvesm status"}}
 	case !slices.Contains(state.Conf.Content, "rootdir"):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
-			Cure: contentCure(state.Conf, "rootdir")}
+			Cure: ContentCure(state.Conf, "rootdir")}
 	case errors.Is(state.Err, node.ErrAmbiguous):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Cure: []string{"compare: pvesm status"}}
 	case state.Status == nil || !state.Status.Active:
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Cure: []string{"look: pvesm status"}}
 	}
-	return p.Missing("/storage/"+storage, "Datastore.AllocateSpace")
+	return Missing(q, "/storage/"+storage, "Datastore.AllocateSpace")
 }
 
 // birthText is the description that people read: the declared one, else for a guest
@@ -127,8 +127,8 @@ func birthText(g *spec.Guest, in proxmox.GuestConfig, own bool) string {
 
 // birthMarker is the marker of the new guest: one brought back from its own backup
 // keeps its birth, everything else is born now.
-func (p *Planner) birthMarker(g *spec.Guest, source spec.Source, own bool, c *node.Choice) marker.Marker {
-	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now}
+func birthMarker(q Questions, g *spec.Guest, source spec.Source, own bool, c *node.Choice) marker.Marker {
+	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: q.Have.Owner, Born: q.Have.Now}
 	if old, ok := marker.OneMarker(c.Inside.Description()); ok && own && !old.Born.IsZero() {
 		m.Born = old.Born
 		for _, fact := range []string{"from", "template", "rollback"} { // a rollback that was carried out stays carried out
@@ -145,7 +145,7 @@ func (p *Planner) birthMarker(g *spec.Guest, source spec.Source, own bool, c *no
 }
 
 // birthNets are all nets of the archive and of the YAML, each with a MAC.
-func (p *Planner) birthNets(g *spec.Guest, own bool, in proxmox.GuestConfig) map[int]proxmox.Net {
+func birthNets(q Questions, g *spec.Guest, own bool, in proxmox.GuestConfig) map[int]proxmox.Net {
 	nets := map[int]proxmox.Net{}
 	for i, net := range in.Nets() {
 		nets[i] = maps.Clone(net)
@@ -161,15 +161,15 @@ func (p *Planner) birthNets(g *spec.Guest, own bool, in proxmox.GuestConfig) map
 	}
 	for i, net := range nets {
 		if net["hwaddr"] == "" {
-			net["hwaddr"] = mac(p.Have.Owner, g.VMID, i)
+			net["hwaddr"] = Mac(q.Have.Owner, g.VMID, i)
 		}
 	}
 	return nets
 }
 
-// mac is an address of our own: a hash of owner, VMID and N, locally administered,
+// Mac is an address of our own: a hash of owner, VMID and N, locally administered,
 // so that plans stay the same and two hosts with one household do not collide.
-func mac(owner string, vmid proxmox.VMID, n int) string {
+func Mac(owner string, vmid proxmox.VMID, n int) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d/net%d", owner, vmid, n))
 	return fmt.Sprintf("BE:24:11:%02X:%02X:%02X", sum[0], sum[1], sum[2])
 }
@@ -185,7 +185,7 @@ type birthVolume struct {
 // BirthVolumes decides the sizes of rootfs and volumes, and whether they must be
 // passed: when the YAML wants other sizes or more volumes than the archive has, or
 // when the archive has bind mounts, which a token cannot restore.
-func (p *Planner) BirthVolumes(g *spec.Guest, storage string, root proxmox.MountPoint, in proxmox.GuestConfig) (size proxmox.Size, volumes map[int]birthVolume, passed bool, ob *plan.Blocker) {
+func BirthVolumes(q Questions, g *spec.Guest, storage string, root proxmox.MountPoint, in proxmox.GuestConfig) (size proxmox.Size, volumes map[int]birthVolume, passed bool, ob *plan.Blocker) {
 	size, _ = root.Size()
 	if want := g.RootFS.Size; want > 0 && want != size {
 		if want < size {
@@ -229,7 +229,7 @@ func (p *Planner) BirthVolumes(g *spec.Guest, storage string, root proxmox.Mount
 			continue
 		}
 		passed = true
-		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: newVolume(declared)}
+		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: NewVolume(declared)}
 	}
 	if passed && size == 0 {
 		return 0, nil, false, &plan.Blocker{Reason: "the archive does not say how large its rootfs is", Cure: []string{"say it: rootfs: {size: 8G}"}}
@@ -239,22 +239,22 @@ func (p *Planner) BirthVolumes(g *spec.Guest, storage string, root proxmox.Mount
 		if err != nil {
 			continue
 		}
-		if ob := p.takesVolumes(id.Storage); ob != nil {
+		if ob := TakesVolumes(q, id.Storage); ob != nil {
 			return 0, nil, false, ob
 		}
 	}
 	return size, volumes, passed, nil
 }
 
-// newVolume is the value of mpN that makes PVE allocate the declared volume.
-func newVolume(declared spec.MountPoint) proxmox.MountPoint {
-	mp := mountOptions(declared)
+// NewVolume is the value of mpN that makes PVE allocate the declared volume.
+func NewVolume(declared spec.MountPoint) proxmox.MountPoint {
+	mp := MountOptions(declared)
 	mp["volume"] = proxmox.NewVolume(declared.Storage, declared.Size)
 	return mp
 }
 
-// mountOptions are the declared sub-keys of a mount point, without the volume.
-func mountOptions(declared spec.MountPoint) proxmox.MountPoint {
+// MountOptions are the declared sub-keys of a mount point, without the volume.
+func MountOptions(declared spec.MountPoint) proxmox.MountPoint {
 	mp := proxmox.MountPoint{"mp": declared.Path}
 	maps.Copy(mp, declared.Options)
 	if declared.Backup {
@@ -267,7 +267,7 @@ func mountOptions(declared spec.MountPoint) proxmox.MountPoint {
 }
 
 // birthDetail is the line below a creation: what comes back, or what is made.
-func (p *Planner) birthDetail(g *spec.Guest, own bool, size proxmox.Size, storage string, volumes map[int]birthVolume, nets map[int]proxmox.Net, in proxmox.GuestConfig) []string {
+func birthDetail(q Questions, g *spec.Guest, own bool, size proxmox.Size, storage string, volumes map[int]birthVolume, nets map[int]proxmox.Net, in proxmox.GuestConfig) []string {
 	var lines, back, empty []string
 	for _, i := range slices.Sorted(maps.Keys(volumes)) {
 		text := fmt.Sprintf("mp%d %s %s", i, volumes[i].path, volumes[i].size)
@@ -307,9 +307,9 @@ func (p *Planner) birthDetail(g *spec.Guest, own bool, size proxmox.Size, storag
 	return lines
 }
 
-// addTags adds tags to a list as PVE stores it, whose own stay as they are written: a
+// AddTags adds tags to a list as PVE stores it, whose own stay as they are written: a
 // datacenter's tag-style may tell cases apart, and only changed tags are checked.
-func addTags(list string, tags []string) string {
+func AddTags(list string, tags []string) string {
 	all := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",; ", r) })
 	have := proxmox.ParseTags(list)
 	for _, tag := range tags {

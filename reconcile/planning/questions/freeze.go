@@ -1,0 +1,78 @@
+package questions
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// HoldTag is the tag by which anybody who may edit a guest in the web UI stops the
+// agent on it.
+const HoldTag = "felhom-hold"
+
+// Frozen says why an object is to be left alone, and how it is let go: the YAML, a
+// hold, or the tag on its guest. What is frozen is planned all the same, so that its
+// line can say how much waits.
+func Frozen(q Questions, ref spec.Ref) (why, cure string) {
+	o := q.Want.Object(ref)
+	if deliberate.Deliberate.IgnoreHolds {
+		return "", ""
+	}
+	if o.Paused {
+		return "paused by the YAML", "remove `paused: true` when it may go on"
+	}
+	if h, ok := q.Have.Stored.Hold(o, state.HoldPerson, q.Have.Now); ok {
+		return holdText(q, h), "felhom-agent --release " + h.Name
+	}
+	if vmid, ok := Vmid(q, ref); ok {
+		if state := q.Have.Guests[vmid]; state != nil && slices.Contains(state.Tags, HoldTag) {
+			return fmt.Sprintf("tag %s on %d", HoldTag, vmid), "remove it in the web UI"
+		}
+	}
+	if ref.Kind == spec.KindSnapshot { // a hold on a guest stops its snapshots too
+		if g := q.Want.Guest(q.Want.Snapshots[ref.Name].Guest); g != nil {
+			if why, cure := Frozen(q, g.Ref); why != "" {
+				return fmt.Sprintf("%s: %s", g.Ref, why), cure
+			}
+		}
+	}
+	return "", ""
+}
+
+func holdText(q Questions, h state.Hold) string {
+	text := "held"
+	if h.Name == "all" {
+		text = "everything is held"
+	}
+	if h.By != "" {
+		text += " by " + h.By
+	}
+	text += " since " + q.Have.Date(h.Since)
+	if !h.Until.IsZero() {
+		text += " until " + q.Have.Date(h.Until)
+	}
+	if h.Why != "" {
+		text += fmt.Sprintf(" (%s)", h.Why)
+	}
+	return text
+}
+
+// WaitsForPerson says why an act waits for somebody to look, in watch mode: nobody has
+// yet run the agent on this node, with this journal, under this major version of PVE.
+func WaitsForPerson(q Questions, a *plan.Action) (why string, cure []string) {
+	stored := q.Have.Stored
+	here := stored.Trusted != "" && stored.TrustedOn == q.Have.Node
+	if !q.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(q.Have.Version) {
+		return "", nil
+	}
+	why = "nobody has looked yet at what this agent does on this node"
+	if here {
+		why = fmt.Sprintf("PVE has changed from version %s to %s since somebody looked", stored.Trusted, state.Major(q.Have.Version))
+	}
+	return fmt.Sprintf("%s: %s", why, text.OrElse(a.Text, a.Verb)), []string{"look at it: felhom-agent --plan", "let it: felhom-agent --once"}
+}

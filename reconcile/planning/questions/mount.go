@@ -1,0 +1,188 @@
+package questions
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Ejecting says that the mounted disk of a mount is about to be unplugged, or nil:
+// nothing new is begun on it.
+func Ejecting(q Questions, m *spec.Mount) *plan.Blocker {
+	disk, mounted := q.Have.MountedDisk(m)
+	if !mounted {
+		return nil
+	}
+	h, ok := q.Have.Ejected(disk)
+	if !ok {
+		return nil
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("%s of %s is being ejected by %s since %s", Name(disk), m.Ref, h.By, q.Have.Date(h.Since)),
+		Cure: []string{"unplug it when --eject says so", "to keep it: felhom-agent --release " + m.Ref.String()}}
+}
+
+// ReadOnly says that a mounted disk can only be read though its options do not say so, or nil: the kernel does that when it meets errors.
+func ReadOnly(q Questions, m *spec.Mount) *plan.Blocker {
+	if _, mounted := q.Have.MountedDisk(m); !mounted || slices.Contains(m.Options, "ro") {
+		return nil
+	}
+	at := slices.IndexFunc(q.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted })
+	have := q.Have.Host.Mounts[at]
+	switch {
+	case !slices.Contains(have.Options, "ro"):
+		return nil
+	case have.FSType == "ntfs":
+		return &plan.Blocker{Reason: fmt.Sprintf("%s is mounted read-only: the driver ntfs does not write", m.Path), Cure: []string{"as root: umount " + m.Path + "; the agent mounts it with ntfs3"}}
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("%s (%s) is mounted read-only at %s, which its options do not ask for: the kernel may have met errors on it", disks(m), have.Source, m.Path),
+		Cure: []string{fmt.Sprintf("see dmesg; as root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
+}
+
+// EjectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
+func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
+	for _, disk := range m.UUIDs {
+		if h, ok := q.Have.Ejected(disk); ok && q.Have.Plugged(h) {
+			return fmt.Sprintf("%s was ejected by %s on %s and is still plugged in", Name(disk), h.By, q.Have.Date(h.Since)),
+				[]string{"unplug it; plugged in again, or another disk of this mount, it is mounted by itself", "to mount it as it is: felhom-agent --release " + m.Ref.String()}
+		}
+	}
+	return "", nil
+}
+
+// Away says, for what needs a mount, why none of its disks is mounted where that is not
+// simply that none is plugged in, and what to do.
+func Away(q Questions, m *spec.Mount) (why string, cure []string) {
+	if why, cure = EjectedOf(q, m); why != "" {
+		return " (" + why + ")", cure
+	}
+	if q.Have.Host != nil {
+		taken := slices.ContainsFunc(q.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone })
+		if taken || slices.ContainsFunc(m.UUIDs, func(d spec.Disk) bool { return len(DisksOf(q, d.UUID)) > 0 }) {
+			return "", []string{"see " + m.Ref.String()}
+		}
+		return "", []string{"plug in " + disks(m)}
+	}
+	return "", []string{fmt.Sprintf("plug in %s, and mount it on %s: this agent cannot", disks(m), q.Have.Node)}
+}
+
+// Twin says that the newest backup may be on another disk than the mounted one: one of
+// those that take turns with it is plugged in too, and what is on it cannot be seen.
+func Twin(q Questions, storage string) *plan.Blocker {
+	m, mounted := q.Have.MountOf(q.Want, storage)
+	if m == nil || !mounted || q.Have.Host == nil || deliberate.Deliberate.TrustUnseen {
+		return nil
+	}
+	disk, ours := q.Have.MountedDisk(m)
+	if !ours {
+		return nil
+	}
+	for _, other := range m.UUIDs {
+		if _, ejected := q.Have.Ejected(other); other.UUID == disk.UUID || ejected || len(DisksOf(q, other.UUID)) == 0 {
+			continue
+		}
+		return &plan.Blocker{Reason: fmt.Sprintf("%s is plugged in too, and may hold a newer backup of it than %s, which is mounted", Name(other), Name(disk)),
+			Cure: []string{fmt.Sprintf("to use %s: unplug %s", Name(disk), Name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", Name(other), m.Ref.Name)}}
+	}
+	return nil
+}
+
+// Unsealed says that nothing keeps the disk below a mount point from being filled while
+// the mount's own disk is away, or "".
+func Unsealed(q Questions, m *spec.Mount) string {
+	below := slices.DeleteFunc(slices.Clone(q.Have.Host.Mounts), func(at privileged.Mount) bool { return at.Path == m.Path })
+	under, ok := privileged.Under(below, m.Path)
+	if !ok || privileged.SealsMountPoints(under.FSType) {
+		return ""
+	}
+	return fmt.Sprintf("%s lies on %s (%s), where an empty mount point cannot be made immutable: what is written there while the disk is away fills that file system", m.Path, under.Path, text.OrElse(under.FSType, "of a kind unknown"))
+}
+
+// Dying says that the disk which is mounted tells of itself that it fails, or "". It
+// is only a note: a backup to a dying disk is better than none.
+func Dying(q Questions, m *spec.Mount) string {
+	disk, mounted := q.Have.MountedDisk(m)
+	if !mounted {
+		return ""
+	}
+	what, failing := q.Have.Host.Failing[strings.ToLower(disk.UUID)]
+	if !failing {
+		return ""
+	}
+	return fmt.Sprintf("the disk %s of mounts/%s says that it fails (SMART): replace it, and copy what is on it first", what, m.Ref.Name)
+}
+
+// MissedBy names what is declared and uses a disk that is away: storages and folders on it
+// are found by their paths.
+func MissedBy(q Questions, m *spec.Mount) string {
+	stores := func(storage string) bool {
+		on, _ := q.Have.MountOf(q.Want, storage)
+		return on == m
+	}
+	var users []string
+	for _, ref := range q.Want.Refs() {
+		uses := false
+		switch ref.Kind {
+		case spec.KindGolden:
+			golden := q.Want.Golden[ref.Name]
+			uses = golden.Publish != nil && stores(golden.Publish.Storage)
+		case spec.KindBackup:
+			uses = stores(q.Want.Backups[ref.Name].Storage)
+		case spec.KindRestore, spec.KindGuest:
+			for _, mp := range q.Want.Guest(ref.Name).Config.Mounts {
+				uses = uses || mp.Bind() && node.Within(m.Path, BindSource(q, mp))
+			}
+		}
+		if !uses || Elsewhere(q, ref) != "" {
+			continue
+		}
+		text := ref.String()
+		if vmid, ok := Vmid(q, ref); ok && ref.Kind != spec.KindGolden && q.Have.Guests[vmid] != nil && q.Have.Guests[vmid].Status == "running" {
+			text += " (it runs, without the disk)"
+		}
+		users = append(users, text)
+	}
+	if len(users) == 0 {
+		return ""
+	}
+	return "; it is needed by " + text.List(users)
+}
+
+func Name(d spec.Disk) string { return text.OrElse(d.Label, "the disk "+d.UUID) }
+
+func DisksOf(q Questions, uuid string) []privileged.Disk {
+	var found []privileged.Disk
+	for _, d := range q.Have.Host.Disks {
+		if strings.EqualFold(d.UUID, uuid) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// Users names the running guests that bind a folder of a mount.
+func Users(q Questions, m *spec.Mount) []string {
+	var users []string
+	for _, vmid := range slices.Sorted(maps.Keys(q.Have.Guests)) {
+		state := q.Have.Guests[vmid]
+		if state.Status != "running" || state.Config == nil {
+			continue
+		}
+		for _, mp := range state.Config.MountPoints() {
+			if mp.Kind() == proxmox.BindMount && node.Within(m.Path, path.Clean(mp.Volume())) {
+				users = append(users, fmt.Sprintf("%d (%s)", vmid, state.Config.Hostname()))
+				break
+			}
+		}
+	}
+	return users
+}

@@ -1,0 +1,15 @@
+// Package questions answers what planning asks of its two inputs, the desired state and the node as it was
+// read: which backup of a guest is the newest complete one, whether a storage is visible, what a guest needs
+// before it can start. Its functions are pure and cannot write a plan: they do not know the planner.
+package questions
+
+import (
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// Questions are asked of the desired state and the node. Both are only read.
+type Questions struct {
+	Want *spec.Desired
+	Have *node.Observed
+}
