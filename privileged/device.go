@@ -96,6 +96,11 @@ func (t deviceTable) mountedAs(d device) (host, others []string) {
 	return host, others
 }
 
+// onHost says whether the host itself has a device mounted.
+func (t deviceTable) onHost(d device) bool {
+	return slices.ContainsFunc(t.mounts[:t.host], func(l mountLine) bool { return l.of(d) })
+}
+
 // of says whether a line of a mount table shows a device. A btrfs has a device number of its own, so its source counts too.
 func (l mountLine) of(d device) bool {
 	return l.source == d.path || l.major != 0 && d.number == fmt.Sprintf("%d:%d", l.major, l.minor)

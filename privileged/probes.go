@@ -26,7 +26,8 @@ type remembered struct {
 }
 
 // probeAll says what is on every device of a table, in its order. A disk that sleeps is not woken for what is known: only what the kernel or udev shows as
-// changed is read again, and everything when again is set. Without a Dir nothing is remembered.
+// changed is read again, and everything when again is set. What the host has mounted is always read: only so is it seen that it no longer answers, and the
+// kernel keeps the blocks that are read of a mounted disk. Without a Dir nothing is remembered.
 func (s *scene) probeAll(t deviceTable, again bool) ([]probed, error) {
 	memory := s.local.recall()
 	found := make([]probed, len(t.devices))
@@ -35,7 +36,7 @@ func (s *scene) probeAll(t deviceTable, again bool) ([]probed, error) {
 	var all sync.WaitGroup
 	next := map[string]remembered{}
 	for i, d := range t.devices {
-		if r, ok := memory[d.path]; ok && !again && r.Print == d.print() {
+		if r, ok := memory[d.path]; ok && !again && r.Print == d.print() && !t.onHost(d) {
 			found[i] = probed{device: d.path, uuid: r.UUID, label: r.Label, fstype: r.FSType, member: r.Member, kinds: r.Kinds, esp: r.ESP, size: r.Size}
 			continue
 		}

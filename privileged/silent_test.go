@@ -14,14 +14,23 @@ import (
 // A disk that does not answer is named as such, keeps no other from being seen, mounted and let go, and is itself neither
 // taken for absent nor for safe to unplug.
 func TestASilentDiskIsNamedAndKeepsNoOther(t *testing.T) {
+	t.Run("nothing remembered", func(t *testing.T) { silentDisk(t, "") })
+	t.Run("as in production", func(t *testing.T) { silentDisk(t, t.TempDir()) })
+}
+
+func silentDisk(t *testing.T, memory string) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
+		b.Dir = memory
 		onBlue := privileged.MountSpec{Name: "backup", UUID: blue, Path: "/mnt/usb/backup", Fstab: true}
 		onMedia := privileged.MountSpec{Name: "media", UUID: media, Path: "/mnt/usb/media", Fstab: true}
 		off := func(m privileged.MountSpec) privileged.Op {
 			return privileged.UnmountUSB(b.node, privileged.UnmountSpec{Name: m.Name, UUID: m.UUID, Path: m.Path})
 		}
 		b.must(privileged.MountUSBByUUID(b.node, onMedia))
+		if m := b.mountAt(onMedia.Path); m.UUID != media || m.Silent { // a refresh while all is well
+			t.Errorf("%+v", m)
+		}
 		b.sim.Hang(media, true)
 
 		began := time.Now()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,5 +210,46 @@ func TestSecretStaysInside(t *testing.T) {
 	_, err = configured(t, "token_id: nonsense\ntoken_secret: the-secret\n", false)
 	if err == nil || strings.Contains(err.Error(), "the-secret") {
 		t.Errorf("the error shows it: %v", err)
+	}
+}
+
+// The configuration and the secret are small regular files: nothing else is read, and nothing keeps the program waiting.
+func TestConfigOfOddFiles(t *testing.T) {
+	dir := t.TempDir()
+	fifo, endless, large := filepath.Join(dir, "fifo"), filepath.Join(dir, "endless"), filepath.Join(dir, "large")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/zero", endless); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 1<<20+1); err != nil {
+		t.Fatal(err)
+	}
+	for file, says := range map[string]string{
+		fifo: "it is not a regular file", endless: "it is not a regular file", dir: "it is not a regular file", large: "it has more than 1 MiB",
+	} {
+		if _, err := config.Read(file, nil, false); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), file) {
+			t.Errorf("configuration %s: %v", file, err)
+		}
+		if given := config.GivenIn(file, nil); len(given) != 0 {
+			t.Errorf("%s gave %v", file, given)
+		}
+		if file == endless || file == dir { // everybody may read them, which is said first
+			continue
+		}
+		if _, err := configured(t, "url: https://pve1:8006\ntoken_id: felhom@pve!agent\ntoken_file: "+file+"\n", false); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("secret in %s: %v", file, err)
+		}
+	}
+	// A file of exactly the limit is read.
+	if err := os.WriteFile(large, []byte("owner: garage\n"+strings.Repeat("#\n", (1<<20-14)/2)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := config.Read(large, nil, true); err != nil || c.Owner != "garage" {
+		t.Errorf("1 MiB: %v", err)
 	}
 }

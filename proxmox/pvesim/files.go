@@ -49,9 +49,9 @@ func (s *Sim) readFile(n *node, name string) ([]byte, error) {
 			}
 		}
 	}
-	for _, d := range n.Disks {
-		if !d.Absent && name == "/sys/class/block/"+path.Base(wholeDisk(d.Device))+"/diskseq" {
-			return []byte(fmt.Sprintf("%d\n", d.Instance+1)), nil
+	for i, d := range n.Disks {
+		if !d.Absent && name == "/sys/class/block/"+path.Base(wholeDisk(d.Device))+"/diskseq" { // never the same for two disks
+			return []byte(fmt.Sprintf("%d\n", d.Instance*len(n.Disks)+i+1)), nil
 		}
 		if d.Absent || !strings.HasPrefix(name, "/sys/class/block/"+path.Base(d.Device)+"/") {
 			if !d.Absent && name == "/run/udev/data/b"+deviceNumber(d.Device) && d.Transport == "usb" {

@@ -104,7 +104,7 @@ func Read(file string, environ []string, simulate bool) (*Config, error) {
 	r := reading{given: map[string]entry{}, simulate: simulate}
 	named := file != ""
 	if file = cmp.Or(file, DefaultConfig); named || !simulate {
-		text, err := os.ReadFile(file)
+		text, err := readFile(file)
 		switch {
 		case err == nil:
 			r.file(file, text)
@@ -134,7 +134,7 @@ func Read(file string, environ []string, simulate bool) (*Config, error) {
 func GivenIn(file string, environ []string) map[string]entry {
 	r := reading{given: map[string]entry{}}
 	file = cmp.Or(file, DefaultConfig)
-	if text, err := os.ReadFile(file); err == nil {
+	if text, err := readFile(file); err == nil {
 		r.file(file, text)
 	}
 	r.environment(environ)

@@ -53,7 +53,7 @@ func readSecret(path string, guarded bool) (string, error) {
 	if guarded && info.Mode()&0o007 != 0 {
 		return "", fmt.Errorf("everybody on this machine may read %s: chmod 640 %s, and make a new secret if somebody may have seen it (pveum user token remove, then add)", path, path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return "", unreadable(err)
 	}
