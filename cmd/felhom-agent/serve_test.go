@@ -176,7 +176,7 @@ func TestFourAddresses(t *testing.T) {
 			t.Errorf("/metrics has no line %s", line)
 		}
 	}
-	for _, name := range []string{"felhom_last_look_requests", "felhom_look_requests_total", "felhom_last_converged_timestamp_seconds", `felhom_last_backup_timestamp_seconds{guest="web"}`,
+	for _, name := range []string{"felhom_last_refresh_requests", "felhom_refresh_requests_total", "felhom_last_converged_timestamp_seconds", `felhom_last_backup_timestamp_seconds{guest="web"}`,
 		`felhom_disk_temperature_celsius{device="/dev/sda"`, "felhom_sensor_celsius{", "go_goroutines", "process_resident_memory_bytes"} {
 		if !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `[^\n]* [1-9]`).MatchString(metrics) {
 			t.Errorf("/metrics has no value of %s", name)

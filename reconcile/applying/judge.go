@@ -278,7 +278,7 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 		lines = append(lines, EventLine{"task", e.act.Upid.String()})
 	}
 	for _, cure := range f.Cure {
-		lines = append(lines, EventLine{"do", cure})
+		lines = append(lines, EventLine{"fix", cure})
 	}
 	next := "not tried again before the YAML, the rights or the guest change"
 	if !f.Until.IsZero() {

@@ -141,7 +141,7 @@ func (j *Journal) WriteJSON(w io.Writer, only string) error {
 	enc.SetEscapeHTML(false)
 	return enc.Encode(struct {
 		Format int            `json:"format"`
-		Acts   []HistoryEntry `json:"acts"`
+		Acts   []HistoryEntry `json:"history"`
 		Unread int            `json:"unread,omitempty"` // lines that could not be read
 	}{1, j.History(only), j.unreadLines()})
 }

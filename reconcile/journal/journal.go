@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,15 +29,15 @@ import (
 type Entry struct {
 	Format int       `json:"v"` // of this line: 1
 	Time   time.Time `json:"t"` // by the node's clock
-	Act    string    `json:"act"`
+	Act    string    `json:"action"`
 	Step   string    `json:"step"` // stepIntent, stepTask or stepOutcome
 
 	ID      string            `json:"id,omitempty"` // of the action
 	Object  string            `json:"object,omitempty"`
 	Verb    string            `json:"verb,omitempty"`
 	Text    string            `json:"text,omitempty"`
-	Lane    string            `json:"lane,omitempty"`
-	Budget  string            `json:"budget,omitempty"`
+	Lane    string            `json:"queue,omitempty"`
+	Budget  string            `json:"concurrency,omitempty"`
 	Effect  plan.Effect       `json:"effect,omitempty"`
 	Timeout time.Duration     `json:"timeout,omitempty"`
 	Call    *proxmox.Call     `json:"call,omitempty"`
@@ -70,14 +71,22 @@ const sumHead, sumTail = `,"sum":"`, `"}`
 // parseLine reads a line of the journal. What is damaged, and what this version does not
 // know (a key, a step, a format), is an error.
 func parseLine(line []byte) (Entry, error) {
-	var e Entry
+	var read struct {
+		Entry
+		// The keys that earlier versions wrote.
+		Act    string `json:"act"`
+		Lane   string `json:"lane"`
+		Budget string `json:"budget"`
+	}
 	line = bytes.TrimSpace(line)
 	decoder := json.NewDecoder(bytes.NewReader(line))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&e); err != nil {
-		return e, err
-	}
+	err := decoder.Decode(&read)
+	e := read.Entry
+	e.Act, e.Lane, e.Budget = cmp.Or(e.Act, read.Act), cmp.Or(e.Lane, read.Lane), cmp.Or(e.Budget, read.Budget)
 	switch {
+	case err != nil:
+		return e, err
 	case decoder.InputOffset() != int64(len(line)):
 		return e, errors.New("something follows its end")
 	case e.Format != 1:

@@ -30,7 +30,7 @@ func opened(t *testing.T, dir string) *Journal {
 }
 
 func smallIntent(act, verb string) Entry {
-	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: StepIntent, ID: "restores/web/" + verb, Object: "restores/web", Verb: verb, Lane: "lxc/201",
+	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: StepIntent, ID: "restores/web/" + verb, Object: "restores/web", Verb: verb, Lane: "lxc/201", Budget: "start",
 		Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/lxc/201/status/" + verb}}
 }
 
@@ -101,12 +101,13 @@ func TestJournalLinesOfOtherVersions(t *testing.T) {
 		good(t, err)
 		plain, err := json.Marshal(e)
 		good(t, err)
-		old = append(append(old, plain...), '\n')
+		named := strings.NewReplacer(`"action":`, `"act":`, `"queue":`, `"lane":`, `"concurrency":`, `"budget":`).Replace(string(plain))
+		old = append(append(old, named...), '\n')
 	}
 	good(t, os.WriteFile(path, old, 0o640))
 	j, err := ReadJournal(dir)
 	good(t, err)
-	if got := journalText(j); got != want || j.Damage() != "" || bytes.Contains(old, []byte(`"sum"`)) {
+	if got := journalText(j); got != want || j.Damage() != "" || bytes.Contains(old, []byte(`"sum"`)) || !bytes.Contains(old, []byte(`"act"`)) || j.Order[0].Lane != "lxc/201" || j.Order[0].Budget != "start" {
 		t.Errorf("%s\n%s\n%s", j.Damage(), want, got)
 	}
 	for line, says := range map[string]string{

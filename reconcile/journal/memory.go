@@ -56,7 +56,7 @@ func (m *Memory) Flight(lane string) *Flight {
 type Failure struct {
 	ID    string    `json:"id"`
 	Text  string    `json:"text"`
-	Cure  []string  `json:"cure,omitempty"`
+	Cure  []string  `json:"fix,omitempty"`
 	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
 	// Undelivered marks what never reached PVE: a run tries it again, other failures
 	// only the next run does.

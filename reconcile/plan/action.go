@@ -59,9 +59,9 @@ type Action struct {
 	When   string   `json:"when,omitempty"`
 
 	Effect   Effect `json:"effect"`
-	Lane     string `json:"lane"`               // actions of one lane never overlap: "lxc/201"
-	Budget   string `json:"budget,omitempty"`   // what else it shares: "create local-lvm", "vzdump"
-	Destroys string `json:"destroys,omitempty"` // for the plan's last sentence
+	Lane     string `json:"queue"`                 // actions of one lane never overlap: "lxc/201"
+	Budget   string `json:"concurrency,omitempty"` // what else it shares: "create local-lvm", "vzdump"
+	Destroys string `json:"destroys,omitempty"`    // for the plan's last sentence
 	// Irreversible is set where the act cannot be undone: a volume never shrinks again.
 	Irreversible bool `json:"irreversible"`
 	// Cause is why something is deleted: "keep", "ensure: absent", "earlier revision".
@@ -159,7 +159,7 @@ const (
 type Held struct {
 	Object spec.Ref `json:"object"`
 	Reason string   `json:"reason"`
-	Cure   []string `json:"cure"`
+	Cure   []string `json:"fix"`
 	Pos    spec.Pos `json:"pos"`
 	Kind   HeldKind `json:"kind,omitempty"`
 	// Passing is set where the world is expected to change by itself: a lock, a
@@ -201,7 +201,7 @@ type Plan struct {
 	Actions []Action   `json:"actions"`
 	Laters  []Later    `json:"deferred"`
 	Running []Running  `json:"running"` // what this agent does already
-	Held    []Held     `json:"held"`
+	Held    []Held     `json:"blocked"`
 	Notes   []Note     `json:"notes"`
 	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
 	Header  PlanHeader `json:"header"`
@@ -228,8 +228,8 @@ func (p *Plan) DueAt(at time.Time) {
 // PlanHeader says of what and when a plan was made.
 type PlanHeader struct {
 	Node       string    `json:"node"`
-	Version    string    `json:"version"` // PVE's
-	Looked     time.Time `json:"looked"`  // by the node's clock, in its zone
+	Version    string    `json:"version"`   // PVE's
+	Looked     time.Time `json:"refreshed"` // by the node's clock, in its zone
 	Requests   int       `json:"requests"`
 	Elapsed    string    `json:"-"`
 	Desired    string    `json:"desired"` // the path

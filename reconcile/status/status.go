@@ -32,16 +32,16 @@ type Status struct {
 	Version string    `json:"version"`
 	Node    string    `json:"node"`
 	PID     int       `json:"pid"`
-	Process string    `json:"process,omitempty"` // when that process began, as the kernel counts: numbers are used again
-	Since   time.Time `json:"since,omitzero"`    // the service watches since then
-	Looked  time.Time `json:"looked,omitzero"`   // by the node's clock
-	Clock   time.Time `json:"clock,omitzero"`    // the node's clock when this was written
-	Written time.Time `json:"written,omitzero"`  // the same moment by this machine's clock
-	Fine    int       `json:"fine"`              // objects as declared
+	Process string    `json:"process,omitempty"`  // when that process began, as the kernel counts: numbers are used again
+	Since   time.Time `json:"since,omitzero"`     // the service watches since then
+	Looked  time.Time `json:"refreshed,omitzero"` // by the node's clock
+	Clock   time.Time `json:"clock,omitzero"`     // the node's clock when this was written
+	Written time.Time `json:"written,omitzero"`   // the same moment by this machine's clock
+	Fine    int       `json:"fine"`               // objects as declared
 	Of      int       `json:"of"`
 
-	Now     []journal.HistoryEntry      `json:"now"`  // acts that run
-	Held    []plan.Held                 `json:"held"` // with the reasons
+	Now     []journal.HistoryEntry      `json:"now"`     // acts that run
+	Held    []plan.Held                 `json:"blocked"` // with the reasons
 	Notes   []plan.Note                 `json:"notes"`
 	Holds   []state.Hold                `json:"holds"`
 	Backups map[string]state.LastBackup `json:"backups"` // guests without one are there with a zero time
@@ -94,18 +94,41 @@ func (s Status) Write(dir string) error {
 // ReadStatus reads the status of a state directory; fs.ErrNotExist where no service
 // has ever written one.
 func ReadStatus(dir string) (Status, error) {
-	var s Status
 	data, err := os.ReadFile(filepath.Join(dir, statusFile))
 	if err != nil {
-		return s, err
+		return Status{}, err
 	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("%s is damaged: %w; the service writes it anew", filepath.Join(dir, statusFile), err)
+	s, err := parse(data)
+	if err != nil {
+		return s, fmt.Errorf("%s is damaged: %w; the service writes it again", filepath.Join(dir, statusFile), err)
 	}
 	if s.Format != 1 {
 		return s, fmt.Errorf("%s has format %d and this version knows 1: the service and this program are of different versions", filepath.Join(dir, statusFile), s.Format)
 	}
 	return s, nil
+}
+
+// parse reads a status, also with the keys that earlier versions wrote.
+func parse(data []byte) (Status, error) {
+	type blocked struct {
+		plan.Held
+		Cure []string `json:"cure"`
+	}
+	var read struct {
+		Status
+		Held   []blocked `json:"held"`
+		Looked time.Time `json:"looked"`
+	}
+	err := json.Unmarshal(data, &read)
+	s := read.Status
+	for _, h := range read.Held {
+		h.Held.Cure = h.Cure
+		s.Held = append(s.Held, h.Held)
+	}
+	if s.Looked.IsZero() {
+		s.Looked = read.Looked
+	}
+	return s, err
 }
 
 // StatusOf is what is known where no service has looked yet: what people have said, and

@@ -13,9 +13,9 @@ import (
 // Hardware is what the host tells of its disks and sensors. Without a way to ask root it is what PVE's API tells
 // of the health of disks, and Missing says why there is no more.
 type Hardware struct {
-	Looked  time.Time                `json:"looked,omitzero"` // by this machine's clock
-	Disks   []privileged.Disk        `json:"disks"`           // file systems
-	SMART   []privileged.SMARTReport `json:"smart"`           // whole disks
+	Looked  time.Time                `json:"refreshed,omitzero"` // by this machine's clock
+	Disks   []privileged.Disk        `json:"disks"`              // file systems
+	SMART   []privileged.SMARTReport `json:"smart"`              // whole disks
 	Sensors []privileged.Sensor      `json:"sensors"`
 	Missing []string                 `json:"missing,omitempty"` // what could not be seen, and why
 }

@@ -24,7 +24,7 @@ type counts struct {
 func (o *Observer) Metrics() *prometheus.Registry {
 	o.counts = counts{
 		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Passes, by whether the node could be read (ok, failed)."}, []string{"result"}),
-		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_look_requests_total", Help: "API requests of all refreshes."}),
+		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_refresh_requests_total", Help: "API requests of all refreshes."}),
 		actions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_actions_total", Help: "Actions that have ended, by verb and result (ok, failed, refused)."}, []string{"verb", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "felhom_task_seconds", Help: "How long PVE's tasks took.",
@@ -49,8 +49,8 @@ var (
 	descObjects     = describe("objects", "Declared objects by state: failed, overdue, blocked, running, changing, waits, drifted, declared.", "state")
 	descObjectState = describe("object_state", "Each declared object and the state that it is in; always 1.", "object", "state")
 	descRunning     = describe("tasks_running", "Actions that are running.")
-	descLook        = describe("last_look_requests", "API requests of the last refresh.")
-	descLooked      = describe("last_look_timestamp_seconds", "When the node was last refreshed, by its own clock.")
+	descLook        = describe("last_refresh_requests", "API requests of the last refresh.")
+	descLooked      = describe("last_refresh_timestamp_seconds", "When the node was last refreshed, by its own clock.")
 	descConverged   = describe("last_converged_timestamp_seconds", "When everything was as declared, by the node's clock.")
 	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
 	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command did not take and that are tried again.")

@@ -36,7 +36,7 @@ type live struct {
 	// Converged is when all was as declared, by the node's clock.
 	Converged time.Time                `json:"converged,omitzero"`
 	Objects   []ObjectState            `json:"objects"`
-	Acts      []reconcile.HistoryEntry `json:"acts"` // the last fifty, the newest first
+	Acts      []reconcile.HistoryEntry `json:"history"` // the last fifty, the newest first
 	Host      Hardware                 `json:"host"`
 	Plan      *reconcile.Plan          `json:"plan"` // of the last look; null before it
 	Text      string                   `json:"text"` // the plan as in the terminal
@@ -121,7 +121,7 @@ type ObjectState struct {
 	Object spec.Ref `json:"object"`
 	State  string   `json:"state"` // see states
 	Reason string   `json:"reason,omitempty"`
-	Cure   []string `json:"cure,omitempty"`
+	Cure   []string `json:"fix,omitempty"`
 }
 
 // states are what an object can be, from bad to good: the first that applies counts.

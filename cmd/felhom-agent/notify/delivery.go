@@ -32,6 +32,24 @@ type pending struct {
 	Next   time.Time `json:"next,omitzero"` // not tried again before
 }
 
+// UnmarshalJSON reads a notice that waits, also with the keys that earlier versions wrote.
+func (p *pending) UnmarshalJSON(data []byte) error {
+	type plain pending
+	read := struct {
+		*plain
+		Notice struct {
+			Notice
+			Do []string `json:"do"`
+		} `json:"notice"`
+	}{plain: (*plain)(p)}
+	err := json.Unmarshal(data, &read)
+	p.Notice = read.Notice.Notice
+	if p.Notice.Do == nil {
+		p.Notice.Do = read.Notice.Do
+	}
+	return err
+}
+
 type failure struct {
 	Since time.Time `json:"since"`
 	Why   string    `json:"why"` // of the last one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,27 @@ func TestNotifyRepeats(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// A notice that an earlier version kept still has its fix.
+func TestNotifyReadsOldKeys(t *testing.T) {
+	for _, key := range []string{"do", "fix"} {
+		dir := t.TempDir()
+		if err := writeFile(filepath.Join(dir, "told.json"), `{"format":1,"waiting":[{"notice":{"event":"failed","object":"a","`+key+`":["pct start 201"]},"since":"2026-01-01T00:00:00Z","tries":0}]}`); err != nil {
+			t.Fatal(err)
+		}
+		n := testNotifier(t, dir)
+		heard := make(chan notify.Notice, 1)
+		n.SetCall(func(got notify.Notice) error { heard <- got; return nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { n.Run(ctx); close(done) }()
+		got := <-heard
+		if cancel(); got.Object != "a" || !slices.Equal(got.Do, []string{"pct start 201"}) {
+			t.Errorf("with %q the notice is %+v", key, got)
+		}
+		<-done
+	}
 }
 
 // A state that somebody has damaged, and a clock that was put back, keep nothing from being told.

@@ -30,8 +30,8 @@ type Notice struct {
 	Node   string    `json:"node"`
 	Time   time.Time `json:"time"` // by the node's clock
 	Object string    `json:"object,omitempty"`
-	Text   string    `json:"text"`         // one line
-	Do     []string  `json:"do,omitempty"` // the cure
+	Text   string    `json:"text"` // one line
+	Do     []string  `json:"fix,omitempty"`
 	Where  string    `json:"where,omitempty"`
 }
 
