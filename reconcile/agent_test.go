@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -103,15 +104,6 @@ func (b *bench) closing(r *Report) string {
 	return text.String()
 }
 
-func examples(t testing.TB) *spec.Desired {
-	t.Helper()
-	want, err := spec.Load(filepath.Join("..", "examples", "desired"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return want
-}
-
 // desired loads a desired state from its text.
 func desired(t testing.TB, text string) *spec.Desired {
 	t.Helper()
@@ -126,24 +118,8 @@ func desired(t testing.TB, text string) *spec.Desired {
 	return want
 }
 
-// reborn is a node as it was saved, with something exchanged in its file.
-func reborn(t testing.TB, sim *pvesim.Sim, old, with string) *pvesim.Sim {
-	t.Helper()
-	world, err := sim.Save()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := bytes.Count(world, []byte(old)); n != 1 {
-		t.Fatalf("%q is there %d times:\n%s", old, n, world)
-	}
-	if sim, err = pvesim.Load(bytes.Replace(world, []byte(old), []byte(with), 1)); err != nil {
-		t.Fatal(err)
-	}
-	return sim
-}
-
 func TestExamplesConverge(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		_, first := b.plan(want)
@@ -162,16 +138,10 @@ func TestExamplesConverge(t *testing.T) {
 	})
 }
 
-func planText(p *Plan) string {
-	var b strings.Builder
-	WritePlan(&b, p, TextOptions{Desired: "desired", Verbose: true})
-	return b.String()
-}
-
 // The story that makes people switch: the host burns down, Proxmox VE is set up
 // again, the disk is plugged in, and every guest is back with its data.
 func TestEverythingComesBackAfterAFire(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		if report := b.once(want); report.ExitCode() != 0 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // In a cluster every node's agent reads the same files: each acts only on what is its
@@ -21,7 +21,7 @@ restores:
   new: {vmid: 201, from: {newest: usb-backup}, storage: local-lvm}
 `
 	synctest.Test(t, func(t *testing.T) {
-		sim := twoNodes(t, false)
+		sim := reconciletest.TwoNodes(t, false)
 		b := newBench(t, sim)
 		plan, got := b.plan(desired(t, text))
 		for _, want := range []string{
@@ -38,39 +38,4 @@ restores:
 			t.Errorf("%d actions, want 1:\n%s", len(plan.Actions), got)
 		}
 	})
-}
-
-// twoNodes is a fresh node beside another one that has a guest, and that may be dead.
-func twoNodes(t testing.TB, down bool) *pvesim.Sim {
-	dead := ""
-	if down {
-		dead = "\n    down: true"
-	}
-	return reborn(t, pvesim.New(), "guests:\n  - vmid: 101\n", `  - name: pve2`+dead+`
-    zone: Europe/Budapest
-    boot: 1793638929
-    ip: 192.0.2.12
-    cpus: 4
-    disks:
-      - uuid: b7d0c1f2-3b64-4f0e-9c1d-5e8b7a6f4d22
-        fs: ext4
-        device: /dev/sda2
-        size: 500000000000
-    mounts:
-      - device: /dev/sda2
-        uuid: b7d0c1f2-3b64-4f0e-9c1d-5e8b7a6f4d22
-        target: /
-        fs: ext4
-        options: rw,relatime
-guests:
-  - vmid: 150
-    node: pve2
-    config: |
-      arch: amd64
-      hostname: far
-      memory: 512
-      ostype: debian
-      unprivileged: 1
-  - vmid: 101
-`)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -27,13 +28,13 @@ import (
 // crash matrix of cmd/felhom-agent, in one process and under virtual time.
 func TestCrashEverywhere(t *testing.T) {
 	t.Parallel()
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	calm := crashAt(t, want, "")
 	if calm.err != nil {
 		t.Fatal(calm.err)
 	}
 	step := 1
-	if raceDetector || testing.Short() {
+	if reconciletest.RaceDetector || testing.Short() {
 		step = 12
 	}
 	killed, equal := 0, 0
@@ -100,16 +101,16 @@ func (l *crashLife) pass(kind string) bool {
 func (l *crashLife) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
 		if l.pass("read") {
-			return nil, errKilled
+			return nil, reconciletest.ErrKilled
 		}
 		return l.sim.RoundTrip(req)
 	}
 	if l.pass("before " + req.Method + " " + req.URL.Path) {
-		return nil, errKilled
+		return nil, reconciletest.ErrKilled
 	}
 	res, err := l.sim.RoundTrip(req)
 	if l.pass("after " + req.Method + " " + req.URL.Path) {
-		return nil, errKilled
+		return nil, reconciletest.ErrKilled
 	}
 	return res, err
 }
@@ -122,7 +123,7 @@ type crashFence struct {
 
 func (f crashFence) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
 	if f.pass("op " + op.Name) {
-		return privileged.Result{}, errKilled
+		return privileged.Result{}, reconciletest.ErrKilled
 	}
 	return f.Local.Do(ctx, op, progress)
 }
@@ -170,7 +171,7 @@ func (l *crashLife) once(t *testing.T, want *spec.Desired, fence *privileged.Loc
 	journal.Parse(lines)
 	journal.Barrier = func(e Entry) error {
 		if l.pass("line " + e.Step) {
-			return errKilled
+			return reconciletest.ErrKilled
 		}
 		return nil
 	}

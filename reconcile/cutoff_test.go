@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -104,7 +105,7 @@ func TestAnArchiveIsProvenInAnotherTimeZone(t *testing.T) {
 				if _, err := died.agent.Once(t.Context(), want); err == nil {
 					t.Fatal("it outlived that")
 				}
-				sim := reborn(t, died.sim, "zone: Europe/Budapest", "zone: "+zone)
+				sim := reconciletest.Reborn(t, died.sim, "zone: Europe/Budapest", "zone: "+zone)
 				b := newBench(t, sim)
 				b.once(want)
 				synctest.Wait()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/export"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // as does something as root@pam.
@@ -81,7 +82,7 @@ func TestExportTakesOverFortyContainers(t *testing.T) {
 		want := desired(t, x.Text)
 		plan, _ := b.plan(want)
 		if len(plan.Actions) != 40 || len(plan.Laters)+len(plan.Held) != 0 {
-			t.Fatalf("the plan is not forty adoptions:\n%s", planText(plan))
+			t.Fatalf("the plan is not forty adoptions:\n%s", reconciletest.PlanText(plan))
 		}
 		for _, a := range plan.Actions {
 			if a.Verb != "adopt" {
@@ -220,7 +221,7 @@ func TestExportIsNotAllOrNothing(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+c.config+"\n"))
+				b := newBench(t, reconciletest.Reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+c.config+"\n"))
 				b.containers(2)
 				x := b.export()
 				head, _, _ := strings.Cut(x.Text, "\nguests:")
@@ -270,7 +271,7 @@ func TestExportNamesAllThatNeedsAnEye(t *testing.T) {
 	} {
 		t.Run(config, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+config+"\n"))
+				b := newBench(t, reconciletest.Reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+config+"\n"))
 				x := b.export()
 				head, _, _ := strings.Cut(x.Text, "\nguests:")
 				if !strings.Contains(head, says) || x.Guests != 1 || strings.Contains(x.Text, "geheim") {
@@ -287,7 +288,7 @@ func TestExportNamesAllThatNeedsAnEye(t *testing.T) {
 	t.Run("rootfs", func(t *testing.T) {
 		for root, says := range map[string]string{"gone:vm-101-disk-0,size=4G": "rootfs is on storage gone, which is not visible", "/srv/root": "its rootfs is a folder or device of the host (/srv/root)"} {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, reborn(t, pvesim.New(), "\n      rootfs: local-lvm:vm-101-disk-0,size=4G\n", "\n      rootfs: "+root+"\n"))
+				b := newBench(t, reconciletest.Reborn(t, pvesim.New(), "\n      rootfs: local-lvm:vm-101-disk-0,size=4G\n", "\n      rootfs: "+root+"\n"))
 				if x := b.export(); !strings.Contains(x.Text, says) {
 					t.Errorf("it does not say %q\n%s", says, x.Text)
 				}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // A guest that is paused is not started, and the guests that come after it in the
@@ -27,9 +28,9 @@ guests:
 			b.sim.Advance(time.Minute)
 		}
 		r := b.once(want)
-		world := parseLawWorld(b.sim.String())
-		if world.guests[300].running || !world.guests[301].running {
-			t.Errorf("first runs: %t, second runs: %t\n%s", world.guests[300].running, world.guests[301].running, b.closing(r))
+		world := reconciletest.Parse(b.sim.String())
+		if world.Guests[300].Running || !world.Guests[301].Running {
+			t.Errorf("first runs: %t, second runs: %t\n%s", world.Guests[300].Running, world.Guests[301].Running, b.closing(r))
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // The newest archive seems to be of the future, because the node's zone or clock is another one
@@ -16,7 +17,7 @@ import (
 func TestTheNewestArchiveIsOfTheFuture(t *testing.T) {
 	const first, second = "22 Nov 18:02", "22 Nov 20:10"
 	zone := func(t *testing.T, sim *pvesim.Sim, name string) *pvesim.Sim {
-		return reborn(t, sim, "zone: Europe/Budapest", "zone: "+name)
+		return reconciletest.Reborn(t, sim, "zone: Europe/Budapest", "zone: "+name)
 	}
 	for name, c := range map[string]struct {
 		zone  string

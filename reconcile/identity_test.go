@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 const dnsLine = "\n      hostname: dns\n"
@@ -36,7 +37,7 @@ func TestNoIdentityTwiceInOneGuest(t *testing.T) {
 			want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101, drift: heal, config: {"+c.config+"}}\n")
 			synctest.Test(t, func(t *testing.T) {
 				sim := pvesim.New()
-				b := newBench(t, reborn(t, sim, dnsLine, dnsLine+"      "+c.have+"\n"))
+				b := newBench(t, reconciletest.Reborn(t, sim, dnsLine, dnsLine+"      "+c.have+"\n"))
 				before := guestText(b.sim, 101)
 				if _, text := b.plan(desired(t, "node: pve1\nguests:\n  dns: {vmid: 101}\n")); strings.Contains(text, " !") {
 					t.Fatalf("blocked before anything is declared:\n%s", text)
@@ -68,14 +69,14 @@ func TestNoStartWithTwoInterfacesOfOneName(t *testing.T) {
 	twice := dnsLine + "      net3: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:33,type=veth\n"
 	want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101, drift: heal, state: running, restart: auto, config: {features: {nesting: true}}}\n")
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, reborn(t, pvesim.New(), dnsLine, twice))
+		b := newBench(t, reconciletest.Reborn(t, pvesim.New(), dnsLine, twice))
 		report := b.once(want)
-		if !parseLawWorld(b.sim.String()).guests[101].running {
+		if !reconciletest.Parse(b.sim.String()).Guests[101].Running {
 			t.Errorf("the guest was shut down for a restart:\n%s\n%s", b.events, b.closing(report))
 		}
 		b.as("POST", "/nodes/pve1/lxc/101/status/stop")
 		b.as("POST", "/nodes/pve1/lxc/101/status/start")
-		if parseLawWorld(b.sim.String()).guests[101].running {
+		if reconciletest.Parse(b.sim.String()).Guests[101].Running {
 			t.Errorf("the simulated node starts it:\n%s", b.sim)
 		}
 		report = b.once(want)
@@ -90,7 +91,7 @@ func TestTwoInterfacesExchangeTheirNames(t *testing.T) {
 	two := dnsLine + "      net3: name=eth1,bridge=vmbr0,hwaddr=BC:24:11:00:00:33,type=veth\n"
 	want := desired(t, "node: pve1\nguests:\n  dns: {vmid: 101, drift: heal, config: {net0: {name: eth1, bridge: vmbr0}, net3: {name: eth0, bridge: vmbr0}}}\n")
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, reborn(t, pvesim.New(), dnsLine, two))
+		b := newBench(t, reconciletest.Reborn(t, pvesim.New(), dnsLine, two))
 		if report := b.once(want); report.ExitCode() != 0 {
 			t.Errorf("it says\n%s\n%s", b.events, b.closing(report))
 		}
@@ -130,7 +131,7 @@ func TestNoRestoreOverWhatTheArchiveMounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := pvesim.New()
 				if c.have != "" {
-					sim = reborn(t, sim, dnsLine, dnsLine+"      "+c.have+"\n")
+					sim = reconciletest.Reborn(t, sim, dnsLine, dnsLine+"      "+c.have+"\n")
 				}
 				b := newBench(t, sim)
 				if report := b.once(want); report.ExitCode() != 0 {
@@ -142,7 +143,7 @@ func TestNoRestoreOverWhatTheArchiveMounts(t *testing.T) {
 				if text := after.closing(report); !strings.Contains(text, c.says) {
 					t.Errorf("it says\n%s\n%s", after.events, text)
 				}
-				if parseLawWorld(after.sim.String()).guests[101] != nil {
+				if reconciletest.Parse(after.sim.String()).Guests[101] != nil {
 					t.Errorf("it was made:\n%s", after.sim)
 				}
 			})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // Who holds a guest's lock and since when stands in the object's line, also where the lock
@@ -50,7 +51,7 @@ func TestTheLineSaysWhoHoldsTheLock(t *testing.T) {
 				if closing := b.closing(b.once(then)); !strings.Contains(closing, c.waits) {
 					t.Errorf("the run does not say %q:\n%s", c.waits, closing)
 				}
-				if !parseLawWorld(b.sim.String()).guests[101].running {
+				if !reconciletest.Parse(b.sim.String()).Guests[101].Running {
 					t.Error("it was stopped all the same")
 				}
 			})

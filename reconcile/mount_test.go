@@ -9,6 +9,7 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -25,7 +26,7 @@ backups:
 `
 	synctest.Test(t, func(t *testing.T) {
 		const serial = "serial: SIMUSB0001\n"
-		b := newBench(t, reborn(t, pvesim.New(), serial, serial+"        failing: true\n"))
+		b := newBench(t, reconciletest.Reborn(t, pvesim.New(), serial, serial+"        failing: true\n"))
 		want := desired(t, text)
 		if r := b.once(want); r.ExitCode() != 0 {
 			t.Fatalf("a dying disk stops the run:\n%s\n%s", b.events, b.closing(r))
@@ -46,7 +47,7 @@ func TestAnUnsealedMountPointIsNamed(t *testing.T) {
 	for fs, says := range map[string]bool{"ext4": false, "zfs": true} {
 		synctest.Test(t, func(t *testing.T) {
 			const root = "target: /\n        fs: "
-			b := newBench(t, reborn(t, pvesim.New(), root+"ext4\n", root+fs+"\n"))
+			b := newBench(t, reconciletest.Reborn(t, pvesim.New(), root+"ext4\n", root+fs+"\n"))
 			for range 2 { // before it is mounted, and after
 				_, text := b.plan(want)
 				if strings.Contains(text, "/mnt/usb/backup lies on / (zfs), where an empty mount point cannot be made immutable") != says {

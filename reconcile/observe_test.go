@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // The look is what an idle agent costs the node: at most 8 requests and one per
 // guest at first, 4 and one per guest later, plus one per guest with declared
 // snapshots and one per storage with declared backups or goldens.
 func TestLookIsCheap(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		b.once(want)

@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // A task of our token that the journal does not know is another agent's: nothing is
@@ -75,14 +76,14 @@ restores:
 		ctx, stop := context.WithCancel(context.Background())
 		go func() {
 			time.Sleep(questions.StorageLocked - time.Minute)
-			if parseLawWorld(sim.String()).guests[111] != nil {
+			if reconciletest.Parse(sim.String()).Guests[111] != nil {
 				t.Error("two restores at once on one storage")
 			}
 			time.Sleep(3 * time.Minute)
 			stop()
 		}()
 		b.agent.Once(ctx, want)
-		if parseLawWorld(sim.String()).guests[111] == nil {
+		if reconciletest.Parse(sim.String()).Guests[111] == nil {
 			t.Errorf("the second guest was never made:\n%s", b.events)
 		}
 		sim.Heal()
@@ -113,15 +114,15 @@ guests:
 			t.Fatal(b.closing(r))
 		}
 		go func() {
-			for !slices.ContainsFunc(parseLawWorld(b.sim.String()).tasks, func(task string) bool { return strings.HasPrefix(task, "vzshutdown 101 ") }) {
+			for !slices.ContainsFunc(reconciletest.Parse(b.sim.String()).Tasks, func(task string) bool { return strings.HasPrefix(task, "vzshutdown 101 ") }) {
 				time.Sleep(100 * time.Millisecond)
 			}
 			b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc/300/status/stop", nil) // a person
 		}()
 		r := b.once(desired(t, fmt.Sprintf(text, "tty: 3", "tty: 3")))
-		world := parseLawWorld(b.sim.String())
-		if world.guests[101].running || !world.guests[301].running || len(world.guests[301].pending) > 0 {
-			t.Errorf("dns runs: %t, shop runs: %t with %v to come\n%s", world.guests[101].running, world.guests[301].running, world.guests[301].pending, b.closing(r))
+		world := reconciletest.Parse(b.sim.String())
+		if world.Guests[101].Running || !world.Guests[301].Running || len(world.Guests[301].Pending) > 0 {
+			t.Errorf("dns runs: %t, shop runs: %t with %v to come\n%s", world.Guests[101].Running, world.Guests[301].Running, world.Guests[301].Pending, b.closing(r))
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -40,7 +41,7 @@ func places(v any, at string, found map[string]func(any)) {
 // if there is one, deletes nothing, makes no guest and no volume, restarts and rolls back
 // nothing; and on one on which a guest has lost its config, it is not made beside its volumes.
 func TestOneOddValue(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	for name, prepare := range map[string]func(*bench){
 		"as declared": func(*bench) {},
 		"without a config": func(b *bench) {

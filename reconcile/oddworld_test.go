@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // oddStorages are storages that stand beside ours: one of every kind that PVE has. Their
@@ -194,7 +195,7 @@ func oddWorld(t testing.TB, unseen map[string]string) *front {
 // Whatever stands beside what is declared, on storages of every kind, the household of
 // the examples converges, and the next plan is empty.
 func TestTheHouseholdConvergesBesideOddThings(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newFrontBench(t, pvesim.New(), oddWorld(t, nil))
 		report := b.once(want)
@@ -248,7 +249,7 @@ guests:
 // A storage that cannot be read may hold data of a guest that is to be made: that guest is
 // held, with the storage's name, and the rest is done.
 func TestAStorageThatCannotBeReadHoldsBlanksOnly(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	for storage, answer := range map[string]string{
 		"nas":   "storage 'nas' is not online",
 		"pbs":   "error listing snapshots - 500 Can't connect to 192.0.2.9:8007 (Connection timed out)",
@@ -308,7 +309,7 @@ func TestExportOfOddThings(t *testing.T) {
 // A storage of somebody else that hangs keeps PVE from telling the state of any storage
 // (596 after half a minute): what its statistics know of them is enough to go on.
 func TestAStorageThatHangs(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		hangs := true
 		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
@@ -389,7 +390,7 @@ guests:
 // Somebody has the consoles of all guests open in a browser, and has gone to bed. Each is a
 // task with the guest's number that runs until the window is closed.
 func TestOpenConsolesKeepNobody(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {
 			if method != "GET" || path != "/nodes/pve1/tasks" {

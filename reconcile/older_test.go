@@ -11,12 +11,13 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // Versions of PVE before late 8.3 write numbers as strings here and there and say what
 // is wrong in the status line only. The agent makes the same of such a node.
 func TestOlderVersionsAreConvergedAlike(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	made := map[bool]string{}
 	for _, old := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

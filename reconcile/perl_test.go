@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // perl is a JSON value as another day's Perl would write it: it does not keep numbers and
@@ -44,7 +45,7 @@ func perl(v any, strung, null bool) any {
 // Whether numbers come as strings, or what is undefined comes as null or not at all: the
 // household of the examples converges.
 func TestTheHouseholdConvergesInEveryPerl(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	for _, c := range []struct{ strung, null bool }{{true, false}, {false, true}, {true, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {

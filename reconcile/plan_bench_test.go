@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -74,10 +75,10 @@ func BenchmarkNewPlan(b *testing.B) {
 func TestPlanIsTheSameForTheSameInputs(t *testing.T) {
 	want, have := household(50)
 	first, again := NewPlan(want, have), NewPlan(want, have)
-	if a, b := planText(first), planText(again); a != b {
+	if a, b := reconciletest.PlanText(first), reconciletest.PlanText(again); a != b {
 		t.Errorf("two plans of one input differ:\n%s\n%s", a, b)
 	}
 	if n := len(first.Actions); n != 5 {
-		t.Errorf("%d actions, want 5 changes of memory:\n%s", n, planText(first))
+		t.Errorf("%d actions, want 5 changes of memory:\n%s", n, reconciletest.PlanText(first))
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // TestRunningTellsTheLog holds that a long task tells its last log line, a short one nothing, and that a log which
 // cannot be read, or only slowly, is no matter.
 func TestRunningTellsTheLog(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	for _, effect := range []string{"", "error", "slow"} {
 		t.Run(effect, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

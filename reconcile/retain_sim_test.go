@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/reconcile/retention"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -44,7 +45,7 @@ func TestRetainDropsWhatPruneBackupsWould(t *testing.T) {
 			known[name] = true
 		}
 		const first = "          /:\n            backup/vzdump-lxc-101-"
-		sim := reborn(t, pvesim.New(), first, strings.Replace(first, "/:\n", "/:\n"+archives.String(), 1))
+		sim := reconciletest.Reborn(t, pvesim.New(), first, strings.Replace(first, "/:\n", "/:\n"+archives.String(), 1))
 		for _, command := range []string{"mkdir -p /mnt/usb/backup", "mount UUID=6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 /mnt/usb/backup"} {
 			if printed, err := sim.Shell("pve1", command); err != nil {
 				t.Fatal(command, printed, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // The token's rights are read anew where a guest is to be made: a right that was taken a
@@ -44,7 +45,7 @@ backups:
 				b.as("PUT", "/access/acl", append(change, "tokens="+b.sim.TokenID())...)
 				b.agent.O.Journal, b.agent.O.Store = MemoryJournal(), MemoryStore() // it was made by another
 				report := b.once(want)
-				if parseLawWorld(b.sim.String()).guests[201] != nil {
+				if reconciletest.Parse(b.sim.String()).Guests[201] != nil {
 					t.Errorf("a blank was made beside its backups\n%s\n%s", b.events, b.sim)
 				}
 				if text := b.closing(report); !strings.Contains(text, "blocked  restores/web      the token felhom@pve!agent lacks ") {
@@ -91,9 +92,9 @@ backups:
 				hide(b)
 				after := newBench(t, b.sim)
 				report := after.once(want)
-				world := parseLawWorld(b.sim.String())
-				if world.guests[201] != nil || world.guests[202] == nil || world.guests[203] != nil {
-					t.Errorf("web exists: %t, bare, which nobody backs up: %t, shop: %t\n%s", world.guests[201] != nil, world.guests[202] != nil, world.guests[203] != nil, after.events)
+				world := reconciletest.Parse(b.sim.String())
+				if world.Guests[201] != nil || world.Guests[202] == nil || world.Guests[203] != nil {
+					t.Errorf("web exists: %t, bare, which nobody backs up: %t, shop: %t\n%s", world.Guests[201] != nil, world.Guests[202] != nil, world.Guests[203] != nil, after.events)
 				}
 				if text := after.closing(report); !strings.Contains(text, "blocked  restores/web      storage usb-backup ") || !strings.Contains(text, ": it may hold data of 201, so no blank is made") {
 					t.Errorf("it says\n%s", text)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -111,8 +112,8 @@ func TestASnapshotsRefusalNamesTheVolume(t *testing.T) {
 		"mp0: files:101/vm-101-disk-1.raw,mp=/old": "mp0 /old (files:101/vm-101-disk-1.raw) is on files, a storage of type dir without snapshots",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			sim := reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+mount+"\n")
-			sim = reborn(t, sim, "\n  - id: local-lvm\n", "\n  - id: files\n    type: dir\n    path: /srv/files\n    content:\n      - rootdir\n      - images\n  - id: local-lvm\n")
+			sim := reconciletest.Reborn(t, pvesim.New(), "\n      arch: amd64\n", "\n      arch: amd64\n      "+mount+"\n")
+			sim = reconciletest.Reborn(t, sim, "\n  - id: local-lvm\n", "\n  - id: files\n    type: dir\n    path: /srv/files\n    content:\n      - rootdir\n      - images\n  - id: local-lvm\n")
 			b := newBench(t, sim)
 			if text := b.closing(b.once(want)); !strings.Contains(text, "guests/dns cannot be snapshotted: "+says) {
 				t.Errorf("it says\n%s", text)
@@ -147,7 +148,7 @@ func TestADriftedGuestIsNotListedAsDeclared(t *testing.T) {
 		b.once(want)
 		b.as("PUT", "/nodes/pve1/lxc/101/config", "memory=1024")
 		plan, _ := b.plan(want)
-		if text := planText(plan); strings.Contains(text, "as declared\n") && strings.Contains(text, "= guests/dns") || !strings.Contains(text, "drift: memory") || !strings.Contains(text, "0 objects are as declared") {
+		if text := reconciletest.PlanText(plan); strings.Contains(text, "as declared\n") && strings.Contains(text, "= guests/dns") || !strings.Contains(text, "drift: memory") || !strings.Contains(text, "0 objects are as declared") {
 			t.Errorf("the plan says\n%s", text)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -29,10 +30,10 @@ func TestAServiceWaitsUntilSomebodyHasLooked(t *testing.T) {
 	}{
 		{"nothing has changed", "", func(_ *testing.T, _ string, sim *pvesim.Sim) *pvesim.Sim { return sim }, false},
 		{"a minor version", "", func(t *testing.T, _ string, sim *pvesim.Sim) *pvesim.Sim {
-			return reborn(t, sim, "version: 9.2.11", "version: 9.3.1")
+			return reconciletest.Reborn(t, sim, "version: 9.2.11", "version: 9.3.1")
 		}, false},
 		{"a major version", "PVE has changed from version 9 to 10 since somebody looked", func(t *testing.T, _ string, sim *pvesim.Sim) *pvesim.Sim {
-			return reborn(t, sim, "version: 9.2.11", "version: 10.0.2")
+			return reconciletest.Reborn(t, sim, "version: 9.2.11", "version: 10.0.2")
 		}, true},
 		{"the journal is lost", "nobody has looked yet at what this agent does on this node", func(t *testing.T, dir string, sim *pvesim.Sim) *pvesim.Sim {
 			must(t, os.Remove(filepath.Join(dir, "journal.jsonl")))

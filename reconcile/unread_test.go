@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -103,7 +104,7 @@ guests:
 // since a share is not mounted at its path: the agent remembers that it has seen a whole
 // backup there, and makes no empty guest in its place.
 func TestNoBlankWhereABackupWasSeenOnce(t *testing.T) {
-	want := examples(t)
+	want := reconciletest.Examples(t)
 	synctest.Test(t, func(t *testing.T) {
 		empty := false
 		b := newFrontBench(t, pvesim.New(), &front{answer: func(method, path string, res *http.Response, body []byte) []byte {

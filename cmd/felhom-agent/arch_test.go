@@ -31,6 +31,8 @@ var arrows = map[string][]string{
 	"cmd/pvesim":                   {"proxmox/pvesim", "privileged"},
 	"reconcile":                    {"reconcile/planning/questions", "reconcile/applying", "reconcile/export", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/status", "reconcile/text", "reconcile/view", "spec", "proxmox", "privileged"},
 	"reconcile/deliberate":         {},
+	"reconcile/reconciletest":      {"reconcile/plan", "reconcile/view", "spec", "proxmox/pvesim"},
+	"reconcile/laws":               {},
 	"reconcile/text":               {},
 	"reconcile/compare":            {"reconcile/deliberate", "reconcile/text", "proxmox"},
 	"reconcile/retention":          {"reconcile/deliberate", "spec"},

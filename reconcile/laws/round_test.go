@@ -1,9 +1,11 @@
-package reconcile
+package laws
 
 import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/felhom/felhom-agent/reconcile"
 )
 
 // round is one life of the agent among faults and people.
@@ -32,7 +34,7 @@ func (s *scenario) round() {
 			if service > 0 && n == 0 {
 				ctx, stop := context.WithTimeout(i.ctx, service)
 				defer stop()
-				i.watch(ctx, n, 5*time.Minute, func(*Plan) {})
+				i.watch(ctx, n, 5*time.Minute, func(*reconcile.Plan) {})
 			} else if _, err := i.once(n); err != nil && !i.killed() {
 				s.tell("the run ended with: %v", err)
 			}

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"fmt"
@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -31,7 +33,7 @@ type promise struct {
 	mu      sync.Mutex
 	running bool // a run, of which all is checked
 	renew   int  // how many of the coming plans take the place of the promise
-	plan    *Plan
+	plan    *reconcile.Plan
 	steps   map[string]bool
 	deletes int
 	deleted int
@@ -46,7 +48,7 @@ func (p *promise) begin(want *spec.Desired) {
 }
 
 // end is the end of a run: what is blocked then has been told at its begin.
-func (p *promise) end(last *Plan) {
+func (p *promise) end(last *reconcile.Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.running || p.plan == nil || p.renew > 0 {
@@ -59,7 +61,7 @@ func (p *promise) end(last *Plan) {
 	}
 	for _, h := range last.Held {
 		if h.Kind == "" && !h.Passing && !h.Failed && !told[fmt.Sprint(h.Object, h.Pos)] {
-			p.s.fails("nothing hidden", "%s is blocked at the end, which the plan at the begin does not say: %s\n%s", h.Object, h.Reason, planText(p.plan))
+			p.s.fails("nothing hidden", "%s is blocked at the end, which the plan at the begin does not say: %s\n%s", h.Object, h.Reason, reconciletest.PlanText(p.plan))
 		}
 	}
 }
@@ -72,11 +74,11 @@ func (p *promise) event() {
 }
 
 // planned is told the plan of every pass.
-func (p *promise) planned(plan *Plan) {
+func (p *promise) planned(plan *reconcile.Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if plan.Unending && !p.s.profile.unending {
-		p.s.fails("no surprise", "the plan does not come to an end:\n%s", planText(plan))
+		p.s.fails("no surprise", "the plan does not come to an end:\n%s", reconciletest.PlanText(plan))
 	}
 	if !p.running {
 		return
@@ -111,7 +113,7 @@ func truthKey(object, verb, lane string) string {
 }
 
 // kept judges a write on its way.
-func (p *promise) kept(j *Journal, method, path string) {
+func (p *promise) kept(j *reconcile.Journal, method, path string) {
 	for _, act := range j.Open() {
 		if act.Call != nil && act.Call.Method == method && act.Call.Path == path && act.Upid.IsZero() {
 			p.judge(act)
@@ -120,7 +122,7 @@ func (p *promise) kept(j *Journal, method, path string) {
 	}
 }
 
-func (p *promise) keptOp(j *Journal, op privileged.Op) {
+func (p *promise) keptOp(j *reconcile.Journal, op privileged.Op) {
 	for _, act := range j.Open() {
 		if act.Op != nil && act.Op.String() == op.String() {
 			p.judge(act)
@@ -140,11 +142,11 @@ func (p *promise) judge(act *journal.Operation) {
 	p.s.mu.Unlock()
 	object, _, _ := strings.Cut(act.Object, " ")
 	if !p.steps[truthKey(object, act.Verb, act.Lane)] && !p.steps[truthKey(object, act.Verb, "")] {
-		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", act.Object, act.Verb, act.Lane, planText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
+		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", act.Object, act.Verb, act.Lane, reconciletest.PlanText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
 	}
 	if act.Effect == plan.Deleting {
 		if p.deleted++; p.deleted > p.deletes {
-			p.s.fails("counted", "%d are deleted, and the plan counts %d:\n%s", p.deleted, p.deletes, planText(p.plan))
+			p.s.fails("counted", "%d are deleted, and the plan counts %d:\n%s", p.deleted, p.deletes, reconciletest.PlanText(p.plan))
 		}
 	}
 }
@@ -187,11 +189,11 @@ func (s *scenario) nothingHides() {
 		have.Named = nil // who names an object lets more be done
 		alone := planning.PlanOf(s.want, have)
 		for _, h := range alone.Held {
-			if strings.Contains(h.Reason, "only after a restart") && strings.Contains(planText(whole), "for that and starts it again") {
+			if strings.Contains(h.Reason, "only after a restart") && strings.Contains(reconciletest.PlanText(whole), "for that and starts it again") {
 				continue // a backup in mode stop restarts it
 			}
-			if h.Object == ref && h.Kind != HeldFrozen && !h.Passing && !blocked[fmt.Sprint(h.Object, h.Pos)] {
-				s.fails("nothing hidden", "%s is blocked, which the plan of all does not say: %s\n%s", h.Object, h.Reason, planText(whole))
+			if h.Object == ref && h.Kind != reconcile.HeldFrozen && !h.Passing && !blocked[fmt.Sprint(h.Object, h.Pos)] {
+				s.fails("nothing hidden", "%s is blocked, which the plan of all does not say: %s\n%s", h.Object, h.Reason, reconciletest.PlanText(whole))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -52,7 +54,7 @@ func (s *scenario) besideAFailure() {
 	}
 	for _, ref := range healthy {
 		if (ref.Kind == spec.KindRestore || ref.Kind == spec.KindGuest) && ref.Name != sick.name && !fine[ref] {
-			s.fails("neighbour", "%s does not converge because %s fails:\n%s", ref, sick.name, planText(last))
+			s.fails("neighbour", "%s does not converge because %s fails:\n%s", ref, sick.name, reconciletest.PlanText(last))
 		}
 	}
 }
@@ -69,7 +71,7 @@ func (s *scenario) withoutFailure(d time.Duration, service bool) []spec.Ref {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.here = &lawPlace{name: "twin", lines: here.lines, store: &Store{Mem: stored}, fence: here.fence}
+	s.here = &lawPlace{name: "twin", lines: here.lines, store: &reconcile.Store{Mem: stored}, fence: here.fence}
 	plan := s.unattended(d, service)
 	s.here.fence.Wait()
 	if s.sim, err = pvesim.Load(world); err != nil {
@@ -86,13 +88,13 @@ func (s *scenario) withoutFailure(d time.Duration, service bool) []spec.Ref {
 
 // unattended lets the agent work for a while, as a service or as one run, and returns
 // its last plan.
-func (s *scenario) unattended(d time.Duration, service bool) (last *Plan) {
+func (s *scenario) unattended(d time.Duration, service bool) (last *reconcile.Plan) {
 	i := s.live(1)
 	ctx, stop := context.WithTimeout(i.ctx, d)
 	defer stop()
 	i.cancel = stop
 	if i.ctx = ctx; service {
-		i.watch(ctx, 0, 3*time.Minute, func(p *Plan) { last = p })
+		i.watch(ctx, 0, 3*time.Minute, func(p *reconcile.Plan) { last = p })
 	} else if report, err := i.once(0); report != nil {
 		if last = report.Plan; err != nil && ctx.Err() == nil {
 			s.tell("the run ended with: %v", err)

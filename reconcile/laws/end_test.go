@@ -1,12 +1,14 @@
-package reconcile
+package laws
 
 import (
 	"cmp"
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // A lawTask is an entry of the node's task list.
@@ -25,37 +27,37 @@ func (t lawTask) owner() string {
 func (t lawTask) ok() bool { return t.Status == "OK" || strings.HasPrefix(t.Status, "WARNINGS") }
 
 // atTheEnd judges what has become of the world.
-func (w *witness) atTheEnd(journal *Journal) {
+func (w *witness) atTheEnd(journal *reconcile.Journal) {
 	w.want = w.s.want
-	now := lawLook(w.s.sim)
-	for vmid, g := range w.before.guests {
+	now := reconciletest.Read(w.s.sim)
+	for vmid, g := range w.before.Guests {
 		if vmid != 300 && vmid != 150 {
 			continue
 		}
-		if have := now.guests[vmid]; have == nil || have.text != g.text {
+		if have := now.Guests[vmid]; have == nil || have.Text != g.Text {
 			w.s.fails("foreign", "the guest %d of somebody else has changed", vmid)
 		}
 	}
-	for key, a := range w.before.archives {
-		if _, marked := lawMarkOf(a.notes); marked || w.gone[key] {
+	for key, a := range w.before.Archives {
+		if _, marked := reconciletest.MarkOf(a.Notes); marked || w.gone[key] {
 			continue
 		}
-		if have, ok := now.archives[key]; !ok || have.text != a.text {
-			w.s.fails("foreign", "the archive %s of somebody else is gone or changed: %q %q", key, a.text, have.text)
+		if have, ok := now.Archives[key]; !ok || have.Text != a.Text {
+			w.s.fails("foreign", "the archive %s of somebody else is gone or changed: %q %q", key, a.Text, have.Text)
 		}
 	}
 	w.tasks(w.list(), journal)
 }
 
 // tasks compares the journal with the node's own list of tasks.
-func (w *witness) tasks(all []lawTask, j *Journal) {
+func (w *witness) tasks(all []lawTask, j *reconcile.Journal) {
 	byUPID := map[string]lawTask{}
 	for _, t := range all {
 		byUPID[t.UPID] = t
 	}
 	known := map[string]bool{}
 	lost := map[string]bool{}
-	elsewhere := MemoryJournal()
+	elsewhere := reconcile.MemoryJournal()
 	elsewhere.Parse(w.s.there.lines)
 	for _, act := range slices.Concat(j.Order, elsewhere.Order) {
 		if act.Upid.IsZero() {

@@ -1,8 +1,10 @@
-package reconcile
+package laws
 
 import (
 	"strconv"
 	"strings"
+
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // onDump: a backup prunes nothing by itself.
@@ -12,7 +14,7 @@ func (w *witness) onDump(wr *lawWrite) {
 		w.s.fails("foreign", "a vzdump with %v", wr.params)
 	}
 	name, _ := w.wish(vmid)
-	if _, ours := w.mark(wr, vmid); !ours && wr.world.guests[vmid] != nil && !w.testified(wr, vmid, name) {
+	if _, ours := w.mark(wr, vmid); !ours && wr.world.Guests[vmid] != nil && !w.testified(wr, vmid, name) {
 		w.s.fails("foreign", "a backup of %d, which is not ours", vmid)
 	}
 	w.oneWriter(wr, vmid)
@@ -22,7 +24,7 @@ func (w *witness) onDump(wr *lawWrite) {
 			w.s.fails("writers", "a second vzdump beside %s", t)
 		}
 	}
-	if g := wr.world.guests[vmid]; wr.params["mode"] == "stop" && g != nil && g.running {
+	if g := wr.world.Guests[vmid]; wr.params["mode"] == "stop" && g != nil && g.Running {
 		w.oneDisruption(wr, vmid)
 	}
 }
@@ -34,20 +36,20 @@ func (w *witness) onArchive(wr *lawWrite) {
 		w.s.fails("foreign", "%s %s", wr.method, wr.path)
 		return
 	}
-	var a lawArchive
-	for key, have := range wr.world.archives {
+	var a reconciletest.Archive
+	for key, have := range wr.world.Archives {
 		if strings.HasSuffix(key, name) {
-			a = wr.world.archives[key]
+			a = wr.world.Archives[key]
 			_ = have
 		}
 	}
-	if a.key == "" {
+	if a.Key == "" {
 		return // it is not there any more
 	}
-	m, marked := lawMarkOf(a.notes)
-	ours := marked && m.owner == "pve1" && m.vmid == a.vmid
-	if !ours && !(wr.method == "PUT" && a.notes == "") {
-		w.s.fails("foreign", "%s of the archive %s, which is not ours: %q", wr.method, a.key, a.notes)
+	m, marked := reconciletest.MarkOf(a.Notes)
+	ours := marked && m.Owner == "pve1" && m.Vmid == a.Vmid
+	if !ours && !(wr.method == "PUT" && a.Notes == "") {
+		w.s.fails("foreign", "%s of the archive %s, which is not ours: %q", wr.method, a.Key, a.Notes)
 		return
 	}
 	if wr.method != "DELETE" {
@@ -55,29 +57,29 @@ func (w *witness) onArchive(wr *lawWrite) {
 	}
 	for _, t := range w.running(wr) {
 		if strings.HasPrefix(t, "vzrestore ") && w.reads(t, name) {
-			w.s.fails("retention", "%s is deleted while %s reads it", a.key, t)
+			w.s.fails("retention", "%s is deleted while %s reads it", a.Key, t)
 		}
 	}
 	if w.s.torn {
-		w.s.fails("retention", "%s is deleted, and the storage lists it twice, with different values", a.key)
+		w.s.fails("retention", "%s is deleted, and the storage lists it twice, with different values", a.Key)
 	}
-	if a.protected {
-		w.s.fails("retention", "%s is protected", a.key)
+	if a.Protected {
+		w.s.fails("retention", "%s is protected", a.Key)
 	}
-	golden := w.want.Golden[m.object] != nil
+	golden := w.want.Golden[m.Object] != nil
 	newer := false
-	for _, other := range wr.world.archives {
-		o, ok := lawMarkOf(other.notes)
-		same := ok && o.object == m.object && o.owner == m.owner && o.vmid == m.vmid && (golden || o.born == m.born)
-		if same && !other.cut && o.size != "" && other.made.After(a.made) {
+	for _, other := range wr.world.Archives {
+		o, ok := reconciletest.MarkOf(other.Notes)
+		same := ok && o.Object == m.Object && o.Owner == m.Owner && o.Vmid == m.Vmid && (golden || o.Born == m.Born)
+		if same && !other.Cut && o.Size != "" && other.Made.After(a.Made) {
 			newer = true
 		}
 	}
 	if !newer {
-		w.s.fails("retention", "%s is deleted, and no newer whole one of its birth is there", a.key)
+		w.s.fails("retention", "%s is deleted, and no newer whole one of its birth is there", a.Key)
 	}
-	if live, ours := w.mark(wr, a.vmid); !golden && (!ours || live.born != m.born) {
-		w.s.fails("retention", "%s of an earlier birth is deleted", a.key)
+	if live, ours := w.mark(wr, a.Vmid); !golden && (!ours || live.Born != m.Born) {
+		w.s.fails("retention", "%s of an earlier birth is deleted", a.Key)
 	}
 }
 

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ func (w *witness) alone() bool { return !w.s.profile.elsewhere }
 // those on another machine it hears only when it looks.
 func (w *witness) running(wr *lawWrite) []string {
 	if w.alone() {
-		return wr.world.tasks
+		return wr.world.Tasks
 	}
 	var all []string
 	for _, t := range w.list() {
@@ -74,9 +74,9 @@ func (w *witness) notAmidBulk(wr *lawWrite) {
 func (w *witness) oneIsDown(wr *lawWrite, vmid int) {
 	for other, since := range w.down {
 		name, wish := w.wish(other)
-		g := wr.world.guests[other]
+		g := wr.world.Guests[other]
 		switch {
-		case g == nil || wish == nil || wish.State != spec.Running || g.running:
+		case g == nil || wish == nil || wish.State != spec.Running || g.Running:
 			delete(w.down, other)
 		case other != vmid && !w.startFailed(other, since.Unix()) && !w.waitsForPerson(wr, wish):
 			w.s.fails("disruptive", "%s %s while %s, which was shut down at %s to be started again, is still down", wr.method, wr.path, name, since.Format("15:04:05"))
@@ -89,8 +89,8 @@ func (w *witness) waitsForPerson(wr *lawWrite, wish *spec.Guest) bool {
 	return wish.Paused ||
 		slices.ContainsFunc(wish.Needs, func(name string) bool {
 			needed := w.want.Guest(name)
-			g := wr.world.guests[int(needed.VMID)]
-			return g == nil || !g.running
+			g := wr.world.Guests[int(needed.VMID)]
+			return g == nil || !g.Running
 		}) ||
 		slices.ContainsFunc(slices.Collect(maps.Values(wish.Config.Mounts)), func(mp spec.MountPoint) bool { return mp.Bind() })
 }

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"cmp"
@@ -17,6 +17,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -26,7 +27,7 @@ type witness struct {
 	s  *scenario
 	mu sync.Mutex
 
-	before  *lawWorld            // when the agent came
+	before  *reconciletest.World // when the agent came
 	excused map[int]bool         // guests that people made or destroyed
 	gone    map[string]bool      // archives that people deleted
 	unknown map[string]time.Time // writes whose outcome nobody knows
@@ -43,7 +44,7 @@ func newWitness(s *scenario) *witness {
 	return &witness{s: s, excused: map[int]bool{}, gone: map[string]bool{}, unknown: map[string]time.Time{}, rolled: map[string]int{}, reading: map[int]string{}, down: map[int]time.Time{}, held: map[string]time.Time{}}
 }
 
-func (w *witness) keep(world *lawWorld) { w.before = world }
+func (w *witness) keep(world *reconciletest.World) { w.before = world }
 
 func (w *witness) excuse(vmid int) {
 	w.mu.Lock()
@@ -70,7 +71,7 @@ func (w *witness) begin(i *wire, req *http.Request) *lawWrite {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	wr := readWrite(req)
-	wr.at, wr.world = w.s.sim.Now(), lawLook(w.s.sim)
+	wr.at, wr.world = w.s.sim.Now(), reconciletest.Read(w.s.sim)
 	w.want, wr.looked, wr.lookedAt = i.knows()
 	wr.key = i.place.name + wr.key
 	w.noLineNoAct(i.incarnation, wr)
@@ -161,19 +162,19 @@ func (w *witness) wish(vmid int) (name string, guest *spec.Guest) {
 }
 
 // mark is the marker of a guest if it is ours.
-func (w *witness) mark(wr *lawWrite, vmid int) (lawMark, bool) {
-	g := wr.world.guests[vmid]
+func (w *witness) mark(wr *lawWrite, vmid int) (reconciletest.Mark, bool) {
+	g := wr.world.Guests[vmid]
 	name, wish := w.wish(vmid)
 	if g == nil || name == "" {
-		return lawMark{}, false
+		return reconciletest.Mark{}, false
 	}
-	m, ok := lawMarkOf(g.config["description"])
-	return m, ok && (m.object == name || wish != nil && m.object == wish.Was) && m.vmid == vmid && m.owner == "pve1"
+	m, ok := reconciletest.MarkOf(g.Config["description"])
+	return m, ok && (m.Object == name || wish != nil && m.Object == wish.Was) && m.Vmid == vmid && m.Owner == "pve1"
 }
 
 // onGuest judges a write on one guest.
 func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
-	g := wr.world.guests[vmid]
+	g := wr.world.Guests[vmid]
 	name, wish := w.wish(vmid)
 	_, ours := w.mark(wr, vmid)
 	if wr.method == "PUT" && what == "/config" && wr.params["digest"] == "" {
@@ -182,12 +183,12 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 	if wr.method == "DELETE" && what == "" {
 		w.s.fails("foreign", "guest %d is destroyed", vmid)
 	}
-	if g == nil || g.config["lock"] == "destroyed" { // a person destroys it since the look
+	if g == nil || g.Config["lock"] == "destroyed" { // a person destroys it since the look
 		return // PVE refuses it
 	}
-	adopts := wr.method == "PUT" && what == "/config" && len(wr.params) == 2 && wr.params["description"] != "" && wish != nil && wish.Adopt && g.config["hostname"] == wish.Hostname()
+	adopts := wr.method == "PUT" && what == "/config" && len(wr.params) == 2 && wr.params["description"] != "" && wish != nil && wish.Adopt && g.Config["hostname"] == wish.Hostname()
 	if !ours && !adopts && !(strings.HasPrefix(what, "/snapshot") && wr.method == "POST" && w.testified(wr, vmid, name)) {
-		w.s.fails("foreign", "%s %s %v on %d, which is not ours: %q", wr.method, wr.path, wr.params, vmid, g.config["description"])
+		w.s.fails("foreign", "%s %s %v on %d, which is not ours: %q", wr.method, wr.path, wr.params, vmid, g.Config["description"])
 	}
 	w.oneWriter(wr, vmid)
 	switch {
@@ -199,9 +200,9 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 		w.oneDisruption(wr, vmid)
 		w.onRollback(wr, wish, path.Base(path.Dir(what)))
 	case strings.HasPrefix(what, "/snapshot/") && wr.method == "DELETE":
-		snap := g.snaps[path.Base(what)]
-		m, ok := lawMarkOf(snap["description"])
-		if !ok || !strings.HasPrefix(m.object, "snapshots/") || m.vmid != vmid || m.owner != "pve1" {
+		snap := g.Snaps[path.Base(what)]
+		m, ok := reconciletest.MarkOf(snap["description"])
+		if !ok || !strings.HasPrefix(m.Object, "snapshots/") || m.Vmid != vmid || m.Owner != "pve1" {
 			w.s.fails("foreign", "the snapshot %s of %d, which is not ours, is deleted", path.Base(what), vmid)
 		}
 	}
@@ -211,20 +212,20 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 // marker is ours.
 func (w *witness) testified(wr *lawWrite, vmid int, name string) bool {
 	texts := []string{}
-	for _, a := range wr.world.archivesOf(vmid) {
-		texts = append(texts, a.notes)
+	for _, a := range wr.world.ArchivesOf(vmid) {
+		texts = append(texts, a.Notes)
 	}
-	if g := wr.world.guests[vmid]; g != nil {
-		for _, snap := range g.snaps {
+	if g := wr.world.Guests[vmid]; g != nil {
+		for _, snap := range g.Snaps {
 			texts = append(texts, snap["description"])
 		}
-		if _, marked := lawMarkOf(g.config["description"]); marked {
+		if _, marked := reconciletest.MarkOf(g.Config["description"]); marked {
 			return false
 		}
 	}
 	return slices.ContainsFunc(texts, func(text string) bool {
-		m, ok := lawMarkOf(text)
-		return ok && m.guest == name && m.vmid == vmid && m.owner == "pve1"
+		m, ok := reconciletest.MarkOf(text)
+		return ok && m.Guest == name && m.Vmid == vmid && m.Owner == "pve1"
 	})
 }
 
@@ -249,7 +250,7 @@ func (w *witness) oneDisruption(wr *lawWrite, vmid int) {
 }
 
 // onConfig judges what a PUT would do to volumes.
-func (w *witness) onConfig(wr *lawWrite, vmid int, g *lawGuest) {
+func (w *witness) onConfig(wr *lawWrite, vmid int, g *reconciletest.Guest) {
 	_, wish := w.wish(vmid)
 	for key, value := range wr.params {
 		switch {
@@ -260,17 +261,17 @@ func (w *witness) onConfig(wr *lawWrite, vmid int, g *lawGuest) {
 				}
 			}
 		case lawMount.MatchString(key) || key == "rootfs":
-			live := cmp.Or(g.pending[key], g.config[key])
+			live := cmp.Or(g.Pending[key], g.Config[key])
 			volid, _, _ := strings.Cut(value, ",")
 			switch {
 			case !lawNewVolume.MatchString(value):
-				if owner := lawOwner(volid); owner != vmid && !strings.HasPrefix(volid, "/") {
+				if owner := reconciletest.Owner(volid); owner != vmid && !strings.HasPrefix(volid, "/") {
 					w.s.fails("foreign", "%s of %d becomes %s, a volume of %d", key, vmid, volid, owner)
 				}
 			case live != "":
 				w.s.fails("blank", "%s of %d, which is %s, is replaced by the new volume %s", key, vmid, live, value)
-			case len(wr.world.loose(vmid)) > 0 && (wish == nil || wish.Despite.IsZero()):
-				w.s.fails("blank", "%s of %d becomes a new volume while %v is there", key, vmid, wr.world.loose(vmid))
+			case len(wr.world.Loose(vmid)) > 0 && (wish == nil || wish.Despite.IsZero()):
+				w.s.fails("blank", "%s of %d becomes a new volume while %v is there", key, vmid, wr.world.Loose(vmid))
 			}
 		}
 	}
@@ -298,7 +299,7 @@ func (w *witness) onCreate(wr *lawWrite) {
 		w.s.fails("foreign", "a create with %v", wr.params)
 		return
 	}
-	if wr.world.guests[vmid] != nil {
+	if wr.world.Guests[vmid] != nil {
 		if !w.excused[vmid] && w.alone() {
 			w.s.fails("twice", "%d is created while it exists", vmid)
 		}
@@ -307,18 +308,18 @@ func (w *witness) onCreate(wr *lawWrite) {
 	if wish != nil && !wish.Despite.IsZero() {
 		return
 	}
-	if loose := wr.world.loose(vmid); len(loose) > 0 {
+	if loose := wr.world.Loose(vmid); len(loose) > 0 {
 		w.s.fails("blank", "%d is created from %s beside %v", vmid, wr.params["ostemplate"], loose)
 	}
 	if w.ownArchive(wr, vmid, name) {
 		return
 	}
-	if all := wr.world.archivesOf(vmid); len(all) > 0 && wr.world.guests[vmid] == nil {
-		w.s.fails("blank", "%d is created from %s although %s exists", vmid, wr.params["ostemplate"], all[0].key)
+	if all := wr.world.ArchivesOf(vmid); len(all) > 0 && wr.world.Guests[vmid] == nil {
+		w.s.fails("blank", "%d is created from %s although %s exists", vmid, wr.params["ostemplate"], all[0].Key)
 	}
-	for _, a := range wr.world.archives {
-		if m, ok := lawMarkOf(a.notes); ok && m.owner == "pve1" && cmp.Or(m.guest, m.object) == name && a.vmid != vmid {
-			w.s.fails("blank", "%s is created from %s although %s bears its marker", name, wr.params["ostemplate"], a.key)
+	for _, a := range wr.world.Archives {
+		if m, ok := reconciletest.MarkOf(a.Notes); ok && m.Owner == "pve1" && cmp.Or(m.Guest, m.Object) == name && a.Vmid != vmid {
+			w.s.fails("blank", "%s is created from %s although %s bears its marker", name, wr.params["ostemplate"], a.Key)
 		}
 	}
 }
@@ -326,7 +327,7 @@ func (w *witness) onCreate(wr *lawWrite) {
 // ownArchive reports whether what a create restores is the guest's own backup.
 func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
 	volid := wr.params["ostemplate"]
-	if m := lawArchiveName.FindStringSubmatch(volid); m == nil || m[1] != fmt.Sprint(vmid) {
+	if m := reconciletest.ArchiveName.FindStringSubmatch(volid); m == nil || m[1] != fmt.Sprint(vmid) {
 		return false
 	}
 	status, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/vzdump/extractconfig", map[string]string{"volume": volid})
@@ -335,21 +336,21 @@ func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
 		return false
 	}
 	inside := parseLawConfig(answer.Data)
-	if len(lawMarker.FindAllString(inside["description"], -1)) == 0 {
+	if len(reconciletest.MarkerLine.FindAllString(inside["description"], -1)) == 0 {
 		return inside["hostname"] == name
 	}
 	_, wish := w.wish(vmid)
-	m, ok := lawMarkOf(inside["description"])
-	return ok && (m.object == name || wish != nil && m.object == wish.Was) && m.vmid == vmid && m.owner == "pve1"
+	m, ok := reconciletest.MarkOf(inside["description"])
+	return ok && (m.Object == name || wish != nil && m.Object == wish.Was) && m.Vmid == vmid && m.Owner == "pve1"
 }
 
 func parseLawConfig(text string) map[string]string {
-	g := &lawGuest{config: map[string]string{}, pending: map[string]string{}, snaps: map[string]map[string]string{}}
-	section := g.config
+	g := &reconciletest.Guest{Config: map[string]string{}, Pending: map[string]string{}, Snaps: map[string]map[string]string{}}
+	section := g.Config
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
-			section = g.readLine(line, section)
+			section = g.ReadLine(line, section)
 		}
 	}
-	return g.config
+	return g.Config
 }

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"strings"
@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/reconcile/deliberate"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // TestLawsCatchMistakes makes one mistake after the other on purpose. Each must be
 // caught, by the law that it breaks, within 5,000 scenarios.
 func TestLawsCatchMistakes(t *testing.T) {
-	if raceDetector || testing.Short() {
+	if reconciletest.RaceDetector || testing.Short() {
 		t.Skip("a run without the race detector goes through the mistakes")
 	}
 	yes := true

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"flag"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 var (
@@ -76,7 +78,7 @@ func laws(t *testing.T, profile lawProfile, n int) {
 		n = *lawN
 	case testing.Short():
 		n /= 25
-	case raceDetector:
+	case reconciletest.RaceDetector:
 		n /= 12
 	}
 	dir := t.TempDir()

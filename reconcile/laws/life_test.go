@@ -1,9 +1,8 @@
-package reconcile
+package laws
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -26,9 +27,9 @@ type incarnation struct {
 	place   *lawPlace
 	ctx     context.Context
 	cancel  context.CancelFunc
-	agents  []*Agent
+	agents  []*reconcile.Agent
 	wires   []*wire
-	journal *Journal
+	journal *reconcile.Journal
 
 	mu       sync.Mutex
 	dead     bool
@@ -47,24 +48,22 @@ type incarnation struct {
 // lawPatience is how many requests one life may make: many times what any takes.
 const lawPatience = 10000
 
-var errKilled = errors.New("the agent was killed")
-
 // A lawPlace is a machine on which agents run: it has their state directory.
 type lawPlace struct {
 	name  string
 	lines []byte // the journal, as it is on the disk
-	store *Store
+	store *reconcile.Store
 	fence *privileged.Local // nil on a machine that is not the node
 }
 
 // forget loses the state directory.
-func (p *lawPlace) forget() { p.lines, p.store = nil, MemoryStore() }
+func (p *lawPlace) forget() { p.lines, p.store = nil, reconcile.MemoryStore() }
 
 // live starts agents on the node.
 func (s *scenario) live(agents int) *incarnation { return s.liveAt(s.here, agents) }
 
 func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
-	i := &incarnation{s: s, place: place, journal: MemoryJournal(), edits: make(chan chan struct{})}
+	i := &incarnation{s: s, place: place, journal: reconcile.MemoryJournal(), edits: make(chan chan struct{})}
 	i.journal.Mem.Write(place.lines)
 	i.journal.Parse(place.lines)
 	i.journal.Safe = len(place.lines)
@@ -81,15 +80,15 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		o := Options{
-			Sight:  Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
+		o := reconcile.Options{
+			Sight:  reconcile.Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
 			Client: client, Journal: i.journal, Store: place.store,
 			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
-			Planned: func(p *Plan) {
+			Planned: func(p *reconcile.Plan) {
 				i.agents[n].Planned = false // each pass is to tell
 				i.promises[n].planned(p)
 			},
-			Events: func(e Event) {
+			Events: func(e reconcile.Event) {
 				if e.State == "FAILED" || e.State == "REFUSED" || e.State == "waits" || e.State == "adopted" {
 					i.promises[n].event()
 				}
@@ -103,9 +102,9 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 			o.FenceReason, o.Runner = "", &mortal{i, n, place.fence}
 		}
 		if agents > 1 {
-			o.Lock = NewWriteLock(s.dir, fmt.Sprintf("agent %d", n+1), time.Hour)
+			o.Lock = reconcile.NewWriteLock(s.dir, fmt.Sprintf("agent %d", n+1), time.Hour)
 		}
-		i.agents = append(i.agents, New(o))
+		i.agents = append(i.agents, reconcile.New(o))
 	}
 	return i
 }
@@ -125,7 +124,7 @@ func (i *incarnation) end() {
 }
 
 // once is a run of one of the agents.
-func (i *incarnation) once(n int) (*Report, error) {
+func (i *incarnation) once(n int) (*reconcile.Report, error) {
 	want := i.s.inForce()
 	i.wires[n].load(want)
 	i.promises[n].begin(want)
@@ -137,9 +136,9 @@ func (i *incarnation) once(n int) (*Report, error) {
 }
 
 // watch is the service, for a while.
-func (i *incarnation) watch(ctx context.Context, n int, interval time.Duration, passed func(*Plan)) {
+func (i *incarnation) watch(ctx context.Context, n int, interval time.Duration, passed func(*reconcile.Plan)) {
 	load := func() *spec.Desired { return i.wires[n].load(i.s.inForce()) }
-	i.agents[n].Watch(ctx, interval, load, func(p *Plan, _ time.Duration, err error) {
+	i.agents[n].Watch(ctx, interval, load, func(p *reconcile.Plan, _ time.Duration, err error) {
 		if p != nil {
 			passed(p)
 		}
@@ -160,14 +159,14 @@ func (i *incarnation) killed() bool {
 }
 
 // line is asked before a line of the journal is written.
-func (i *incarnation) line(e Entry) error {
+func (i *incarnation) line(e reconcile.Entry) error {
 	if i.killed() {
-		return errKilled
+		return reconciletest.ErrKilled
 	}
 	if i.count(&i.lines) {
 		i.s.tell("the agent is killed before it writes a line")
 		i.kill()
-		return errKilled
+		return reconciletest.ErrKilled
 	}
 	i.s.witness.doneMeansSeen(i.journal, e)
 	return nil
@@ -229,7 +228,7 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, req.Context().Err()
 	}
 	if i.killed() {
-		return nil, errKilled
+		return nil, reconciletest.ErrKilled
 	}
 	if i.served.Add(1) == lawPatience {
 		i.s.fails("settles", "after %d requests a run has not come to an end", lawPatience)
@@ -251,7 +250,7 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if hit && i.before {
 		i.s.tell("the agent is killed before %s %s", req.Method, req.URL.Path)
 		i.kill()
-		return nil, errKilled
+		return nil, reconciletest.ErrKilled
 	}
 	var w *lawWrite
 	if req.Method != http.MethodGet {
@@ -259,14 +258,14 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		i.promises[i.agent].kept(i.journal, w.method, w.path)
 		if i.s.tooMuch() {
 			i.kill() // what follows proves nothing
-			return nil, errKilled
+			return nil, reconciletest.ErrKilled
 		}
 	}
 	res, err := i.s.sim.RoundTrip(req)
 	if hit {
 		i.s.tell("the agent is killed after %s %s", req.Method, req.URL.Path)
 		i.kill()
-		res, err = nil, errKilled
+		res, err = nil, reconciletest.ErrKilled
 	}
 	if w != nil {
 		i.s.witness.end(w, res, err)
@@ -299,7 +298,7 @@ func (m *mortal) Ask(ctx context.Context, q privileged.Query) (privileged.Answer
 
 func (m *mortal) Do(ctx context.Context, op privileged.Op, progress func(string)) (privileged.Result, error) {
 	if travel(ctx, m.agent, op.String()); m.i.killed() {
-		return privileged.Result{}, errKilled
+		return privileged.Result{}, reconciletest.ErrKilled
 	}
 	if m.i.count(&m.i.ops) {
 		m.i.s.aside.Go(func() {
@@ -327,7 +326,7 @@ type lawWrite struct {
 	at           time.Time
 	looked       time.Time // when its agent was last told which tasks run
 	lookedAt     time.Time // by the clock of this machine
-	world        *lawWorld
+	world        *reconciletest.World
 }
 
 func readWrite(req *http.Request) *lawWrite {

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"fmt"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -78,10 +80,10 @@ type scenario struct {
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
 	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New(), quiet: !profile.neighbour}
 	if profile.cluster && s.r.IntN(2) == 0 {
-		s.sim = twoNodes(t, s.r.IntN(2) == 0)
+		s.sim = reconciletest.TwoNodes(t, s.r.IntN(2) == 0)
 	}
-	s.here = &lawPlace{name: "agent", store: MemoryStore(), fence: s.fence()}
-	s.there = &lawPlace{name: "agent elsewhere", store: MemoryStore()}
+	s.here = &lawPlace{name: "agent", store: reconcile.MemoryStore(), fence: s.fence()}
+	s.there = &lawPlace{name: "agent elsewhere", store: reconcile.MemoryStore()}
 	s.witness = newWitness(s)
 	for s.want == nil {
 		s.house = newLawHousehold(s.r, profile)
@@ -152,8 +154,8 @@ func (s *scenario) tooMuch() bool {
 
 func (s *scenario) snapshotNames() []string {
 	var names []string
-	for _, g := range lawLook(s.sim).guests {
-		for name := range g.snaps {
+	for _, g := range reconciletest.Read(s.sim).Guests {
+		for name := range g.Snaps {
 			names = append(names, name)
 		}
 	}
@@ -171,7 +173,7 @@ func (s *scenario) calmDown() {
 	s.oddlyCalm()
 	s.sim.Advance(time.Minute)
 	s.nothingHides()
-	var last *Report
+	var last *reconcile.Report
 	for range 6 {
 		i := s.live(1)
 		report, err := i.once(0)
@@ -193,22 +195,22 @@ func (s *scenario) calmDown() {
 }
 
 // preview makes a plan as --plan does.
-func (i *incarnation) preview() (*Plan, string, error) {
+func (i *incarnation) preview() (*reconcile.Plan, string, error) {
 	sight := i.agents[0].O.Sight
 	sight.View = i.agents[0].O.Client.Look()
 	var err error
 	if sight.Stored, err = i.place.store.Load(); err != nil {
 		return nil, "", err
 	}
-	plan, err := Preview(i.ctx, sight, i.s.want, i.journal)
+	plan, err := reconcile.Preview(i.ctx, sight, i.s.want, i.journal)
 	if err != nil {
 		return nil, "", err
 	}
-	return plan, planText(plan), nil
+	return plan, reconciletest.PlanText(plan), nil
 }
 
 // judge looks at the end of a scenario.
-func (s *scenario) judge(report *Report) {
+func (s *scenario) judge(report *reconcile.Report) {
 	plan := report.Plan
 	if len(plan.Laters) > 0 {
 		s.fails("settles", "it never comes to %s: %s, %s", plan.Laters[0].Object, plan.Laters[0].Text, plan.Laters[0].Waits)
@@ -247,7 +249,7 @@ func (s *scenario) judge(report *Report) {
 }
 
 // twoPlans makes two plans within one second of the node's: they write nothing and are equal.
-func (s *scenario) twoPlans() (*Plan, string) {
+func (s *scenario) twoPlans() (*reconcile.Plan, string) {
 	writes := s.sim.Writes()
 	s.sim.Advance(time.Second - time.Duration(s.sim.Now().Nanosecond()))
 	i := s.live(1)

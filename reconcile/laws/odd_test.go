@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"fmt"
@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // What people and machines do besides: hold a guest, lock it, mount its disks, take rights
@@ -16,7 +18,7 @@ import (
 func (s *scenario) odd(kind, seed int) {
 	g := s.house.guests[seed%len(s.house.guests)]
 	on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
-	have := lawLook(s.sim).guests[g.vmid]
+	have := reconciletest.Read(s.sim).Guests[g.vmid]
 	s.witness.disturbed()
 	switch kind {
 	case 0, 1:
@@ -30,7 +32,7 @@ func (s *scenario) odd(kind, seed int) {
 	case 3, 4:
 		name := pick(s.r, "all", g.section+"/"+g.name)
 		s.tell("person: --hold %s", name)
-		if err := s.here.store.AddHold(Hold{Name: name, Kind: HoldPerson, By: "anna", Since: s.sim.Now()}); err != nil {
+		if err := s.here.store.AddHold(reconcile.Hold{Name: name, Kind: reconcile.HoldPerson, By: "anna", Since: s.sim.Now()}); err != nil {
 			s.t.Fatal(err)
 		}
 		s.witness.heldBy(name, true)
@@ -51,8 +53,8 @@ func (s *scenario) odd(kind, seed int) {
 	case 12:
 		s.allRights()
 	case 13:
-		if have != nil && len(have.snaps) > 0 {
-			names := sortedNames(have.snaps)
+		if have != nil && len(have.Snaps) > 0 {
+			names := sortedNames(have.Snaps)
 			s.person("DELETE", on+"/snapshot/"+names[seed%len(names)], nil)
 		}
 	case 14:
@@ -71,7 +73,7 @@ func (s *scenario) odd(kind, seed int) {
 	case 19:
 		s.person("PUT", "/storage/usb-backup", map[string]string{"content": pick(s.r, "iso", "backup", "backup,iso")})
 	case 20:
-		if len(lawLook(s.sim).tasks) > 0 { // what PVE does with one in use nobody has tried
+		if len(reconciletest.Read(s.sim).Tasks) > 0 { // what PVE does with one in use nobody has tried
 			break
 		}
 		if s.person("DELETE", "/storage/usb-backup", nil) != 200 {
@@ -226,8 +228,8 @@ func (w *witness) leftAlone(i *wire, wr *lawWrite) {
 		if g.VMID.String() != vmid {
 			continue
 		}
-		world := wr.world.guests[int(g.VMID)]
-		tagged := world != nil && slices.Contains(strings.Split(world.config["tags"], ";"), "felhom-hold")
+		world := wr.world.Guests[int(g.VMID)]
+		tagged := world != nil && slices.Contains(strings.Split(world.Config["tags"], ";"), "felhom-hold")
 		if g.Paused || long(g.Ref.String()) || long(vmid) && tagged {
 			w.s.fails("held", "%s %s is sent while %s is held", wr.method, wr.path, g.Ref)
 		}
@@ -236,8 +238,8 @@ func (w *witness) leftAlone(i *wire, wr *lawWrite) {
 
 // notAgain: no second archive for one wish.
 func (w *witness) notAgain(wr *lawWrite) {
-	m, ok := lawMarkOf(wr.params["notes-template"])
-	b := w.want.Backups[strings.TrimPrefix(m.object, "backups/")]
+	m, ok := reconciletest.MarkOf(wr.params["notes-template"])
+	b := w.want.Backups[strings.TrimPrefix(m.Object, "backups/")]
 	if !ok || b == nil || !w.alone() || w.hidden {
 		return
 	}
@@ -255,11 +257,11 @@ func (w *witness) notAgain(wr *lawWrite) {
 			since = since.AddDate(0, 0, -1)
 		}
 	}
-	for _, a := range wr.world.archives {
-		have, ok := lawMarkOf(a.notes)
-		if ok && !a.cut && have.object == m.object && have.guest == m.guest && have.vmid == m.vmid && have.owner == m.owner && have.born == m.born &&
-			!a.made.Before(since) && !a.made.After(now) && lawStorageOf(a.key) == b.Storage {
-			w.s.fails("twice", "%s of %s is made at %s although %s is there", m.object, m.guest, now.Format(time.DateTime), a.key)
+	for _, a := range wr.world.Archives {
+		have, ok := reconciletest.MarkOf(a.Notes)
+		if ok && !a.Cut && have.Object == m.Object && have.Guest == m.Guest && have.Vmid == m.Vmid && have.Owner == m.Owner && have.Born == m.Born &&
+			!a.Made.Before(since) && !a.Made.After(now) && lawStorageOf(a.Key) == b.Storage {
+			w.s.fails("twice", "%s of %s is made at %s although %s is there", m.Object, m.Guest, now.Format(time.DateTime), a.Key)
 		}
 	}
 }

@@ -1,10 +1,12 @@
-package reconcile
+package laws
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // A seed is worth nothing if what it shows cannot be seen again: two runs of one seed
@@ -15,7 +17,7 @@ func TestASeedReproduces(t *testing.T) {
 	switch {
 	case *lawN > 0:
 		n = *lawN
-	case testing.Short() || raceDetector:
+	case testing.Short() || reconciletest.RaceDetector:
 		n = 1
 	}
 	dir := t.TempDir()

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"path"
@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // lawSeen: tasks end with OK and have done nothing, calls are answered with an error and
@@ -39,7 +41,7 @@ func (s *scenario) injectHollow() {
 
 // doneMeansSeen: no line says that a call is done whose effect the world does not show. It
 // asks the world itself at the moment at which the line is written.
-func (w *witness) doneMeansSeen(j *Journal, e Entry) {
+func (w *witness) doneMeansSeen(j *reconcile.Journal, e reconcile.Entry) {
 	if !w.s.profile.hollow || e.Step != journal.StepOutcome || e.Result != journal.ResultOK {
 		return
 	}
@@ -47,14 +49,14 @@ func (w *witness) doneMeansSeen(j *Journal, e Entry) {
 	if act == nil || act.Call == nil {
 		return
 	}
-	call, world := act.Call, lawLook(w.s.sim)
+	call, world := act.Call, reconciletest.Read(w.s.sim)
 	says := func(ok bool, what string) {
 		if !ok {
 			w.s.fails("seen", "it says that %s %s is done (%s %s), but %s", act.Object, act.Verb, call.Method, call.Path, what)
 		}
 	}
-	archive := func(name string) (a lawArchive, there bool) {
-		for key, have := range world.archives {
+	archive := func(name string) (a reconciletest.Archive, there bool) {
+		for key, have := range world.Archives {
 			if name != "" && strings.HasSuffix(key, name) {
 				return have, true
 			}
@@ -66,7 +68,7 @@ func (w *witness) doneMeansSeen(j *Journal, e Entry) {
 		_, name, _ := strings.Cut(e.Facts["archive"], ":")
 		if name != "" {
 			a, there := archive(path.Base(name))
-			says(there && !a.cut, "there is no whole archive "+name)
+			says(there && !a.Cut, "there is no whole archive "+name)
 		}
 		return
 	case strings.Contains(call.Path, "/content/"):
@@ -74,36 +76,36 @@ func (w *witness) doneMeansSeen(j *Journal, e Entry) {
 		if call.Method == "DELETE" {
 			says(!there, "the archive is there")
 		} else {
-			says(there && strings.TrimSpace(a.notes) == strings.TrimSpace(call.Params["notes"]), "the notes are others: "+a.notes)
+			says(there && strings.TrimSpace(a.Notes) == strings.TrimSpace(call.Params["notes"]), "the notes are others: "+a.Notes)
 		}
 		return
 	}
-	g := world.guests[int(applying.GuestOf(call))]
+	g := world.Guests[int(applying.GuestOf(call))]
 	if g == nil {
 		says(false, "there is no such guest")
 		return
 	}
 	switch what := path.Base(call.Path); {
 	case what == "lxc":
-		says(g.config["lock"] == "" && g.config["rootfs"] != "", "it is locked or has no rootfs: "+g.text)
+		says(g.Config["lock"] == "" && g.Config["rootfs"] != "", "it is locked or has no rootfs: "+g.Text)
 	case what == "start":
-		says(g.running, "it does not run")
+		says(g.Running, "it does not run")
 	case what == "shutdown", what == "stop":
-		says(!g.running, "it runs")
+		says(!g.Running, "it runs")
 	case what == "snapshot":
-		section, there := g.snaps[call.Params["snapname"]]
-		says(there && section["snapstate"] == "" && g.config["lock"] == "", "there is no whole snapshot: "+g.text)
+		section, there := g.Snaps[call.Params["snapname"]]
+		says(there && section["snapstate"] == "" && g.Config["lock"] == "", "there is no whole snapshot: "+g.Text)
 	case what == "rollback":
-		says(g.config["parent"] == path.Base(path.Dir(call.Path)) && g.config["lock"] == "", "it does not stem from it: "+g.text)
+		says(g.Config["parent"] == path.Base(path.Dir(call.Path)) && g.Config["lock"] == "", "it does not stem from it: "+g.Text)
 	case strings.Contains(call.Path, "/snapshot/"):
-		_, there := g.snaps[what]
+		_, there := g.Snaps[what]
 		says(!there, "the snapshot is there")
 	case what == "resize":
-		says(strings.Contains(g.config[call.Params["disk"]], "size="+call.Params["size"]), "its size is another: "+g.text)
+		says(strings.Contains(g.Config[call.Params["disk"]], "size="+call.Params["size"]), "its size is another: "+g.Text)
 	case what == "config":
 		for _, key := range []string{"cores", "memory", "swap", "hostname", "tty"} {
 			want, sent := call.Params[key]
-			says(!sent || g.config[key] == want || g.pending[key] == want, key+" is another: "+g.text)
+			says(!sent || g.Config[key] == want || g.Pending[key] == want, key+" is another: "+g.Text)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package reconcile
+package laws
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // A lawDeed is something that people do a while after the one before.
@@ -71,7 +72,7 @@ func (s *scenario) setUp() {
 	if s.profile.births && s.r.IntN(2) == 0 {
 		s.beginAnew()
 	}
-	s.witness.keep(lawLook(s.sim))
+	s.witness.keep(reconciletest.Read(s.sim))
 }
 
 // loseSomething is a loss that is not the agent's fault.
@@ -191,8 +192,8 @@ func (s *scenario) plug(disk string) {
 func (s *scenario) deed(kind, seed int) {
 	g := s.house.guests[seed%len(s.house.guests)]
 	on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
-	w := lawLook(s.sim)
-	have := w.guests[g.vmid]
+	w := reconciletest.Read(s.sim)
+	have := w.Guests[g.vmid]
 	if kind != 10 && kind < 17 {
 		s.witness.disturbed()
 	}
@@ -214,8 +215,8 @@ func (s *scenario) deed(kind, seed int) {
 	case 5:
 		s.person("POST", on+"/snapshot", map[string]string{"snapname": fmt.Sprintf("p%d", seed%3)})
 	case 6:
-		if have != nil && len(have.snaps) > 0 {
-			names := slices.Sorted(maps.Keys(have.snaps))
+		if have != nil && len(have.Snaps) > 0 {
+			names := slices.Sorted(maps.Keys(have.Snaps))
 			s.person("POST", on+"/snapshot/"+names[seed%len(names)]+"/rollback", nil)
 		}
 	case 7:
@@ -241,7 +242,7 @@ func (s *scenario) deed(kind, seed int) {
 	case 11:
 		s.person("POST", on+"/status/shutdown", nil)
 	case 12:
-		if s.profile.lose && have != nil && !slices.ContainsFunc(w.tasks, func(t string) bool { return true }) {
+		if s.profile.lose && have != nil && !slices.ContainsFunc(w.Tasks, func(t string) bool { return true }) {
 			s.tell("the config of %d is lost", g.vmid)
 			s.witness.excuse(g.vmid)
 			s.sim.LoseConfig(g.vmid)
@@ -249,10 +250,10 @@ func (s *scenario) deed(kind, seed int) {
 	case 13:
 		s.person("PUT", on+"/resize", map[string]string{"disk": "rootfs", "size": "+1G"})
 	case 14:
-		if all := w.archivesOf(g.vmid); len(all) > 0 {
+		if all := w.ArchivesOf(g.vmid); len(all) > 0 {
 			a := all[seed%len(all)]
-			_, name, _ := cutArchive(a.key)
-			s.witness.excuseArchive(a.key)
+			_, name, _ := cutArchive(a.Key)
+			s.witness.excuseArchive(a.Key)
 			for _, storage := range []string{"usb-backup", "local"} {
 				s.person("DELETE", "/nodes/pve1/storage/"+storage+"/content/"+storage+":backup/"+name, nil)
 			}

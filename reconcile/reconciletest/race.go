@@ -1,0 +1,5 @@
+//go:build race
+
+package reconciletest
+
+const RaceDetector = true
