@@ -67,11 +67,25 @@ func (l *Local) recall() map[string]remembered {
 	if l.Dir == "" {
 		return memory
 	}
-	data, err := os.ReadFile(l.memoryFile())
-	if err != nil || json.Unmarshal(data, &memory) != nil {
+	data, err := readMemory(l.memoryFile())
+	if err != nil || json.Unmarshal(data, &memory) != nil || memory == nil {
 		return map[string]remembered{}
 	}
 	return memory
+}
+
+// mostMemory is what the memory of some thousand devices takes; a file that has more is not it.
+const mostMemory = 4 << 20
+
+func readMemory(name string) ([]byte, error) {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > mostMemory {
+		return nil, errors.New("it is not what was written")
+	}
+	return os.ReadFile(name)
 }
 
 // remember keeps what was found for the next process. That it cannot is no error: the disks are read again.
