@@ -60,6 +60,7 @@ func (p *Planner) follow() {
 	for _, f := range p.Have.Memory.Flights {
 		c.after.land(&f)
 		c.carryOut(touched, []plan.Action{f.Action}, f.Since)
+		delete(c.done, journal.ActKey(f.ID, f.Call, f.Op)) // what was begun long ago may be due again
 	}
 	actions := p.Plan.Actions
 	for range mostRounds {
