@@ -374,14 +374,16 @@ func (f *forecast) backUp(params proxmox.Params) {
 	if len(list) > 0 && list[0].CTime.After(f.since.Add(-2*time.Second)) && list[0].Notes == "" {
 		v = &list[0] // it is being made already, and listed
 	}
-	for v.CTime = f.since; v.VolID == "" || f.changed[v.VolID] != nil; v.CTime = v.CTime.Add(time.Second) { // two of one guest are never of one second
-		v.VolID = fmt.Sprintf("%s:backup/vzdump-lxc-%d-%s.tar.zst", storage, vmid, v.CTime.Format("2006_01_02-15_04_05"))
+	for v.CTime = f.since; v.VolID == ""; { // two of one guest are never of one second
+		volid := fmt.Sprintf("%s:backup/vzdump-lxc-%d-%s.tar.zst", storage, vmid, v.CTime.Format("2006_01_02-15_04_05"))
 		if state := f.node.Storages[storage]; state != nil && state.Conf.Type == "pbs" {
-			v.Format, v.VolID = "pbs-ct", fmt.Sprintf("%s:backup/ct/%d/%s", storage, vmid, v.CTime.UTC().Format("2006-01-02T15:04:05Z"))
+			v.Format, volid = "pbs-ct", fmt.Sprintf("%s:backup/ct/%d/%s", storage, vmid, v.CTime.UTC().Format("2006-01-02T15:04:05Z"))
 		}
-		if f.changed[v.VolID] == nil && f.node.Volume(v.VolID) == nil {
-			break
+		if f.changed[volid] != nil || f.node.Volume(volid) != nil {
+			v.CTime = v.CTime.Add(time.Second)
+			continue
 		}
+		v.VolID = volid
 	}
 	v.Notes = notes
 	f.changed[v.VolID] = v
