@@ -209,10 +209,19 @@ func TestDiskOnTheSimulatedNode(t *testing.T) {
 		}
 
 		b.sim.Unplug(media)
-		if m := b.mountAt(spec.Path); !m.Mounted || !m.Gone || m.UUID != "" {
+		if m := b.mountAt(spec.Path); m.Mounted || m.Fstab == nil { // systemd unmounts what has a line
 			t.Errorf("pulled: %+v", m)
 		}
 		b.refused(mount, "no connected disk has this UUID")
+		b.sim.Plug(media)
+		b.must(mount)
+		unlisted := spec
+		unlisted.Fstab = false
+		b.must(privileged.MountUSBByUUID(b.node, unlisted))
+		b.sim.Unplug(media)
+		if m := b.mountAt(spec.Path); !m.Mounted || !m.Gone || m.UUID != "" {
+			t.Errorf("pulled, without a line: %+v", m)
+		}
 		b.sim.Plug(media)
 		b.must(mount)
 		if m := b.mountAt(spec.Path); !m.Mounted || m.Gone || m.UUID != media {

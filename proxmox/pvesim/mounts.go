@@ -121,12 +121,15 @@ func (s *Sim) unmountAll(n *node) {
 	n.Mounts = kept
 }
 
+// mntent decodes what getmntent(3) decodes, and nothing else.
+var mntent = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`, `\\`, `\`)
+
 // fstabLines are the entries of the host's fstab.
 func (n *node) fstabLines() [][]string {
 	var lines [][]string
 	for _, line := range strings.Split(n.Fstab, "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		if f := strings.Fields(line); len(f) >= 4 {
+		if f := strings.Fields(line); len(f) >= 4 && !strings.HasPrefix(f[0], "#") { // elsewhere a # is a character as any other
+			f[1] = mntent.Replace(f[1])
 			lines = append(lines, f)
 		}
 	}
@@ -136,7 +139,7 @@ func (n *node) fstabLines() [][]string {
 // mountFstab mounts what the fstab says, as far as the disks are there.
 func (s *Sim) mountFstab(n *node) {
 	for _, f := range n.fstabLines() {
-		target := strings.ReplaceAll(f[1], `\040`, " ")
+		target := f[1]
 		if f[1] == "/" || !strings.HasPrefix(f[1], "/") || contains(strings.Split(f[3], ","), "noauto") || f[2] == "proc" {
 			continue
 		}

@@ -1,6 +1,8 @@
 package pvesim
 
 import (
+	"path"
+	"strings"
 	"time"
 )
 
@@ -60,7 +62,8 @@ const flushAge = 30 * time.Second
 // Unplug pulls the disk with a file system's UUID out. What was mounted stays mounted
 // and goes on showing what the page cache has; an archive that was written within the
 // last seconds and not synced is gone from the disk, one that was written within half a
-// minute is cut off.
+// minute is cut off. systemd unmounts what a line in the fstab describes, unless
+// something is still writing there.
 func (s *Sim) Unplug(uuid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,6 +80,14 @@ func (s *Sim) Unplug(uuid string) {
 			}
 			d.lose(s.now)
 			d.Absent = true
+			for _, f := range n.fstabLines() {
+				if spec := strings.Trim(f[0], `"`); spec != "UUID="+uuid && (d.Label == "" || spec != "LABEL="+d.Label) {
+					continue
+				}
+				if m := n.mountAt(f[1]); m.Target == path.Clean(f[1]) && m.UUID == uuid {
+					_ = s.unmount(n, m.Target, false)
+				}
+			}
 		}
 	}
 }
