@@ -33,6 +33,7 @@ type chain struct {
 	waited  map[spec.Ref][]plan.Later // the same as of the time before
 	last    map[string]string         // object or lane -> the verb of its latest step
 	done    map[string]bool           // see actKey: what has been done is not wanted again
+	told    map[string]bool           // see actKey: what the plan has already
 	steps   []plan.Later
 	blocked map[string]bool
 }
@@ -49,7 +50,7 @@ func (p *Planner) follow() {
 		return
 	}
 	c := &chain{planner: p, plan: p.Plan, after: newForecast(p.Want, p.Have), uses: dependentsOf(p.Want, p.Plan.Objects),
-		waiting: map[spec.Ref][]plan.Later{}, waited: map[spec.Ref][]plan.Later{}, last: map[string]string{}, done: map[string]bool{}, blocked: map[string]bool{}}
+		waiting: map[spec.Ref][]plan.Later{}, waited: map[spec.Ref][]plan.Later{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
 	for _, l := range p.Plan.Laters {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
 	}
@@ -63,8 +64,11 @@ func (p *Planner) follow() {
 		delete(c.done, journal.ActKey(f.ID, f.Call, f.Op)) // what was begun long ago may be due again
 	}
 	actions := p.Plan.Actions
+	for i := range actions {
+		c.told[journal.ActKey(actions[i].ID, actions[i].Call, actions[i].Op)] = true
+	}
 	for range mostRounds {
-		c.carryOut(touched, actions, p.Have.Now)
+		c.carryOut(touched, c.firstOfEachLane(touched, actions), p.Have.Now)
 		if len(touched) == 0 && !c.sketch(touched) {
 			break
 		}
@@ -99,6 +103,21 @@ func (c *chain) prunesOn(ref spec.Ref, mount string) bool {
 	}
 	m, _ := c.after.node.MountOf(c.planner.Want, storage)
 	return storage != "" && m != nil && m.Ref.Name == mount
+}
+
+// firstOfEachLane are the actions that are sent first: those of one guest never overlap. The
+// others are asked for again on the node as it is then.
+func (c *chain) firstOfEachLane(touched map[spec.Ref]bool, actions []plan.Action) (first []plan.Action) {
+	taken := map[string]bool{}
+	for _, a := range actions {
+		if a.Lane != "" && taken[a.Lane] {
+			touched[a.Object] = true
+			continue
+		}
+		taken[a.Lane] = true
+		first = append(first, a)
+	}
+	return first
 }
 
 // carryOut predicts what actions do, and returns the objects that they concern.
@@ -185,10 +204,15 @@ func (c *chain) take(round *plan.Plan) (fresh []plan.Action) {
 	}
 	for i := range round.Actions {
 		a := round.Actions[i]
-		if c.done[journal.ActKey(a.ID, a.Call, a.Op)] {
+		key := journal.ActKey(a.ID, a.Call, a.Op)
+		if c.done[key] {
 			continue
 		}
 		fresh = append(fresh, a)
+		if c.told[key] {
+			continue
+		}
+		c.told[key] = true
 		step := plan.Deferred(&a, c.waitsFor(&a))
 		if deliberate.Deliberate.ForgetDeletions {
 			step.Effect = plan.Safe
