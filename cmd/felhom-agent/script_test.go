@@ -28,10 +28,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"felhom-agent": main,
 		// The same program with a mistake in it, in two places.
-		"broken-agent": func() { os.Exit(exit.Guard(func() int { panic("a deliberate mistake") })) },
+		"broken-agent": func() { os.Exit(exit.Guard(func() int { panic("a mistake made on purpose") })) },
 		"broken-goroutine": func() {
 			os.Exit(exit.Guard(func() int {
-				exit.Go(func() { panic("a deliberate mistake in a goroutine") })
+				exit.Go(func() { panic("a mistake made on purpose in a goroutine") })
 				select {}
 			}))
 		},

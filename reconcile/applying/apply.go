@@ -13,7 +13,6 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -316,10 +315,6 @@ func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Obser
 			}
 		}
 	}
-	if deliberate.Deliberate.SkipIntent && action.Call != nil {
-		upid, err := a.O.Client.Do(ctx, *action.Call)
-		return upid.IsZero(), err
-	}
 	if err := a.O.Journal.Append(e); err != nil {
 		return false, err
 	}
@@ -347,9 +342,6 @@ func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Obser
 		if ended := a.answered(ctx, act, err); !ended {
 			return false, nil
 		}
-	}
-	if deliberate.Deliberate.GiveUpTogether && err != nil {
-		return true, err
 	}
 	return true, nil
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
@@ -33,7 +32,7 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 		ours[act.Upid] = true
 		o.Lanes[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
 		o.Told[act.Lane], o.Told[act.Budget] = waiting[act.Act], waiting[act.Act]
-		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < questions.StorageLocked || deliberate.Deliberate.KeepBudget {
+		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < questions.StorageLocked {
 			o.Budgets[act.Budget]++
 			if free := act.Time.Add(questions.StorageLocked); act.Budget != "vzdump" && (o.Frees[act.Budget].IsZero() || free.Before(o.Frees[act.Budget])) {
 				o.Frees[act.Budget] = free
@@ -75,12 +74,9 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 	}
 	for _, g := range node.GuestsOf(want) { // a guest that is being restarted keeps the lane until it runs
 		state := have.Guests[g.VMID]
-		if have.Memory.Restarting[g.Ref.String()] && !deliberate.Deliberate.ForgetRestart && state != nil && state.Status != "running" && g.State == spec.Running && planning.StartsAgain(g.Ref, have, p) {
+		if have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running && planning.StartsAgain(g.Ref, have, p) {
 			o.Disruptive = text.OrElse(o.Disruptive, g.Ref.String())
 		}
-	}
-	if deliberate.Deliberate.IgnoreLocks {
-		clear(o.Lanes)
 	}
 	if t := have.OtherAgent(); t != nil {
 		o.Node = planning.OtherAgentText(t, have)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -247,10 +246,7 @@ func (a *Agent) answered(ctx context.Context, act *journal.Operation, answer err
 	if act.Call.Async() && !faster {
 		return a.taskAnyway(ctx, act, answer)
 	}
-	var unseen error
-	if answer != nil || !deliberate.Deliberate.TrustTask {
-		unseen = a.readBack(ctx, act, dump{})
-	}
+	unseen := a.readBack(ctx, act, dump{})
 	_, missing := errors.AsType[*unseenError](unseen)
 	switch {
 	case unseen == nil && act.Facts["sync"] != "":

@@ -13,7 +13,6 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -50,9 +49,9 @@ func (a *Agent) adopt(ctx context.Context, have *node.Observed) error {
 				}
 				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
 				a.wait(ctx, act, endOf(upid, have))
-			} else if act.Sought.IsZero() && !deliberate.Deliberate.RepeatLost {
+			} else if act.Sought.IsZero() {
 				act.Sought = time.Now() // how long an earlier process waited for the answer, nobody knows
-			} else if deliberate.Deliberate.RepeatLost || min(time.Since(act.Sought), time.Since(act.Lost)) > a.O.Settle {
+			} else if min(time.Since(act.Sought), time.Since(act.Lost)) > a.O.Settle {
 				if err := a.giveUpLost(act, have); err != nil {
 					return err
 				}
@@ -160,9 +159,6 @@ func (a *Agent) Find(act *journal.Operation, have *node.Observed) (proxmox.UPID,
 		if t.Type != kind || t.ID != id {
 			continue
 		}
-		if deliberate.Deliberate.AnyTask {
-			return t.UPID, true
-		}
 		if t.UPID.User == have.TokenID && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) &&
 			(first == nil || t.StartTime.Before(first.StartTime)) && !a.O.Journal.Claims(t.UPID) {
 			first = t
@@ -242,8 +238,6 @@ func (a *Agent) wait(ctx context.Context, act *journal.Operation, ended time.Tim
 			e.result, e.text = journal.ResultLocked, lockText(err)
 		case errors.As(err, &task) && proxmox.IsTransient(err): // such as a storage's lock
 			e.result, e.text = journal.ResultLocked, task.Reason()
-		case errors.As(err, &task) && deliberate.Deliberate.ClaimSuccess:
-			e.result = journal.ResultOK
 		case errors.As(err, &task):
 			e.result, e.text, e.log = journal.ResultFailed, task.Reason(), task.LogTail
 		case ctx.Err() != nil:
@@ -270,9 +264,7 @@ func (a *Agent) wait(ctx context.Context, act *journal.Operation, ended time.Tim
 func (a *Agent) seen(ctx context.Context, e *ending, status proxmox.TaskStatus) bool {
 	made, facts := a.afterDump(ctx, e.act)
 	e.facts = facts
-	if !deliberate.Deliberate.TrustTask {
-		e.err = a.readBack(ctx, e.act, made)
-	}
+	e.err = a.readBack(ctx, e.act, made)
 	switch {
 	case e.err == nil:
 		e.result = journal.ResultOK

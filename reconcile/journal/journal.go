@@ -17,7 +17,6 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
@@ -394,14 +393,14 @@ func (j *Journal) Append(e Entry) error {
 	defer j.Mu.Unlock()
 	if j.File == nil {
 		j.Mem.Write(line)
-		if e.Step == StepIntent && !deliberate.Deliberate.SkipSync {
+		if e.Step == StepIntent {
 			j.Safe = j.Mem.Len()
 		}
 		j.apply(e)
 		return nil
 	}
 	err = j.write(line)
-	if err == nil && e.Step == StepIntent && !deliberate.Deliberate.SkipSync {
+	if err == nil && e.Step == StepIntent {
 		err = j.File.Sync()
 	}
 	if err != nil {

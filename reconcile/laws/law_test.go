@@ -3,6 +3,7 @@ package laws
 import (
 	"flag"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ var (
 	lawN    = flag.Int("law.n", 0, "scenarios of each law; 0: its own number")
 	lawSeed = flag.Uint64("law.seed", 0, "only the scenario of this seed, with its story")
 	lawFrom = flag.Uint64("law.from", 0, "the seed before the first one")
+	lawOnly = flag.String("law.only", "", "only this law counts, and the first scenario that breaks it is the last")
 )
 
 // The laws, each with what has to happen to put it to the test. Every scenario is held
@@ -81,10 +83,16 @@ func laws(t *testing.T, profile lawProfile, n int) {
 	case reconciletest.RaceDetector:
 		n /= 12
 	}
+	if *lawOnly != "" {
+		profile.unending = *lawOnly != "no surprise" // else that law ends each scenario before the one in question can speak
+	}
 	dir := t.TempDir()
 	begin, requests, failed := time.Now(), 0, 0
 	one := func(seed uint64) {
 		broken, story, cost := lawScenario(t, seed, dir, profile)
+		if *lawOnly != "" {
+			broken = slices.DeleteFunc(broken, func(b string) bool { return !strings.HasPrefix(b, *lawOnly+":") })
+		}
 		requests += cost
 		if *lawSeed > 0 {
 			t.Logf("seed %d:\n%s", seed, story)
@@ -101,7 +109,7 @@ func laws(t *testing.T, profile lawProfile, n int) {
 		return
 	}
 	for seed := range uint64(n) {
-		if one(*lawFrom + seed + 1); failed >= 12 {
+		if one(*lawFrom + seed + 1); failed >= 12 || failed > 0 && *lawOnly != "" {
 			break
 		}
 	}

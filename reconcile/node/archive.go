@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -186,7 +185,7 @@ func (o *Observed) allArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Vo
 }
 
 // Ambiguous reports whether a storage names a volume twice, with different values.
-func Ambiguous(v proxmox.Volume) bool { return v.Ambiguous && !deliberate.Deliberate.TrustAmbiguous }
+func Ambiguous(v proxmox.Volume) bool { return v.Ambiguous }
 
 // AmbiguousArchive says which archive of a container a storage names twice, with different
 // values. Nobody knows which of the two is right, so nothing that rests on the list is done.
@@ -249,7 +248,7 @@ func (o *Observed) GoldenArchives(golden *spec.Golden) []proxmox.Volume {
 // Owns reports whether a marker bears this object (or the name it had), this VMID
 // and our owner.
 func (o *Observed) Owns(m marker.Marker, object *spec.Object, vmid proxmox.VMID) bool {
-	return deliberate.Deliberate.DropMarkerCheck || (m.Object == object.Ref.Name || object.Was != "" && m.Object == object.Was) && m.VMID == vmid && m.Owner == o.Owner
+	return (m.Object == object.Ref.Name || object.Was != "" && m.Object == object.Was) && m.VMID == vmid && m.Owner == o.Owner
 }
 
 // SourceVMID is the guest whose archives a source takes.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -291,7 +290,7 @@ func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []questions.Ow
 	}
 	var items []retention.KeptItem
 	for _, have := range own {
-		if have.State == node.Whole && !have.Volume.Protected && (have.Marker.Born.Equal(born) || deliberate.Deliberate.PruneAnyBirth) {
+		if have.State == node.Whole && !have.Volume.Protected && have.Marker.Born.Equal(born) {
 			items = append(items, retention.KeptItem{ID: have.Volume.VolID, Time: have.Volume.CTime})
 		}
 	}

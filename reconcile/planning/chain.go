@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -214,13 +213,10 @@ func (c *chain) take(round *plan.Plan) (fresh []plan.Action) {
 		}
 		c.told[key] = true
 		step := plan.Deferred(&a, c.waitsFor(&a))
-		if deliberate.Deliberate.ForgetDeletions {
-			step.Effect = plan.Safe
-		}
 		c.steps = append(c.steps, step)
 	}
 	for _, h := range round.Held {
-		if key := blockedKey(h); !c.blocked[key] && !deliberate.Deliberate.HideBlocked {
+		if key := blockedKey(h); !c.blocked[key] {
 			c.blocked[key] = true
 			c.plan.Held = append(c.plan.Held, h)
 		}

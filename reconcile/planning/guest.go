@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -121,8 +120,6 @@ func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker
 	}
 	found := marker.FindMarkers(config.Description())
 	switch {
-	case deliberate.Deliberate.DropMarkerCheck:
-		return marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now}, true
 	case len(found) > 1:
 		p.hold(o, "vmid", fmt.Sprintf("%d bears %d markers, so nobody can tell whose it is", g.VMID, len(found)), "remove the wrong one from its Notes")
 		return marker.Marker{}, false

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -52,12 +51,12 @@ func (o *Occupied) Keeps(a *plan.Action) (why string, poll bool) {
 		return o.Lanes[a.Lane], !o.Told[a.Lane]
 	case o.Creating && strings.HasPrefix(a.Budget, "create "):
 		return text.OrElse(o.Others(a.Budget), "somebody else creates a guest") + ", and storages lock", true
-	case limit > 0 && o.Budgets[a.Budget] >= limit && !deliberate.Deliberate.IgnoreBudgets:
+	case limit > 0 && o.Budgets[a.Budget] >= limit:
 		if other := o.Others(a.Budget); other != "" && !o.Told[a.Budget] {
 			return other, true
 		}
 		return "its turn comes: " + a.Budget, !o.Told[a.Budget]
-	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String() && !deliberate.Deliberate.TwoDisruptive:
+	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String():
 		return "one disruptive act at a time: " + o.Disruptive, true
 	}
 	return "", false

@@ -9,7 +9,6 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -74,16 +73,6 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 		}
 		p.Plan.Objects = append(p.Plan.Objects, ref)
 	}
-	if deliberate.Deliberate.Unordered {
-		all := map[spec.Ref]bool{}
-		for _, ref := range p.Plan.Objects {
-			all[ref] = true
-		}
-		p.Plan.Objects = nil
-		for ref := range all {
-			p.Plan.Objects = append(p.Plan.Objects, ref)
-		}
-	}
 	p.tellRunning()
 	p.planObjects()
 	p.lastBackups()
@@ -92,9 +81,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 			p.Plan.Guests = append(p.Plan.Guests, ref)
 		}
 	}
-	if !deliberate.Deliberate.PlanOneStep {
-		p.follow()
-	}
+	p.follow()
 	p.limitDeletions()
 	if !p.Plan.Due.IsZero() {
 		p.Plan.Due = p.Plan.Due.In(p.Have.Now.Location())
@@ -201,9 +188,6 @@ func (p *Planner) later(l plan.Later) { p.Plan.Laters = append(p.Plan.Laters, l)
 
 // hold adds a reason why nothing is done, with its cure and the YAML's line.
 func (p *Planner) hold(o *spec.Object, field, reason string, cure ...string) {
-	if deliberate.Deliberate.NoCure {
-		cure = nil
-	}
 	p.Plan.Held = append(p.Plan.Held, plan.Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.At(field)})
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -55,7 +54,7 @@ func (p *Planner) restart(g *spec.Guest, state *node.GuestState, fields []plan.F
 // started, stopped or moved.
 func (p *Planner) amidBulk(o *spec.Object) bool {
 	tasks := p.Have.TasksOf("startall", "stopall", "migrateall")
-	if len(tasks) == 0 || deliberate.Deliberate.StartAmidBulk {
+	if len(tasks) == 0 {
 		return false
 	}
 	p.await(o, fmt.Sprintf("%s runs since %s, by %s: nothing is started meanwhile", tasks[0].Type, p.Have.Clock(tasks[0].StartTime), tasks[0].Owner()), "wait for it")

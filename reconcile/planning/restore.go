@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -224,9 +223,6 @@ func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 // mayBeBlank applies the rule that a tool must never break: no blank guest where
 // data of it exists, or may exist on a storage that cannot be seen.
 func (p *Planner) mayBeBlank(g *spec.Guest, text string) bool {
-	if deliberate.Deliberate.SkipBlankRule {
-		return true
-	}
 	if !p.releasedFrom(g) {
 		return false
 	}
@@ -264,13 +260,13 @@ const despiteNow = "despite: TIME, with the time that this prints: date -u +%FT%
 func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice) {
 	own := p.Have.IsOwnBackup(g, source, c)
 	volumes, _ := questions.Traces(p.Questions, g)
-	if len(volumes) > 0 && (own || source.Archive != "") && !deliberate.Deliberate.RestoreBeside {
+	if len(volumes) > 0 && (own || source.Archive != "") {
 		p.hold(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, questions.TracesText(p.Questions, volumes, nil), p.Have.Date(c.Volume.CTime)),
 			fmt.Sprintf("look at it as root: pvesm path %s", volumes[0].VolID),
 			"go ahead beside it: "+despiteNow)
 		return
 	}
-	if (own || source.Archive != "") && !questions.Released(p.Questions, g) && !deliberate.Deliberate.RestoreBeside {
+	if (own || source.Archive != "") && !questions.Released(p.Questions, g) {
 		if ob := p.volumesHidden(g, c); ob != nil && ob.Mount != "" {
 			p.holdCreation(g, source, ob)
 			return

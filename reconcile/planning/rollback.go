@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -35,7 +34,7 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 		at, err := time.Parse(time.RFC3339, text)
 		marked = err != nil || !at.Before(r.Requested)
 	}
-	if marked && (remembered.Begun || !remembered.Marked) && !deliberate.Deliberate.RetryRollback {
+	if marked && (remembered.Begun || !remembered.Marked) {
 		switch {
 		case remembered.Begun && remembered.Result == journal.ResultOK:
 		case remembered.Begun && remembered.Result == "":

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -67,7 +66,7 @@ func (p *Planner) planSnapshot(s *spec.Snapshot) {
 // values.
 func ambiguousSnapshot(state *node.GuestState) (proxmox.Snapshot, bool) {
 	for _, have := range state.Snapshots.Snapshots {
-		if have.Ambiguous && !deliberate.Deliberate.TrustAmbiguous {
+		if have.Ambiguous {
 			return have, true
 		}
 	}

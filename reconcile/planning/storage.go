@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -19,9 +18,6 @@ import (
 // be seen is not absent.
 func (p *Planner) Seen(storage string) *plan.Blocker {
 	state := p.Have.Storages[storage]
-	if deliberate.Deliberate.TrustUnseen && state != nil {
-		return nil
-	}
 	if state == nil {
 		return &plan.Blocker{
 			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, questions.DidYouMean(p.Questions, storage)),

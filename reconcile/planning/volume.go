@@ -7,7 +7,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -85,7 +84,7 @@ func (p *Planner) allocate(g *spec.Guest, state *node.GuestState, i int, declare
 		v := p.Have.Volume(volid)
 		return v != nil && questions.Disregarded(p.Questions, &g.Object, *v)
 	})
-	if len(loose) > 0 && !deliberate.Deliberate.IgnoreUnused {
+	if len(loose) > 0 {
 		size := ""
 		if v := p.Have.Volume(loose[0]); v != nil {
 			size = ", " + v.Size.String()

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -70,9 +69,6 @@ func Retain(keep spec.Keep, items []KeptItem, loc *time.Location) []string {
 	mark(keep.Yearly, func(t time.Time) string { return t.Format("2006") })
 
 	var drop []string
-	if deliberate.Deliberate.PruneNewest {
-		drop = append(drop, sorted[0].ID)
-	}
 	for i := len(sorted) - 1; i > 0; i-- { // index 0, the newest, always stays
 		if !kept[i] {
 			drop = append(drop, sorted[i].ID)

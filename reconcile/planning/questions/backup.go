@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -34,7 +33,7 @@ func OwnBackups(q Questions, b *spec.Backup, g *spec.Guest) []OwnBackup {
 // the guest in its present life.
 func NewestOwn(q Questions, own []OwnBackup, born time.Time) time.Time {
 	for _, have := range own {
-		if have.State != node.Damaged && have.Marker.Born.Equal(born) && !deliberate.Deliberate.ForgetBackups {
+		if have.State != node.Damaged && have.Marker.Born.Equal(born) {
 			return q.Have.Begun(have.Volume)
 		}
 	}
@@ -54,7 +53,7 @@ func notification(q Questions) string {
 func Vzdump(q Questions, vmid proxmox.VMID, storage, mode, compress string, m marker.Marker) proxmox.Call {
 	return proxmox.On(q.Have.Node).Vzdump(proxmox.VzdumpSpec{
 		VMIDs: []proxmox.VMID{vmid}, Storage: storage, Mode: text.OrElse(mode, "snapshot"), Compress: text.OrElse(compress, "zstd"),
-		NotesTemplate: proxmox.NotesTemplate(m.String()), NotificationMode: notification(q), Remove: deliberate.Deliberate.PruneByVzdump,
+		NotesTemplate: proxmox.NotesTemplate(m.String()), NotificationMode: notification(q),
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -52,7 +51,7 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 	}
 	for _, key := range slices.Sorted(maps.Keys(want.Values)) {
 		value, live := want.Values[key], values[key]
-		if key == "protection" || compare.SameValue(key, value, live) && !(deliberate.Deliberate.NeverEqual && key == "cores") {
+		if key == "protection" || compare.SameValue(key, value, live) {
 			continue
 		}
 		f := plan.Field{Name: key, Old: People(key, live), New: People(key, value), When: when(key)}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -20,9 +19,6 @@ const HoldTag = "felhom-hold"
 // line can say how much waits.
 func Frozen(q Questions, ref spec.Ref) (why, cure string) {
 	o := q.Want.Object(ref)
-	if deliberate.Deliberate.IgnoreHolds {
-		return "", ""
-	}
 	if o.Paused {
 		return "paused by the YAML", "remove `paused: true` when it may go on"
 	}

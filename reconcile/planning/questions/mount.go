@@ -9,7 +9,6 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/deliberate"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -79,7 +78,7 @@ func Away(q Questions, m *spec.Mount) (why string, cure []string) {
 // those that take turns with it is plugged in too, and what is on it cannot be seen.
 func Twin(q Questions, storage string) *plan.Blocker {
 	m, mounted := q.Have.MountOf(q.Want, storage)
-	if m == nil || !mounted || q.Have.Host == nil || deliberate.Deliberate.TrustUnseen {
+	if m == nil || !mounted || q.Have.Host == nil {
 		return nil
 	}
 	disk, ours := q.Have.MountedDisk(m)
