@@ -71,7 +71,7 @@ func pathTaken(m MountSpec, mounts []Mount) *RefusedError {
 		}
 		switch {
 		case at.Auto && !at.Mounted:
-			refused.Reason, refused.Cure = "an automount unit serves "+m.Path, "as root: systemctl disable --now \"$(systemd-escape -p --suffix=automount "+quote(m.Path)+")\", or choose another path"
+			refused.Reason, refused.Cure = "an automount unit serves "+m.Path, at.stopAutomount()+", or choose another path"
 		case at.Mounted && at.Silent:
 			refused.Reason, refused.Cure = fmt.Sprintf("%s, which is mounted there, %s", at.Source, silence), "see dmesg"
 		case at.Mounted && !at.Gone && at.UUID != m.UUID:
@@ -86,6 +86,15 @@ func pathTaken(m MountSpec, mounts []Mount) *RefusedError {
 		return refused
 	}
 	return nil
+}
+
+// stopAutomount is how root ends the automount unit at a path. One that a line of /etc/fstab made cannot be disabled.
+func (at Mount) stopAutomount() string {
+	verb := "disable --now"
+	if at.Fstab != nil && strings.Contains(at.Fstab.Text, "x-systemd.automount") {
+		verb = "stop"
+	}
+	return "as root: systemctl " + verb + ` "$(systemd-escape -p --suffix=automount ` + quote(at.Path) + `)"`
 }
 
 func atPath(m MountSpec, mounts []Mount) bool {

@@ -227,6 +227,15 @@ func TestContentsThatAreNotMounted(t *testing.T) {
 // What is at the path: an automount unit would mount something else there, or already has.
 func TestPathsThatOthersServe(t *testing.T) {
 	auto := "98 25 0:55 / /mnt/odd rw,relatime - autofs systemd-1 rw,fd=40,pgrp=1,timeout=60\n"
+	const line = "UUID=x /mnt/odd ext4 nofail,x-systemd.automount,x-felhom.name=odd 0 0\n"
+	for fstab, verb := range map[string]string{"": "systemctl disable --now", line: "systemctl stop"} { // what a line made cannot be disabled
+		synctest.Test(t, func(t *testing.T) {
+			o := odd{device: "/dev/sdx1", host: auto, files: map[string]string{"/etc/fstab": fstab}}
+			if refused := policyOfMounts(t, o); refused == nil || !strings.Contains(refused.Cure, "as root: "+verb+` "$(systemd-escape -p --suffix=automount /mnt/odd)"`) {
+				t.Errorf("with the line %q: %v", fstab, refused)
+			}
+		})
+	}
 	for name, c := range map[string]struct {
 		o    odd
 		says string

@@ -75,7 +75,11 @@ func (p *Planner) planMount(m *spec.Mount) {
 		p.hold(o, "uuid", why, cure...)
 		return
 	}
-	p.hold(o, "uuid", NotPlugged(m)+privileged.Unreadable(p.Have.Host.Disks)+questions.MissedBy(p.Questions, m), "plug it in; the agent carries on by itself")
+	unreadable, fix := privileged.Unreadable(p.Have.Host.Disks), "plug it in; the agent carries on by itself"
+	if unreadable != "" { // it may be connected already
+		fix = "check that disk, or plug in the right one; the agent carries on by itself"
+	}
+	p.hold(o, "uuid", NotPlugged(m)+unreadable+questions.MissedBy(p.Questions, m), fix)
 }
 
 // mountable asks the root helper's own policy whether it mounts a disk, and blocks the mount with its reason where it does not.
@@ -94,6 +98,10 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 	disk, ours := p.Have.MountedDisk(m)
 	if have.Silent {
 		p.hold(o, "uuid", fmt.Sprintf("%s, which is mounted at %s, does not answer: it or its cable may be failing", have.Source, m.Path), "look: dmesg; then plug it in anew, or exchange it")
+		return
+	}
+	if ob := questions.Mixed(p.Questions, have); ob != nil {
+		p.hold(o, "uuid", ob.Reason, ob.Cure...)
 		return
 	}
 	if !ours {

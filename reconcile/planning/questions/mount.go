@@ -47,6 +47,17 @@ func ReadOnly(q Questions, m *spec.Mount) *plan.Blocker {
 		Cure: []string{fmt.Sprintf("see dmesg; as root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
 }
 
+// Mixed says that what is mounted at a path is on a disk with the signatures of several file systems, so that nobody can say which disk it is; nil otherwise.
+func Mixed(q Questions, have privileged.Mount) *plan.Blocker {
+	for _, d := range q.Have.Host.Disks {
+		if d.Device == have.Source && len(d.Kinds) > 0 {
+			return &plan.Blocker{Reason: fmt.Sprintf("%s, which is mounted at %s, has the signatures of several file systems: %s", d.Device, have.Path, strings.Join(d.Kinds, ", ")),
+				Cure: []string{fmt.Sprintf("as root: umount %s; wipefs %s lists them, wipefs -o OFFSET %s removes an old one", have.Path, d.Device, d.Device)}}
+		}
+	}
+	return nil
+}
+
 // EjectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
 func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
 	for _, disk := range m.UUIDs {
@@ -67,6 +78,9 @@ func Away(q Questions, m *spec.Mount) (why string, cure []string) {
 	if q.Have.Host != nil {
 		taken := slices.ContainsFunc(q.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone })
 		if taken || slices.ContainsFunc(m.UUIDs, func(d spec.Disk) bool { return len(DisksOf(q, d.UUID)) > 0 }) {
+			return "", []string{"see " + m.Ref.String()}
+		}
+		if privileged.Unreadable(q.Have.Host.Disks) != "" { // it may be connected, and one of those
 			return "", []string{"see " + m.Ref.String()}
 		}
 		return "", []string{"plug in " + disks(m)}
