@@ -137,9 +137,13 @@ func TestTwoAgentsMakeOneBackup(t *testing.T) {
 			if r := newBench(t, sim).once(desired(t, "node: pve1\nguests:\n  dns: {vmid: 101}\n")); r.ExitCode() != 0 {
 				t.Fatal(r)
 			}
-			var both sync.WaitGroup
+			var both, planned sync.WaitGroup
+			planned.Add(2)
 			for range 2 {
-				b := newBench(t, sim, func(o *Options) { o.Stagger = stagger })
+				b := newBench(t, sim, func(o *Options) {
+					o.Stagger = stagger
+					o.Planned = func(*Plan) { planned.Done(); planned.Wait() } // neither sends before both have seen that there is none
+				})
 				both.Go(func() {
 					if r := b.once(want); r.ExitCode() != 0 {
 						said += b.closing(r)

@@ -82,6 +82,9 @@ func (f *forecast) apply(a *plan.Action, since time.Time) {
 	f.since = since
 	memory := &f.node.Memory
 	memory.Done[a.ID] = true
+	if a.Facts["makes"] != "" {
+		memory.Made[a.Object.String()] = since
+	}
 	if key := a.Facts["rollback-mark"]; key != "" {
 		state := memory.Rollbacks[key]
 		state.Marked = true
@@ -319,6 +322,7 @@ func (f *forecast) sketch(g *spec.Guest) {
 	raw := wishedConfig(g, f.node.Owner)
 	raw["description"] = marker.Describe(text, m)
 	f.make(g.VMID, raw, nil)
+	f.node.Memory.Made[g.Ref.String()] = f.node.Now
 }
 
 // wishedConfig is a config that has all that is declared and that a creation sets: no

@@ -1,8 +1,14 @@
 package planning
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -33,4 +39,75 @@ func takenBetween(s *spec.Snapshot, zone *time.Location) (from, to time.Time) {
 		return from, from.AddDate(0, 0, 2)
 	}
 	return from, from.Add(24 * time.Hour)
+}
+
+// namedFirst lets what changes a guest wait for a named snapshot of it that is due: one
+// called "before the upgrade" must not contain the upgrade. Where that snapshot cannot be
+// taken, the change is blocked too. A start changes nothing of what a snapshot holds, and a
+// rollback is asked for by its own time.
+func (p *Planner) namedFirst() {
+	first := map[spec.Ref]*spec.Snapshot{}
+	for _, ref := range p.Plan.Objects {
+		if ref.Kind == spec.KindSnapshot {
+			if s := p.Want.Snapshots[ref.Name]; p.named(s) && first[p.Want.Guest(s.Guest).Ref] == nil {
+				first[p.Want.Guest(s.Guest).Ref] = s
+			}
+		}
+	}
+	if len(first) == 0 {
+		return
+	}
+	taken, held := map[spec.Ref]bool{}, map[spec.Ref]bool{}
+	for _, a := range p.Plan.Actions {
+		taken[a.Object] = true
+	}
+	for _, f := range p.Have.Memory.Flights {
+		taken[f.Object] = true
+	}
+	for _, h := range p.Plan.Held {
+		held[h.Object] = true
+	}
+	told := map[spec.Ref]bool{}
+	p.Plan.Actions = slices.DeleteFunc(p.Plan.Actions, func(a plan.Action) bool {
+		s := first[a.Object]
+		if s == nil || a.Verb == "start" || a.Facts["rollback"] != "" || a.Facts["rollback-mark"] != "" {
+			return false
+		}
+		switch {
+		case taken[s.Ref]:
+			p.later(plan.Deferred(&a, "after the snapshot"))
+		case held[s.Ref] && !told[a.Object]:
+			told[a.Object] = true
+			p.hold(p.Want.Object(a.Object), "", fmt.Sprintf("%s is to be taken before %s changes, and is blocked", s.Ref, a.Object), fmt.Sprintf("see %s; or remove it from the YAML", s.Ref))
+		case !held[s.Ref]:
+			return false
+		}
+		return true
+	})
+}
+
+// named reports whether a named snapshot of a guest that is here is due and not whole yet.
+func (p *Planner) named(s *spec.Snapshot) bool {
+	if s.Taken.IsZero() || s.Absent {
+		return false
+	}
+	g := p.Want.Guest(s.Guest)
+	if from, to := takenBetween(s, p.Have.Now.Location()); g == nil || p.Have.Now.Before(from) || p.Have.Now.After(to) {
+		return false
+	}
+	state := p.Have.Guests[g.VMID]
+	return state != nil && state.Snapshots != nil && !slices.ContainsFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == s.Ref.Name && have.State == "" }) && !p.neverUp(s, g, state)
+}
+
+// neverUp reports whether a guest is still to be started for the first time: a snapshot of it
+// holds nothing yet. Of a named one the guest may have been here before its day.
+func (p *Planner) neverUp(s *spec.Snapshot, g *spec.Guest, state *node.GuestState) bool {
+	if g.State != spec.Running || state.Status == "running" || !p.creating[g.Ref.Name] {
+		return false
+	}
+	if s.Taken.IsZero() {
+		return true
+	}
+	from, _ := takenBetween(s, p.Have.Now.Location())
+	return questions.Made(p.Questions, g).After(from) && !p.Have.Memory.Done[g.Ref.String()+"/start"]
 }

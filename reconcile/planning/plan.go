@@ -109,6 +109,7 @@ func (p *Planner) planObjects() {
 		why, cure := questions.Frozen(p.Questions, ref)
 		p.freezing(p.Want.Object(ref), ref.Name, why, cure, func() { p.planObject(ref) })
 	}
+	p.namedFirst()
 	p.creationsInOrder(planned)
 }
 

@@ -159,7 +159,7 @@ func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.Gues
 		p.hold(&s.Object, "guest", ob.Reason, ob.Cure...)
 		return
 	}
-	if p.creating[g.Ref.Name] && g.State == spec.Running && state.Status != "running" { // one of a guest that was never up holds nothing yet
+	if p.neverUp(s, g, state) {
 		p.later(plan.Later{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
 		return
 	}
