@@ -316,7 +316,7 @@ func TestUSBBridge(t *testing.T) {
 	}
 }
 
-// While an act may edit the fstab no other process can: the lock is held until it has ended.
+// While an act may edit the fstab no other process can: the lock is on hold until it has ended.
 func TestFstabLock(t *testing.T) {
 	box := newBox(t)
 	dir := t.TempDir() + "/run"

@@ -150,7 +150,7 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, errors.New("the address of a node is only https://HOST:8006, without user, path or query")
 	}
 	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
-		return nil, fmt.Errorf("%q is not the address of a node: there is no port %s, PVE's is 8006", s, u.Port())
+		return nil, fmt.Errorf("%q is not the address of a node: invalid port %s, PVE's port is 8006", s, u.Port())
 	}
 	if u.Scheme == "https" && u.Port() == "" {
 		u.Host = net.JoinHostPort(u.Hostname(), "8006")

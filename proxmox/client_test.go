@@ -254,7 +254,7 @@ func TestServerThatNeverAnswers(t *testing.T) {
 			t.Errorf("read: %v", err)
 		}
 		_, err = client.Start(t.Context(), "pve1", 100)
-		if !IsOutcomeUnknown(err) || !strings.Contains(err.Error(), "look before") {
+		if !IsOutcomeUnknown(err) || !strings.Contains(err.Error(), "check before") {
 			t.Errorf("write: %v", err)
 		}
 		if took := time.Since(start); took != 80*time.Second || asked != 2 {

@@ -74,9 +74,9 @@ func (e *APIError) Error() string {
 	case e.Status == 595:
 		b.WriteString("; the request was not delivered, it may be sent again")
 	case IsOutcomeUnknown(e):
-		b.WriteString("; it may have been carried out all the same: look before sending it again")
+		b.WriteString("; it may have been carried out anyway: check before you send it again")
 	case IsDigestConflict(e):
-		b.WriteString("; somebody changed it meanwhile: read it again first")
+		b.WriteString("; it was changed in between: read it again first")
 	}
 	return oneLine(b.String())
 }
@@ -132,7 +132,7 @@ func (e *TransportError) Error() string {
 	case !e.Sent:
 		return text + "; the request was not delivered: check the address and that PVE runs"
 	case e.Method != "GET":
-		return text + "; it may have been carried out all the same: look before sending it again"
+		return text + "; it may have been carried out anyway: check before you send it again"
 	}
 	return text
 }
@@ -150,7 +150,7 @@ type AnswerError struct {
 func (e *AnswerError) Error() string {
 	text := fmt.Sprintf("%s %s: answer (status %d) not understood: %s; check that the URL is that of a Proxmox VE API, https://HOST:8006", e.Method, e.Path, e.Status, e.Reason)
 	if e.Method != "GET" {
-		text += "; it may have been carried out all the same: look before sending it again"
+		text += "; it may have been carried out anyway: check before you send it again"
 	}
 	return text
 }

@@ -49,7 +49,7 @@ func (v *View) NodeTime(ctx context.Context, node string) (NodeTime, error) {
 func (t NodeTime) Location() (*time.Location, error) {
 	zone, err := time.LoadLocation(t.Zone)
 	if t.Zone == "" || t.Zone == "Local" { // which would be this machine's
-		zone, err = nil, fmt.Errorf("%q is no time zone", t.Zone)
+		zone, err = nil, fmt.Errorf("invalid time zone %q", t.Zone)
 	}
 	if t.Ahead == nil {
 		return zone, err

@@ -78,7 +78,7 @@ func (g grammar) parse(s string) (map[string]string, error) {
 	m := map[string]string{}
 	var errs []error
 	fault := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%q is no %s: %s", s, g.what, fmt.Sprintf(format, args...)))
+		errs = append(errs, fmt.Errorf("invalid %s %q: %s", g.what, s, fmt.Sprintf(format, args...)))
 	}
 	for part := range strings.SplitSeq(s, ",") {
 		if strings.TrimSpace(part) == "" {
@@ -91,15 +91,15 @@ func (g grammar) parse(s string) (map[string]string, error) {
 		key, value, found := strings.Cut(part, "=")
 		switch {
 		case !found && g.defaultKey == "":
-			fault("%q has no key, write for example %s", part, g.example)
+			fault("%q has no key, expected for example %s", part, g.example)
 			continue
 		case !found:
 			key, value = g.defaultKey, part
 		case key == "" || value == "":
-			fault("%q lacks its key or its value, write for example %s", part, g.example)
+			fault("%q lacks its key or its value, expected for example %s", part, g.example)
 			continue
 		case !subkeyForm.MatchString(key):
-			fault("%q is no key, write for example %s, without blanks", key, g.example)
+			fault("invalid key %q (without spaces), expected for example %s", key, g.example)
 			continue
 		}
 		if _, twice := m[key]; twice {
@@ -109,7 +109,7 @@ func (g grammar) parse(s string) (map[string]string, error) {
 		if slices.Contains(g.booleans, key) {
 			b, ok := parseBool(value)
 			if !ok {
-				fault("%s=%s is neither yes nor no, write %s=1 or %s=0", key, value, key, key)
+				fault("%s=%s is neither yes nor no, expected %s=1 or %s=0", key, value, key, key)
 			} else {
 				value = b
 			}
@@ -117,7 +117,7 @@ func (g grammar) parse(s string) (map[string]string, error) {
 		m[key] = value
 	}
 	if len(m) == 0 && len(errs) == 0 {
-		fault("it is empty, write for example %s", g.example)
+		fault("it is empty, expected for example %s", g.example)
 	}
 	return m, errors.Join(errs...)
 }
@@ -257,9 +257,9 @@ func ParseStartup(s string) (Startup, error) {
 	m, err := startupGrammar.parse(s)
 	for key, value := range m {
 		if !slices.Contains([]string{"order", "up", "down"}, key) {
-			err = errors.Join(err, fmt.Errorf("%q is no startup order: PVE knows order, up and down, not %s", s, key))
+			err = errors.Join(err, fmt.Errorf("invalid startup order %q: PVE knows order, up and down, not %s", s, key))
 		} else if n, numErr := strconv.Atoi(value); numErr != nil || n < 0 {
-			err = errors.Join(err, fmt.Errorf("%q is no startup order: %s=%s is not a number (up and down are seconds)", s, key, value))
+			err = errors.Join(err, fmt.Errorf("invalid startup order %q: %s=%s is not a number (up and down are seconds)", s, key, value))
 		}
 	}
 	return whole[Startup](m, err)

@@ -45,7 +45,7 @@ func TestPropertyStrings(t *testing.T) {
 		{"net", "name=eth0,firewall=maybe", "neither yes nor no"},
 		{"net", "", "empty"},
 		{"net", "name=", "lacks"},
-		{"net", "name=eth0, bridge=vmbr0", "without blanks"},
+		{"net", "name=eth0, bridge=vmbr0", "without spaces"},
 		{"net", "name=eth0\nlxc.x,bridge=vmbr0", "control character"},
 		{"mount", "local:1,mp=/a,size=8GB", "GiB"},
 		{"startup", "soon", "not a number"},

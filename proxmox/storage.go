@@ -217,7 +217,7 @@ func (v *View) ArchiveConfig(ctx context.Context, node, volid string) (GuestConf
 	}
 	c := parseConfigText(content)
 	if len(c.Raw) == 0 {
-		return GuestConfig{}, r.fault("there is no config in it")
+		return GuestConfig{}, r.fault("it contains no configuration")
 	}
 	if archive, ok := ParseArchive(volid); ok {
 		c.VMID = archive.VMID

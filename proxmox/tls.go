@@ -58,7 +58,7 @@ func tlsConfig(o Options, host string) (*tls.Config, error) {
 func parseFingerprint(s string) ([]byte, error) {
 	pin, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(s), ":", ""))
 	if err != nil || len(pin) != sha256.Size {
-		return nil, fmt.Errorf("%q is no SHA-256 fingerprint: 32 bytes in hex, as printed by `pvenode cert info`", s)
+		return nil, fmt.Errorf("invalid SHA-256 fingerprint %q: expected 32 bytes in hex, as printed by `pvenode cert info`", s)
 	}
 	return pin, nil
 }

@@ -27,13 +27,13 @@ var (
 // token id, such as felhom@pve!agent, and the secret.
 func NewToken(id, secret string) (Token, error) {
 	if !tokenForm.MatchString(id) {
-		return Token{}, fmt.Errorf("%q is no token id: write USER@REALM!NAME, for example felhom@pve!agent (the name has at least two characters)", id)
+		return Token{}, fmt.Errorf("invalid token ID %q: expected USER@REALM!NAME, for example felhom@pve!agent (the name has at least two characters)", id)
 	}
 	switch {
 	case secret == "":
 		return Token{}, fmt.Errorf("the secret of token %s is empty: it was shown once when the token was made; make a new token if it is lost", id)
 	case !secretForm.MatchString(secret) || strings.Contains(secret, ";"):
-		return Token{}, fmt.Errorf("the secret of token %s has a blank or another character that no secret has: copy only the secret itself", id)
+		return Token{}, fmt.Errorf("the secret of token %s contains a space or another invalid character: copy only the secret itself", id)
 	case strings.Contains(secret, id):
 		return Token{}, fmt.Errorf("the secret of token %s holds the token's name: copy only the secret itself, without %s=", id, id)
 	}

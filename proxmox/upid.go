@@ -25,7 +25,7 @@ var upidForm = regexp.MustCompile(`^UPID:([A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9]
 func ParseUPID(s string) (UPID, error) {
 	m := upidForm.FindStringSubmatch(s)
 	if m == nil {
-		return UPID{}, fmt.Errorf("%q is no task id: expected UPID:NODE:PID:PSTART:STARTTIME:TYPE:ID:USER: with the colon at its end", s)
+		return UPID{}, fmt.Errorf("invalid task ID %q: expected UPID:NODE:PID:PSTART:STARTTIME:TYPE:ID:USER: with the colon at its end", s)
 	}
 	hex := func(s string) uint64 {
 		n, _ := strconv.ParseUint(s, 16, 64) // at most nine digits

@@ -50,18 +50,18 @@ func ParseSize(s string) (Size, error) {
 	m := sizeForm.FindStringSubmatch(s)
 	if m == nil {
 		if u := strings.TrimSpace(s); strings.HasSuffix(u, "B") && !strings.HasSuffix(u, "iB") && len(u) > 1 {
-			return 0, fmt.Errorf("%q is not a size: PVE counts in powers of 1024, write GiB (or G) for GB", s)
+			return 0, fmt.Errorf("invalid size %q, PVE counts in powers of 1024: expected GiB (or G) for GB", s)
 		}
-		return 0, fmt.Errorf("%q is not a size: write for example 8G, 512MiB or 1.5G (units K, M, G, T, without a blank)", s)
+		return 0, fmt.Errorf("invalid size %q: expected for example 8G, 512MiB or 1.5G (units K, M, G, T, without a space)", s)
 	}
 	n, ok := new(big.Rat).SetString(m[1])
 	if !ok {
-		return 0, fmt.Errorf("%q is not a size: write for example 8G or 512MiB", s)
+		return 0, fmt.Errorf("invalid size %q: expected for example 8G or 512MiB", s)
 	}
 	n.Mul(n, new(big.Rat).SetInt64(int64(sizeUnits[m[2]])))
 	bytes := new(big.Int).Quo(n.Num(), n.Denom())
 	if !bytes.IsInt64() {
-		return 0, fmt.Errorf("%q is not a size: the largest is %s", s, Size(math.MaxInt64).Human())
+		return 0, fmt.Errorf("invalid size %q: the largest is %s", s, Size(math.MaxInt64).Human())
 	}
 	return Size(bytes.Int64()), nil
 }
@@ -137,7 +137,7 @@ func CheckSnapshotName(s string) error {
 	case utf8.RuneCountInString(s) > 40:
 		return fmt.Errorf("snapshot name %q has %d characters: PVE takes at most 40", s, utf8.RuneCountInString(s))
 	case !snapshotForm.MatchString(s):
-		return fmt.Errorf("%q is no snapshot name: begin with a letter, then at least one more of letters, digits, _ and -", s)
+		return fmt.Errorf("invalid snapshot name %q: expected a letter, then at least one more of letters, digits, _ and -", s)
 	}
 	return nil
 }
@@ -153,9 +153,9 @@ func CheckHostname(s string) error {
 			continue
 		}
 		if strings.Contains(label, "_") {
-			return fmt.Errorf("%q is no hostname: a DNS name has no underscore, write - instead", s)
+			return fmt.Errorf("invalid hostname %q: a DNS name has no underscore, write - instead", s)
 		}
-		return fmt.Errorf("%q is no hostname: write letters, digits and inner dashes, parts joined by dots", s)
+		return fmt.Errorf("invalid hostname %q: expected letters, digits and inner dashes, parts joined by dots", s)
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func CheckHostname(s string) error {
 // CheckTag says what PVE would say against a tag.
 func CheckTag(s string) error {
 	if !tagForm.MatchString(s) {
-		return fmt.Errorf("%q is no tag: begin with a letter, a digit or _, then these and - + . too", s)
+		return fmt.Errorf("invalid tag %q: expected a letter, a digit or _, then these and - + . too", s)
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func CheckTag(s string) error {
 // CheckStorageID says what PVE would say against the name of a storage.
 func CheckStorageID(s string) error {
 	if !storageForm.MatchString(s) {
-		return fmt.Errorf("%q is no storage name: begin with a letter, end with a letter or a digit, with also - _ . in between", s)
+		return fmt.Errorf("invalid storage name %q: expected a letter first, a letter or digit last, and also - _ . in between", s)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func CheckStorageID(s string) error {
 // hex with colons, and no multicast address.
 func CheckMAC(s string) error {
 	if !macForm.MatchString(s) {
-		return fmt.Errorf("%q is no hardware address: write six bytes like BC:24:11:00:00:01", s)
+		return fmt.Errorf("invalid hardware address %q: expected six bytes, for example BC:24:11:00:00:01", s)
 	}
 	if first, _ := strconv.ParseUint(s[:2], 16, 8); first&1 != 0 {
 		return fmt.Errorf("%q is a multicast address: the first byte must be even, for example BC:24:11:00:00:01", s)

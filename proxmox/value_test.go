@@ -45,7 +45,7 @@ func TestSize(t *testing.T) {
 		t.Error("negative or MiB wrong")
 	}
 	for in, cure := range map[string]string{
-		"": "8G", "8 G": "without a blank", "8GB": "GiB", "8g": "8G", "G": "8G", "-1G": "8G", "1e3": "8G",
+		"": "8G", "8 G": "without a space", "8GB": "GiB", "8g": "8G", "G": "8G", "-1G": "8G", "1e3": "8G",
 		"99999999999T": "largest", "8G\n": "8G", "+1G": "8G",
 	} {
 		if s, err := ParseSize(in); err == nil || !strings.Contains(err.Error(), cure) {

@@ -14,7 +14,7 @@ type VolumeID struct{ Storage, Name string }
 func ParseVolumeID(s string) (VolumeID, error) {
 	storage, name, found := strings.Cut(s, ":")
 	if !found || name == "" || strings.ContainsAny(name, "\n\r\x00") || CheckStorageID(storage) != nil {
-		return VolumeID{}, fmt.Errorf("%q is no volume id: write STORAGE:NAME, for example local-lvm:vm-111-disk-0", s)
+		return VolumeID{}, fmt.Errorf("invalid volume ID %q: expected STORAGE:NAME, for example local-lvm:vm-111-disk-0", s)
 	}
 	return VolumeID{storage, name}, nil
 }

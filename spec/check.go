@@ -23,7 +23,7 @@ func (a at) named() {
 	switch a.obj.Ref.Kind {
 	case KindGolden, KindRestore, KindGuest:
 		if err := proxmox.CheckHostname(n); err != nil {
-			a.refuse(fmt.Errorf("the name of a guest is its hostname, but %w", err))
+			a.refuse(fmt.Errorf("the name of a guest is its hostname: %w", err))
 		}
 	case KindSnapshot:
 		if err := proxmox.CheckSnapshotName(n); err != nil {
@@ -128,7 +128,7 @@ func (c *checker) names() {
 	known := map[string]*Object{}
 	for _, h := range c.hosts() {
 		if first := known[h.Ref.Name]; first != nil {
-			c.fail(h.Object, "", "Give one of them another name: golden, restores and guests share their names.", "is also the name of %s (%s)", first.Ref, first.Pos)
+			c.fail(h.Object, "", "Give one of them another name. Golden images, restores and guests share one set of names.", "is also the name of %s (%s)", first.Ref, first.Pos)
 		} else {
 			known[h.Ref.Name] = h.Object
 		}
@@ -209,7 +209,7 @@ func (c *checker) rooted(o *Object, field, p string) {
 		c.fail(o, field, "Bind a folder elsewhere, or let root add it to the roots in /etc/felhom-agent/fence.json.", "%s is below %s, where PVE mounts its storages with the data of all guests", p, storages)
 		return
 	}
-	c.fail(o, field, "Move it there, or let root add its folder to the roots in /etc/felhom-agent/fence.json.", "%s is not below %s, where alone the fence mounts and binds", p, orList(c.roots))
+	c.fail(o, field, "Move it there, or let root add its folder to the roots in /etc/felhom-agent/fence.json.", "%s is not below %s; the root helper mounts and binds only there", p, orList(c.roots))
 }
 
 // elsewhere reports whether two objects are known to be on different nodes.
@@ -224,7 +224,7 @@ func (c *checker) refers(o *Object, field, name, why string) *Guest {
 	switch {
 	case name == "":
 	case c.Golden[name] != nil:
-		c.fail(o, field, "Name a restore or guest.", "%s is a golden, and %s", name, why)
+		c.fail(o, field, "Name a restore or guest.", "%s is a golden image, and %s", name, why)
 	case c.whole:
 		c.fail(o, field, c.reference(name, KindRestore, KindGuest), "names %q, which is not declared", name)
 	}

@@ -23,9 +23,9 @@ func (c *checker) sources() {
 			case golden != nil && golden.Publish == nil && !golden.Has("publish"):
 				fail(fmt.Sprintf("Add publish: {storage: local, revision: 1} to it (%s).", golden.Pos), "%s is not published, so there is no archive to restore", golden.Ref)
 			case golden == nil && c.Guest(s.Golden) != nil:
-				fail("Say {newest: STORAGE, vmid: …} to copy a guest from its backup.", "%s is a guest, not a golden", s.Golden)
+				fail("Say {newest: STORAGE, vmid: …} to copy a guest from its backup.", "%s is a guest, not a golden image", s.Golden)
 			case golden == nil && c.whole:
-				fail(c.reference(s.Golden, KindGolden), "names the golden %q, which is not declared", s.Golden)
+				fail(c.reference(s.Golden, KindGolden), "names the golden image %q, which is not declared", s.Golden)
 			}
 		}
 	}
@@ -37,7 +37,7 @@ func (c *checker) guests() {
 	}
 	for _, g := range sorted(c.Golden) {
 		if size := g.RootFS.Size; size%proxmox.GiB != 0 {
-			c.fail(&g.Object, "rootfs.size", fmt.Sprintf("Write %s.", (size/proxmox.GiB+1)*proxmox.GiB), "%s is no whole number of GiB, in which the fence makes a golden", size)
+			c.fail(&g.Object, "rootfs.size", fmt.Sprintf("Write %s.", (size/proxmox.GiB+1)*proxmox.GiB), "invalid size %s: the root helper creates golden images in whole GiB", size)
 		}
 	}
 	for _, g := range sorted(c.Restores, c.Guests) {
@@ -73,11 +73,11 @@ func (c *checker) config(h host) {
 			if owner, ok := id.Owner(); ok && h.vmid != 0 && owner != h.vmid {
 				c.fail(h.Object, field, fmt.Sprintf("Attach volumes of %d alone; move one from guest to guest with pct move-volume.", h.vmid), "%s belongs to guest %d: whoever deletes that guest deletes the data", m.Volume, owner)
 			} else if strings.HasPrefix(id.Name, "backup/") || strings.HasPrefix(id.Name, "vztmpl/") || strings.HasPrefix(id.Name, "iso/") {
-				c.fail(h.Object, field, "Write a disk, such as local-lvm:vm-111-disk-1.", "%s is no disk", m.Volume)
+				c.fail(h.Object, field, "expected a volume, for example local-lvm:vm-111-disk-1.", "invalid disk %s", m.Volume)
 			}
 		}
 		if m.Bind() && h.Ref.Kind == KindGolden {
-			c.fail(h.Object, field, "Declare it on what is restored from the golden.", "is a folder of the host, which no archive contains, so it would never reach a copy")
+			c.fail(h.Object, field, "Declare it on what is restored from the golden image.", "is a folder of the host, which no archive contains, so it would never reach a copy")
 			continue
 		}
 		if m.Mount != "" {
@@ -101,14 +101,16 @@ func (c *checker) config(h host) {
 }
 
 // nets looks at a guest's interfaces together. One without a bridge is stored by PVE and keeps the guest from starting
-// (bridge '' does not exist, PVE 9.2.11); so do two of one name (Failed to setup netdev).
+// (bridge ” does not exist, PVE 9.2.11); so do two of one name (Failed to setup netdev).
 func (c *checker) nets(h host) {
 	names, macs := map[string]int{}, map[string]int{}
 	for _, i := range slices.Sorted(maps.Keys(h.config.Nets)) {
 		net, field := h.config.Nets[i], "config.net"+strconv.Itoa(i)
 		name, mac := net["name"], strings.ToUpper(net["hwaddr"])
 		wrong := string(h.Ref.Kind) + "." + h.Ref.Name + "." + field // a mistake in it may have hidden the bridge
-		if net["bridge"] == "" && !slices.ContainsFunc(c.list, func(e *Error) bool { return under(strings.ReplaceAll(e.Field, ".", "/"), strings.ReplaceAll(wrong, ".", "/")) }) {
+		if net["bridge"] == "" && !slices.ContainsFunc(c.list, func(e *Error) bool {
+			return under(strings.ReplaceAll(e.Field, ".", "/"), strings.ReplaceAll(wrong, ".", "/"))
+		}) {
 			c.fail(h.Object, field, "Write for example bridge: vmbr0; add link_down: true for an interface that is not connected.", "has no bridge, and PVE does not start a guest with such an interface")
 		}
 		if other, twice := names[name]; twice && name != "" {
@@ -129,7 +131,7 @@ func (c *checker) bindsHost(h host, field string, m MountPoint) {
 		if under(m.Host, disk.Path) {
 			folder := strings.TrimPrefix(strings.TrimPrefix(m.Host, disk.Path), "/")
 			c.fail(h.Object, field, fmt.Sprintf("Say it so: {mount: %s, folder: %s, mp: %s}; then order, absence and re-plugging follow.", disk.Ref.Name, cmp.Or(folder, "NAME"), m.Path),
-				"%s lies on the disk %s (%s)", m.Host, disk.Ref, disk.Pos)
+				"%s is on the disk %s (%s)", m.Host, disk.Ref, disk.Pos)
 			return
 		}
 		if under(disk.Path, m.Host) {

@@ -66,7 +66,7 @@ func mebibytes(low proxmox.Size) value[string] {
 func configFields(more ...field[Config]) []field[Config] {
 	return append([]field[Config]{
 		plain("cores", Live, digits(1, 8192), "Number of processor cores; default all of the host's."),
-		plain("cpulimit", Live, fraction(8192), "Processor time, in cores; 0 is no limit."),
+		plain("cpulimit", Live, fraction(8192), "Processor time, in cores; 0 means unlimited."),
 		plain("cpuunits", Live, digits(1, 10000), "Weight against other guests; default 100."),
 		fixed("memory", Live, mebibytes(16*proxmox.MiB), "Memory."),
 		fixed("swap", Live, mebibytes(0), "Swap."),
@@ -76,10 +76,10 @@ func configFields(more ...field[Config]) []field[Config] {
 		plain("protection", Live, zeroOne, "Whether PVE refuses to delete it or its disks."),
 		plain("console", NeedsRestart, zeroOne, "Whether it has a console."),
 		plain("debug", NeedsRestart, zeroOne, "Whether its start is logged in detail."),
-		plain("timezone", NeedsRestart, matching("time zone", `^(host|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*)$`, "write host, UTC or a name such as Europe/Budapest"), "Its time zone: host, UTC, or a name."),
+		plain("timezone", NeedsRestart, matching("time zone", `^(host|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*)$`, "expected host, UTC or a name such as Europe/Budapest"), "Its time zone: host, UTC, or a name."),
 		plain("tty", NeedsRestart, digits(0, 6), "Number of terminals."),
 		plain("cmode", NeedsRestart, oneOf("tty", "console", "shell"), "What the console shows."),
-		plain("entrypoint", NeedsRestart, matching("command line", `^[^\x00-\x08\x0a-\x1f\x7f]+$`, "write it in one line"), "The first process; default /sbin/init (PVE 9.1)."),
+		plain("entrypoint", NeedsRestart, matching("command line", `^[^\x00-\x08\x0a-\x1f\x7f]+$`, "expected one line"), "The first process; default /sbin/init (PVE 9.1)."),
 		of("description", Live, description, func(c *Config, v string) { c.Description = &v }, `Its notes. "" unsets them.`),
 		of("tags", Live, tags, func(c *Config, v []string) { c.Tags = v }, "At least these tags."),
 		of("startup", Live, startup, func(c *Config, v proxmox.Startup) { c.Startup = v }, `Its place when guests start and stop. "" unsets it.`),
@@ -110,14 +110,14 @@ var configElsewhere = map[string]string{
 	"vmid":         "Write it beside config.",
 	"state":        "Write it beside config.",
 	"node":         "Write it beside config.",
-	"unprivileged": "Leave it out: a golden is always unprivileged, a restore is what its archive says.",
+	"unprivileged": "Leave it out: a golden image is always unprivileged, a restore is what its archive says.",
 	"lock":         "Leave it out: only PVE sets locks, and a token cannot remove one.",
 	"template":     "Leave it out: PVE would only note it, and the guest could not be started any more.",
-	"arch":         "Leave it out: a restore is what its archive says, an existing guest is what it is; a golden may say it.",
-	"ostype":       "Leave it out: a restore is what its archive says, an existing guest is what it is; a golden may say it.",
-	"digest":       "Leave it out: the agent sends the one that it has looked at.",
+	"arch":         "Leave it out: the archive of a restore and an existing guest have it already. A golden image may set it.",
+	"ostype":       "Leave it out: the archive of a restore and an existing guest have it already. A golden image may set it.",
+	"digest":       "Leave it out: the agent sends the digest that it has read.",
 	"delete":       `To unset a key write it as "": nameserver: "".`,
-	"revert":       "Leave it out: declare what shall be, and pending changes follow.",
+	"revert":       "Leave it out: declare the values that you want, and pending changes follow.",
 	"hookscript":   "Leave it out: only root may set it; an archive brings it along.",
 	"env":          "Leave it out: it may hold passwords; set it inside the guest.",
 	"password":     "There are no passwords in this language; set it inside the guest.",
@@ -138,7 +138,7 @@ func goldenConfigElsewhere() map[string]string {
 	for key, cure := range configElsewhere {
 		m[key] = cure
 	}
-	m["hostname"] = "A golden's hostname is its name; leave it out."
+	m["hostname"] = "The hostname of a golden image is its name; leave it out."
 	return m
 }
 
@@ -154,7 +154,7 @@ var description = scalar("text", typed("string"), strTags, "", func(s string) (s
 	case strings.Contains(s, marker):
 		return "", fmt.Errorf("contains %s, by which the agent marks what is its own: leave that line out, it is written by itself", marker)
 	case strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }):
-		return "", fmt.Errorf("contains a character that cannot be seen: write it anew")
+		return "", fmt.Errorf("contains an invisible character: type it again")
 	}
 	return proxmox.CanonicalDescription(s), nil
 })
@@ -181,7 +181,7 @@ var tags = func() value[[]string] {
 				all = proxmox.ParseTags(strings.Join(all, ";"))
 			}
 			if slices.Contains(all, "felhom-hold") {
-				a.fail("To freeze an object in the YAML say paused: true.", "felhom-hold is the tag by which a person freezes a guest in the web UI")
+				a.fail("To pause an object in the YAML write paused: true.", "felhom-hold is the tag that pauses a guest from the web interface")
 				ok = false
 			}
 			return all, ok
@@ -219,7 +219,7 @@ func separated(what string, one func(string) error) value[string] {
 				}
 			}
 			if ok && len(parts) == 0 {
-				a.fail(`Write one, or "" to unset it.`, "is blank")
+				a.fail(`Write one, or "" to unset it.`, "is empty")
 				ok = false
 			}
 			return strings.Join(parts, " "), ok
@@ -230,13 +230,13 @@ func separated(what string, one func(string) error) value[string] {
 var (
 	addresses = separated("IP address", func(s string) error {
 		if _, err := netip.ParseAddr(s); err != nil {
-			return fmt.Errorf("%q is no IP address: write for example 10.0.10.1", s)
+			return fmt.Errorf("invalid IP address %q: expected for example 10.0.10.1", s)
 		}
 		return nil
 	})
 	domains = separated("domain", func(s string) error {
 		if proxmox.CheckHostname(s) != nil {
-			return fmt.Errorf("%q is no domain: write for example home.arpa", s)
+			return fmt.Errorf("invalid domain %q: expected for example home.arpa", s)
 		}
 		return nil
 	})
@@ -274,7 +274,7 @@ func property[T ~map[string]string](name string, parse func(string) (T, error), 
 
 func checkDevice(s string) error {
 	if !strings.HasPrefix(s, "/dev/") || checkPath(s) != nil || strings.ContainsAny(s, " ,;") {
-		return fmt.Errorf("%q is no device: write its path in its shortest form, for example /dev/dri/renderD128", s)
+		return fmt.Errorf("invalid device %q: expected its path in the shortest form, for example /dev/dri/renderD128", s)
 	}
 	return nil
 }
@@ -298,13 +298,13 @@ var (
 		sub("fuse", BirthOnly, zeroOne, "File systems in user space."),
 		sub("mknod", BirthOnly, zeroOne, "Making device nodes."),
 		sub("force_rw_sys", BirthOnly, zeroOne, "A writable /sys."),
-		sub("mount", BirthOnly, matching("list of file systems", `^[a-zA-Z0-9_]+(;[a-zA-Z0-9_]+)*$`, "write for example nfs;cifs"), "File systems that it may mount."),
+		sub("mount", BirthOnly, matching("list of file systems", `^[a-zA-Z0-9_]+(;[a-zA-Z0-9_]+)*$`, "expected for example nfs;cifs"), "File systems that it may mount."),
 	), false)
 
 	nestingAlone = property("features", proxmox.ParseFeatures, shaped(func() map[string]string {
 		m := map[string]string{}
 		for _, f := range []string{"keyctl", "fuse", "mknod", "force_rw_sys", "mount"} {
-			m[f] = "Only root may set it: declare it on a golden and restore from that; a restore brings it along."
+			m[f] = "Only root may set it. Declare it on a golden image and restore from that; a restore brings it along."
 		}
 		return m
 	}(), nesting), false)
@@ -312,7 +312,7 @@ var (
 	device = property("device", proxmox.ParseDevice, shaped(nil,
 		sub("path", RootOnly, name("device", checkDevice), "The device on the host.").
 			must("Say which: path: /dev/dri/renderD128."),
-		sub("mode", RootOnly, matching("mode", `^0[0-7]{3}$`, `write it in quotes, such as "0660"`), `Its mode inside the guest, in quotes: "0660".`),
+		sub("mode", RootOnly, matching("mode", `^0[0-7]{3}$`, `expected four digits in quotes, for example "0660"`), `Its mode inside the guest, in quotes: "0660".`),
 		sub("uid", RootOnly, digits(0, math.MaxInt32), "Its owner inside the guest."),
 		sub("gid", RootOnly, digits(0, math.MaxInt32), "Its group inside the guest."),
 		sub("deny-write", RootOnly, zeroOne, "Whether writing is refused."),

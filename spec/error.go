@@ -23,7 +23,7 @@ type Error struct {
 	Cure    string // a sentence
 }
 
-// Error is "pve1.yaml:44: restores.web.vmid: MESSAGE. CURE".
+// Error is "pve1.yaml:44: restores.web.vmid: MESSAGE. CURE"; what was expected follows a colon.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(Pos{e.File, e.Line}.String())
@@ -32,11 +32,17 @@ func (e *Error) Error() string {
 		b.WriteString(e.Field + ": ")
 	}
 	b.WriteString(e.Message)
-	if e.Cure != "" {
+	switch {
+	case strings.HasPrefix(e.Cure, sayExpected):
+		b.WriteString(": " + e.Cure)
+	case e.Cure != "":
 		b.WriteString(". " + e.Cure)
 	}
 	return b.String()
 }
+
+// sayExpected begins the cure of an invalid value.
+const sayExpected = "expected "
 
 // faults gathers mistakes.
 type faults struct {
@@ -99,10 +105,10 @@ func (f *faults) err() error {
 }
 
 // apart splits the errors of package proxmox, which read "what is wrong: what
-// to do" or "what is wrong, write such and such", into message and cure.
+// to do", "invalid thing: expected such" or "what is wrong, write such and such", into message and cure.
 func apart(err error) (message, cure string) {
 	text := err.Error()
-	for _, verb := range []string{", write ", ", keep "} {
+	for _, verb := range []string{": expected ", ", expected ", ", write ", ", keep "} {
 		if i := strings.LastIndex(text, verb); i >= 0 {
 			return text[:i], sentence(text[i+2:])
 		}
@@ -126,8 +132,10 @@ func each(err error, f func(error)) {
 }
 
 func sentence(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	s = string(unicode.ToUpper(r)) + s[n:]
+	if !strings.HasPrefix(s, sayExpected) {
+		r, n := utf8.DecodeRuneInString(s)
+		s = string(unicode.ToUpper(r)) + s[n:]
+	}
 	if !strings.HasSuffix(s, ".") {
 		s += "."
 	}

@@ -30,6 +30,6 @@ func Example() {
 	load("guests:\n  dns: {vmid: 101, config: {memroy: 512MB}}\n  web: {vmid: 101}\n")
 	// Output:
 	// guests/dns 101 512 pve1.yaml:2
-	// pve1.yaml:2: guests.dns.config.memroy: is not a key I know. Did you mean memory?
+	// pve1.yaml:2: guests.dns.config.memroy: unknown key. Did you mean memory?
 	// pve1.yaml:3: guests.web.vmid: 101 is also the number of guests/dns (pve1.yaml:2). Every guest has a number of its own.
 }

@@ -167,7 +167,7 @@ func (s *shape[T]) unknown(a at, key string) {
 	} else if i, ok := s.index[stem]; ok && s.fields[i].numbered > 0 {
 		a.fail("Write "+stem+"0 to "+stem+strconv.Itoa(s.fields[i].numbered-1)+".", "PVE has no %s", key)
 	} else {
-		a.fail(suggest(key, s.keys()), "is not a key I know")
+		a.fail(suggest(key, s.keys()), "unknown key")
 	}
 }
 
@@ -212,7 +212,7 @@ func (s *shape[T]) fillText(a at, m map[string]string, to *T) {
 		case !ok:
 			s.unknown(here, key)
 		case f.parse == nil:
-			here.fail("Write the whole as a map.", "cannot stand in a string")
+			here.fail("Write all of it as a map.", "cannot stand in a string")
 		default:
 			f.parse(here, text, to)
 		}

@@ -163,7 +163,7 @@ func only(passedOver []string) string {
 
 var (
 	errFolder  = errors.New("is a folder")
-	errSpecial = errors.New("is no regular file")
+	errSpecial = errors.New("is not a regular file")
 	errOutside = errors.New("is a link that leaves the folder")
 	errLarge   = fmt.Errorf("makes the desired state larger than %d MiB", mostBytes>>20)
 	errFiles   = fmt.Errorf("holds more than %d .yaml files", mostFiles)

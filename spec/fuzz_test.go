@@ -195,7 +195,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	check(dir, "a.yaml: is a link to a file that does not exist. Correct the link, or remove it.")
 	write(t, filepath.Join(dir, "zero"), "guests:\n  a: \x00\n")
-	check(filepath.Join(dir, "zero"), "zero:2: is no text: it holds a zero byte. Save it as UTF-8 text.")
+	check(filepath.Join(dir, "zero"), "zero:2: is not text: it contains a zero byte. Save it as UTF-8 text.")
 }
 
 // A pipe would keep the agent waiting, a socket cannot be read.
@@ -206,7 +206,7 @@ func TestSpecialFile(t *testing.T) {
 		t.Skip("no pipes here: ", err)
 	}
 	_, err := Load(dir)
-	if want := "b.yaml: is no regular file. Replace it by an ordinary text file, or remove it."; err == nil || err.Error() != want {
+	if want := "b.yaml: is not a regular file. Replace it by an ordinary text file, or remove it."; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -35,13 +35,13 @@ type Publish struct {
 }
 
 var goldenShape = shaped(map[string]string{
-	"state":        "A golden is a pattern and does not run; declare state: on what is restored from it.",
-	"from":         "A golden is built from its template; what is made from an archive stands under restores.",
+	"state":        "A golden image is a pattern and does not run; declare state: on what is restored from it.",
+	"from":         "A golden image is built from its template. What is created from an archive belongs under restores.",
 	"storage":      "Say it in rootfs: {storage: local-lvm, size: 8G}.",
 	"net0":         "Write it under config:.",
-	"is":           "A golden's hostname is its name.",
-	"unprivileged": "Leave it out: a golden is always unprivileged.",
-	"needs":        "A golden is a pattern and does not run; declare needs: on what is restored from it.",
+	"is":           "The hostname of a golden image is its name.",
+	"unprivileged": "Leave it out: a golden image is always unprivileged.",
+	"needs":        "A golden image is a pattern and does not run; declare needs: on what is restored from it.",
 },
 	append([]field[Golden]{
 		of("vmid", BirthOnly, vmid, func(g *Golden, v proxmox.VMID) { g.VMID = v }, "The guest's number.").
@@ -132,7 +132,7 @@ func newVolume(id proxmox.VolumeID) (s proxmox.Size, asked bool, err error) {
 func checkTemplate(s string) error {
 	id, err := proxmox.ParseVolumeID(s)
 	if err != nil || !strings.HasPrefix(id.Name, "vztmpl/") {
-		return fmt.Errorf("%q is no template: write STORAGE:vztmpl/FILE, as pveam list prints it", s)
+		return fmt.Errorf("invalid template %q: expected STORAGE:vztmpl/FILE, as pveam list prints it", s)
 	}
 	return nil
 }

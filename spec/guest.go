@@ -75,16 +75,16 @@ type Rollback struct {
 
 var (
 	restoreShape = guestShapeOf(
-		"Say what it is made from: from: [{newest: usb-backup}, {golden: debian}].",
-		"Say where its disks lie: storage: local-lvm.")
+		"Write what it is created from: from: [{newest: usb-backup}, {golden: debian}].",
+		"Write the storage of its disks: storage: local-lvm.")
 	guestShape = guestShapeOf("", "")
 )
 
 var guestElsewhere = map[string]string{
-	"features":     "Only a golden has features (a restore brings them along from its archive); nesting alone may stand under config: features: {nesting: true}.",
-	"template":     "Only a golden is built from a template; make a golden of it and say from: {golden: NAME}.",
+	"features":     "Only a golden image has features; a restore brings them along from its archive. Nesting alone is allowed under config: features: {nesting: true}.",
+	"template":     "Only a golden image is built from a template. Declare one and write from: {golden: NAME}.",
 	"hostname":     "The hostname is the object's name; where it is another, say is: NAME.",
-	"publish":      "Only a golden is published.",
+	"publish":      "Only a golden image is published.",
 	"unprivileged": "Leave it out: a restore is what its archive says, an existing guest is what it is.",
 	"password":     "There are no passwords in this language; set it inside the guest.",
 	"ensure":       "A guest is never deleted by this agent; remove the object and it becomes unmanaged.",
@@ -134,7 +134,7 @@ var guestRootFS = value[RootFS]{
 	},
 }
 
-var sourceShape = shaped(map[string]string{"template": "Only a golden is built from a template; make a golden of it and say golden: NAME."},
+var sourceShape = shaped(map[string]string{"template": "Only a golden image is built from a template. Declare one and write golden: NAME."},
 	of("golden", BirthOnly, text, func(s *Source, v string) { s.Golden = v }, "The published archive of this golden image."),
 	of("archive", BirthOnly, name("volume id of an archive", checkArchive), func(s *Source, v string) { s.Archive = v }, "This archive."),
 	of("newest", BirthOnly, storage, func(s *Source, v string) { s.Newest = v }, "The newest verified backup on this storage."),
@@ -145,7 +145,7 @@ var sourceShape = shaped(map[string]string{"template": "Only a golden is built f
 var sources = value[[]Source]{
 	name: "source, or list of them", schema: either(sourceShape.schema(), listOf("", sourceShape.value("")).schema), below: sourceShape.table(),
 	read: func(a at, n *yaml.Node) ([]Source, bool) {
-		const cure = "Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}; several as a list: [{newest: usb-backup}, {golden: debian}]."
+		const cure = "Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}. Write several as a list: [{newest: usb-backup}, {golden: debian}]."
 		one := func(a at, n *yaml.Node) (s Source, ok bool) {
 			s.Pos = a.pos()
 			if n = resolve(n); n.Kind == yaml.ScalarNode {
@@ -183,7 +183,7 @@ var sources = value[[]Source]{
 
 func checkArchive(s string) error {
 	if a, ok := proxmox.ParseArchive(s); !ok || (a.Type != "" && a.Type != "lxc") {
-		return fmt.Errorf("%q is no archive of a container: write STORAGE:backup/vzdump-lxc-…, as pvesm list prints it", s)
+		return fmt.Errorf("invalid archive %q: expected STORAGE:backup/vzdump-lxc-…, as pvesm list prints it", s)
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ var volumeKey = regexp.MustCompile(`^mp(0|[1-9][0-9]{0,2})$`)
 
 func checkVolumeKey(s string) error {
 	if !volumeKey.MatchString(s) {
-		return fmt.Errorf("%q is no volume that a rollback takes back: write mp0 and the like (the root disk goes back always)", s)
+		return fmt.Errorf("invalid volume %q: expected mp0 to mp255 (the root disk is always rolled back)", s)
 	}
 	return nil
 }

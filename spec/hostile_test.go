@@ -137,7 +137,7 @@ func TestLimits(t *testing.T) {
 	}
 	expect("9 MiB in three files", dir, "c.yaml: makes the desired state larger than 8 MiB")
 	expect("without end", "/proc/self/pagemap", "pagemap: ")
-	expect("a device", "/dev/zero", "zero: is no regular file")
+	expect("a device", "/dev/zero", "zero: is not a regular file")
 	dir = t.TempDir()
 	for i := range 8 {
 		put(t, filepath.Join(dir, fmt.Sprintf("%d.yaml", i)), "x-a:\n"+strings.Repeat("- 1\n", 25_000))
@@ -163,7 +163,7 @@ func TestPipeBehindLink(t *testing.T) {
 		t.Skip("no pipes here: ", err)
 	}
 	link(t, ".pipe", filepath.Join(dir, "a.yaml"))
-	if _, err := spec.Load(dir); err == nil || !strings.HasPrefix(err.Error(), "a.yaml: is no regular file. ") {
+	if _, err := spec.Load(dir); err == nil || !strings.HasPrefix(err.Error(), "a.yaml: is not a regular file. ") {
 		t.Errorf("%v", err)
 	}
 }

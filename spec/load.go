@@ -90,7 +90,7 @@ func (d *Desired) read(src *source, doc *yaml.Node) (node string) {
 		switch {
 		case strings.HasPrefix(p.key, "x-"):
 		case !slices.Contains(sections, p.key):
-			here.fail(suggest(p.key, sections)+" Your own keys begin with x-.", "is not a section I know")
+			here.fail(suggest(p.key, sections)+" Your own keys begin with x-.", "unknown section")
 		case null(p.value):
 			here.fail("Declare something in it, or remove the line.", "is empty")
 		case p.key == "node":

@@ -25,7 +25,7 @@ func ParseMoment(s string) (Moment, error) {
 			return Moment{t, false, s}, nil
 		}
 	}
-	return Moment{}, fmt.Errorf("%q is no day or time: write it like 2026-11-22 or 2026-11-22T18:00:00Z", s)
+	return Moment{}, fmt.Errorf("invalid day or time %q: expected for example 2026-11-22 or 2026-11-22T18:00:00Z", s)
 }
 
 // In is the moment, read in the node's zone where the text has none. A time

@@ -34,8 +34,8 @@ var mountShape = shaped(map[string]string{
 			must("Say which disk: uuid: and what blkid prints for it."),
 		of("path", RootOnly, name("absolute path", checkPath), func(m *Mount, v string) { m.Path = v }, "Where it is mounted on the host.").
 			must("Say where: path: /mnt/usb/NAME."),
-		of("options", RootOnly, names("list of mount options", matching("mount option", `^[A-Za-z0-9_.-]+(=[A-Za-z0-9_.:/-]+)?$`, "write one option, such as noatime")), func(m *Mount, v []string) { m.Options = v }, "Mount options; nofail and a device timeout are always added."),
-		of("fstype", RootOnly, matching("file system type", `^[a-z][a-z0-9._-]*$`, "write for example ext4, or leave it out"), func(m *Mount, v string) { m.FSType = v }, "File system type; default: found out."),
+		of("options", RootOnly, names("list of mount options", matching("mount option", `^[A-Za-z0-9_.-]+(=[A-Za-z0-9_.:/-]+)?$`, "expected one option, for example noatime")), func(m *Mount, v []string) { m.Options = v }, "Mount options; nofail and a device timeout are always added."),
+		of("fstype", RootOnly, matching("file system type", `^[a-z][a-z0-9._-]*$`, "expected for example ext4 (or leave it out)"), func(m *Mount, v string) { m.FSType = v }, "File system type; default: found out."),
 		of("storage", Agent, storage, func(m *Mount, v string) { m.Storage = v }, "The PVE storage on this path; it is checked before every use."),
 		of("ensure", RootOnly, oneOf("absent"), func(m *Mount, v string) { m.Absent = v == "absent" }, "absent: unmount it and remove the agent's line from /etc/fstab."),
 	}, objectFields(func(m *Mount) *Object { return &m.Object })...)...,
@@ -50,7 +50,7 @@ func readUUID(a at, n *yaml.Node) (string, bool) {
 	n = resolve(n)
 	// A UUID of a FAT or NTFS disk may look like a number; its text is meant.
 	if n.Kind != yaml.ScalarNode || len(n.Value) < 8 || len(n.Value) > 36 || !uuidForm.MatchString(n.Value) {
-		a.fail("Write what `blkid -s UUID` prints for the disk, or a map of several: {blue: UUID, red: UUID}.", "%s is no UUID of a file system", show(n))
+		a.fail("expected what `blkid -s UUID` prints for the disk, or a map of several: {blue: UUID, red: UUID}.", "invalid file system UUID %s", show(n))
 		return "", false
 	}
 	return n.Value, true
@@ -84,13 +84,13 @@ var disks = value[[]Disk]{
 func checkPath(s string) error {
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return fmt.Errorf("%q does not begin at the root: write it like /mnt/usb/backup", s)
+		return fmt.Errorf("invalid path %q, it is not absolute: expected for example /mnt/usb/backup", s)
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return fmt.Errorf("%q holds a character that cannot be seen: write it anew", s)
+		return fmt.Errorf("%q contains an invisible character: type it again", s)
 	case path.Clean(s) != s:
-		return fmt.Errorf("%q is not in its shortest form: write %s", s, path.Clean(s))
+		return fmt.Errorf("invalid path %q, it is not in its shortest form: expected %s", s, path.Clean(s))
 	case s == "/":
-		return fmt.Errorf("%q is the whole system: name a folder, such as /mnt/usb/backup", s)
+		return fmt.Errorf("invalid path %q: expected a folder, for example /mnt/usb/backup", s)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (c *checker) mounts() {
 		if m.Storage != "" {
 			others := storages[m.Storage]
 			if i := slices.IndexFunc(others, func(other *Mount) bool { return !elsewhere(m.Node, other.Node) }); i >= 0 {
-				c.fail(&m.Object, "storage", "A storage lies on one disk.", "is also the storage of %s (%s)", others[i].Ref, others[i].At("storage"))
+				c.fail(&m.Object, "storage", "A storage is on one disk.", "is also the storage of %s (%s)", others[i].Ref, others[i].At("storage"))
 			}
 			storages[m.Storage] = append(others, m)
 		}

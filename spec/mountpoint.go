@@ -58,8 +58,8 @@ var mountPointShape = shaped(map[string]string{"path": "PVE calls the path insid
 	option("replicate", zeroOne, "Whether it is part of storage replication."),
 	option("shared", zeroOne, "Whether it is there on all nodes."),
 	option("keepattrs", zeroOne, "Whether owner and mode of the mount point are kept."),
-	option("mountoptions", matching("list of mount options", `^`+fileSystemFlags+`(;`+fileSystemFlags+`)*$`, "write some of discard, lazytime, noatime, nodev, noexec and nosuid, joined by ;"), "Such as noatime;nosuid."),
-	option("idmap", matching("map of user ids", `^(passthrough|[ug]:[0-9]+:[0-9]+:[1-9][0-9]*(;[ug]:[0-9]+:[0-9]+:[1-9][0-9]*)*)$`, "write passthrough, or for example u:0:100000:65536"), "How user ids map."),
+	option("mountoptions", matching("list of mount options", `^`+fileSystemFlags+`(;`+fileSystemFlags+`)*$`, "expected some of discard, lazytime, noatime, nodev, noexec and nosuid, joined by ;"), "Such as noatime;nosuid."),
+	option("idmap", matching("map of user ids", `^(passthrough|[ug]:[0-9]+:[0-9]+:[1-9][0-9]*(;[ug]:[0-9]+:[0-9]+:[1-9][0-9]*)*)$`, "expected passthrough, or for example u:0:100000:65536"), "How user ids map."),
 )
 
 var mountPoint = value[MountPoint]{
@@ -148,7 +148,7 @@ func checkMountPoint(a at, m *MountPoint) bool {
 	case m.Folder != "" && m.Mount == "":
 		a.fail("Say of which disk: mount: NAME.", "names a folder, but no disk")
 	case m.Mount != "" && m.Folder == "" && !said("folder"):
-		a.fail("Give a folder: folder: library.", "binds the root of a disk; when it is away the guest starts with an empty %s", m.Path)
+		a.fail("Give a folder: folder: library.", "binds the root of a disk; while it is disconnected, the guest starts with an empty %s", m.Path)
 	case m.Bind() && said("backup"):
 		a.fail("Leave backup out.", "a folder of the host is never in a backup")
 	case !m.Bind() && !said("backup"):
@@ -163,11 +163,11 @@ func checkMountPoint(a at, m *MountPoint) bool {
 func checkFolder(s string) error {
 	switch {
 	case s == "" || s == "." || s == "/":
-		return fmt.Errorf("%q is the root of the disk, and when that is away the guest starts with an empty folder: name one below it, such as library", s)
+		return fmt.Errorf("%q is the root of the disk; while that is disconnected, the guest starts with an empty folder: name a folder below it, for example library", s)
 	case strings.HasPrefix(s, "/"):
-		return fmt.Errorf("%q begins with a slash: write it from the disk's root, as %s", s, strings.TrimLeft(path.Clean(s), "/"))
+		return fmt.Errorf("invalid folder %q, it begins with a slash: expected a path from the disk's root, as %s", s, strings.TrimLeft(path.Clean(s), "/"))
 	case path.Clean(s) != s || s == ".." || strings.HasPrefix(s, "../"):
-		return fmt.Errorf("%q leads out of the disk or is not in its shortest form: write for example library/films", s)
+		return fmt.Errorf("invalid folder %q, it leaves the disk or is not in its shortest form: expected for example library/films", s)
 	}
 	return checkPath("/" + s)
 }

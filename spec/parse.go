@@ -140,7 +140,7 @@ func (f file) explain(err error) (line int, cure, message string) {
 	// yaml.v3 tells the line where what it was in begins, or none.
 	switch anchor := yamlAnchor.FindStringSubmatch(err.Error()); {
 	case strings.Contains(err.Error(), "tab"), strings.Contains(err.Error(), "cannot start any token"):
-		cure = "Indent with blanks, not with tabs, and put texts with special characters in quotes."
+		cure = "Indent with spaces, not with tabs, and put texts with special characters in quotes."
 		line = cmp.Or(f.lineOf(`(?m)^ *\t`), line)
 	case anchor != nil:
 		line = f.lineOf(`\*` + regexp.QuoteMeta(anchor[1]) + `\b`)
@@ -159,7 +159,7 @@ func (f file) explain(err error) (line int, cure, message string) {
 // there is none.
 func (f file) notText() (at int, what, cure string) {
 	if i := bytes.IndexByte(f.text, 0); i >= 0 {
-		return i, "is no text: it holds a zero byte", "Save it as UTF-8 text."
+		return i, "is not text: it contains a zero byte", "Save it as UTF-8 text."
 	}
 	if bytes.HasPrefix(f.text, []byte("\xff\xfe")) || bytes.HasPrefix(f.text, []byte("\xfe\xff")) {
 		return -1, "", "" // UTF-16, which yaml.v3 reads, begins with its mark
@@ -168,7 +168,7 @@ func (f file) notText() (at int, what, cure string) {
 		r, size := utf8.DecodeRune(f.text[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return i, "is no UTF-8 text", "Save it as UTF-8."
+			return i, "is not UTF-8 text", "Save it as UTF-8."
 		case !printable(r) && !(i == 0 && r == '\ufeff'):
 			return i, fmt.Sprintf("holds the control character U+%04X in column %d", r, f.column(i)), "Remove it; in double quotes it is written " + escaped(r) + "."
 		}

@@ -36,7 +36,7 @@ func TestEveryKeyOfPVEIsKnownOrRefusedWithItsCure(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Load(file); err != nil && strings.Contains(err.Error(), "is not a key I know") {
+			if _, err := Load(file); err != nil && strings.Contains(err.Error(), "unknown key") {
 				t.Errorf("%s%v", text, err)
 			}
 		}

@@ -77,7 +77,7 @@ var boolean = scalar("true or false", typed("boolean"), []string{"!!bool"}, "Wri
 	case "false", "0":
 		return false, nil
 	}
-	return false, fmt.Errorf("%q is neither true nor false: write one of them", s)
+	return false, fmt.Errorf("invalid value %q: expected true or false", s)
 })
 
 // zeroOne is a boolean of PVE, which is 1 or 0 there.
@@ -119,7 +119,7 @@ func matching(what, form, cure string) value[string] {
 	re := regexp.MustCompile(form)
 	return scalar(what, pattern(form), strTags, "", func(s string) (string, error) {
 		if !re.MatchString(s) {
-			return "", fmt.Errorf("%q is no %s: %s", s, what, cure)
+			return "", fmt.Errorf("invalid %s %q: %s", what, s, cure)
 		}
 		return s, nil
 	})
@@ -135,7 +135,7 @@ func oneOf[S ~string](words ...S) value[S] {
 	}
 	return scalar(strings.Join(known, "|"), schema, anyTags, "Write "+orList(known)+".", func(s string) (S, error) {
 		if !slices.Contains(words, S(s)) {
-			return "", fmt.Errorf("%q is not one of the words for this: write %s", s, orList(known))
+			return "", fmt.Errorf("invalid value %q: expected %s", s, orList(known))
 		}
 		return S(s), nil
 	})
@@ -153,14 +153,14 @@ func parseInt(s string, low, high int64) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
 	case !decimalForm.MatchString(s) && len(s) > 1 && s[0] == '0':
-		return 0, fmt.Errorf("%q begins with 0 and would be read in base 8 or 16: write a decimal number without it", s)
+		return 0, fmt.Errorf("invalid number %q, a leading 0 means base 8 or 16: expected a decimal number", s)
 	case !decimalForm.MatchString(s):
-		return 0, fmt.Errorf("%q is no whole number: write digits only", s)
+		return 0, fmt.Errorf("invalid number %q: expected a whole number in digits", s)
 	case err != nil || n < low || n > high:
 		if high == math.MaxInt32 {
-			return 0, fmt.Errorf("%s is out of range: write %d or more", s, low)
+			return 0, fmt.Errorf("%s is out of range: expected %d or more", s, low)
 		}
-		return 0, fmt.Errorf("%s is out of range: write a number from %d to %d", s, low, high)
+		return 0, fmt.Errorf("%s is out of range: expected a number from %d to %d", s, low, high)
 	}
 	return n, nil
 }
@@ -190,10 +190,10 @@ var decimal = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 func fraction(high float64) value[string] {
 	schema := typed("number")
 	schema.Minimum, schema.Maximum = jsonschema.Ptr(0.0), jsonschema.Ptr(high)
-	return scalar("number 0–"+strconv.FormatFloat(high, 'f', -1, 64), schema, intTags, "Write a plain number, such as 1.5, without quotes.", func(s string) (string, error) {
+	return scalar("number 0–"+strconv.FormatFloat(high, 'f', -1, 64), schema, intTags, "Write a plain number without quotes, for example 1.5.", func(s string) (string, error) {
 		f, err := strconv.ParseFloat(s, 64)
 		if !decimal.MatchString(s) || err != nil || f > high {
-			return "", fmt.Errorf("%q is out of range or no decimal number: write a number from 0 to %g, such as 1.5", s, high)
+			return "", fmt.Errorf("invalid number %q: expected a number from 0 to %g, for example 1.5", s, high)
 		}
 		return strconv.FormatFloat(f, 'f', -1, 64), nil
 	})
@@ -219,7 +219,7 @@ func size(unit proxmox.Size, low proxmox.Size) value[proxmox.Size] {
 		given := s
 		if s != "" && strings.Trim(s, "0123456789.") == "" {
 			if len(s) > 1 && s[0] == '0' && s[1] != '.' {
-				return 0, fmt.Errorf("%q begins with 0 and would be read in base 8: write it without", given)
+				return 0, fmt.Errorf("invalid number %q, a leading 0 means base 8: expected a number without it", given)
 			}
 			s += what
 		}
@@ -228,7 +228,7 @@ func size(unit proxmox.Size, low proxmox.Size) value[proxmox.Size] {
 		case err != nil:
 			return 0, err
 		case n%proxmox.MiB != 0:
-			return 0, fmt.Errorf("%q is no whole number of MiB: round it", given)
+			return 0, fmt.Errorf("invalid size %q: expected whole MiB", given)
 		case n < low:
 			return 0, fmt.Errorf("%q is less than %s: a plain number counts in %s, else say the unit", given, low, what)
 		}
@@ -247,13 +247,13 @@ const longest = 3650 * 24 * time.Hour
 // parseDuration reads "24h", "7d", "2w", "1h30m". A day is 24 hours.
 func parseDuration(s string) (time.Duration, error) {
 	if !durationForm.MatchString(s) {
-		return 0, fmt.Errorf("%q is no duration: write a number and a unit, such as 30m, 24h, 7d or 2w", s)
+		return 0, fmt.Errorf("invalid duration %q: expected a number and a unit, for example 30m, 24h, 7d or 2w", s)
 	}
 	var sum time.Duration
 	for _, m := range durationPart.FindAllStringSubmatch(s, -1) {
 		n, err := strconv.ParseInt(m[1], 10, 32)
 		if err != nil || n > int64((longest-sum)/units[m[2]]) {
-			return 0, fmt.Errorf("%q is longer than ten years: write less", s)
+			return 0, fmt.Errorf("invalid duration %q, it is longer than ten years: expected less", s)
 		}
 		sum += time.Duration(n) * units[m[2]]
 	}
@@ -278,7 +278,7 @@ func atLeast(low time.Duration) value[time.Duration] {
 	return scalar("duration", pattern(`^([0-9]+[smhdw])+$`), []string{"!!str", "!!int", "!!float"}, "Write a number and a unit, such as 24h or 7d.", func(s string) (time.Duration, error) {
 		d, err := parseDuration(s)
 		if err == nil && d < low {
-			return 0, fmt.Errorf("%q is too short: write %s or more", s, printDuration(low))
+			return 0, fmt.Errorf("invalid duration %q, it is too short: expected %s or more", s, printDuration(low))
 		}
 		return d, err
 	})
@@ -289,9 +289,9 @@ var zoned = scalar("time with zone", typed("string"), strTags, "Write it like 20
 	m, err := ParseMoment(s)
 	switch {
 	case err != nil:
-		return time.Time{}, fmt.Errorf("%q is no time: write it with its zone, like 2026-11-22T18:00:00Z", s)
+		return time.Time{}, fmt.Errorf("invalid time %q: expected a time with its zone, for example 2026-11-22T18:00:00Z", s)
 	case !m.zoned:
-		return time.Time{}, fmt.Errorf("%q has no zone, so nobody knows which moment it is: write it with one, like 2026-11-22T18:00:00Z", s)
+		return time.Time{}, fmt.Errorf("invalid time %q, its zone is missing: expected for example 2026-11-22T18:00:00Z", s)
 	}
 	return m.t, nil
 })
@@ -350,7 +350,7 @@ var storage = name("storage name", proxmox.CheckStorageID)
 
 func checkNode(s string) error {
 	if err := proxmox.CheckHostname(s); err != nil || strings.Contains(s, ".") {
-		return fmt.Errorf("%q is no node name: write the node's short name, such as pve1", s)
+		return fmt.Errorf("invalid node name %q: expected the node's short name, for example pve1", s)
 	}
 	return nil
 }

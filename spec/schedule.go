@@ -26,7 +26,7 @@ func day(i int) int { return (i + 1) % 7 }
 // ParseSchedule reads "02:30", "mon..fri 02:30", "sat,sun 04:00".
 func ParseSchedule(s string) (Schedule, error) {
 	bad := func(why string) (Schedule, error) {
-		return Schedule{}, fmt.Errorf("%q is no time of day, %s: write \"02:30\", \"mon..fri 02:30\" or \"sat,sun 04:00\"", s, why)
+		return Schedule{}, fmt.Errorf("invalid schedule %q, %s: expected \"02:30\", \"mon..fri 02:30\" or \"sat,sun 04:00\"", s, why)
 	}
 	m := scheduleForm.FindStringSubmatch(strings.ToLower(s))
 	if m == nil {

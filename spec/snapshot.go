@@ -55,7 +55,7 @@ func (c *checker) snapshots() {
 		case s.Absent && s.Every > 0:
 			c.fail(o, "every", "For no more of them remove the object; they are then yours to delete.", "ensure: absent is for named snapshots")
 		case s.Absent && taken:
-			c.fail(o, "taken", "Remove the line.", "a snapshot that shall be absent is not taken")
+			c.fail(o, "taken", "Remove the line.", "a snapshot with ensure: absent is not taken")
 		case taken && (s.Every > 0 || o.Has("every")):
 			c.fail(o, "every", "Keep taken: for one named snapshot, or every: for periodic ones.", "a snapshot is either named or periodic")
 		case !o.Has("ensure") && !taken && !o.Has("every"):

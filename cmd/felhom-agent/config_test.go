@@ -110,15 +110,15 @@ func TestConfigEnvironment(t *testing.T) {
 // TestConfigRefused holds the text of every refusal, all with code 4.
 func TestConfigRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		whole + "fingerpint: AA\n":                          "agent.yaml:5: fingerpint: there is no such key: did you mean fingerprint?",
-		whole + "colour: red\n":                             "agent.yaml:5: colour: there is no such key; there are ca, drift, fingerprint",
-		whole + "verify_ssl: false\n":                       "agent.yaml:5: verify_ssl: there is no such key, and no insecure mode: pin the certificate with fingerprint",
-		whole + "password: x\n":                             "agent.yaml:5: password: there is no such key: the agent has an API token, no password",
-		whole + "host: pve1\n":                              "agent.yaml:5: host: there is no such key: did you mean url?",
+		whole + "fingerpint: AA\n":                          "agent.yaml:5: fingerpint: unknown key: did you mean fingerprint?",
+		whole + "colour: red\n":                             "agent.yaml:5: colour: unknown key; there are ca, drift, fingerprint",
+		whole + "verify_ssl: false\n":                       "agent.yaml:5: verify_ssl: unknown key, and no insecure mode: pin the certificate with fingerprint",
+		whole + "password: x\n":                             "agent.yaml:5: password: unknown key: the agent has an API token, no password",
+		whole + "host: pve1\n":                              "agent.yaml:5: host: unknown key: did you mean url?",
 		whole + "node: [pve1, pve2]\n":                      "agent.yaml:5: node: it wants a single value, not a list",
 		whole + "owner: {name: x}\n":                        "agent.yaml:5: owner: it wants a single value, not a map",
 		whole + "owner:\n":                                  "agent.yaml:5: owner: it has no value",
-		whole + "owner: two words\n":                        "agent.yaml:5: owner: \"two words\": it is one word",
+		whole + "owner: two words\n":                        "agent.yaml:5: owner: \"two words\": expected one word",
 		whole + "url: https://pve2:8006\n":                  "agent.yaml:5: url: it stands here a second time (first: agent.yaml:2): keep one",
 		whole + "token_secret: x\n":                         "agent.yaml:4: token_file: token_secret is given too (agent.yaml:5): keep one of them",
 		whole + "fingerprint: AA\nca: /etc/x.pem\n":         "agent.yaml:6: ca: fingerprint is given too (agent.yaml:5): keep one of them",
@@ -133,11 +133,11 @@ func TestConfigRefused(t *testing.T) {
 		whole + "log_level: loud\n":                         "agent.yaml:5: log_level: \"loud\": it is one of debug, info, warn, error",
 		whole + "log_format: xml\n":                         "agent.yaml:5: log_format: \"xml\": it is one of console, json",
 		whole + "---\nurl: x\n":                             "a second document begins here",
-		"- url\n":                                           "agent.yaml:1: it shall be a map of keys",
+		"- url\n":                                           "agent.yaml:1: expected a map of keys",
 		"url: {\n":                                          "agent.yaml:",
-		"token_id: felhom\ntoken_secret: x\n":               "agent.yaml:1: token_id: \"felhom\" is no token id",
+		"token_id: felhom\ntoken_secret: x\n":               "agent.yaml:1: token_id: invalid token ID \"felhom\"",
 		"token_id: felhom@pve!agent\ntoken_file: ~/open\n":  "chmod 640",
-		"token_id: felhom@pve!agent\ntoken_file: ~/empty\n": "it shall hold the secret",
+		"token_id: felhom@pve!agent\ntoken_file: ~/empty\n": "expected the token secret printed",
 		"token_id: felhom@pve!agent\ntoken_file: ~/none\n":  "no such file",
 	} {
 		_, err := configured(t, text, false)
@@ -146,7 +146,7 @@ func TestConfigRefused(t *testing.T) {
 		}
 	}
 	for variable, want := range map[string]string{
-		"FELHOM_AGENT_FINGERPINT=AA":   "FELHOM_AGENT_FINGERPINT: there is no such key: did you mean fingerprint?",
+		"FELHOM_AGENT_FINGERPINT=AA":   "FELHOM_AGENT_FINGERPINT: unknown key: did you mean fingerprint?",
 		"FELHOM_AGENT_INTERVAL=soon":   "FELHOM_AGENT_INTERVAL: \"soon\": it is a time such as",
 		"FELHOM_AGENT_TOKEN_FILE=none": "FELHOM_AGENT_TOKEN_FILE: ",
 	} {

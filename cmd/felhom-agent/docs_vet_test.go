@@ -58,14 +58,14 @@ func vetProgram(place string, words []string) error {
 			return nil
 		}
 		if words[0] != "go" {
-			return fmt.Errorf("%s is no program of a clone", words[0])
+			return fmt.Errorf("%s is not a program of a clone", words[0])
 		}
 		return vetGo(strings.Join(words, " "))
 	}
 	first, known := onHosts[words[0]]
 	switch {
 	case !known:
-		return fmt.Errorf("%s is no program of a host that the documents use", words[0])
+		return fmt.Errorf("%s is not a program of a host that the documents use", words[0])
 	case first != nil && (len(words) < 2 || !slices.Contains(first, words[1])):
 		return fmt.Errorf("%s does not begin with one of %v", words[0], first)
 	}

@@ -163,7 +163,7 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 	case len(named) == 0 && len(paths) > 0 && (modeOf(paths[0]) != nil || paths[0] == "help"):
 		return usagef("a mode is written with dashes: --%s", paths[0])
 	case len(named) == 0 && len(paths) > 0:
-		return usagef("what shall be done with %s? Say --plan, --once or --watch", cmp.Or(paths[0], `""`))
+		return usagef("a mode is missing for %s: give --plan, --once or --watch", cmp.Or(paths[0], `""`))
 	case len(named) == 0:
 		cmd.mode = &modes[0]
 	}
@@ -173,7 +173,7 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if given[name] && modeOf(name) == nil && !slices.Contains(cmd.mode.options, name) {
-			return usagef("%s makes no sense with %s", dashed(name), mode)
+			return usagef("%s cannot be used with %s", dashed(name), mode)
 		}
 	}
 	switch {
@@ -192,7 +192,7 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 	case cmd.task && cmd.vmid == 0:
 		return usagef("--selftest=task takes a snapshot of a guest and deletes it: say of which, with --vmid N")
 	case !cmd.task && cmd.vmid != 0:
-		return usagef("--vmid makes no sense without --selftest=task")
+		return usagef("--vmid needs --selftest=task")
 	case cmd.mode.name == "history" && len(cmd.only) > 1:
 		return usagef("--history shows one object at a time: give one --only")
 	case (cmd.mode.name == "history" || cmd.mode.name == "status") && cmd.simulate && cmd.world == "" && cmd.state == "":
@@ -215,9 +215,9 @@ func flagError(fs *pflag.FlagSet, err error) error {
 		var known []string
 		fs.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 		if best := spec.Nearest(name, known); best != "" && len(name) > 2 {
-			return usagef("there is no flag %s: did you mean --%s?", typed, best)
+			return usagef("unknown flag %s: did you mean --%s?", typed, best)
 		}
-		return usagef("there is no flag %s; felhom-agent without arguments lists them", typed)
+		return usagef("unknown flag %s: felhom-agent without arguments lists all flags", typed)
 	case errors.As(err, &missing):
 		return usagef("%s needs a value", dashed(missing.GetFlag().Name))
 	case errors.As(err, &invalid):

@@ -92,7 +92,7 @@ func connectSimulated(ctx context.Context, n *session.Session, cmd *command, con
 	sim := n.World.Sim
 	var err error
 	if n.Config.Token, err = proxmox.NewToken(sim.TokenID(), sim.TokenSecret()); err != nil {
-		return fmt.Errorf("the simulated node has no token for us: %w", err)
+		return fmt.Errorf("the simulated node has no token for the agent: %w", err)
 	}
 	if n.Client, err = proxmox.New(proxmox.Options{Token: n.Config.Token, Transport: sim, UserAgent: "felhom-agent/" + version.Version}); err != nil {
 		return err

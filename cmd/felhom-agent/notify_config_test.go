@@ -29,7 +29,7 @@ func TestNotifyLook(t *testing.T) {
 		program("fine", 0o755):          "",
 		link:                            "",
 		program("plain", 0o644):         "chmod 755 " + filepath.Join(dir, "plain"),
-		dir:                             dir + " is no program",
+		dir:                             dir + " is not a program",
 		filepath.Join(dir, "none"):      "none does not exist: put the program there",
 		filepath.Join(dir, "good", "x"): "not a directory",
 	} {

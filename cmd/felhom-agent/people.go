@@ -73,7 +73,7 @@ func runHold(_ context.Context, cmd *command, con *console.Console) (int, error)
 	if name == "all" {
 		what = "everything"
 	}
-	fmt.Fprintf(con.Stdout, "%s is held %s. Tasks that run go on; nothing new is begun. To let go: felhom-agent --release %s%s\n", what, until, name, cmd.again())
+	fmt.Fprintf(con.Stdout, "%s is on hold %s. Running tasks continue; nothing new starts. To release it: felhom-agent --release %s%s\n", what, until, name, cmd.again())
 	return exit.OK, nil
 }
 
@@ -106,7 +106,7 @@ func runRelease(_ context.Context, cmd *command, con *console.Console) (int, err
 	}
 	switch {
 	case name == "all" && len(held) == 0:
-		fmt.Fprintln(con.Stdout, "Nothing was held.")
+		fmt.Fprintln(con.Stdout, "There was no hold.")
 		return exit.OK, nil
 	case name == "all":
 	case len(fits) == 1:
@@ -117,7 +117,7 @@ func runRelease(_ context.Context, cmd *command, con *console.Console) (int, err
 		if name, err = heldName(cmd, con); err != nil {
 			return 0, err
 		}
-		text := name + " was not held."
+		text := name + " was not on hold."
 		if slices.Contains(held, "all") {
 			text += " Everything is: felhom-agent --release all" + cmd.again()
 		}
@@ -132,7 +132,7 @@ func runRelease(_ context.Context, cmd *command, con *console.Console) (int, err
 	if name == "all" {
 		what = strings.Join(held, ", ")
 	}
-	fmt.Fprintf(con.Stdout, "%s %s not held any more (%s).\n", what, map[bool]string{true: "is", false: "are"}[name != "all" || len(held) == 1], session.Plural(count, "hold", "holds"))
+	fmt.Fprintf(con.Stdout, "%s %s no longer on hold (%s).\n", what, map[bool]string{true: "is", false: "are"}[name != "all" || len(held) == 1], session.Plural(count, "hold", "holds"))
 	return exit.OK, nil
 }
 
@@ -162,7 +162,7 @@ func heldName(cmd *command, con *console.Console) (string, error) {
 	want, err := cmd.load()
 	if err != nil {
 		if ref, e := spec.ParseRef(cmd.name); e == nil {
-			con.Say("%s cannot be read at the moment, so nobody can say whether there is a %s", cmd.path, ref)
+			con.Say("%s cannot be read at the moment, so it is unknown whether there is a %s", cmd.path, ref)
 			return ref.String(), nil
 		}
 		return "", fmt.Errorf("%w\n%s %s: give the full name, such as restores/%s, or correct the files", err, mode, cmd.name, cmd.name)
@@ -249,7 +249,7 @@ func runPrintRollback(ctx context.Context, cmd *command, con *console.Console) (
 		return 0, err
 	}
 	if want.Guest(refs[0].Name) == nil || want.Guest(refs[0].Name).Ref != refs[0] {
-		return 0, usagef("--print-rollback %s: %s is no restore or guest", cmd.name, refs[0])
+		return 0, usagef("--print-rollback %s: %s is not a restore or guest", cmd.name, refs[0])
 	}
 	n, err := connectToLook(ctx, cmd, con)
 	if err != nil {

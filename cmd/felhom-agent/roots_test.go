@@ -27,10 +27,10 @@ func TestCheckKnowsTheRoots(t *testing.T) {
 		simulate bool
 		want     string
 	}{
-		"not allowed": {roots: []string{"/mnt", "/srv"}, want: "/tank/media is not below /mnt or /srv, where alone the fence mounts and binds"},
+		"not allowed": {roots: []string{"/mnt", "/srv"}, want: "/tank/media is not below /mnt or /srv; the root helper mounts and binds only there"},
 		"allowed":     {roots: []string{"/mnt", "/tank"}, want: "1 object in 1 file is valid.\n"},
 		"not known":   {err: errors.New("permission denied"), want: "1 object in 1 file is valid.\n"},
-		"simulated":   {roots: []string{"/tank"}, simulate: true, want: "/tank/media is not below /mnt, where"},
+		"simulated":   {roots: []string{"/tank"}, simulate: true, want: "/tank/media is not below /mnt; the root helper"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rootFolders = func() (privileged.Folders, error) { return privileged.Folders{Roots: c.roots}, c.err }

@@ -16,17 +16,17 @@ type route struct{ operation, backend, why string }
 // apiRoutes are the writes that go through PVE's API, by the token.
 var apiRoutes = []route{
 	{"RestoreLXC", "api", "creates a guest from an archive"},
-	{"Vzdump", "api", "makes a backup, also of a golden"},
+	{"Vzdump", "api", "makes a backup, also of a golden image"},
 	{"Snapshot", "api", "takes a snapshot"},
 	{"Rollback", "api", "takes a guest back to a snapshot"},
-	{"DeleteSnapshot", "api", "deletes a snapshot of ours"},
+	{"DeleteSnapshot", "api", "deletes a managed snapshot"},
 	{"SetSnapshotDescription", "api", "rewrites a snapshot's description"},
 	{"SetConfig", "api", "changes a guest's config: all but features, binds and devices"},
 	{"Resize", "api", "grows a volume"},
 	{"Start", "api", "starts a guest"},
 	{"Shutdown", "api", "asks a guest to end"},
 	{"Stop", "api", "ends a guest"},
-	{"DeleteVolume", "api", "deletes an archive of ours"},
+	{"DeleteVolume", "api", "deletes a managed archive"},
 	{"SetNotes", "api", "writes an archive's notes"},
 }
 
@@ -36,7 +36,7 @@ func routes() []route {
 	for _, r := range privileged.Routes() {
 		name := r.Operation
 		if !r.Act {
-			name += " (look)"
+			name += " (query)"
 		}
 		all = append(all, route{name, r.Backend, r.Why})
 	}

@@ -27,7 +27,7 @@ func TestRoutes(t *testing.T) {
 	for _, r := range privileged.Routes() {
 		name := r.Operation
 		if !r.Act {
-			name += " (look)"
+			name += " (query)"
 		}
 		want = append(want, name+" fence")
 	}

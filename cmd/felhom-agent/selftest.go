@@ -78,7 +78,7 @@ func (t *selftest) run(ctx context.Context) {
 		return
 	}
 	node := t.node.Sight.Node
-	t.ok("node", "%s, the owner in our markers is %s", node, t.node.Sight.Owner)
+	t.ok("node", "%s, the owner in the ownership markers is %s", node, t.node.Sight.Owner)
 	permissions, err := t.permissions(ctx)
 	if err != nil {
 		t.fail("privileges", "%v", err)
@@ -246,7 +246,7 @@ func (t *selftest) notify() {
 // fence asks the root helper something harmless.
 func (t *selftest) fence(ctx context.Context) {
 	if t.node.Runner == nil {
-		t.ok("root helper", "none (%s): goldens, USB disks and bind mounts are left alone", t.node.Sight.FenceReason)
+		t.ok("root helper", "none (%s): golden images, USB disks and bind mounts are left unchanged", t.node.Sight.FenceReason)
 		return
 	}
 	if err := t.node.GreetFence(ctx); err != nil {
@@ -267,7 +267,7 @@ func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
 		for _, g := range guests {
 			there = append(there, fmt.Sprintf("%d (%s)", g.VMID, g.Name))
 		}
-		t.fail("snapshot", "of %s: there is no such container on %s; there is %s", vmid, node, strings.Join(there, ", "))
+		t.fail("snapshot", "of %s: no such container on %s; found: %s", vmid, node, strings.Join(there, ", "))
 		return
 	}
 	name := fmt.Sprintf("%s-%s", selftestSnapshot, t.view.Now().UTC().Format("150405"))

@@ -121,6 +121,6 @@ func (t *selftest) room(ctx context.Context, storage string, left proxmox.Size) 
 		}
 	}
 	if left < largest.Size {
-		t.fail("backup storage", "%s has %s left, and the newest archive of %s has %s: another like it has no room. Make room, or plug in a larger disk", storage, left.Human(), largest.VMID, largest.Size.Human())
+		t.fail("backup storage", "%s has %s left, and the newest archive of %s has %s: the next one does not fit. Free space, or connect a larger disk", storage, left.Human(), largest.VMID, largest.Size.Human())
 	}
 }

@@ -117,7 +117,7 @@ func TestFourAddresses(t *testing.T) {
 		return string(text)
 	}
 
-	if text := get("/healthz", "text/plain"); !regexp.MustCompile(`^ok: converged 13 of 13, next look at \d\d:\d\d\n$`).MatchString(text) {
+	if text := get("/healthz", "text/plain"); !regexp.MustCompile(`^ok: converged 13 of 13, next refresh at \d\d:\d\d\n$`).MatchString(text) {
 		t.Errorf("/healthz: %q", text)
 	}
 
@@ -129,7 +129,7 @@ func TestFourAddresses(t *testing.T) {
 		Objects []httpstatus.ObjectState
 		Running bool
 		Now     []reconcile.HistoryEntry
-		Acts    []reconcile.HistoryEntry
+		History []reconcile.HistoryEntry
 		Backups map[string]reconcile.LastBackup
 		Expiry  []string
 		Host    httpstatus.Hardware
@@ -143,7 +143,7 @@ func TestFourAddresses(t *testing.T) {
 	if err := json.Unmarshal(status, &keys); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range strings.Fields("running now held holds backups errors fine of due objects acts plan host") { // as the README says
+	for _, key := range strings.Fields("running now blocked holds backups errors fine of due objects history plan host") { // as the README says
 		if keys[key] == nil {
 			t.Errorf("/status has no %s", key)
 		}
@@ -154,8 +154,8 @@ func TestFourAddresses(t *testing.T) {
 	if want := []string{"Token expires: never", "Certificate: until 20 Nov 2028"}; !slices.Equal(have.Expiry, want) {
 		t.Errorf("/status: %q, want %q", have.Expiry, want)
 	}
-	if len(have.Objects) != 13 || len(have.Acts) == 0 || len(have.Acts) > httpstatus.ShownActs {
-		t.Errorf("/status has %d objects and %d acts", len(have.Objects), len(have.Acts))
+	if len(have.Objects) != 13 || len(have.History) == 0 || len(have.History) > httpstatus.ShownActs {
+		t.Errorf("/status has %d objects and %d acts", len(have.Objects), len(have.History))
 	}
 	for _, guest := range []string{"web", "postgres", "nextcloud", "jellyfin", "dns"} {
 		if have.Backups[guest].Time.IsZero() {
@@ -266,7 +266,7 @@ func TestLineOfABrokenEdit(t *testing.T) {
 	t.Parallel()
 	o := observed(t, "../../examples/desired/guests.yaml")
 	o.Src.Broken = "guests.yaml:13: guests.dns: is wrong. Correct it.\nguests.yaml:14: and so on"
-	if have := o.Line(); !regexp.MustCompile(`^converged 1 of 1, an edit is not valid and was not taken over: guests.yaml:13: guests.dns: is wrong. Correct it, next look at \d\d:\d\d$`).MatchString(have) {
+	if have := o.Line(); !regexp.MustCompile(`^converged 1 of 1, an edit is not valid and was ignored: guests.yaml:13: guests.dns: is wrong. Correct it, next refresh at \d\d:\d\d$`).MatchString(have) {
 		t.Error(have)
 	}
 }

@@ -32,7 +32,7 @@ func onlyService(n *session.Session) error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return fmt.Errorf("%s cannot be locked: %w", path, err)
 		}
-		return fmt.Errorf("a service watches already with %s (process %s). One is enough: look at it with --status, or end it first (systemctl stop felhom-agent)", n.State, strings.TrimSpace(string(pid)))
+		return fmt.Errorf("another service already runs with %s (process %s): see --status, or stop it first (systemctl stop felhom-agent)", n.State, strings.TrimSpace(string(pid)))
 	}
 	file.Truncate(0)
 	fmt.Fprintln(file, os.Getpid())

@@ -28,7 +28,7 @@ func runStatus(_ context.Context, cmd *command, con *console.Console) (int, erro
 	case errors.Is(err, fs.ErrNotExist) && len(stored.Known)+len(stored.Holds) > 0:
 		s, err = reconcile.StatusOf(stored), nil
 	case errors.Is(err, fs.ErrNotExist):
-		return 0, fmt.Errorf("no service has told its state in %s yet. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan", dir)
+		return 0, fmt.Errorf("no service has written its state to %s yet. Start it: systemctl start felhom-agent; or see felhom-agent --plan", dir)
 	}
 	if err != nil {
 		return 0, err

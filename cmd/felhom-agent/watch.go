@@ -56,7 +56,7 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	}
 	exit.Go(func() {
 		if err := spec.Watch(ctx, cmd.path, poke); err != nil && ctx.Err() == nil {
-			n.Log.Error("edits are not seen any more, only looked for every interval", zap.Error(err))
+			n.Log.Error("edits are no longer noticed at once, only at every interval", zap.Error(err))
 		}
 	})
 	seen := httpstatus.NewObserver(n, src)

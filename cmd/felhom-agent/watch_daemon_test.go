@@ -20,7 +20,7 @@ func TestServiceManager(t *testing.T) {
 	t.Parallel()
 	h := newWatchedHome(t, "WATCHDOG_USEC=600000")
 	h.await("READY", func() bool { return h.told("READY=1") == 1 })
-	h.await("the status line", func() bool { return h.told("STATUS=converged 1 of 1, next look at ") > 0 })
+	h.await("the status line", func() bool { return h.told("STATUS=converged 1 of 1, next refresh at ") > 0 })
 	h.memory(512)
 	h.await("the watchdog", func() bool { return h.told("WATCHDOG=1") > 2 })
 
@@ -34,7 +34,7 @@ func TestServiceManager(t *testing.T) {
 
 	h.write("home.yaml", "guests: {dns: {vmid: many}}\n")
 	h.await("the broken edit in the status", func() bool {
-		return h.told("STATUS=converged 1 of 1, an edit is not valid and was not taken over: ") > 0
+		return h.told("STATUS=converged 1 of 1, an edit is not valid and was ignored: ") > 0
 	})
 	h.write("home.yaml", fmt.Sprintf(oneGuest, 640))
 	h.memory(640)

@@ -47,7 +47,7 @@ func run(machine *privileged.Machine, dir string, args []string, in, out *os.Fil
 		done, err = peer.Enter(dir)
 	}
 	if err != nil {
-		report("somebody: %v", err)
+		report("an unknown user: %v", err)
 		privileged.Refuse(out, err)
 		return 77
 	}

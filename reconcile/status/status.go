@@ -190,7 +190,7 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 	clock := s.Clock.Add(now.Sub(s.Written)) // the node's, now
 	switch {
 	case s.Written.IsZero():
-		quote.Fprintf(b, "No service has told its state yet; this is what runs by hand have left. Start it: systemctl start felhom-agent; or look now: felhom-agent --plan%s\n", o.Args)
+		quote.Fprintf(b, "No service has written its state yet; this is the state after runs by hand. Start it: systemctl start felhom-agent; or see felhom-agent --plan%s\n", o.Args)
 	case s.Running():
 		if s.Looked.IsZero() {
 			quote.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))

@@ -196,12 +196,12 @@ func (r *reading) file(name string, text []byte) {
 		if m != nil && m[1] != "" {
 			place += ":" + m[1]
 		}
-		r.fail(entry{Place: place}, "", "this is no YAML (each line is a key, a colon, a blank and a value): %s", anchorName.ReplaceAllString(strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")), "unknown anchor"))
+		r.fail(entry{Place: place}, "", "this is not YAML (each line is a key, a colon, a space and a value): %s", anchorName.ReplaceAllString(strings.TrimPrefix(err.Error(), strings.Join(m[:min(len(m), 1)], "")), "unknown anchor"))
 		return
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
-		r.fail(entry{Place: at(name, root)}, "", "it shall be a map of keys such as `url: https://pve1:8006`")
+		r.fail(entry{Place: at(name, root)}, "", "expected a map of keys, for example `url: https://pve1:8006`")
 		return
 	}
 	for i := 0; i < len(root.Content); i += 2 {
@@ -215,7 +215,7 @@ func (r *reading) file(name string, text []byte) {
 		}
 		switch known, ok := Keys[key.Value]; {
 		case !ok:
-			r.fail(e, key.Value, "there is no such key%s", likelyKey(key.Value))
+			r.fail(e, key.Value, "unknown key%s", likelyKey(key.Value))
 		case r.given[key.Value] != entry{}:
 			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].Place)
 		case known.connection && r.simulate:
@@ -252,7 +252,7 @@ func (r *reading) environment(environ []string) {
 		switch {
 		case r.simulate && (!ok || known.connection):
 		case !ok:
-			r.fail(e, "", "there is no such key%s", likelyKey(key))
+			r.fail(e, "", "unknown key%s", likelyKey(key))
 		case value == "": // as if it were not there
 		default:
 			for _, group := range rivals {
@@ -302,7 +302,7 @@ func (r *reading) settle(environ []string) *Config {
 	check("notify", func(s string) (err error) {
 		var doc yaml.Node
 		if err := yaml.Unmarshal([]byte(s), &doc); err != nil || len(doc.Content) != 1 {
-			return errors.New("it wants a map: {command: /usr/local/bin/tell-me}")
+			return errors.New("expected a map, for example {command: /usr/local/bin/tell-me}")
 		}
 		c.Notify, err = ParseNotify(doc.Content[0])
 		return err
@@ -334,7 +334,7 @@ func (r *reading) settle(environ []string) *Config {
 	})
 	check("owner", func(s string) error {
 		if strings.ContainsAny(s, " \t\n=") {
-			return errors.New("it is one word, which the markers of our guests bear")
+			return errors.New("expected one word, which the ownership markers contain")
 		}
 		return nil
 	})

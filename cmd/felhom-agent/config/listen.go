@@ -25,7 +25,7 @@ func ParseListen(s string) (ListenAddress, error) {
 		return ListenAddress{}, errors.New("it is an address of this machine with a port (127.0.0.1:8765, [::1]:8765), or unix:/PATH")
 	}
 	if !at.Addr().IsLoopback() {
-		return ListenAddress{}, fmt.Errorf("%s can be reached from other machines, and the page asks nobody who they are: listen on 127.0.0.1, and let a web server or `ssh -L` lead there", at.Addr())
+		return ListenAddress{}, fmt.Errorf("%s is reachable from other machines, and the page has no login: listen on 127.0.0.1, and use a web server or `ssh -L`", at.Addr())
 	}
 	return ListenAddress{"tcp", s}, nil
 }

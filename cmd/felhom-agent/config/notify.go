@@ -40,7 +40,7 @@ func ParseNotify(n *yaml.Node) (NotifyConfig, error) {
 		return c, c.setCommand(n)
 	case yaml.MappingNode:
 	default:
-		return c, errors.New("it wants a map: {command: /usr/local/bin/tell-me}")
+		return c, errors.New("expected a map, for example {command: /usr/local/bin/tell-me}")
 	}
 	seen := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {
@@ -63,14 +63,14 @@ func ParseNotify(n *yaml.Node) (NotifyConfig, error) {
 		case "pve":
 			c.Pve, err = onOff(value.Value)
 		default:
-			err = fmt.Errorf("there is no such key%s", Nearest(key, slices.Values(notifyKeys)))
+			err = fmt.Errorf("unknown key%s", Nearest(key, slices.Values(notifyKeys)))
 		}
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	if len(c.Command) == 0 && (c.Pass || c.Daily != nil) {
-		return c, errors.New("there is no command that could be told: command: /usr/local/bin/tell-me")
+		return c, errors.New("the command is missing: command: /usr/local/bin/tell-me")
 	}
 	return c, nil
 }
@@ -88,9 +88,9 @@ func (c *NotifyConfig) setCommand(n *yaml.Node) error {
 	}
 	switch {
 	case len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]):
-		return errors.New("it is the absolute path of a program; there is no shell")
+		return errors.New("expected the absolute path of a program; no shell is used")
 	case strings.ContainsAny(c.Command[0], " \t|;&$<>"):
-		return fmt.Errorf("%q: there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]", c.Command[0])
+		return fmt.Errorf("%q: no shell is used. Arguments are a list: [/usr/local/bin/tell-me, --loud]", c.Command[0])
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (c *NotifyConfig) Look() error {
 	case err != nil:
 		return fmt.Errorf("%w: let %s reach it, or correct notify", err, User())
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no program: correct notify", program)
+		return fmt.Errorf("%s is not a program: correct notify", program)
 	case unix.Faccessat(unix.AT_FDCWD, program, unix.X_OK, unix.AT_EACCESS) != nil:
 		return fmt.Errorf("%s may not be run by %s: chmod 755 %s", program, User(), program)
 	}
@@ -121,7 +121,7 @@ func (c *NotifyConfig) setDaily(s string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is no time of day: write \"07:00\"", s)
+	return fmt.Errorf("invalid time of day %q: expected for example \"07:00\"", s)
 }
 
 func onOff(s string) (bool, error) {

@@ -51,7 +51,7 @@ func readSecret(path string, guarded bool) (string, error) {
 		return "", unreadable(err)
 	}
 	if guarded && info.Mode()&0o007 != 0 {
-		return "", fmt.Errorf("everybody on this machine may read %s: chmod 640 %s, and make a new secret if somebody may have seen it (pveum user token remove, then add)", path, path)
+		return "", fmt.Errorf("every user of this machine may read %s: chmod 640 %s, and create a new secret if it may have been read (pveum user token remove, then add)", path, path)
 	}
 	text, err := readFile(path)
 	if err != nil {
@@ -61,7 +61,7 @@ func readSecret(path string, guarded bool) (string, error) {
 		quote.Secret(secret)
 		return secret, nil
 	}
-	return "", fmt.Errorf("%s is empty: it shall hold the secret that `pveum user token add` printed", path)
+	return "", fmt.Errorf("%s is empty: expected the token secret printed by `pveum user token add`", path)
 }
 
 // unreadable says what to do about a file with a secret that cannot be read.

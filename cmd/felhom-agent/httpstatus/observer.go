@@ -174,9 +174,9 @@ func (o *Observer) Line() string {
 	case len(mistakes) > 0 && o.Plan == nil:
 		parts = append(parts, "waiting for a valid desired state: "+strings.TrimSuffix(mistakes[0], "."))
 	case len(mistakes) > 0:
-		parts = append(parts, "an edit is not valid and was not taken over: "+strings.TrimSuffix(mistakes[0], "."))
+		parts = append(parts, "an edit is not valid and was ignored: "+strings.TrimSuffix(mistakes[0], "."))
 	case o.Plan == nil:
-		parts = append(parts, "waiting for the first look at the node")
+		parts = append(parts, "waiting for the first refresh")
 	}
 	if n := len(o.Running); n > 0 {
 		parts = append(parts, session.Plural(n, "task runs", "tasks run"))
@@ -186,7 +186,7 @@ func (o *Observer) Line() string {
 		if o.Plan != nil {
 			zone = o.Plan.Header.Looked.Location()
 		}
-		parts = append(parts, "next look at "+o.next.In(zone).Format("15:04"))
+		parts = append(parts, "next refresh at "+o.next.In(zone).Format("15:04"))
 	}
 	return strings.Join(parts, ", ")
 }

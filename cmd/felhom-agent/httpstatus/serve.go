@@ -68,7 +68,7 @@ func (o *Observer) Handler(checkHost bool) http.Handler {
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "this can only be read", http.StatusMethodNotAllowed)
 		case checkHost && !local(r.Host):
-			http.Error(w, "this is for 127.0.0.1 and localhost; a web server in front of it shall send one of these as Host", http.StatusMisdirectedRequest)
+			http.Error(w, "only 127.0.0.1 and localhost are served: a web server in front must send one of these as Host", http.StatusMisdirectedRequest)
 		default:
 			mux.ServeHTTP(w, r)
 		}

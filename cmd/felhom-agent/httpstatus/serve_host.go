@@ -29,7 +29,7 @@ func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
 	case node == "":
 		return h, false // not found yet
 	case ask == nil:
-		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are looked at through the root helper; there is none: "+o.NoFence)
+		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are read via the root helper, which is missing: "+o.NoFence)
 		return o.lookDisks(ctx, node, h), true
 	}
 	h.Looked = time.Now().Truncate(time.Second)

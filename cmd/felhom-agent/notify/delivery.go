@@ -244,6 +244,6 @@ func (t *Notifier) save() {
 		}
 	}
 	if err != nil {
-		t.log.Warn("what was told cannot be kept, so a restart tells it again", zap.Error(err))
+		t.log.Warn("the sent notifications cannot be saved; a restart sends them again", zap.Error(err))
 	}
 }

@@ -88,14 +88,14 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 		if time.Since(t.failed) >= notifyPatience {
 			why := strings.Join(strings.Fields(err.Error()), " ")
 			t.turn("node", "failed", why, nil, "")
-			t.status = fmt.Sprintf("%s could not be looked at for %s: %s", cmp.Or(t.node, "the node"), time.Since(t.failed).Truncate(time.Minute), why)
+			t.status = fmt.Sprintf("%s could not be refreshed for %s: %s", cmp.Or(t.node, "the node"), time.Since(t.failed).Truncate(time.Minute), why)
 			t.daylight()
 		}
 		return
 	}
 	t.failed = time.Time{}
 	t.node, t.clock, t.at = plan.Header.Node, plan.Header.Looked, time.Now()
-	t.turn("node", "", "it can be looked at again", nil, "")
+	t.turn("node", "", "it can be refreshed again", nil, "")
 	state, why := troubles(plan)
 	declared := map[string]bool{}
 	for _, ref := range plan.Objects {

@@ -172,13 +172,13 @@ func TestNotifyConfig(t *testing.T) {
 		`/usr/local/bin/tell-me`:                               "",
 		`{command: [/bin/tell-me, "a b"], pass: on, daily: 7}`: "",
 		`{pve: on}`:                            "",
-		`{command: tell-me}`:                   "command: it is the absolute path of a program; there is no shell",
-		`{command: /bin/tell-me --loud}`:       `command: "/bin/tell-me --loud": there is no shell. Arguments are a list: [/usr/local/bin/tell-me, --loud]`,
-		`{comand: /bin/tell-me}`:               "comand: there is no such key: did you mean command?",
-		`{command: /bin/tell-me, daily: noon}`: `daily: "noon" is no time of day: write "07:00"`,
+		`{command: tell-me}`:                   "command: expected the absolute path of a program; no shell is used",
+		`{command: /bin/tell-me --loud}`:       `command: "/bin/tell-me --loud": no shell is used. Arguments are a list: [/usr/local/bin/tell-me, --loud]`,
+		`{comand: /bin/tell-me}`:               "comand: unknown key: did you mean command?",
+		`{command: /bin/tell-me, daily: noon}`: `daily: invalid time of day "noon": expected for example "07:00"`,
 		`{command: /bin/tell-me, pass: maybe}`: `pass: "maybe" is neither on nor off`,
-		`{daily: "07:00"}`:                     "there is no command that could be told: command: /usr/local/bin/tell-me",
-		`[/bin/tell-me]`:                       "it wants a map: {command: /usr/local/bin/tell-me}",
+		`{daily: "07:00"}`:                     "the command is missing: command: /usr/local/bin/tell-me",
+		`[/bin/tell-me]`:                       "expected a map, for example {command: /usr/local/bin/tell-me}",
 		`{command: /bin/a, command: /bin/b}`:   "command stands there twice",
 	} {
 		var doc yaml.Node
@@ -223,14 +223,14 @@ func TestNotifyUnreachableNode(t *testing.T) {
 		fails(time.Hour)
 		expect("over a restart")
 		n.Pass(fine(), nil)
-		expect("the end", "recovered node: it can be looked at again")
+		expect("the end", "recovered node: it can be refreshed again")
 
 		time.Sleep(24*time.Hour - time.Duration(time.Now().UTC().Hour())*time.Hour) // past midnight
 		n.Pass(fine(), nil)
 		noticesOf(t, n)
 		fails(8 * time.Hour) // over the hour of the daily line
 		got := noticesOf(t, n)
-		if len(got) != 2 || !strings.HasPrefix(got[1], "daily : pve1 could not be looked at for ") || !strings.HasSuffix(got[1], "m0s: pve1 does not answer: connection refused") {
+		if len(got) != 2 || !strings.HasPrefix(got[1], "daily : pve1 could not be refreshed for ") || !strings.HasSuffix(got[1], "m0s: pve1 does not answer: connection refused") {
 			t.Errorf("over a day told %q", got)
 		}
 	})

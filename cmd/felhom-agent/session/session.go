@@ -115,7 +115,7 @@ func BecomeOwner(dir, runner string) error {
 		}
 	}
 	if err := errors.Join(syscall.Setgroups(groups), syscall.Setgid(int(owner.Gid)), syscall.Setuid(int(owner.Uid))); err != nil {
-		return fmt.Errorf("%s belongs to user %d, whom we could not become: %w; run as that user", dir, owner.Uid, err)
+		return fmt.Errorf("%s belongs to user %d, and switching to that user failed: %w; run as that user", dir, owner.Uid, err)
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (n *Session) Find(ctx context.Context) error {
 	case n.World != nil:
 		return nil
 	case c.Node != "" && !slices.Contains(names, c.Node):
-		return &config.Error{Place: c.Places["node"], Key: "node", Text: fmt.Sprintf("there is no node %s; there is %s", c.Node, strings.Join(names, ", "))}
+		return &config.Error{Place: c.Places["node"], Key: "node", Text: fmt.Sprintf("no such node: %s; found: %s", c.Node, strings.Join(names, ", "))}
 	case c.Node != "":
 		n.Sight.Node = c.Node
 	case slices.Contains(names, host):
@@ -157,7 +157,7 @@ func (n *Session) Find(ctx context.Context) error {
 	}
 	if n.Sight.Owner = c.Owner; c.Owner == "" {
 		if len(names) > 1 {
-			return &config.Error{Place: "", Key: "owner", Text: fmt.Sprintf("in a cluster it must be said whose guests are ours: `owner: %s` in the configuration, and never change it", n.Sight.Node)}
+			return &config.Error{Place: "", Key: "owner", Text: fmt.Sprintf("in a cluster the configuration must name the owner of the managed guests: `owner: %s`; never change it later", n.Sight.Node)}
 		}
 		n.Sight.Owner = n.Sight.Node
 	}
@@ -204,7 +204,7 @@ func (n *Session) Explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &certificate) && certificate.Pinned == "":
-		return fmt.Errorf("%s shows a certificate that nobody known here vouches for (%v). Its fingerprint is %s: where `pvenode cert info` on the node says the same, write into %s: fingerprint: %s",
+		return fmt.Errorf("the certificate of %s is not trusted (%v). Its fingerprint is %s: if `pvenode cert info` on the node prints the same, write into %s: fingerprint: %s",
 			certificate.Host, certificate.Err, certificate.Seen, c.File, certificate.Seen)
 	case errors.As(err, &certificate):
 		return fmt.Errorf("%s shows another certificate: %s, pinned is %s. If you renewed it: fingerprint: %s in %s. If you did not: do not continue",

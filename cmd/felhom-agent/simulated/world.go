@@ -81,7 +81,7 @@ func OpenWorld(ctx context.Context, con *console.Console, path string, write, wa
 		}
 		if err != nil {
 			file.Close()
-			return nil, &config.Error{Place: path, Key: "", Text: fmt.Sprintf("this is no simulated node that this version can load: %v", err)}
+			return nil, &config.Error{Place: path, Key: "", Text: fmt.Sprintf("this is not a simulated node that this version can load: %v", err)}
 		}
 		w.Sim.SetSpeed(WorldSpeed)
 		if !write {

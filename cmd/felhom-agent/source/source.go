@@ -9,7 +9,7 @@ import (
 )
 
 // Untold says that the command cannot be called.
-func Untold(err error) string { return fmt.Sprintf("nobody is told what goes wrong: %v", err) }
+func Untold(err error) string { return fmt.Sprintf("no notifications are sent: %v", err) }
 
 // A Source is the desired state in force: what PATH says, or said when it was last valid.
 type Source struct {
