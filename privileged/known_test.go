@@ -120,8 +120,10 @@ func TestAMemoryOfDisksThatMakesNoSenseIsReadOver(t *testing.T) {
 		"cut off":     func(file string) error { return os.WriteFile(file, []byte(`{"/dev/sdb1":{"print":"8:1`), 0o600) },
 		"another one": func(file string) error { return os.WriteFile(file, []byte(`[1,2]`), 0o600) },
 		"null":        func(file string) error { return os.WriteFile(file, []byte(`null`), 0o600) },
-		"other types": func(file string) error { return os.WriteFile(file, []byte(`{"/dev/sdb1":{"print":3,"uuid":[]}}`), 0o600) },
-		"deep":        func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("[", 1<<20)), 0o600) },
+		"other types": func(file string) error {
+			return os.WriteFile(file, []byte(`{"/dev/sdb1":{"print":3,"uuid":[]}}`), 0o600)
+		},
+		"deep": func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("[", 1<<20)), 0o600) },
 		"huge": func(file string) error {
 			if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 				return err
