@@ -29,7 +29,7 @@ func TestBlockedPlansAreByteEqual(t *testing.T) {
 		"an expired rollback":     {"guests: {dns: {vmid: 101}}", guest("2026-11-20T10:00:00Z"), "is older than a day", nil},
 		"a rollback to come":      {"guests: {dns: {vmid: 101}}", guest("2026-12-20T10:00:00Z"), "is in the future", nil},
 		"a rollback without zone": {"guests: {dns: {vmid: 101}}", guest("2026-11-22T18:00:00"), "--print-rollback guests/dns/before", nil},
-		"a disk that is away":     {"", mount + golden + web, "despite: TIME", func(b *bench) { b.sim.Unplug(blueDisk) }},
+		"a disk that is away":     {"", mount + golden + web, "As mounts/backup", func(b *bench) { b.sim.Unplug(blueDisk) }},
 		"a backup without a guest": {"", mount + golden + "restores: {web: {vmid: 101, from: {golden: debian}, storage: local-lvm}}\n", "despite: TIME", func(b *bench) {
 			b.once(disk)
 			b.sim.LoseConfig(101)

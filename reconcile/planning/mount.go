@@ -19,6 +19,9 @@ func (p *Planner) planMount(m *spec.Mount) {
 	if p.Have.Host == nil {
 		if _, mounted := p.Have.MountOf(p.Want, m.Storage); m.Storage == "" || !mounted || m.Absent {
 			ob := questions.NeedsHost(p.Questions)
+			if _, mounted := p.Have.MountOf(p.Want, m.Storage); !mounted && !m.Absent {
+				ob.Cure = append(ob.Cure, "or "+questions.MountYourself(p.Questions, m))
+			}
 			p.hold(o, "uuid", ob.Reason, ob.Cure...)
 		}
 		return
@@ -40,6 +43,10 @@ func (p *Planner) planMount(m *spec.Mount) {
 	}
 	if m.Absent {
 		p.planUnmount(m, have)
+		return
+	}
+	if ob := questions.Misplaced(p.Questions, m); ob != nil {
+		p.hold(o, "path", ob.Reason, ob.Cure...)
 		return
 	}
 	if text := questions.Dying(p.Questions, m); text != "" {

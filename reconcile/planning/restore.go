@@ -241,7 +241,7 @@ func (p *Planner) mayBeBlank(g *spec.Guest, text string) bool {
 			return false
 		}
 		p.hold(&g.Object, "from", ob.Reason+fmt.Sprintf(": it may hold data of %d, so no blank is made", g.VMID),
-			append(ob.Cure, "really start empty: "+despiteNow)...)
+			ob.Cure...)
 		return false
 	}
 	if last, ok := p.Have.Stored.Backups[g.Ref.Name]; ok && last.Time.After(g.Despite) {
@@ -272,7 +272,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 			return
 		} else if ob != nil {
 			p.hold(&g.Object, "from", fmt.Sprintf("%s: a volume of %d may be there, newer than the backup of %s", ob.Reason, g.VMID, p.Have.Date(c.Volume.CTime)),
-				append(ob.Cure, "go ahead beside it: "+despiteNow)...)
+				ob.Cure...)
 			return
 		}
 	}

@@ -28,9 +28,13 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Cure: []string{"compare: pvesm status"}}
 	}
 	m, mounted := p.Have.MountOf(p.Want, storage)
-	if m != nil && m.Storage == storage && state.Conf.Path != "" && !node.Within(m.Path, state.Conf.Path) {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies at %s, and %s at %s", storage, state.Conf.Path, m.Ref, m.Path),
-			Cure: []string{fmt.Sprintf("name the storage that lies there in %s, or make this one anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Ref, storage, storage, m.Path)}}
+	if m != nil && m.Storage == storage {
+		if ob := questions.Misplaced(p.Questions, m); ob != nil {
+			if questions.TellsItself(p.Questions, m) {
+				ob.Cure = []string{"as " + m.Ref.String()}
+			}
+			return ob
+		}
 	}
 	if m != nil && mounted {
 		if ob := questions.Ejecting(p.Questions, m); ob != nil {

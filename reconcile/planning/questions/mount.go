@@ -73,7 +73,13 @@ func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
 // simply that none is plugged in, and what to do.
 func Away(q Questions, m *spec.Mount) (why string, cure []string) {
 	if why, cure = EjectedOf(q, m); why != "" {
-		return " (" + why + ")", cure
+		why = " (" + why + ")"
+	}
+	if TellsItself(q, m) {
+		return why, []string{"as " + m.Ref.String()}
+	}
+	if why != "" {
+		return why, cure
 	}
 	if q.Have.Host != nil {
 		taken := slices.ContainsFunc(q.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone })
@@ -85,7 +91,28 @@ func Away(q Questions, m *spec.Mount) (why string, cure []string) {
 		}
 		return "", []string{"plug in " + disks(m)}
 	}
-	return "", []string{fmt.Sprintf("plug in %s, and mount it on %s: this agent cannot", disks(m), q.Have.Node)}
+	return "", []string{MountYourself(q, m)}
+}
+
+// MountYourself is the fix where no runner is there to mount.
+func MountYourself(q Questions, m *spec.Mount) string {
+	return fmt.Sprintf("plug in %s, and mount it on %s: this agent cannot", disks(m), q.Have.Node)
+}
+
+// TellsItself reports whether a plan says of a mount itself what is wrong with it, so that
+// what it blocks only names it.
+func TellsItself(q Questions, m *spec.Mount) bool {
+	return !m.Absent && (q.Have.Scope == nil || q.Have.Scope[m.Ref]) && Elsewhere(q, m.Ref) == ""
+}
+
+// Misplaced says that the storage of a mount lies elsewhere than the mount, or nil.
+func Misplaced(q Questions, m *spec.Mount) *plan.Blocker {
+	state := q.Have.Storages[m.Storage]
+	if m.Storage == "" || state == nil || state.Conf.Path == "" || node.Within(m.Path, state.Conf.Path) {
+		return nil
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies at %s, and %s at %s", m.Storage, state.Conf.Path, m.Ref, m.Path),
+		Cure: []string{"path: " + state.Conf.Path, fmt.Sprintf("or make the storage anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Storage, m.Storage, m.Path)}}
 }
 
 // Twin says that the newest backup may be on another disk than the mounted one: one of
