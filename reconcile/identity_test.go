@@ -42,8 +42,8 @@ func TestNoIdentityTwiceInOneGuest(t *testing.T) {
 				if _, text := b.plan(desired(t, "node: pve1\nguests:\n  dns: {vmid: 101}\n")); strings.Contains(text, " !") {
 					t.Fatalf("blocked before anything is declared:\n%s", text)
 				}
+				b.once(want)
 				report := b.once(want)
-				report = b.once(want)
 				if text := b.closing(report); !strings.Contains(text, c.says) || !strings.Contains(text, "desired.yaml:3") {
 					t.Errorf("it says\n%s\nand not %q", text, c.says)
 				}
