@@ -19,6 +19,7 @@ import (
 type told struct {
 	Format  int               `json:"format"`            // of this document: 1
 	Objects map[string]string `json:"objects,omitempty"` // object -> failed, blocked or overdue
+	Under   map[string]string `json:"under,omitempty"`   // object -> the object whose notice told of it too
 	Daily   string            `json:"daily,omitempty"`   // the day of the last daily line
 	Waiting []*pending        `json:"waiting,omitempty"` // the oldest first
 	Failing *failure          `json:"failing,omitempty"` // the last call failed
@@ -73,6 +74,9 @@ func read(dir string) told {
 	}
 	if kept.Objects == nil {
 		kept.Objects = map[string]string{}
+	}
+	if kept.Under == nil {
+		kept.Under = map[string]string{}
 	}
 	kept.Waiting = slices.DeleteFunc(kept.Waiting, func(p *pending) bool { return p == nil })
 	return kept

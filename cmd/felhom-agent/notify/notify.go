@@ -66,7 +66,7 @@ type Notifier struct {
 
 // NewNotifier goes on where an earlier one ended.
 func NewNotifier(n *session.Session) *Notifier {
-	t := &Notifier{config: n.Config.Notify, log: n.Log, wake: make(chan struct{}, 1), call: CallCommand, told: told{Format: 1, Objects: map[string]string{}}}
+	t := &Notifier{config: n.Config.Notify, log: n.Log, wake: make(chan struct{}, 1), call: CallCommand, told: told{Format: 1, Objects: map[string]string{}, Under: map[string]string{}}}
 	if n.State != "" && len(t.config.Command) > 0 {
 		t.path, t.told = filepath.Join(n.State, fileName), read(n.State)
 	}
@@ -97,6 +97,7 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 	t.node, t.clock, t.at = plan.Header.Node, plan.Header.Looked, time.Now()
 	t.turn("node", "", "it can be refreshed again", nil, "")
 	state, why := troubles(plan)
+	under := causes(plan, state, why)
 	declared := map[string]bool{}
 	for _, ref := range plan.Objects {
 		declared[ref.String()] = true
@@ -107,15 +108,20 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 			if !h.Pos.IsZero() {
 				where = h.Pos.String()
 			}
-			t.turn(ref.String(), state[ref.String()], h.Reason, h.Cure, where)
+			t.trouble(ref.String(), state[ref.String()], under, h, where)
 		}
 	}
 	for _, ref := range plan.AsDeclared() {
+		if object := ref.String(); t.told.Under[object] != "" { // nobody was told of it by its name
+			delete(t.told.Under, object)
+			delete(t.told.Objects, object)
+		}
 		t.turn(ref.String(), "", "as declared again", nil, "")
 	}
 	for object := range t.told.Objects {
 		if strings.Contains(object, "/") && !declared[object] {
 			delete(t.told.Objects, object) // it is not in the YAML any more
+			delete(t.told.Under, object)
 		}
 	}
 	t.status = dailyLine(plan, state)
@@ -193,26 +199,6 @@ func (t *Notifier) daylight() {
 		t.told.Daily = today
 		t.send(Notice{Event: "daily", Text: t.status})
 	}
-}
-
-// troubles are the objects that people want to hear of, each with its worst reason. What a person froze and
-// what passes by itself are none.
-func troubles(plan *reconcile.Plan) (state map[string]string, why map[string]reconcile.Held) {
-	state, why = map[string]string{}, map[string]reconcile.Held{}
-	rank := map[string]int{"": 0, "blocked": 1, "overdue": 2, "failed": 3}
-	for _, h := range plan.Held {
-		if h.Passing || h.Kind == reconcile.HeldFrozen {
-			continue
-		}
-		word := string(h.Kind)
-		if word == "" {
-			word = "blocked"
-		}
-		if object := h.Object.String(); rank[word] > rank[state[object]] {
-			state[object], why[object] = word, h
-		}
-	}
-	return state, why
 }
 
 // dailyLine is one line for all.

@@ -158,7 +158,7 @@ func TestNotifyFlood(t *testing.T) {
 	var held []reconcile.Held
 	for i := range 2 * notify.NotifyWaiting {
 		objects = append(objects, fmt.Sprintf("restores/ct%d", i))
-		held = append(held, reconcile.Held{Object: ref(objects[i]), Reason: "no"})
+		held = append(held, reconcile.Held{Object: ref(objects[i]), Reason: fmt.Sprintf("no %d", i)})
 	}
 	n.Pass(planOf(time.Unix(0, 0), objects, held...), nil)
 	if got := noticesOf(t, n); len(got) != notify.NotifyWaiting {
@@ -234,4 +234,38 @@ func TestNotifyUnreachableNode(t *testing.T) {
 			t.Errorf("over a day told %q", got)
 		}
 	})
+}
+
+// One cause is one notice: what a disk blocks, also by way of another object, is told with the disk and not of again
+// when it goes on; a cause of its own is told.
+func TestNotifyOneCause(t *testing.T) {
+	n := testNotifier(t, t.TempDir())
+	at := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
+	objects := []string{"mounts/backup", "restores/web", "restores/mail", "snapshots/hourly", "backups/nightly"}
+	disk := reconcile.Held{Object: ref("mounts/backup"), Reason: "blue is not connected", Cure: []string{"connect it"}}
+	as := func(object, reason, cure string) reconcile.Held {
+		return reconcile.Held{Object: ref(object), Reason: reason, Cure: []string{cure}}
+	}
+	held := []reconcile.Held{disk, as("restores/web", "usb is not mounted", "as mounts/backup"), as("restores/mail", "usb is not mounted", "as mounts/backup"),
+		as("snapshots/hourly", "restores/web: it is not here", "see restores/web"), as("backups/nightly", "usb is not mounted", "as mounts/backup")}
+	expect := func(what string, plan *reconcile.Plan, want ...string) {
+		t.Helper()
+		n.Pass(plan, nil)
+		if got := noticesOf(t, n); strings.Join(got, "\n") != strings.Join(want, "\n") {
+			t.Errorf("%s: told %q, want %q", what, got, want)
+		}
+	}
+	expect("the disk is away", planOf(at, objects, held...), "blocked mounts/backup: blue is not connected; it blocks too: backups/nightly, restores/mail, restores/web, snapshots/hourly")
+	expect("still", planOf(at, objects, held...))
+	other := as("restores/mail", "107 is not managed", "choose another vmid")
+	expect("it is back, and mail has a cause of its own", planOf(at, objects, other), "blocked restores/mail: 107 is not managed", "recovered mounts/backup: as declared again")
+	expect("all is well", planOf(at, objects), "recovered restores/mail: as declared again")
+	alike := []reconcile.Held{as("restores/web", "no bridge vmbr7", "make it"), as("restores/mail", "no bridge vmbr7", "make it")}
+	expect("one line twice", planOf(at, objects, alike...), "blocked restores/web: no bridge vmbr7; it blocks too: restores/mail")
+	circle := []reconcile.Held{as("restores/web", "a", "see restores/mail"), as("restores/mail", "b", "see restores/web")}
+	m := testNotifier(t, t.TempDir())
+	m.Pass(planOf(at, objects, circle...), nil)
+	if got := noticesOf(t, m); len(got) == 0 {
+		t.Error("of two that name each other nothing is told")
+	}
 }
