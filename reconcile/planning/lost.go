@@ -16,12 +16,14 @@ func (p *Planner) markerLost(g *spec.Guest, have *node.GuestState) bool {
 	if !strings.EqualFold(have.Config.Hostname(), g.Hostname()) {
 		return false
 	}
-	witness, born := questions.Witness(p.Questions, g, have)
+	witness, born, remembered := questions.Witness(p.Questions, g, have)
 	if witness == "" {
 		return false
 	}
 	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: born}
-	p.lost[g.Ref.Name] = m
+	if !remembered { // it is backed up meanwhile; what is only remembered may be another guest now
+		p.lost[g.Ref.Name] = m
+	}
 	p.holdLost(&g.Object, m, witness)
 	return true
 }
