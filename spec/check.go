@@ -74,6 +74,7 @@ func (l Loader) check(d *Desired, f *faults) {
 	c.mounts()
 	c.sources()
 	c.guests()
+	c.addresses()
 	c.cycles()
 	c.snapshots()
 	c.backups()
