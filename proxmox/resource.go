@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +26,10 @@ type Resource struct {
 	Template bool
 	// Disk is how much of MaxDisk is in use: of a storage, a node or a guest.
 	Disk, MaxDisk Size
+	// CPUs and MaxMem are what a node has; 0 of other things, without Sys.Audit on the node,
+	// and while it is not online.
+	CPUs   int
+	MaxMem Size
 	// Ambiguous tells that the list names it twice, with different values. Two guests of one
 	// VMID are that too, for a VMID belongs to one guest of the cluster.
 	Ambiguous bool
@@ -53,6 +58,7 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 	p.set("type", kind)
 	type entry struct {
 		ID, Type, Node, Status, Name, Storage, Pool, Lock, HAState, Tags text
+		MaxCPU, MaxMem                                                   text // only a node's are read
 		VMID, Disk, MaxDisk                                              number
 		Template                                                         flag
 	}
@@ -79,6 +85,12 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 			VMID: VMID(e.VMID), Tags: ParseTags(string(e.Tags)), Template: bool(e.Template),
 			Disk: Size(e.Disk), MaxDisk: Size(e.MaxDisk),
 		})
+		if e.Type == "node" {
+			of := &resources[len(resources)-1]
+			of.CPUs, _ = strconv.Atoi(string(e.MaxCPU))
+			bytes, _ := strconv.ParseInt(string(e.MaxMem), 10, 64)
+			of.MaxMem = Size(bytes)
+		}
 	}
 	resources = distinct(resources, Resource.identity, func(first *Resource, later Resource) {
 		later.Ambiguous, later.Disk = first.Ambiguous, first.Disk // how full it is changes from one moment to the next

@@ -12,6 +12,9 @@ func (o *Observed) Arrange(resources []proxmox.Resource, states []proxmox.Storag
 		if r.Type == "node" && !slices.Contains(o.Nodes, r.Node) {
 			o.Nodes = append(o.Nodes, r.Node)
 		}
+		if r.Type == "node" && r.Node == o.Node {
+			o.CPUs, o.RAM = r.CPUs, r.MaxMem
+		}
 		if r.Type != "lxc" && r.Type != "qemu" {
 			continue
 		}

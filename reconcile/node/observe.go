@@ -24,6 +24,9 @@ type Observed struct {
 	Owner   string // the key owner: whose markers are ours
 	Version string // PVE's
 	TokenID string
+	// CPUs and RAM are what the node has; 0 where the token may not know (Sys.Audit).
+	CPUs    int
+	RAM     proxmox.Size
 	Now     time.Time // the node's clock, in the node's zone
 	Elapsed time.Duration
 	// Requests is how many API requests the look cost.

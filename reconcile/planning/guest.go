@@ -27,6 +27,8 @@ func (p *Planner) planGuest(g *spec.Guest) {
 		p.creating[g.Ref.Name] = true
 		return
 	}
+	p.beyondNode(g)
+	p.oddGateways(g)
 	state := p.Have.Guests[g.VMID]
 	if state == nil {
 		held := len(p.Plan.Held)
