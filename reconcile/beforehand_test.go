@@ -37,3 +37,31 @@ func TestOddValuesAreNotedBeforehand(t *testing.T) {
 		}
 	}
 }
+
+// A storage that does not exist blocks the guest that is to lie on it at once, not only when
+// the disk with its backup is mounted or its golden image is published.
+func TestMissingStorageIsToldBeforehand(t *testing.T) {
+	const start = "node: pve1\nmounts: {backup: {uuid: " + blueDisk + ", path: /mnt/usb/backup, storage: usb-backup}}\n" +
+		"golden: {debian: {vmid: 9000, template: 'local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst', rootfs: {storage: local-lvm, size: 8G}, publish: {storage: local, revision: 1}}}\n"
+	for object, says := range map[string]string{
+		"from: [{newest: usb-backup}], storage: local-lmv":                                                                "storage local-lmv does not exist (did you mean local-lvm?)",
+		"from: [{golden: debian}], storage: local-lmv":                                                                    "storage local-lmv does not exist (did you mean local-lvm?)",
+		"from: [{golden: debian}], storage: local-lvm, config: {mp0: {storage: fast, size: 8G, mp: /data, backup: true}}": "storage fast does not exist",
+		"from: [{golden: debian}], storage: local-lvm":                                                                    "",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, pvesim.New())
+			p, text := b.plan(desired(t, start+"restores: {web: {vmid: 201, "+object+"}}\n"))
+			text = strings.Join(strings.Fields(text), " ")
+			if says == "" {
+				if len(p.Held) > 0 {
+					t.Errorf("%s: blocked:\n%s", object, text)
+				}
+				return
+			}
+			if !strings.Contains(text, "! restores/web "+says) {
+				t.Errorf("%s: want %q:\n%s", object, says, text)
+			}
+		})
+	}
+}

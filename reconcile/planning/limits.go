@@ -1,6 +1,7 @@
 package planning
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -20,6 +22,28 @@ func (p *Planner) beyondNode(g *spec.Guest) {
 	if cores, _ := strconv.Atoi(g.Config.Values["cores"]); p.Have.CPUs > 0 && cores > p.Have.CPUs {
 		p.note(&g.Object, "cores: %d are more than %s has (%d)", cores, p.Have.Node, p.Have.CPUs)
 	}
+}
+
+// storageMissing blocks a guest that is to be made on a storage that is not there, before
+// anything is done that only prepares it: disks mounted, golden images made.
+func (p *Planner) storageMissing(g *spec.Guest) bool {
+	named := map[string]string{}
+	for i, mp := range g.Config.Mounts {
+		named[mp.Storage] = fmt.Sprintf("config.mp%d", i)
+	}
+	named[g.Storage] = "storage"
+	delete(named, "")
+	blocked := false
+	for _, storage := range slices.Sorted(maps.Keys(named)) {
+		if p.Have.Storages[storage] != nil {
+			continue
+		}
+		if ob := questions.TakesVolumes(p.Questions, storage); ob != nil {
+			p.hold(&g.Object, named[storage], ob.Reason, ob.Cure...)
+			blocked = true
+		}
+	}
+	return blocked
 }
 
 // oddGateways notes a gateway outside the network of its address. PVE gives it a route of its

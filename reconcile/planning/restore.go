@@ -35,6 +35,9 @@ func (p *Planner) planMissing(g *spec.Guest) {
 			fmt.Sprintf("to have it again: felhom-agent --once --only %s", g.Ref), "to let it go: remove it from the YAML")
 		return
 	}
+	if p.storageMissing(g) {
+		return
+	}
 	var passed []string
 	for _, source := range g.From {
 		switch {
