@@ -217,7 +217,7 @@ func (m *Machine) testWith(ctx context.Context, f *os.File, program string, args
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	case errors.As(err, &bad):
-		return "its contents are not whole: " + printable(clip(lastLine(strings.TrimSpace(warnings.String())), 120)), "", nil
+		return "its contents are not complete: " + printable(clip(lastLine(strings.TrimSpace(warnings.String())), 120)), "", nil
 	}
 	return "", "", err
 }

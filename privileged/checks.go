@@ -38,7 +38,7 @@ func number(least, most int64) check {
 	return func(v string) string {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || strconv.FormatInt(n, 10) != v || n < least || n > most {
-			return fmt.Sprintf("it must be a whole number from %d to %d", least, most)
+			return fmt.Sprintf("it must be an integer from %d to %d", least, most)
 		}
 		return ""
 	}
@@ -60,28 +60,28 @@ var (
 	boolean    = oneOf("0", "1")
 	vmid       = number(100, 999999999)
 	decimal    = matches(`[0-9]{1,6}(\.[0-9]{1,6})?`, "it must be a decimal number")
-	nodeName   = matches(`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`, "it is no name of a node")
+	nodeName   = matches(`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`, "it is not a node name")
 	objectName = matches(`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, "a name has letters, digits, dots, dashes and underscores, at most 64")
 	ownerName  = matches(`[A-Za-z0-9][A-Za-z0-9._@-]{0,127}`, "an owner has letters, digits, dots, dashes, @ and underscores")
-	storageID  = matches(`[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]`, "it is no storage name of PVE")
+	storageID  = matches(`[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]`, "it is not a storage name of PVE")
 	template   = matches(`[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]:vztmpl/[A-Za-z0-9](\.?[A-Za-z0-9_+~-])*\.tar\.(gz|xz|zst|bz2)`,
 		"it must be the volume id of a container template, such as local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst")
-	hostname  = matches(`([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*`, "it is no host name")
+	hostname  = matches(`([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*`, "it is not a hostname")
 	domains   = list(" ", hostname)
-	iface     = matches(`[A-Za-z][A-Za-z0-9_.-]{1,14}`, "it is no name of a network interface")
+	iface     = matches(`[A-Za-z][A-Za-z0-9_.-]{1,14}`, "it is not a network interface name")
 	timezone  = matches(`host|[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*`, "it must be host, UTC or a name such as Europe/Budapest")
 	startup   = matches(`(order=)?[0-9]{1,9}|((order|up|down)=[0-9]{1,9})(,(order|up|down)=[0-9]{1,9}){0,2}`, "it must look like order=3,up=30,down=60")
-	tags      = list(";", matches(`[A-Za-z0-9_][A-Za-z0-9_+.-]*`, "it is no tag; tags are divided by semicolons"))
-	fsList    = list(";", matches(`[a-z][a-z0-9_.]{0,30}`, "it is no file system type; they are divided by semicolons"))
+	tags      = list(";", matches(`[A-Za-z0-9_][A-Za-z0-9_+.-]*`, "it is not a tag; tags are separated by semicolons"))
+	fsList    = list(";", matches(`[a-z][a-z0-9_.]{0,30}`, "it is not a file system type; these are separated by semicolons"))
 	trunks    = list(";", number(1, 4094))
 	idmap     = matches(`passthrough|[ug]:[0-9]{1,10}:[0-9]{1,10}:[1-9][0-9]{0,9}(;[ug]:[0-9]{1,10}:[0-9]{1,10}:[1-9][0-9]{0,9})*`, "it must be passthrough, or look like u:0:100000:65536")
 	octalMode = matches(`0[0-7]{3}`, "it must be an octal mode such as 0660")
-	uuid      = matches(`[0-9A-Fa-f][0-9A-Fa-f-]{2,62}[0-9A-Fa-f]`, "it is no file system UUID as blkid prints it")
+	uuid      = matches(`[0-9A-Fa-f][0-9A-Fa-f-]{2,62}[0-9A-Fa-f]`, "it is not a file system UUID as blkid prints it")
 
 	volumeOptions = list(";", oneOf("discard", "lazytime", "noatime", "nodev", "noexec", "nosuid"))
 
 	// A disk, not one of its partitions.
-	diskDevice = matches(`/dev/(sd[a-z]{1,3}|vd[a-z]{1,3}|hd[a-z]|nvme[0-9]{1,3}(n[0-9]{1,3})?|mmcblk[0-9]{1,3})`, "it must be a whole disk such as /dev/sdb or /dev/nvme0n1")
+	diskDevice = matches(`/dev/(sd[a-z]{1,3}|vd[a-z]{1,3}|hd[a-z]|nvme[0-9]{1,3}(n[0-9]{1,3})?|mmcblk[0-9]{1,3})`, "it must be a disk, not a partition, such as /dev/sdb or /dev/nvme0n1")
 )
 
 // fileSystems are what may be mounted. All of them live in the kernel: a helper process that serves a mount would die with the fence's session.
@@ -94,7 +94,7 @@ var mountOptions = list(",", matches(`defaults|ro|rw|noatime|nodiratime|relatime
 	`compress(-force)?=[a-z]{1,8}(:[0-9]{1,2})?|space_cache=v[12]|subvol=/?[A-Za-z0-9@_.-]+|degraded|`+
 	`(uid|gid)=[0-9]{1,10}|(umask|fmask|dmask)=0?[0-7]{1,4}|(iocharset|nls|codepage)=[a-z0-9-]{1,20}|shortname=[a-z0-9]{1,10}|`+
 	`x-systemd\.device-timeout=[0-9]{1,6}(s|min)?`,
-	"this mount option is not on the fence's list (noatime, ro, nosuid, noexec, sync, discard, commit=N, compress=WORD, subvol=NAME, uid=N and the like)"))
+	"this mount option is not on the list of the root helper (noatime, ro, nosuid, noexec, sync, discard, commit=N, compress=WORD, subvol=NAME, uid=N and the like)"))
 
 // prose is a description: any text, but no control characters other than new lines and tabs.
 func prose(v string) string {
@@ -112,7 +112,7 @@ func commandLine(v string) string {
 		return "it must be one line without control characters"
 	}
 	if strings.HasPrefix(v, "-") || strings.TrimSpace(v) != v {
-		return "it must not begin with a dash or a blank"
+		return "it must not begin with a dash or a space"
 	}
 	return ""
 }
@@ -150,7 +150,7 @@ func address6(v string) string {
 func nameservers(v string) string {
 	for _, f := range strings.Split(v, " ") {
 		if a, err := netip.ParseAddr(f); f != "host" && (err != nil || a.Zone() != "") {
-			return "it must be IP addresses divided by single blanks"
+			return "it must be IP addresses separated by single spaces"
 		}
 	}
 	return ""
@@ -180,7 +180,7 @@ func hostPath(v string) string {
 	}
 	for _, part := range strings.Split(v[1:], "/") {
 		if strings.HasPrefix(part, "-") || strings.TrimSpace(part) != part {
-			return "a part of it begins with a dash, or begins or ends with a blank"
+			return "a part of it begins with a dash, or begins or ends with a space"
 		}
 		if len(part) > 255 {
 			return "a part of it is longer than 255 bytes"

@@ -46,7 +46,7 @@ func (t deviceTable) refusal(p policy, name string) string {
 	i := slices.IndexFunc(t.devices, func(d device) bool { return d.path == name })
 	switch {
 	case !plainDisk.MatchString(name):
-		return name + " is no disk or partition, but a device that the host or a guest made"
+		return name + " is not a disk or partition, but a device that the host or a guest created"
 	case i < 0:
 		return name + " no longer exists"
 	case !slices.ContainsFunc(p.Disks, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok }):

@@ -141,7 +141,7 @@ func exchange(ctx context.Context, to io.WriteCloser, from io.ReadCloser, req re
 	if req.Op == nil { // the fence may hang itself, at a disk that does not answer
 		var cancel context.CancelFunc
 		most := max(queryPatience, rules[req.Query.Name].limit)
-		ctx, cancel = context.WithTimeoutCause(ctx, most, fmt.Errorf("the fence has not answered %s within %s; a disk or a network storage of this machine may hang: dmesg", req.Query.Name, most))
+		ctx, cancel = context.WithTimeoutCause(ctx, most, fmt.Errorf("the root helper has not answered %s within %s; a disk or a network storage of this machine may hang: dmesg", req.Query.Name, most))
 		defer cancel()
 	}
 	req.Format = format

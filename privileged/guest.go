@@ -73,9 +73,9 @@ func bears(description, object, vmid, owner string) string {
 	starts := len(markerStart.FindAllString(description, -1))
 	switch {
 	case starts == 0:
-		return "it does not bear our marker"
+		return "its ownership marker is missing"
 	case starts > 1:
-		return "it bears more than one marker"
+		return "it has more than one ownership marker"
 	case len(found) != 1:
 		return "its marker cannot be read"
 	}
@@ -96,7 +96,7 @@ func (s *scene) ours() (guestConfig, error) {
 	}
 	c := parseGuest(data)
 	if why := bears(c.description, s.args["object"], s.args["vmid"], s.args["owner"]); why != "" {
-		return guestConfig{}, s.refuse("vmid", "this container is not "+s.args["object"]+" of "+s.args["owner"]+": "+why, "The fence touches only containers of ours")
+		return guestConfig{}, s.refuse("vmid", "this container is not "+s.args["object"]+" of "+s.args["owner"]+": "+why, "The root helper changes only managed containers")
 	}
 	return c, nil
 }
@@ -107,7 +107,7 @@ func (c guestConfig) value(key string) (now, waiting string) { return c.current[
 func (s *scene) createGolden() error {
 	vmid := s.args["vmid"]
 	if why := bears(s.args["description"], s.args["object"], vmid, s.args["owner"]); why != "" {
-		return s.refuse("description", "the new container would not be known as ours: "+why, "")
+		return s.refuse("description", "the new container would have no ownership marker: "+why, "")
 	}
 	for _, kind := range []string{"lxc", "qemu-server"} {
 		data, err := s.read(fmt.Sprintf("/etc/pve/nodes/%s/%s/%s.conf", s.node, kind, vmid))
@@ -241,7 +241,7 @@ func (s *scene) unbind() error {
 	case now == "":
 		return nil // it is gone already
 	case !isBind(have):
-		return s.refuse("index", fmt.Sprintf("%s of %s is a volume (%s)", key, a["vmid"], have), "The fence takes only bind mounts away")
+		return s.refuse("index", fmt.Sprintf("%s of %s is a volume (%s)", key, a["vmid"], have), "The root helper removes only bind mounts")
 	case have != a["source"]:
 		return s.refuse("source", fmt.Sprintf("%s of %s binds %s", key, a["vmid"], have), "Look again")
 	}
@@ -264,7 +264,7 @@ func (s *scene) passDevice() error {
 	case err != nil:
 		return s.refuse("path", err.Error(), "")
 	case mode&fs.ModeCharDevice == 0:
-		return s.refuse("path", "it is no character device", "")
+		return s.refuse("path", "it is not a character device", "")
 	}
 	rest := map[string]string{}
 	for _, key := range []string{"mode", "uid", "gid", "deny-write"} {

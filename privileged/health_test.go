@@ -75,11 +75,11 @@ func TestSMARTOddValues(t *testing.T) {
 		`{"smartctl":{"exit_status":8},"smart_status":[]}`:                                                                                                     "failing  []",
 		`{"smartctl":{"exit_status":0},"smart_status":{"passed":"no"}}`:                                                                                        "unknown  []",
 		"{\n \"smartctl\": {\"exit_status\": 0},\n \"model_name\": \"My \"best\" disk\",\n \"smart_status\": {\"passed\": true}\n}":                            `passed My "best" disk []`,
-		`{"smartctl":{"exit_status":0},"smart_status":{"passed":false},"model_na`:                                                                              "failing  [the report of smartctl cannot be read whole]",
+		`{"smartctl":{"exit_status":0},"smart_status":{"passed":false},"model_na`:                                                                              "failing  [the report of smartctl is incomplete]",
 		"=======> WARNING! firmware bug\n{\"smartctl\":{\"exit_status\":0},\"smart_status\":{\"passed\":true}}\nbye\n":                                         "passed  [=======> WARNING! firmware bug bye]",
 		`{"smartctl":{"exit_status":8,"output":["SMART overall-health self-assessment test result: FAILED!","- available spare has fallen below threshold"]}}`: "failing  [available spare has fallen below threshold]",
 		`{"smartctl":{"exit_status":2,"output":["smartctl 7.4","Device is in STANDBY mode, exit(2)"]}}`:                                                        "unknown  [Device is in STANDBY mode, exit(2)]",
-		"smartctl 6.6\nSMART overall-health self-assessment test result: PASSED\n":                                                                             "passed  [the report of smartctl cannot be read whole]",
+		"smartctl 6.6\nSMART overall-health self-assessment test result: PASSED\n":                                                                             "passed  [the report of smartctl is incomplete]",
 	} {
 		r, err := parseSMART([]byte(text))
 		if got := fmt.Sprint(r.Health, " ", r.Model, " ", r.Messages); err != nil || got != want {

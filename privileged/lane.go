@@ -82,7 +82,7 @@ func takeLane(dir string, op Op, key string, since time.Time) (*laneFile, *laneS
 			return nil, &state, nil
 		case tries == 50:
 			lock.Close()
-			return nil, nil, errors.New("it is held, and nothing says by which act")
+			return nil, nil, errors.New("it is locked, and the operation that locked it is unknown")
 		case !ok && current: // its holder writes LANE.json right after it took the lock
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -147,7 +147,7 @@ func (st *laneState) await(op Op) (Result, error) {
 	}
 	if err != nil || now.Key != st.Key || !now.Since.Equal(st.Since) || !now.Ended {
 		output, _ := readTail(st.path+".out", maxTail)
-		return Result{}, &FailedError{Op: op.Name, Reason: "the root helper that ran this act since " + st.Since.Format(time.DateTime) + " was killed; its programs have ended by now", Output: output, Unknown: true}
+		return Result{}, &FailedError{Op: op.Name, Reason: "the root helper that ran this operation since " + st.Since.Format(time.DateTime) + " was killed; its programs have ended by now", Output: output, Unknown: true}
 	}
 	switch {
 	case now.Refuse != nil:

@@ -175,7 +175,7 @@ func (l *Local) carryOut(ctx context.Context, b begun, progress func(string)) {
 func guarded(op Op, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &FailedError{Op: op.Name, Reason: fmt.Sprintf("a mistake in the fence: %v", p), Unknown: true}
+			err = &FailedError{Op: op.Name, Reason: fmt.Sprintf("a mistake in the root helper: %v", p), Unknown: true}
 		}
 	}()
 	return do()

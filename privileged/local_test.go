@@ -121,7 +121,7 @@ func TestOpStrings(t *testing.T) {
 		"CreateGoldenLXC": "CreateGoldenLXC lxc/9000: local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst, 8G on local-lvm, fuse, keyctl, mount=nfs;cifs, nesting",
 		"SealGolden":      "SealGolden lxc/201: take out machine-id and SSH host keys",
 		"MountUSBByUUID":  "MountUSBByUUID mount/backup: 6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11 on /mnt/usb/backup, with a line in /etc/fstab",
-		"UnmountUSB":      "UnmountUSB mount/backup: /mnt/usb/backup (6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11), and our line out of /etc/fstab",
+		"UnmountUSB":      "UnmountUSB mount/backup: /mnt/usb/backup (6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11), and the agent's line out of /etc/fstab",
 		"BindMount":       "BindMount lxc/201: mp2 /mnt/usb/media/library on /media, read only",
 		"Unbind":          "Unbind lxc/201: mp1 /mnt/usb/media/library away",
 		"PassDevice":      "PassDevice lxc/201: dev1 /dev/ttyUSB0",

@@ -38,7 +38,7 @@ const maxProgramOutput = 4 << 20
 // it started; for acts ctx has no end.
 func (m *Machine) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
 	if !path.IsAbs(program) {
-		return nil, 0, fmt.Errorf("%s is no absolute path", program)
+		return nil, 0, fmt.Errorf("%s is not an absolute path", program)
 	}
 	var out, errs *os.File
 	if m.lane != nil {
@@ -196,7 +196,7 @@ func (m *Machine) ReadFile(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", name)
+		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
 	return io.ReadAll(io.LimitReader(f, maxProgramOutput))
 }
@@ -239,13 +239,13 @@ func (m *Machine) ReplaceFile(name string, old, new []byte) error {
 			return err
 		}
 		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is no regular file", name)
+			return fmt.Errorf("%s is not a regular file", name)
 		}
 		stat := info.Sys().(*syscall.Stat_t)
 		mode, uid, gid = info.Mode().Perm(), int(stat.Uid), int(stat.Gid)
 	}
 	if !bytes.Equal(now, old) {
-		return fmt.Errorf("%s was changed by somebody else meanwhile", name)
+		return fmt.Errorf("%s was changed in between by another program", name)
 	}
 	beside := filepath.Join(filepath.Dir(real), "."+filepath.Base(real)+".felhom-new")
 	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by one that was killed

@@ -90,7 +90,7 @@ func TestKilledWhileEditing(t *testing.T) {
 func TestReplaceFile(t *testing.T) {
 	box := newBox(t)
 	m := NewMachine(box.root)
-	if err := m.ReplaceFile(fstabPath, []byte("something else"), []byte("x")); err == nil || !strings.Contains(err.Error(), "changed by somebody else") {
+	if err := m.ReplaceFile(fstabPath, []byte("something else"), []byte("x")); err == nil || !strings.Contains(err.Error(), "changed in between by another program") {
 		t.Errorf("%v", err)
 	}
 	if got, _ := os.ReadFile(box.root + fstabPath); string(got) != oldTable {

@@ -57,7 +57,7 @@ func (s *scene) mountUSB() error {
 			return s.failed(err, "cannot make the mount point "+m.Path)
 		}
 		if !immutable {
-			s.note("the empty mount point %s could not be made immutable: while the disk is away, what is written there fills the disk below", m.Path)
+			s.note("the empty mount point %s could not be made immutable: while the disk is disconnected, writes to it fill the disk below", m.Path)
 		}
 	}
 	if err := s.writeFstab(before, after); err != nil {
@@ -71,9 +71,9 @@ func (s *scene) mountUSB() error {
 		failed := &FailedError{}
 		if errors.As(err, &failed) && before != after {
 			if e := s.writeFstab(after, before); e != nil {
-				s.note("our line in %s could not be taken back: %v", fstabPath, e)
+				s.note("the agent's line in %s could not be removed again: %v", fstabPath, e)
 			} else {
-				failed.Undone = append(failed.Undone, "our line in "+fstabPath+" was taken back")
+				failed.Undone = append(failed.Undone, "the agent's line in "+fstabPath+" was taken back")
 			}
 		}
 		return err

@@ -166,7 +166,7 @@ func Unreadable(disks []Disk) string {
 	}
 	text := ""
 	if len(silent) > 0 {
-		text += fmt.Sprintf(", or is one that does not answer (%s: it or its cable may be failing; look: dmesg)", strings.Join(silent, ", "))
+		text += fmt.Sprintf(", or is one that does not answer (%s: it or its cable may be failing; see dmesg)", strings.Join(silent, ", "))
 	}
 	if len(mixed) > 0 {
 		text += fmt.Sprintf(", or is one with the signatures of several file systems: %s (wipefs DEVICE lists them, wipefs -o OFFSET DEVICE removes an old one)", strings.Join(mixed, ", "))

@@ -161,14 +161,14 @@ func TestDevicesThatAreNeverMounted(t *testing.T) {
 			"/dev/sdx1, which overlaps /dev/sdx, is mounted at /srv"},
 		"mounted elsewhere on the host": {odd{device: "/dev/sdx1", host: "99 25 65:113 / /srv rw - ext4 /dev/sdx1 rw\n"}, "is mounted at /srv"},
 		"not in root's policy":          {odd{device: "/dev/sdx1", files: map[string]string{"/etc/felhom-agent/fence.json": `{"disks": ["/dev/sdb*"]}`}}, "root's policy does not allow /dev/sdx1; it allows /dev/sdb*"},
-		"root's policy allows a loop":   {odd{device: "/dev/loop0", files: map[string]string{"/etc/felhom-agent/fence.json": `{"disks": ["/dev/*"]}`}}, "/dev/loop0 is no disk or partition"},
+		"root's policy allows a loop":   {odd{device: "/dev/loop0", files: map[string]string{"/etc/felhom-agent/fence.json": `{"disks": ["/dev/*"]}`}}, "/dev/loop0 is not a disk or partition"},
 	}
 	for _, device := range []string{"/dev/loop0", "/dev/loop0p1", "/dev/md0", "/dev/md127p1", "/dev/dm-3", "/dev/mapper/pve-vm--100--disk--0", "/dev/zram0", "/dev/nbd0", "/dev/nbd0p1",
 		"/dev/ram0", "/dev/rbd0", "/dev/zd16", "/dev/bcache0", "/dev/drbd1", "/dev/sr0", "/dev/fd0", "/dev/pmem0", "/dev/sda/../loop0", "/dev/sdx1\n", "/dev/disk/by-uuid/x"} {
 		cases["no disk: "+device] = struct {
 			o    odd
 			says string
-		}{odd{device: device}, "is no disk or partition, but a device that the host or a guest made"}
+		}{odd{device: device}, "is not a disk or partition, but a device that the host or a guest created"}
 	}
 	for name, c := range cases {
 		synctest.Test(t, func(t *testing.T) {

@@ -246,7 +246,7 @@ func (o Op) String() string {
 			s = fmt.Sprintf("%s (%s)", s, a["uuid"])
 		}
 		if a["fstab"] == "1" {
-			s += ", and our line out of /etc/fstab"
+			s += ", and the agent's line out of /etc/fstab"
 		}
 	case "BindMount":
 		s += fmt.Sprintf("mp%s %s on %s", a["index"], a["source"], a["mp"])

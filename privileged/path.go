@@ -112,7 +112,7 @@ func lstatAt(dir int, name string) (fs.FileMode, error) {
 func (m *Machine) OpenFolder(name string) (same func() error, close func(), err error) {
 	f, err := m.walk(name)
 	if errors.Is(err, syscall.ENOTDIR) {
-		err = fmt.Errorf("%s: it is no directory", name)
+		err = fmt.Errorf("%s: it is not a directory", name)
 	}
 	if err != nil {
 		return nil, nil, err

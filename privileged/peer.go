@@ -126,7 +126,7 @@ func (p *patient) Read(buf []byte) (int, error) {
 		case p.now = <-p.parts:
 		case <-time.After(min(maxSilence, time.Until(p.until))):
 			close(p.late)
-			p.now.err = fmt.Errorf("nothing came for %s, or no whole request within %s", maxSilence, maxReceive)
+			p.now.err = fmt.Errorf("nothing came for %s, or no complete request within %s", maxSilence, maxReceive)
 		}
 	}
 	n := copy(buf, p.now.data)

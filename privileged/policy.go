@@ -173,5 +173,5 @@ func (s *scene) allowedDevice(arg string) error {
 			return nil
 		}
 	}
-	return s.refuse(arg, "the fence does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+policyPath)
+	return s.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+policyPath)
 }

@@ -162,9 +162,9 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	s := fmt.Sprintf("the fence (%s) does not answer: %s", e.Way, e.Reason)
+	s := fmt.Sprintf("the root helper (%s) does not answer: %s", e.Way, e.Reason)
 	if e.Sent {
-		s += "; whether it acted is not known"
+		s += "; whether it changed anything is not known"
 	}
 	if e.Cure != "" {
 		s += ". " + e.Cure

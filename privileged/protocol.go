@@ -52,10 +52,10 @@ func decodeRequest(data []byte) (request, error) {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return refuse("it is not one whole JSON object: " + err.Error())
+		return refuse("it is not one complete JSON object: " + err.Error())
 	}
 	if head.Format != format {
-		return refuse(fmt.Sprintf("it has format %d; this fence speaks format %d", head.Format, format))
+		return refuse(fmt.Sprintf("it has format %d; this root helper speaks format %d", head.Format, format))
 	}
 	if err := onceEach(json.NewDecoder(bytes.NewReader(data))); err != nil {
 		return refuse(err.Error())
@@ -233,14 +233,14 @@ func readLine(from *bufio.Reader) ([]byte, error) {
 // answerOf and resultOf take what they wait for out of a response.
 func answerOf(r response, err error) (Answer, error) {
 	if err = r.failure(err); err == nil && r.Answer == nil {
-		err = errors.New("the fence answered a query with the result of an act")
+		err = errors.New("the root helper answered a query with the result of an operation")
 	}
 	return Answer{Data: r.Answer}, err
 }
 
 func resultOf(r response, err error) (Result, error) {
 	if err = r.failure(err); err == nil && r.Result == nil {
-		err = errors.New("the fence answered an act with the answer to a query")
+		err = errors.New("the root helper answered an operation with the answer to a query")
 	}
 	if err != nil {
 		return Result{}, err

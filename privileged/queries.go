@@ -167,7 +167,7 @@ func ask[T any](ctx context.Context, a Asker, q Query) (T, error) {
 		return t, err
 	}
 	if err := json.Unmarshal(answer.Data, &t); err != nil {
-		return t, fmt.Errorf("the fence's answer to %s is not what this version expects: %w. Install felhom-agent and felhom-fence of one version", q.Name, err)
+		return t, fmt.Errorf("the root helper's answer to %s is not what this version expects: %w. Install felhom-agent and felhom-fence of one version", q.Name, err)
 	}
 	return t, nil
 }

@@ -79,7 +79,7 @@ var rules = map[string]rule{
 		do: (*scene).bindMount, // pct set --mpN
 	},
 	"Unbind": {
-		why:  "the fence takes away what the fence set; PVE would let the token delete it, but not put it back",
+		why:  "the root helper removes what it has set; PVE would let the token delete it, but not put it back",
 		need: []string{"vmid", "object", "owner", "index", "source"},
 		may:  join(guest, map[string]check{"index": number(0, 255), "source": hostPath}),
 		do:   (*scene).unbind, // pct set --delete mpN
@@ -108,7 +108,7 @@ var rules = map[string]rule{
 		look: (*scene).disks, // blkid -p
 	},
 	"Running": {
-		why:  "acts of the fence are no tasks of PVE",
+		why:  "operations of the root helper are not tasks of PVE",
 		look: (*scene).running,
 	},
 	"GuestMounts": {
@@ -199,7 +199,7 @@ func admit(host Host, act bool, node, name string, args map[string]string) (rule
 	}
 	here, err := host.NodeName()
 	if err != nil {
-		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is no node of Proxmox VE: " + err.Error(), Cure: "Run the fence on " + node}
+		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is not a node of Proxmox VE: " + err.Error(), Cure: "Run the root helper on " + node}
 	}
 	if here != node {
 		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is " + here, Cure: "Run it on " + node, Here: here}
@@ -215,7 +215,7 @@ func vet(act bool, node, name string, args map[string]string) (rule, error) {
 	}
 	r, ok := rules[name]
 	if !ok || (r.do != nil) != act {
-		return refuse("", "", "the fence has no such operation", "Install felhom-agent and felhom-fence of one version")
+		return refuse("", "", "the root helper has no such operation", "Install felhom-agent and felhom-fence of one version")
 	}
 	if len(args) > 300 {
 		return refuse("", "", "too many arguments", "")

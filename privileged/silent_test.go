@@ -12,7 +12,7 @@ import (
 )
 
 // A disk that does not answer is named as such, keeps no other from being seen, mounted and let go, and is itself neither
-// taken for absent nor for safe to unplug.
+// taken for absent nor for safe to remove.
 func TestASilentDiskIsNamedAndKeepsNoOther(t *testing.T) {
 	t.Run("nothing remembered", func(t *testing.T) { silentDisk(t, "") })
 	t.Run("as in production", func(t *testing.T) { silentDisk(t, t.TempDir()) })

@@ -128,7 +128,7 @@ func TestGoldenOnTheSimulatedNode(t *testing.T) {
 		if config := b.shell("pct config 9000"); strings.Contains(config, "lock:") {
 			t.Errorf("left locked:\n%s", config)
 		}
-		b.refused(privileged.SealGolden(b.node, privileged.SealSpec{VMID: 101, Object: "dns", Owner: b.node}), "does not bear our marker")
+		b.refused(privileged.SealGolden(b.node, privileged.SealSpec{VMID: 101, Object: "dns", Owner: b.node}), "its ownership marker is missing")
 		b.refused(privileged.SealGolden(b.node, privileged.SealSpec{VMID: 9000, Object: "debian", Owner: "another"}), "its marker names debian")
 	})
 }
@@ -256,7 +256,7 @@ func TestBindOnTheSimulatedNode(t *testing.T) {
 		}
 		foreign := bind
 		foreign.VMID, foreign.Object = 101, "dns"
-		b.refused(privileged.BindMount(b.node, foreign), "does not bear our marker")
+		b.refused(privileged.BindMount(b.node, foreign), "its ownership marker is missing")
 
 		if mounts, err := privileged.GuestMounts(t.Context(), b, b.node, 9000); err != nil || len(mounts) != 0 {
 			t.Errorf("stopped: %+v %v", mounts, err)
@@ -286,7 +286,7 @@ func TestBindOnTheSimulatedNode(t *testing.T) {
 		// Unmounted by somebody on the host, the disk is still the guest's.
 		eject := privileged.UnmountUSB(b.node, privileged.UnmountSpec{Name: "media", UUID: media, Path: spec.Path})
 		b.shell("umount /mnt/usb/media")
-		if _, err := b.Do(t.Context(), eject, nil); !errors.As(err, new(*privileged.FailedError)) || !strings.Contains(err.Error(), "not safe to unplug") {
+		if _, err := b.Do(t.Context(), eject, nil); !errors.As(err, new(*privileged.FailedError)) || !strings.Contains(err.Error(), "not safe to remove") {
 			t.Errorf("held by a guest alone: %v", err)
 		}
 		b.refused(privileged.MountUSBByUUID(b.node, spec), "mounted in another mount namespace")

@@ -84,7 +84,7 @@ func parseSMART(data []byte) (SMARTReport, error) {
 		if r.Health = saidHealth(string(data)); r.Health == HealthUnknown {
 			return SMARTReport{}, fmt.Errorf("its output is not the expected JSON: %w", cmpErr(err, errors.New("there is no smartctl in it")))
 		}
-		r.say("the report of smartctl cannot be read whole")
+		r.say("the report of smartctl is incomplete")
 		return r, nil
 	}
 	if in.fill(&r); r.Health == HealthUnknown && in.Smartctl.ExitStatus.n == nil && r.Model == "" && r.Protocol == "" {

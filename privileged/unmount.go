@@ -51,13 +51,13 @@ func (s *scene) unheld() error {
 	seen := slices.ContainsFunc(all, func(p probed) bool { return p.uuid == s.args["uuid"] })
 	for _, p := range all {
 		if p.silent && !seen {
-			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s %s; it may be this disk, so whether that is safe to unplug is not known", p.device, silence)}
+			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s %s; it may be this disk, so whether that is safe to remove is not known", p.device, silence)}
 		}
 		if p.uuid != s.args["uuid"] {
 			continue
 		}
 		if err := s.host.Exclusive(p.device); err != nil {
-			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is not mounted at %s, but still in use, so it is not safe to unplug: %v", p.device, s.args["path"], err)}
+			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is not mounted at %s, but still in use, so it is not safe to remove: %v", p.device, s.args["path"], err)}
 		}
 	}
 	return nil
@@ -81,7 +81,7 @@ func (s *scene) letGo(at mountLine) error {
 		return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s, which is mounted at %s, %s. It is still mounted", at.source, at.path, silence)}
 	}
 	if !ok || disk.uuid != a["uuid"] {
-		return s.refuse("uuid", fmt.Sprintf("%s is what is mounted at %s (UUID %s, label %q)", at.source, at.path, disk.uuid, disk.label), "I leave it alone")
+		return s.refuse("uuid", fmt.Sprintf("%s is what is mounted at %s (UUID %s, label %q)", at.source, at.path, disk.uuid, disk.label), "it is not changed")
 	}
 	users, err := s.guestsOn(at)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *scene) letGo(at mountLine) error {
 	if busy == nil {
 		return nil
 	}
-	failed := &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is still in use after it was unmounted, so it is not safe to unplug: %v", at.source, busy)}
+	failed := &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is still in use after it was unmounted, so it is not safe to remove: %v", at.source, busy)}
 	args := []string{"-t", at.fstype}
 	if o := plainOptions(at.options); o != "" {
 		args = append(args, "-o", o)

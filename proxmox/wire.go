@@ -28,7 +28,7 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		f, floatErr := strconv.ParseFloat(s, 64)
 		if floatErr != nil || math.IsNaN(f) || f >= math.MaxInt64 || f <= math.MinInt64 {
-			return fmt.Errorf("%q is not a whole number", s)
+			return fmt.Errorf("%q is not an integer", s)
 		}
 		i = int64(f)
 	}

@@ -102,7 +102,7 @@ func TestWhatIsForbiddenIsSentOnce(t *testing.T) {
 					t.Errorf("after the rights had changed it was sent %d times\n%s", sent, b.events)
 				}
 				if text := b.events.String(); fault != "" {
-					for _, want := range []string{"missing              VM.PowerMgmt on /vms/101 for felhom@pve!agent", "pveum ", "not tried again before the YAML, the rights or the guest change", "dns is now           STOPPED"} {
+					for _, want := range []string{"missing              VM.PowerMgmt on /vms/101 for felhom@pve!agent", "pveum ", "not tried again before the YAML, the permissions or the guest change", "dns is now           STOPPED"} {
 						if !strings.Contains(text, want) {
 							t.Errorf("it does not say %q:\n%s", want, text)
 						}

@@ -46,7 +46,7 @@ func TestEjectAndPlugInAgain(t *testing.T) {
 			t.Fatalf("%s\n%s", b.events, b.closing(report))
 		}
 		said, err := b.eject(t.Context(), ejectYAML, "backup")
-		if err != nil || !strings.HasPrefix(said, "blue (/dev/sdb1) is safe to unplug") {
+		if err != nil || !strings.HasPrefix(said, "blue (/dev/sdb1) is safe to remove") {
 			t.Fatalf("%q, %v", said, err)
 		}
 		if b.mounted("/mnt/usb/backup") {
@@ -85,7 +85,7 @@ func TestEjectWaitsForABackup(t *testing.T) {
 		}
 		begin := time.Now()
 		said, err := b.eject(t.Context(), ejectYAML, "backup")
-		if err != nil || !strings.Contains(said, "safe to unplug") {
+		if err != nil || !strings.Contains(said, "safe to remove") {
 			t.Fatalf("%q, %v", said, err)
 		}
 		if time.Since(begin) < time.Second || !strings.Contains(b.events.String(), "say mounts/backup: waiting for vzdump 101 by root@pam since") {
@@ -150,7 +150,7 @@ guests:
 			t.Errorf("something was done: %+v", stored.Holds)
 		}
 		b.as("POST", "/nodes/pve1/lxc/112/status/shutdown")
-		if said, err := b.eject(t.Context(), yaml, "media"); err != nil || !strings.Contains(said, "is safe to unplug") {
+		if said, err := b.eject(t.Context(), yaml, "media"); err != nil || !strings.Contains(said, "is safe to remove") {
 			t.Errorf("%q, %v", said, err)
 		}
 	})

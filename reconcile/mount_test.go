@@ -193,7 +193,7 @@ func TestADiskThatDoesNotAnswerHoldsItsOwnMountAlone(t *testing.T) {
 			}
 			b.sim.Hang(mediaDisk, true)
 			r := b.once(want)
-			says := "or is one that does not answer (/dev/sdc1: it or its cable may be failing; look: dmesg)"
+			says := "or is one that does not answer (/dev/sdc1: it or its cable may be failing; see dmesg)"
 			if mounted {
 				says = "/dev/sdc1, which is mounted at /mnt/usb/media, does not answer: it or its cable may be failing"
 			}

@@ -37,7 +37,7 @@ func (c *checker) guests() {
 	}
 	for _, g := range sorted(c.Golden) {
 		if size := g.RootFS.Size; size%proxmox.GiB != 0 {
-			c.fail(&g.Object, "rootfs.size", fmt.Sprintf("Write %s.", (size/proxmox.GiB+1)*proxmox.GiB), "invalid size %s: the root helper creates golden images in whole GiB", size)
+			c.fail(&g.Object, "rootfs.size", fmt.Sprintf("Write %s.", (size/proxmox.GiB+1)*proxmox.GiB), "invalid size %s: the root helper creates golden images in full GiB", size)
 		}
 	}
 	for _, g := range sorted(c.Restores, c.Guests) {

@@ -155,7 +155,7 @@ func parseInt(s string, low, high int64) (int64, error) {
 	case !decimalForm.MatchString(s) && len(s) > 1 && s[0] == '0':
 		return 0, fmt.Errorf("invalid number %q, a leading 0 means base 8 or 16: expected a decimal number", s)
 	case !decimalForm.MatchString(s):
-		return 0, fmt.Errorf("invalid number %q: expected a whole number in digits", s)
+		return 0, fmt.Errorf("invalid number %q: expected an integer in digits", s)
 	case err != nil || n < low || n > high:
 		if high == math.MaxInt32 {
 			return 0, fmt.Errorf("%s is out of range: expected %d or more", s, low)
@@ -228,7 +228,7 @@ func size(unit proxmox.Size, low proxmox.Size) value[proxmox.Size] {
 		case err != nil:
 			return 0, err
 		case n%proxmox.MiB != 0:
-			return 0, fmt.Errorf("invalid size %q: expected whole MiB", given)
+			return 0, fmt.Errorf("invalid size %q: expected full MiB", given)
 		case n < low:
 			return 0, fmt.Errorf("%q is less than %s: a plain number counts in %s, else say the unit", given, low, what)
 		}

@@ -88,8 +88,8 @@ var unreachable = map[string]map[string]string{
 
 // notItself are packages of the standard library that a package must not import itself.
 var notItself = map[string]map[string]string{
-	"reconcile/refresh":            {"os/exec": "acts on the host go through the fence", "net/http": "requests go through package proxmox"},
-	"reconcile/applying":           {"os/exec": "acts on the host go through the fence", "net/http": "requests go through package proxmox"},
+	"reconcile/refresh":            {"os/exec": "acts on the host go via the root helper", "net/http": "requests go through package proxmox"},
+	"reconcile/applying":           {"os/exec": "acts on the host go via the root helper", "net/http": "requests go through package proxmox"},
 	"reconcile/planning":           {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
 	"reconcile/planning/questions": {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
 	"reconcile/node":               {"os/exec": "it is data", "net/http": "it is data", "os": "it is data", "context": "it is data"},

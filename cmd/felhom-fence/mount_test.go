@@ -224,7 +224,7 @@ func TestUnmountOfAHeldDisk(t *testing.T) {
 	unmount := privileged.UnmountUSB(node, privileged.UnmountSpec{Name: "backup", UUID: blue, Path: "/mnt/usb/backup", DropFstab: true})
 	err = do(t, unmount)
 	var failed *privileged.FailedError
-	if !errors.As(err, &failed) || !strings.Contains(failed.Reason, "not safe to unplug") || !slices.Contains(failed.Undone, "it was mounted again") {
+	if !errors.As(err, &failed) || !strings.Contains(failed.Reason, "not safe to remove") || !slices.Contains(failed.Undone, "it was mounted again") {
 		t.Fatalf("%v", err)
 	}
 	if m, ok := mountOf(t, "/mnt/usb/backup"); !ok || m.UUID != blue || !slices.Contains(m.Options, "noatime") {

@@ -101,7 +101,7 @@ func TestALoopDeviceIsNoDisk(t *testing.T) {
 	shell(t, "ln -s "+loop+" /sys/class/block/"+name)
 	writeFile(t, "/proc/partitions", strings.Replace(readFile(t, "/proc/partitions"), strings.TrimPrefix(device, "/dev/"), name, 1), 0o644)
 	table := readFile(t, "/etc/fstab")
-	if r := refusal(t, do(t, privileged.MountUSBByUUID(node, backup(blue, true)))); !strings.Contains(r.Reason, "is no disk or partition") {
+	if r := refusal(t, do(t, privileged.MountUSBByUUID(node, backup(blue, true)))); !strings.Contains(r.Reason, "is not a disk or partition") {
 		t.Errorf("%v", r)
 	}
 	if got := readFile(t, "/etc/fstab"); got != table {

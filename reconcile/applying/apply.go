@@ -359,7 +359,7 @@ func (a *Agent) began(ctx context.Context, act *journal.Operation, upid proxmox.
 func (a *Agent) loseSight(act *journal.Operation, err error) {
 	act.Lost = time.Now()
 	a.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
-	a.tell(act, "waits", "its answer was lost; looking what became of it")
+	a.tell(act, "waits", "its answer was lost; checking what became of it")
 }
 
 // refusal is how an act ends whose call PVE has refused.
@@ -368,7 +368,7 @@ func refusal(act *journal.Operation, err error) ending {
 	case proxmox.IsLocked(err):
 		return ending{act: act, result: journal.ResultLocked, text: lockText(err), err: err}
 	case proxmox.IsDigestConflict(err):
-		return ending{act: act, result: journal.ResultLocked, text: "the config was changed by somebody else meanwhile; looked at anew", err: err}
+		return ending{act: act, result: journal.ResultLocked, text: "the configuration was changed in between; refreshed", err: err}
 	}
 	return ending{act: act, result: journal.ResultRefused, text: plainError(err), err: err}
 }
@@ -381,7 +381,7 @@ func (a *Agent) doOp(ctx context.Context, act *journal.Operation) {
 	a.mu.Lock()
 	a.waiting[act.Act] = true
 	a.mu.Unlock()
-	a.tell(act, "started", "through the fence: "+act.Op.String())
+	a.tell(act, "started", "via the root helper: "+act.Op.String())
 	a.O.Go(func() {
 		e := ending{act: act, result: journal.ResultOK}
 		result, err := a.O.Runner.Do(ctx, *act.Op, func(line string) { a.tell(act, "running", line) })

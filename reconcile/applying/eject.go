@@ -63,7 +63,7 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 		if err := a.O.Store.AddHold(hold); err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%s (%s) is not mounted: it is safe to unplug. It is not mounted again before it was unplugged and plugged in.", questions.Name(named(m, disk)), disk.Device), nil
+		return fmt.Sprintf("%s (%s) is not mounted and is safe to remove; reconnect it to mount it again.", questions.Name(named(m, disk)), disk.Device), nil
 	}
 	// A wait that is killed must not leave the disk held for ever.
 	waiting := hold
@@ -93,10 +93,10 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 		if errors.As(err, &refused) && refused.Arg == "path" {
 			return "", &InUseError{m.Ref.String(), []string{refused.Reason}, text.OrElse(refused.Cure, "Stop them first") + "."}
 		}
-		return "", fmt.Errorf("%s is NOT safe to unplug: %w", questions.Name(named(m, disk)), err)
+		return "", fmt.Errorf("%s is NOT safe to remove: %w", questions.Name(named(m, disk)), err)
 	}
 	done = true
-	text := fmt.Sprintf("%s (%s) is safe to unplug: it is written out, unmounted, and nothing has it open. It is not mounted again before it was unplugged and plugged in.", questions.Name(named(m, disk)), disk.Device)
+	text := fmt.Sprintf("%s (%s) is safe to remove: it is written out, unmounted, and nothing has it open. Reconnect it to mount it again.", questions.Name(named(m, disk)), disk.Device)
 	if len(m.UUIDs) > 1 {
 		text += " Another disk of " + m.Ref.String() + " is mounted as soon as it is there."
 	}
@@ -138,7 +138,7 @@ func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.
 			return nil, nil, fmt.Errorf("%s, which is mounted at %s, does not answer: it or its cable may be failing (dmesg). It is still mounted", at.Source, m.Path)
 		}
 		if !declared(at.UUID) {
-			return nil, nil, fmt.Errorf("%s shows UUID %s (label %q), which is not declared: I leave it alone. Unmount it yourself: umount %s", m.Path, at.UUID, at.Label, m.Path)
+			return nil, nil, fmt.Errorf("%s shows UUID %s (label %q), which is not declared, so it is not changed. Unmount it yourself: umount %s", m.Path, at.UUID, at.Label, m.Path)
 		}
 		return &privileged.Disk{Device: at.Source, UUID: at.UUID, Label: at.Label}, &mounts[i], nil
 	}
@@ -264,7 +264,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 func (a *Agent) unmount(ctx context.Context, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
 	op := privileged.UnmountUSB(a.O.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path})
 	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: m.Ref.String() + "/eject", Object: m.Ref.String(), Verb: "eject",
-		Text: fmt.Sprintf("unmount %s (%s), to be unplugged", questions.Name(named(m, disk)), disk.Device), Lane: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
+		Text: fmt.Sprintf("unmount %s (%s) for removal", questions.Name(named(m, disk)), disk.Device), Lane: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
 	if err := a.O.Journal.Append(e); err != nil {
 		return nil, err
 	}

@@ -145,7 +145,7 @@ func failureCure(e ending) []string {
 	case denied != nil && len(denied.Privileges) > 0:
 		return []string{questions.AppendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
 	case errors.As(e.err, &task) && e.act.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
-		cure := []string{"make room on " + e.act.Facts["storage"] + ", or plug in a larger disk"}
+		cure := []string{"make room on " + e.act.Facts["storage"] + ", or connect a larger disk"}
 		for _, line := range task.LogTail {
 			if m := creatingArchive.FindStringSubmatch(line); m != nil { // what vzdump leaves behind
 				base, _, _ := strings.Cut(m[1], ".tar")
@@ -156,7 +156,7 @@ func failureCure(e ending) []string {
 	case proxmox.IsBackupLimit(e.err) && e.act.Facts["storage"] != "": // of the storage itself it would not have been planned
 		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.act.Facts["storage"])}
 	case e.result == journal.ResultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
-		return []string{fmt.Sprintf("look whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Lane, "lxc/"))}
+		return []string{fmt.Sprintf("check whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Lane, "lxc/"))}
 	case errors.As(e.err, &task):
 		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
 	}
@@ -164,7 +164,7 @@ func failureCure(e ending) []string {
 	if errors.As(e.err, &refused) && refused.Cure != "" {
 		return []string{refused.Cure}
 	}
-	return []string{fmt.Sprintf("look: felhom-agent --history --only %s", e.act.Object)}
+	return []string{fmt.Sprintf("see felhom-agent --history --only %s", e.act.Object)}
 }
 
 // basis stands for what a failure may depend on besides the YAML: of a mount the disks
@@ -254,7 +254,7 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 		if _, unseen := errors.AsType[*unseenError](e.err); unseen {
 			who = "read back"
 		} else if e.act.Op != nil {
-			who = "the fence said"
+			who = "root helper said"
 		}
 		lines = append(lines, EventLine{who, e.text})
 	}
@@ -280,7 +280,7 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 	for _, cure := range f.Cure {
 		lines = append(lines, EventLine{"fix", cure})
 	}
-	next := "not tried again before the YAML, the rights or the guest change"
+	next := "not tried again before the YAML, the permissions or the guest change"
 	if !f.Until.IsZero() {
 		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", text.Ago(f.Until.Sub(e.at)))
 	}

@@ -60,7 +60,7 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 	if have.Host != nil {
 		for _, op := range have.Host.Running {
 			if o.Lanes[op.Lane] == "" {
-				o.Lanes[op.Lane] = op.Name + " runs through the fence"
+				o.Lanes[op.Lane] = op.Name + " runs via the root helper"
 			}
 		}
 	}

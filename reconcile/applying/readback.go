@@ -103,7 +103,7 @@ func lacks(call *proxmox.Call, s sighting, made dump) (missing, fix string) {
 		}
 	case "vzstart", "vzreboot":
 		if !s.status.HA.Managed && !s.status.Running() { // HA starts what it manages after the task
-			return fmt.Sprintf("%d is %s", vmid, s.status.Status), fmt.Sprintf("look why it ends: pct start %d --debug", vmid)
+			return fmt.Sprintf("%d is %s", vmid, s.status.Status), fmt.Sprintf("see why it ends: pct start %d --debug", vmid)
 		}
 	case "vzstop", "vzshutdown":
 		if !s.status.HA.Managed && s.status.Running() {
@@ -157,7 +157,7 @@ func lacksGuest(call *proxmox.Call, kind string, vmid proxmox.VMID, config *prox
 	root, ok := config.RootFS()
 	switch id, err := proxmox.ParseVolumeID(root.Volume()); {
 	case config.Lock() != "" && kind != "resize":
-		return fmt.Sprintf("%d is locked (%s)", vmid, config.Lock()), fmt.Sprintf("look what holds it: pct config %d; then, where nothing does: pct unlock %d", vmid, vmid)
+		return fmt.Sprintf("%d is locked (%s)", vmid, config.Lock()), fmt.Sprintf("see what locks it: pct config %d; if nothing does: pct unlock %d", vmid, vmid)
 	case !ok || err != nil || id.Storage == "":
 		return fmt.Sprintf("%d has no rootfs", vmid), ""
 	}
@@ -255,7 +255,7 @@ func (a *Agent) answered(ctx context.Context, act *journal.Operation, answer err
 	case unseen == nil && answer == nil:
 		a.finish(ending{act: act, result: journal.ResultOK})
 	case unseen == nil && faster:
-		a.finish(ending{act: act, result: journal.ResultOK, text: "somebody else was faster: " + plainError(answer)})
+		a.finish(ending{act: act, result: journal.ResultOK, text: "it was changed in between: " + plainError(answer)})
 	case unseen == nil:
 		a.finish(ending{act: act, result: journal.ResultOK, text: "done, though PVE answered with an error: " + plainError(answer)})
 	case answer != nil && missing:

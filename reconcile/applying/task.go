@@ -351,5 +351,5 @@ func lockText(err error) string {
 	if word, ok := proxmox.LockOf(err); ok && word != "" {
 		return fmt.Sprintf("it is locked (%s)", word)
 	}
-	return "somebody else works on it"
+	return "another program works on it"
 }

@@ -18,7 +18,7 @@ func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
 		}},
 	}
 	want := []string{
-		"make room on usb-backup, or plug in a larger disk",
+		"make room on usb-backup, or connect a larger disk",
 		"what is left of it, as root: rm -rf /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.log /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tmp /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar*.dat",
 	}
 	if cure := failureCure(failed); !slices.Equal(cure, want) {

@@ -124,7 +124,7 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 	damage := j.Damage()
 	switch {
 	case day == "" && damage != "":
-		fmt.Fprintln(b, "The journal tells of nothing that was done here.")
+		fmt.Fprintln(b, "The journal contains no actions.")
 	case day == "":
 		fmt.Fprintln(b, "The journal is empty: nothing was done here yet.")
 	}

@@ -36,7 +36,7 @@ type LockedError struct {
 }
 
 func (e *LockedError) Error() string {
-	return fmt.Sprintf("the write lock %s is held by %s, for longer than %s. Wait for it, or end that process", e.Path, text.OrElse(e.Holder, "another process"), e.Waited)
+	return fmt.Sprintf("the write lock %s is taken by %s, for longer than %s. Wait for it, or end that process", e.Path, text.OrElse(e.Holder, "another process"), e.Waited)
 }
 
 // Take waits for the lock. A nil lock is always free.

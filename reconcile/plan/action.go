@@ -284,7 +284,7 @@ func (h *Held) Place() string {
 // Route says by which way an act goes.
 func (a *Action) Route() string {
 	if a.Op != nil {
-		return "route: root, through the fence: " + a.Op.String()
+		return "route: root, via the root helper: " + a.Op.String()
 	}
 	return "route: the token, through the API: " + a.Call.String()
 }

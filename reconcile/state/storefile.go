@@ -84,7 +84,7 @@ func decodeStored(path string, data []byte) (Stored, error) {
 		case !slices.Contains(holdKinds, h.Kind):
 			return fault(newer, "has a hold of the kind %q on %q, which this version does not know", h.Kind, h.Name)
 		case !holdName(h.Name):
-			return fault(newer, "has a hold on %q, which is no object of this version", h.Name)
+			return fault(newer, "has a hold on %q, which is not an object of this version", h.Name)
 		}
 	}
 	return stored, nil

@@ -195,7 +195,7 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 		if s.Looked.IsZero() {
 			quote.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
 		} else {
-			quote.Fprintf(b, "felhom-agent %s on %s, watching since %s, last look %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), text.Ago(clock.Sub(s.Looked)))
+			quote.Fprintf(b, "felhom-agent %s on %s, watching since %s, last refresh %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), text.Ago(clock.Sub(s.Looked)))
 		}
 	default:
 		quote.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))

@@ -136,7 +136,7 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	h, fine := p.Header, asDeclared(p)
-	quote.Fprintf(b, "%s, PVE %s, looked %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Looked.Format(text.DateLayout),
+	quote.Fprintf(b, "%s, PVE %s, refreshed %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Looked.Format(text.DateLayout),
 		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
 	lines := planLines(p, o)
 	writeLines(b, p, lines, o)
