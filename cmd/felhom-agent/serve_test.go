@@ -290,7 +290,7 @@ func TestObjectStates(t *testing.T) {
 	want := []httpstatus.ObjectState{
 		{Object: ref("a"), State: "changing", Reason: "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", Cure: nil},
 		{Object: ref("b"), State: "blocked", Reason: "is locked; is held", Cure: []string{"wait", "release it"}},
-		{Object: ref("c"), State: "waiting", Reason: "create 201, when the golden is published", Cure: nil},
+		{Object: ref("c"), State: "waits", Reason: "create 201, when the golden is published", Cure: nil},
 		{Object: ref("d"), State: "drifted", Reason: "memory differs, by unknown", Cure: []string{"to heal it: felhom-agent --once --only restores/d"}},
 		{Object: ref("e"), State: "declared", Reason: "a bind", Cure: nil},
 		{Object: ref("f"), State: "declared", Reason: "", Cure: nil},

@@ -329,8 +329,7 @@ func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Obser
 	case err == nil && upid.IsZero() && action.Call.Async():
 		a.finish(ending{act: act, result: journal.ResultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
 	case err == nil && !upid.IsZero():
-		a.tell(act, "started", "")
-		return false, a.began(ctx, act, upid)
+		return false, a.began(ctx, act, upid, "")
 	case proxmox.IsOutcomeUnknown(err) || ctx.Err() != nil:
 		a.loseSight(act, err)
 		return false, nil
@@ -347,10 +346,11 @@ func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Obser
 }
 
 // began notes the task that carries an act out, and has it waited for.
-func (a *Agent) began(ctx context.Context, act *journal.Operation, upid proxmox.UPID) error {
+func (a *Agent) began(ctx context.Context, act *journal.Operation, upid proxmox.UPID, text string) error {
 	if err := a.O.Journal.Append(journal.Entry{Time: a.Clock(), Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
 		return err
 	}
+	a.tell(act, "started", text)
 	a.wait(ctx, act, time.Time{})
 	return nil
 }

@@ -281,8 +281,7 @@ func (a *Agent) taskAnyway(ctx context.Context, act *journal.Operation, answer e
 		a.finish(refusal(act, answer))
 		return true
 	}
-	a.tell(act, "started", "PVE answered with an error, and began it: "+plainError(answer))
-	if err := a.began(ctx, act, upid); err != nil { // the next pass finds it again
+	if err := a.began(ctx, act, upid, "PVE answered with an error, and began it: "+plainError(answer)); err != nil { // the next pass finds it again
 		a.loseSight(act, err)
 	}
 	return false
