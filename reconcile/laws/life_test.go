@@ -327,6 +327,7 @@ type lawWrite struct {
 	looked       time.Time // when its agent was last told which tasks run
 	lookedAt     time.Time // by the clock of this machine
 	world        *reconciletest.World
+	rollback     string // which rollback that somebody asked for
 }
 
 func readWrite(req *http.Request) *lawWrite {

@@ -105,6 +105,9 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 		w.unknown[wr.key] = w.s.sim.Now()
 	} else {
 		delete(w.unknown, wr.key)
+		if res.StatusCode == 595 && wr.rollback != "" { // PVE's proxy has not delivered it
+			w.rolled[wr.rollback]--
+		}
 		if wr.method == http.MethodPut { // what stood there has been seen by whoever has written something else
 			maps.DeleteFunc(w.unknown, func(key string, _ time.Time) bool { return strings.Contains(key, wr.method+wr.path+"map[") })
 		}
@@ -284,6 +287,7 @@ func (w *witness) onRollback(wr *lawWrite, wish *spec.Guest, snap string) {
 		return
 	}
 	key := wr.path + wish.Rollback.RequestedText
+	wr.rollback = key
 	if w.rolled[key]++; w.rolled[key] > 1 {
 		w.s.fails("twice", "%s is sent again", wr.path)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -195,7 +196,9 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 		}
 		g.Go(func() error {
 			config, err := l.View.GuestPending(ctx, l.node, vmid)
-			if err == nil && snaps {
+			// Of a guest that was managed and has lost its ownership marker the snapshots are witnesses.
+			lost := err == nil && l.Have.Stored.Known[ref.String()] == vmid && len(marker.FindMarkers(config.Description())) == 0
+			if err == nil && (snaps || lost) {
 				var list proxmox.SnapshotList
 				if list, err = l.View.Snapshots(ctx, l.node, vmid); err == nil {
 					state.Snapshots = &list
