@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -19,11 +20,14 @@ import (
 type counting struct {
 	*pvesim.Host
 	read *[]string
+	mu   *sync.Mutex // disks are read side by side
 }
 
 func (c counting) Run(ctx context.Context, program string, args []string, progress func(string)) ([]byte, int, error) {
 	if program == "/usr/sbin/blkid" {
+		c.mu.Lock()
 		*c.read = append(*c.read, args[len(args)-1])
+		c.mu.Unlock()
 	}
 	return c.Host.Run(ctx, program, args, progress)
 }
@@ -31,7 +35,7 @@ func (c counting) Run(ctx context.Context, program string, args []string, progre
 // remembering is a simulated node whose root helper remembers disks in a file, as in production.
 func remembering(t *testing.T) (b bench, read *[]string, file string) {
 	b, read = newBench(t), &[]string{}
-	b.Host = counting{b.sim.Host(b.node), read}
+	b.Host = counting{b.sim.Host(b.node), read, &sync.Mutex{}}
 	b.Dir = t.TempDir()
 	return b, read, filepath.Join(b.Dir, "devices.known")
 }

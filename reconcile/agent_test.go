@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,9 +24,23 @@ type bench struct {
 	sim     *pvesim.Sim
 	client  *proxmox.Client
 	journal *Journal
-	events  *bytes.Buffer
+	events  *spoken
 	agent   *Agent
 }
+
+// spoken is what a run has printed so far; it may be read while the run goes on.
+type spoken struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *spoken) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+func (s *spoken) String() string { s.mu.Lock(); defer s.mu.Unlock(); return s.text.String() }
+func (s *spoken) Reset()         { s.mu.Lock(); defer s.mu.Unlock(); s.text.Reset() }
 
 func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
 	t.Helper()
@@ -37,7 +52,7 @@ func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, sim: sim, client: client, journal: MemoryJournal(), events: &bytes.Buffer{}}
+	b := &bench{t: t, sim: sim, client: client, journal: MemoryJournal(), events: &spoken{}}
 	o := Options{
 		Sight:   Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: sim.TokenID()},
 		Client:  client,

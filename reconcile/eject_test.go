@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,7 +19,7 @@ const (
 
 func (b *bench) eject(ctx context.Context, yaml, name string) (string, error) {
 	b.t.Helper()
-	return b.agent.Eject(ctx, desired(b.t, yaml).Mounts[name], "anna", 0, func(line string) { b.events.WriteString("say " + line + "\n") })
+	return b.agent.Eject(ctx, desired(b.t, yaml).Mounts[name], "anna", 0, func(line string) { fmt.Fprintln(b.events, "say "+line) })
 }
 
 func (b *bench) mounted(path string) bool {

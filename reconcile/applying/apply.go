@@ -142,7 +142,7 @@ func (a *Agent) tellWaits(p *passed) {
 
 // consider plans what a look asks for, and chooses what of it can be sent.
 func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Observed) (*passed, error) {
-	if err := a.seeEffects(have); err != nil {
+	if err := a.seeEffects(ctx, have); err != nil {
 		return nil, err
 	}
 	if err := a.adopt(ctx, have); err != nil {

@@ -101,10 +101,13 @@ func (a *Agent) giveUpLost(act *journal.Operation, have *node.Observed) error {
 
 // seeEffects settles acts whose answer was lost and whose effect the node shows: calls
 // that PVE carries out at once.
-func (a *Agent) seeEffects(have *node.Observed) error {
+func (a *Agent) seeEffects(ctx context.Context, have *node.Observed) error {
 	for _, act := range a.O.Journal.Open() {
 		if a.lookedAfter(act, have) || act.Call == nil || act.Call.Async() || !act.Upid.IsZero() || !shown(act.Call, have) {
 			continue
+		}
+		if dir := act.Facts["sync"]; dir != "" { // the agent died before it had the note written out
+			a.writtenOut(ctx, dir)
 		}
 		if err := a.settle(act, journal.ResultOK, "its answer was lost, but the node shows its effect", have.Now); err != nil {
 			return err

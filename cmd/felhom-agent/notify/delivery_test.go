@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,12 +22,15 @@ func TestNotifyRepeats(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
+		var mu sync.Mutex // over what follows
 		var heard []string
 		broken := errors.New("exit status 75; it said: \"could not resolve host\\x1b\"\x1b[2J")
 		down := true
 		run := func() (n *notify.Notifier, stop func()) {
 			n = testNotifier(t, dir)
 			n.SetCall(func(got notify.Notice) error {
+				mu.Lock()
+				defer mu.Unlock()
 				heard = append(heard, fmt.Sprintf("%s %s %s", time.Since(start).Truncate(time.Minute), got.Event, got.Object))
 				if down {
 					return broken
@@ -40,6 +44,8 @@ func TestNotifyRepeats(t *testing.T) {
 		expect := func(what string, want ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if strings.Join(heard, "\n") != strings.Join(want, "\n") {
 				t.Errorf("%s: heard %q, want %q", what, heard, want)
 			}
@@ -74,7 +80,9 @@ func TestNotifyRepeats(t *testing.T) {
 		n.Pass(at(), nil) // it recovers, and nobody heard of it before
 		time.Sleep(40 * time.Minute)
 		expect("only the newest", "40m0s recovered restores/web", "41m0s recovered restores/web", "43m0s recovered restores/web", "47m0s recovered restores/web", "55m0s recovered restores/web", "1h11m0s recovered restores/web")
+		mu.Lock()
 		down = false
+		mu.Unlock()
 		time.Sleep(3 * time.Hour)
 		expect("it is taken, once", "1h43m0s recovered restores/web")
 		if text, count := n.Undelivered(); text != "" || count != 0 {
