@@ -290,9 +290,6 @@ func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []questions.Ow
 	}
 	var items []retention.KeptItem
 	for _, have := range own {
-		if have.Volume.CTime.After(p.Have.Now) { // a little ahead, as clocks are: which is the newest is known when it is past
-			return
-		}
 		if have.State == node.Whole && !have.Volume.Protected && have.Marker.Born.Equal(born) {
 			items = append(items, retention.KeptItem{ID: have.Volume.VolID, Time: have.Volume.CTime})
 		}
