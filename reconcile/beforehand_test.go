@@ -54,7 +54,7 @@ func TestMissingStorageIsToldBeforehand(t *testing.T) {
 			p, text := b.plan(desired(t, start+"restores: {web: {vmid: 201, "+object+"}}\n"))
 			text = strings.Join(strings.Fields(text), " ")
 			if says == "" {
-				if len(p.Held) > 0 {
+				if len(p.Blocked) > 0 {
 					t.Errorf("%s: blocked:\n%s", object, text)
 				}
 				return

@@ -65,7 +65,7 @@ func TestBlockedPlansAreByteEqual(t *testing.T) {
 				b.once(want)
 				b.sim.Advance(time.Minute)
 				now, text := b.plan(want)
-				if len(now.Held) == 0 || !strings.Contains(text, c.says) || strings.Contains(text, "; :") {
+				if len(now.Blocked) == 0 || !strings.Contains(text, c.says) || strings.Contains(text, "; :") {
 					t.Fatalf("it is not blocked by %q:\n%s", c.says, text)
 				}
 				for _, later := range []time.Duration{time.Second, time.Minute, time.Hour} {
@@ -91,7 +91,7 @@ func orElse(s, other string) string {
 func heldText(t *testing.T, p *plan.Plan) string {
 	t.Helper()
 	copied := *p
-	copied.Header.Looked, copied.Due, copied.Header.Requests = time.Time{}, time.Time{}, 0
+	copied.Header.Refreshed, copied.Due, copied.Header.Requests = time.Time{}, time.Time{}, 0
 	data, err := json.MarshalIndent(copied, "", " ")
 	must(t, err)
 	return string(data)

@@ -65,11 +65,11 @@ func TestWhatWasSeenToChangeIsNoFight(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				stop()
 				fight := false
-				for _, h := range last.Load().Held {
+				for _, h := range last.Load().Blocked {
 					fight = fight || strings.Contains(h.Reason, "something moves it back")
 				}
 				if fight != c.fight {
-					t.Errorf("a fight: %t\n%+v\n%s", fight, last.Load().Held, b.events)
+					t.Errorf("a fight: %t\n%+v\n%s", fight, last.Load().Blocked, b.events)
 				}
 			})
 		})

@@ -47,9 +47,9 @@ func TestTheFixOfACreationThatWasCutOff(t *testing.T) {
 				}
 				plan, text := b.plan(want)
 				var cure []string
-				for _, h := range plan.Held {
+				for _, h := range plan.Blocked {
 					if h.Object.String() == "guests/dns" && strings.Contains(h.Reason, "the creation of 101 was cut off: its configuration is `lock: create` alone") {
-						cure = h.Cure
+						cure = h.Fix
 					}
 				}
 				if cure == nil {

@@ -37,7 +37,7 @@ func TestTooManyDeletionsWaitForAPerson(t *testing.T) {
 			t.Errorf("it says\n%s", text)
 		}
 		plan, text := b.plan(most) // 3 and 6
-		if n := strings.Count(text, "delete the snapshot"); n != 9 || len(plan.Held) != 0 {
+		if n := strings.Count(text, "delete the snapshot"); n != 9 || len(plan.Blocked) != 0 {
 			t.Errorf("a pass deletes %d\n%s", n, text)
 		}
 		b.once(most)

@@ -81,7 +81,7 @@ func TestExportTakesOverFortyContainers(t *testing.T) {
 		}
 		want := desired(t, x.Text)
 		plan, _ := b.plan(want)
-		if len(plan.Actions) != 40 || len(plan.Laters)+len(plan.Held) != 0 {
+		if len(plan.Actions) != 40 || len(plan.Deferred)+len(plan.Blocked) != 0 {
 			t.Fatalf("the plan is not forty adoptions:\n%s", reconciletest.PlanText(plan))
 		}
 		for _, a := range plan.Actions {
@@ -229,7 +229,7 @@ func TestExportIsNotAllOrNothing(t *testing.T) {
 					t.Errorf("%d guests, missing %q\n%s", x.Guests, x.Missing, x.Text)
 				}
 				plan, text := b.plan(desired(t, x.Text))
-				if len(plan.Actions) != 2 || len(plan.Laters)+len(plan.Held) != 0 {
+				if len(plan.Actions) != 2 || len(plan.Deferred)+len(plan.Blocked) != 0 {
 					t.Errorf("the plan is not two adoptions:\n%s", text)
 				}
 			})

@@ -26,9 +26,9 @@ type (
 	PlanHeader   = plan.PlanHeader
 	Action       = plan.Action
 	Field        = plan.Field
-	Held         = plan.Held
-	HeldKind     = plan.HeldKind
-	Later        = plan.Later
+	Blocked      = plan.Blocked
+	BlockedKind  = plan.BlockedKind
+	Deferred     = plan.Deferred
 	Note         = plan.Note
 	Sight        = refresh.Sight
 	TextOptions  = view.TextOptions
@@ -48,11 +48,11 @@ type (
 )
 
 const (
-	HeldFrozen  = plan.HeldFrozen
-	HeldOverdue = plan.HeldOverdue
-	HeldFailed  = plan.HeldFailed
-	HoldPerson  = state.HoldPerson
-	HoldEjected = state.HoldEjected
+	BlockedFrozen  = plan.BlockedFrozen
+	BlockedOverdue = plan.BlockedOverdue
+	BlockedFailed  = plan.BlockedFailed
+	HoldPerson     = state.HoldPerson
+	HoldEjected    = state.HoldEjected
 )
 
 var (

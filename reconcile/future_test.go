@@ -57,9 +57,9 @@ func TestTheNewestArchiveIsOfTheFuture(t *testing.T) {
 				if !strings.Contains(text, c.says) || strings.Contains(regexp.MustCompile(`or the one of .*`).ReplaceAllString(text, ""), c.not) {
 					t.Errorf("it says (%s, not %s)\n%s", c.says, c.not, text)
 				}
-				for _, h := range plan.Held {
-					if strings.Contains(h.Reason, "in the future") && len(h.Cure) < 2 {
-						t.Errorf("no way out: %q", h.Cure)
+				for _, h := range plan.Blocked {
+					if strings.Contains(h.Reason, "in the future") && len(h.Fix) < 2 {
+						t.Errorf("no way out: %q", h.Fix)
 					}
 				}
 			})
@@ -100,8 +100,8 @@ func TestADamagedArchiveIsNamed(t *testing.T) {
 				late.journal = b.journal
 				plan, text := late.plan(want)
 				found := false
-				for _, h := range plan.Held {
-					if strings.Contains(h.Reason, id) && strings.Contains(h.Reason, "damaged") && strings.Contains(strings.Join(h.Cure, " "), "pvesm free "+id) {
+				for _, h := range plan.Blocked {
+					if strings.Contains(h.Reason, id) && strings.Contains(h.Reason, "damaged") && strings.Contains(strings.Join(h.Fix, " "), "pvesm free "+id) {
 						found = true
 					}
 				}

@@ -18,7 +18,7 @@ import (
 )
 
 func intent(act, id string) Entry {
-	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: journal.StepIntent, ID: id, Object: "restores/web", Verb: "start", Lane: "lxc/201",
+	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: journal.StepIntent, ID: id, Object: "restores/web", Verb: "start", Queue: "lxc/201",
 		Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/lxc/201/status/start"}}
 }
 

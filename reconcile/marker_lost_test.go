@@ -50,8 +50,8 @@ func TestALostMarkerAndItsWitnesses(t *testing.T) {
 				if !missing {
 					return
 				}
-				for _, h := range plan.Held {
-					if line := regexp.MustCompile(`<!-- .* -->`).FindString(strings.Join(h.Cure, " ")); line != "" {
+				for _, h := range plan.Blocked {
+					if line := regexp.MustCompile(`<!-- .* -->`).FindString(strings.Join(h.Fix, " ")); line != "" {
 						b.as("PUT", "/nodes/pve1/lxc/"+c.vmid+"/config", "description="+line)
 					}
 				}

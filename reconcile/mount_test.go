@@ -197,7 +197,7 @@ func TestADiskThatDoesNotAnswerHoldsItsOwnMountAlone(t *testing.T) {
 			if mounted {
 				says = "/dev/sdc1, which is mounted at /mnt/usb/media, does not answer: it or its cable may be failing"
 			}
-			if text := b.closing(r); r.ExitCode() != 3 || !strings.Contains(text, says) || len(r.Plan.Held) != 1 {
+			if text := b.closing(r); r.ExitCode() != 3 || !strings.Contains(text, says) || len(r.Plan.Blocked) != 1 {
 				t.Errorf("exit code %d:\n%s", r.ExitCode(), text)
 			}
 			if config, err := b.sim.Shell("pve1", "pct config 101"); err != nil || !strings.Contains(config, "memory: 768") {

@@ -68,7 +68,7 @@ func TestANamedSnapshotIsOfBefore(t *testing.T) {
 				if text := fmt.Sprint(config.Raw); err != nil || !strings.Contains(text, c.holds) || strings.Contains(text, c.not) {
 					t.Errorf("%v, the snapshot holds %s; it went\n%s", err, text, b.events)
 				}
-				if p, text := b.plan(want); len(p.Actions)+len(p.Laters)+len(p.Held) > 0 {
+				if p, text := b.plan(want); len(p.Actions)+len(p.Deferred)+len(p.Blocked) > 0 {
 					t.Errorf("afterwards\n%s", text)
 				}
 			})

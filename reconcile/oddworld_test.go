@@ -300,7 +300,7 @@ func TestExportOfOddThings(t *testing.T) {
 			t.Errorf("HA decides nothing for a guest that it ignores:\n%s", x.Text)
 		}
 		plan, said := b.plan(desired(t, x.Text))
-		if len(plan.Actions) != 2 || len(plan.Held)+len(plan.Laters) != 0 {
+		if len(plan.Actions) != 2 || len(plan.Blocked)+len(plan.Deferred) != 0 {
 			t.Errorf("it is not two adoptions:\n%s", said)
 		}
 	})

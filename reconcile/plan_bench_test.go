@@ -27,7 +27,7 @@ func household(n int) (*spec.Desired, *node.Observed) {
 		Permissions: proxmox.Permissions{"/": {"VM.Audit": true, "VM.Allocate": true, "VM.Backup": true, "VM.Snapshot": true, "VM.PowerMgmt": true,
 			"VM.Config.Disk": true, "Datastore.AllocateSpace": true, "Datastore.Audit": true}},
 	}
-	backup := &node.StorageState{Conf: proxmox.Storage{ID: "usb", Type: "dir", Path: "/mnt/usb", Content: []string{"backup"}}, Status: &proxmox.StorageStatus{ID: "usb", Active: true}, Looked: true}
+	backup := &node.StorageState{Conf: proxmox.Storage{ID: "usb", Type: "dir", Path: "/mnt/usb", Content: []string{"backup"}}, Status: &proxmox.StorageStatus{ID: "usb", Active: true}, Read: true}
 	have.Storages["usb"] = backup
 	want.Backups["nightly"] = &spec.Backup{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindBackup, Name: "nightly"}}, All: true, Storage: "usb",
 		At: &spec.Schedule{Days: [7]bool{true, true, true, true, true, true, true}, Hour: 2, Minute: 30}, Keep: spec.Keep{Last: 3}}

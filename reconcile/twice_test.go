@@ -96,8 +96,8 @@ func TestListsThatContradictThemselvesBlock(t *testing.T) {
 				}
 				plan, text := b.plan(want)
 				held := false
-				for _, h := range plan.Held {
-					held = held || h.Object.String() == c.object && strings.Contains(h.Reason, c.says) && len(h.Cure) > 0
+				for _, h := range plan.Blocked {
+					held = held || h.Object.String() == c.object && strings.Contains(h.Reason, c.says) && len(h.Fix) > 0
 				}
 				if held != (c.object != "") {
 					t.Errorf("%s should be blocked with %q:\n%s", c.object, c.says, text)

@@ -36,7 +36,7 @@ func TestBrowser(t *testing.T) {
 	}
 	o := observed(t, "../../examples/desired")
 	dns := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
-	o.Plan.Held = append(o.Plan.Held, reconcile.Held{Object: dns, Reason: "101 is locked (backup) by root@pam since 02:31", Cure: []string{"wait for its end"}})
+	o.Plan.Blocked = append(o.Plan.Blocked, reconcile.Blocked{Object: dns, Reason: "101 is locked (backup) by root@pam since 02:31", Fix: []string{"wait for its end"}})
 	runs := busy(t, o)
 	runs(spec.Ref{Kind: spec.KindBackup, Name: "nightly"}, "back up", "INFO: 61% (122.0 GiB of 200.0 GiB)", 31*time.Minute+30*time.Second)
 

@@ -246,7 +246,7 @@ func TestPageEscapes(t *testing.T) {
 	o := observed(t, "../../examples/desired/guests.yaml")
 	const hostile = `<script>alert("x")</script>`
 	ref := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
-	o.Plan.Held = append(o.Plan.Held, reconcile.Held{Object: ref, Reason: hostile, Cure: []string{hostile}})
+	o.Plan.Blocked = append(o.Plan.Blocked, reconcile.Blocked{Object: ref, Reason: hostile, Fix: []string{hostile}})
 	o.Failed, o.Trouble = hostile, hostile
 	busy(t, o)(ref, hostile, hostile, time.Minute)
 	answer := httptest.NewRecorder()
@@ -280,10 +280,10 @@ func TestObjectStates(t *testing.T) {
 			{Object: ref("a"), Verb: "set", Fields: []reconcile.Field{{Name: "memory", Old: "512 MiB", New: "1024 MiB"}, {Name: "nameserver", New: "10.0.0.1"}}},
 			{Object: ref("b"), Verb: "start", Text: "start"},
 		},
-		Laters: []reconcile.Later{{Object: ref("c"), Verb: "create", Text: "create 201", Waits: "when the golden is published"}},
-		Held: []reconcile.Held{
-			{Object: ref("b"), Reason: "is locked", Cure: []string{"wait"}},
-			{Object: ref("b"), Reason: "is held", Cure: []string{"release it"}},
+		Deferred: []reconcile.Deferred{{Object: ref("c"), Verb: "create", Text: "create 201", Waits: "when the golden is published"}},
+		Blocked: []reconcile.Blocked{
+			{Object: ref("b"), Reason: "is locked", Fix: []string{"wait"}},
+			{Object: ref("b"), Reason: "is held", Fix: []string{"release it"}},
 		},
 		Notes: []reconcile.Note{{Object: ref("d"), Text: "memory differs", Drift: true, By: "unknown"}, {Object: ref("e"), Text: "a bind"}, {Object: ref("a"), Text: "not shown"}},
 	}
@@ -337,13 +337,13 @@ func TestAlive(t *testing.T) {
 		if !o.Alive() {
 			t.Error("there was no valid YAML for a day, and it takes itself for dead")
 		}
-		o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, 15*time.Minute, nil)
+		o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Refreshed: time.Now()}}, 15*time.Minute, nil)
 		for range 100 {
 			time.Sleep(16 * time.Minute)
 			if !o.Alive() {
 				t.Fatal("it waits for its next look, and takes itself for dead")
 			}
-			o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Looked: time.Now()}}, 15*time.Minute, nil)
+			o.Pass(nil, &reconcile.Plan{Header: reconcile.PlanHeader{Refreshed: time.Now()}}, 15*time.Minute, nil)
 		}
 		time.Sleep(35 * time.Minute)
 		if o.Alive() {

@@ -127,8 +127,8 @@ func (a *Agent) tellWaits(p *passed) {
 			a.O.Events(Event{Time: a.Clock(), Object: w.action.Object, Verb: w.action.Verb, State: "waits", What: w.action.Said(), Text: w.why})
 		}
 	}
-	for i := range p.plan.Held {
-		h := &p.plan.Held[i]
+	for i := range p.plan.Blocked {
+		h := &p.plan.Blocked[i]
 		if !h.Passing || h.Kind != "" {
 			continue
 		}
@@ -159,17 +159,17 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	now := have.Now
 	for id, f := range a.cooling {
 		if f.Basis == "" { // it failed when the node could not be looked at
-			f.Basis = basis(f.Lane, have)
+			f.Basis = basis(f.Queue, have)
 			a.cooling[id] = f
 		}
 	}
 	maps.DeleteFunc(a.cooling, func(_ string, f journal.Failure) bool {
 		over := !f.Until.IsZero() && !soonAfter(now, f.Until, coolMost) && (a.O.Watching || f.Undelivered)
-		changed := f.Basis != "" && f.Basis != basis(f.Lane, have)
+		changed := f.Basis != "" && f.Basis != basis(f.Queue, have)
 		if changed {
 			delete(a.tries, f.ID)
 		}
-		return over || changed && (f.Until.IsZero() || strings.HasPrefix(f.Lane, "mount/")) // who plugs a disk in does not wait
+		return over || changed && (f.Until.IsZero() || strings.HasPrefix(f.Queue, "mount/")) // who plugs a disk in does not wait
 	})
 	have.Memory.Cooling = a.cooling
 	have.Memory.Stale = a.stale
@@ -258,8 +258,8 @@ func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan)
 		why, poll := o.Keeps(action)
 		if why != "" {
 			p.poll = p.poll || poll
-			soon(o.Frees[action.Budget])
-		} else if at := a.lockedOut[action.Lane]; soonAfter(have.Now, at, lockPause) {
+			soon(o.Frees[action.Limit])
+		} else if at := a.lockedOut[action.Queue]; soonAfter(have.Now, at, lockPause) {
 			why = "a lock; tried again soon"
 			soon(at)
 		}
@@ -306,7 +306,7 @@ func (a *Agent) send(ctx context.Context, p *passed, have *node.Observed) error 
 // begin journals an act and sends it, exactly once.
 func (a *Agent) begin(ctx context.Context, action *plan.Action, have *node.Observed) (atOnce bool, err error) {
 	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: action.ID, Object: action.Object.String(), Verb: action.Verb, Text: action.Said(),
-		Lane: action.Lane, Budget: action.Budget, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.Facts}
+		Queue: action.Queue, Limit: action.Limit, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.Facts}
 	if action.Call != nil {
 		kind, id := TaskOf(action.Call)
 		for _, t := range have.Tasks {

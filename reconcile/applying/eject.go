@@ -25,11 +25,11 @@ import (
 type InUseError struct {
 	Mount string   // "mounts/backup"
 	Users []string // "112 (jellyfin)", or a task
-	Cure  string
+	Fix   string
 }
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%s is in use by %s. %s", e.Mount, text.List(e.Users), e.Cure)
+	return fmt.Sprintf("%s is in use by %s. %s", e.Mount, text.List(e.Users), e.Fix)
 }
 
 // ErrStillBusy is the error of an eject that has waited long enough.
@@ -264,7 +264,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 func (a *Agent) unmount(ctx context.Context, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
 	op := privileged.UnmountUSB(a.O.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path})
 	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: m.Ref.String() + "/eject", Object: m.Ref.String(), Verb: "eject",
-		Text: fmt.Sprintf("unmount %s (%s) for removal", questions.Name(named(m, disk)), disk.Device), Lane: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
+		Text: fmt.Sprintf("unmount %s (%s) for removal", questions.Name(named(m, disk)), disk.Device), Queue: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
 	if err := a.O.Journal.Append(e); err != nil {
 		return nil, err
 	}

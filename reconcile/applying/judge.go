@@ -66,7 +66,7 @@ func (a *Agent) report(e ending, have *node.Observed) {
 	case journal.ResultLocked:
 		event.State = "waits"
 		event.Text = e.text
-		a.lockedOut[e.act.Lane] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
+		a.lockedOut[e.act.Queue] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
 		if since, ok := a.lockedSince[e.act.ID]; !ok {
 			a.lockedSince[e.act.ID] = e.at
 		} else if e.at.Sub(since) > a.O.Patience { // nobody waits for ever
@@ -82,9 +82,9 @@ func (a *Agent) report(e ending, have *node.Observed) {
 			event.State = "REFUSED"
 		}
 		f := a.cool(e, !permanent(e.err))
-		f.Basis = basis(e.act.Lane, have)
+		f.Basis = basis(e.act.Queue, have)
 		if hidden := hiddenCure(e.err, have); hidden != "" {
-			f.Cure = []string{hidden}
+			f.Fix = []string{hidden}
 		}
 		a.cooling[e.act.ID] = f
 		event.Lines = failureLines(e, f, have)
@@ -118,7 +118,7 @@ const (
 // cool remembers a failure. One that repeating cannot mend stays until the YAML
 // changes or the agent is started anew.
 func (a *Agent) cool(e ending, again bool) journal.Failure {
-	f := journal.Failure{ID: e.act.ID, Lane: e.act.Lane, Text: e.text, Cure: failureCure(e)}
+	f := journal.Failure{ID: e.act.ID, Queue: e.act.Queue, Text: e.text, Fix: failureCure(e)}
 	a.tries[e.act.ID]++
 	if again {
 		wait, most := coolFirst, coolMost
@@ -156,7 +156,7 @@ func failureCure(e ending) []string {
 	case proxmox.IsBackupLimit(e.err) && e.act.Facts["storage"] != "": // of the storage itself it would not have been planned
 		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.act.Facts["storage"])}
 	case e.result == journal.ResultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
-		return []string{fmt.Sprintf("check whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Lane, "lxc/"))}
+		return []string{fmt.Sprintf("check whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Queue, "lxc/"))}
 	case errors.As(e.err, &task):
 		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
 	}
@@ -258,11 +258,11 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 		}
 		lines = append(lines, EventLine{who, e.text})
 	}
-	if now := stateNow(e.act.Lane, have); now != "" {
+	if now := stateNow(e.act.Queue, have); now != "" {
 		if now != "RUNNING" && e.act.Facts["restart"] != "" {
 			now += RanBefore
 		}
-		lines = append(lines, EventLine{guestName(e.act.Lane, have) + IsNow, now})
+		lines = append(lines, EventLine{guestName(e.act.Queue, have) + IsNow, now})
 	}
 	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
 		missing := fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)
@@ -277,7 +277,7 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 	if !e.act.Upid.IsZero() {
 		lines = append(lines, EventLine{"task", e.act.Upid.String()})
 	}
-	for _, cure := range f.Cure {
+	for _, cure := range f.Fix {
 		lines = append(lines, EventLine{"fix", cure})
 	}
 	next := "not tried again before the YAML, the permissions or the guest change"

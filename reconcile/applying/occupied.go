@@ -17,7 +17,7 @@ import (
 
 // occupied finds what is in use: by acts of ours, by tasks of others, by the fence.
 func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) *planning.Occupied {
-	o := &planning.Occupied{Lanes: map[string]string{}, Budgets: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
+	o := &planning.Occupied{Queues: map[string]string{}, Limits: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
 	o.Others = func(budget string) string {
 		if t := questions.TakenBy(have, budget); t != nil {
 			return planning.Runs(t, have)
@@ -30,12 +30,12 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 	a.mu.Unlock()
 	for _, act := range a.O.Journal.Open() {
 		ours[act.Upid] = true
-		o.Lanes[act.Lane] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
-		o.Told[act.Lane], o.Told[act.Budget] = waiting[act.Act], waiting[act.Act]
-		if act.Budget == "vzdump" || have.Now.Sub(act.Time) < questions.StorageLocked {
-			o.Budgets[act.Budget]++
-			if free := act.Time.Add(questions.StorageLocked); act.Budget != "vzdump" && (o.Frees[act.Budget].IsZero() || free.Before(o.Frees[act.Budget])) {
-				o.Frees[act.Budget] = free
+		o.Queues[act.Queue] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
+		o.Told[act.Queue], o.Told[act.Limit] = waiting[act.Act], waiting[act.Act]
+		if act.Limit == "vzdump" || have.Now.Sub(act.Time) < questions.StorageLocked {
+			o.Limits[act.Limit]++
+			if free := act.Time.Add(questions.StorageLocked); act.Limit != "vzdump" && (o.Frees[act.Limit].IsZero() || free.Before(o.Frees[act.Limit])) {
+				o.Frees[act.Limit] = free
 			}
 		}
 		if act.Effect == plan.Disruptive {
@@ -47,11 +47,11 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 			continue
 		}
 		owner, _, _ := strings.Cut(t.ID, "@")
-		if l := "lxc/" + owner; owner != "" && o.Lanes[l] == "" && t.Type != "imgdel" {
-			o.Lanes[l] = fmt.Sprintf("%s runs since %s, by %s", t.Type, have.Clock(t.StartTime), t.Owner())
+		if l := "lxc/" + owner; owner != "" && o.Queues[l] == "" && t.Type != "imgdel" {
+			o.Queues[l] = fmt.Sprintf("%s runs since %s, by %s", t.Type, have.Clock(t.StartTime), t.Owner())
 		}
-		if t.Type == "vzdump" && o.Budgets["vzdump"] == 0 {
-			o.Budgets["vzdump"]++
+		if t.Type == "vzdump" && o.Limits["vzdump"] == 0 {
+			o.Limits["vzdump"]++
 		}
 		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] && have.Now.Sub(t.StartTime) < questions.StorageLocked {
 			o.Creating = true
@@ -59,16 +59,16 @@ func (a *Agent) occupied(want *spec.Desired, have *node.Observed, p *plan.Plan) 
 	}
 	if have.Host != nil {
 		for _, op := range have.Host.Running {
-			if o.Lanes[op.Lane] == "" {
-				o.Lanes[op.Lane] = op.Name + " runs via the root helper"
+			if o.Queues[op.Lane] == "" {
+				o.Queues[op.Lane] = op.Name + " runs via the root helper"
 			}
 		}
 	}
 	for vmid, state := range have.Guests {
-		if state.Lock != "" && o.Lanes[planning.Lane(vmid)] == "" {
-			o.Lanes[planning.Lane(vmid)] = fmt.Sprintf("it is locked (%s)", state.Lock)
+		if state.Lock != "" && o.Queues[planning.Queue(vmid)] == "" {
+			o.Queues[planning.Queue(vmid)] = fmt.Sprintf("it is locked (%s)", state.Lock)
 			if t := have.Holder(vmid); t != nil {
-				o.Lanes[planning.Lane(vmid)] += fmt.Sprintf(": %s runs since %s, by %s", t.Type, have.Clock(t.StartTime), t.Owner())
+				o.Queues[planning.Queue(vmid)] += fmt.Sprintf(": %s runs since %s, by %s", t.Type, have.Clock(t.StartTime), t.Owner())
 			}
 		}
 	}

@@ -13,18 +13,18 @@ import (
 // something stayed.
 func (r *Report) ExitCode() int {
 	switch {
-	case len(r.Failed) > 0 && !r.mended(), slices.ContainsFunc(r.Plan.Held, func(h plan.Held) bool { return h.Failed }):
+	case len(r.Failed) > 0 && !r.mended(), slices.ContainsFunc(r.Plan.Blocked, func(h plan.Blocked) bool { return h.Failed }):
 		return 1
 	case len(r.Overdue) > 0:
 		return 5
-	case len(r.Plan.Held) > 0 || r.Plan.Changes():
+	case len(r.Plan.Blocked) > 0 || r.Plan.Changes():
 		return 3
 	}
 	return 0
 }
 
 // mended reports whether all that failed in this run was done by a later act of it.
-func (r *Report) mended() bool { return len(r.Plan.Held) == 0 && !r.Plan.Changes() }
+func (r *Report) mended() bool { return len(r.Plan.Blocked) == 0 && !r.Plan.Changes() }
 
 // Report is what a run ended with.
 type Report struct {

@@ -184,7 +184,7 @@ func (a *Agent) running(plan *plan.Plan) bool {
 // passing reports whether anything is left that may be ready later without anybody
 // doing anything here.
 func (a *Agent) passing(p *passed) bool {
-	return len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Held, func(h plan.Held) bool { return h.Passing })
+	return len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Blocked, func(h plan.Blocked) bool { return h.Passing })
 }
 
 // Watch keeps a node as the desired state says, until the context ends: a pass at
@@ -214,7 +214,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.O.Journal.Open()) == 0:
 			continue
 		default:
-			if p.poll || slices.ContainsFunc(p.plan.Held, awaited) || a.watchesEjected() {
+			if p.poll || slices.ContainsFunc(p.plan.Blocked, awaited) || a.watchesEjected() {
 				tick = min(tick, WaitedFor)
 			}
 			for _, at := range append(a.coolings(), p.plan.Due, p.soon) {
@@ -253,7 +253,7 @@ func (a *Agent) awaitToken(ctx context.Context, err error, passed func(*plan.Pla
 
 // awaited reports whether what holds an object may pass by itself, or by somebody who
 // plugs in a disk.
-func awaited(h plan.Held) bool { return h.Passing || h.Object.Kind == spec.KindMount }
+func awaited(h plan.Blocked) bool { return h.Passing || h.Object.Kind == spec.KindMount }
 
 // coolings are the times at which failed acts are tried again.
 func (a *Agent) coolings() []time.Time {

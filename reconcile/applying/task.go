@@ -37,7 +37,7 @@ func (a *Agent) adopt(ctx context.Context, have *node.Observed) error {
 			}
 			a.wait(ctx, act, endOf(act.Upid, have))
 		case act.Op != nil:
-			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Lane }) {
+			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Queue }) {
 				if err := a.settle(act, journal.ResultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
 					return err
 				}

@@ -151,7 +151,7 @@ func (x *Exporter) Look(ctx context.Context) error {
 		if state.Conf.Disabled || state.Status == nil || !state.Status.Active || !node.HoldsGuestData(state.Conf) {
 			continue
 		}
-		state.Looked = true
+		state.Read = true
 		g.Go(func() error {
 			content, err := view.StorageContent(gctx, n, id, proxmox.ContentFilter{})
 			return keep(err, &state.Err, func() { state.Content = content })
@@ -185,7 +185,7 @@ func (x *Exporter) Choose() {
 		}
 		node.NewestFirst(x.archives[vmid])
 		if state.Config == nil {
-			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(planning.CureOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
+			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(planning.FixOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
 			continue
 		}
 		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, questions.HoldTag)}
@@ -324,15 +324,15 @@ func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) map[string][
 			add(a.Object, "a plan would do more than adopt it: %s %s", a.Verb, a.Text)
 		}
 	}
-	for _, l := range pl.Laters {
+	for _, l := range pl.Deferred {
 		if l.Object.Kind == spec.KindGuest && l.Symbol == plan.Change {
 			continue // its differences say it
 		}
 		add(l.Object, "a plan would do more than adopt it: %s, %s", l.Said(), l.Waits)
 	}
-	for _, h := range pl.Held {
+	for _, h := range pl.Blocked {
 		if !held[h.Object.Name] {
-			add(h.Object, "%s. fix: %s", h.Reason, strings.Join(h.Cure, "; "))
+			add(h.Object, "%s. fix: %s", h.Reason, strings.Join(h.Fix, "; "))
 		}
 	}
 	q := questions.Questions{Want: want, Have: have}

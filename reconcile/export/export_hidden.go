@@ -22,7 +22,7 @@ import (
 func (x *Exporter) lookForHidden(ctx context.Context) error {
 	p := &planning.Planner{Questions: questions.Questions{Want: &spec.Desired{}, Have: x.have}}
 	say := func(what string, ob *plan.Blocker) {
-		x.unseen = append(x.unseen, what+": "+ob.Reason+". "+text.Sentence(strings.Join(ob.Cure, "; ")))
+		x.unseen = append(x.unseen, what+": "+ob.Reason+". "+text.Sentence(strings.Join(ob.Fix, "; ")))
 	}
 	if ob := questions.Missing(p.Questions, "/vms", "VM.Audit"); ob != nil {
 		say("guests", ob)

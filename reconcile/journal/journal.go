@@ -35,8 +35,8 @@ type Entry struct {
 	Object  string            `json:"object,omitempty"`
 	Verb    string            `json:"verb,omitempty"`
 	Text    string            `json:"text,omitempty"`
-	Lane    string            `json:"queue,omitempty"`
-	Budget  string            `json:"concurrency,omitempty"`
+	Queue   string            `json:"queue,omitempty"`
+	Limit   string            `json:"concurrency,omitempty"`
 	Effect  plan.Effect       `json:"effect,omitempty"`
 	Timeout time.Duration     `json:"timeout,omitempty"`
 	Call    *proxmox.Call     `json:"call,omitempty"`
@@ -82,7 +82,7 @@ func parseLine(line []byte) (Entry, error) {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&read)
 	e := read.Entry
-	e.Act, e.Lane, e.Budget = cmp.Or(e.Act, read.Act), cmp.Or(e.Lane, read.Lane), cmp.Or(e.Budget, read.Budget)
+	e.Act, e.Queue, e.Limit = cmp.Or(e.Act, read.Act), cmp.Or(e.Queue, read.Lane), cmp.Or(e.Limit, read.Budget)
 	switch {
 	case err != nil:
 		return e, err

@@ -30,7 +30,7 @@ func opened(t *testing.T, dir string) *Journal {
 }
 
 func smallIntent(act, verb string) Entry {
-	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: StepIntent, ID: "restores/web/" + verb, Object: "restores/web", Verb: verb, Lane: "lxc/201", Budget: "start",
+	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: StepIntent, ID: "restores/web/" + verb, Object: "restores/web", Verb: verb, Queue: "lxc/201", Limit: "start",
 		Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/lxc/201/status/" + verb}}
 }
 
@@ -59,7 +59,7 @@ func journalText(j *Journal) string {
 	var b strings.Builder
 	for _, a := range j.Order {
 		call, _ := json.Marshal(a.Call)
-		fmt.Fprintln(&b, a.Act, a.ID, a.Object, a.Verb, a.Lane, a.Key, a.Upid, a.Result, a.text, a.log, a.Time.UTC(), a.ended.UTC(), string(call))
+		fmt.Fprintln(&b, a.Act, a.ID, a.Object, a.Verb, a.Queue, a.Key, a.Upid, a.Result, a.text, a.log, a.Time.UTC(), a.ended.UTC(), string(call))
 	}
 	return b.String()
 }
@@ -107,7 +107,7 @@ func TestJournalLinesOfOtherVersions(t *testing.T) {
 	good(t, os.WriteFile(path, old, 0o640))
 	j, err := ReadJournal(dir)
 	good(t, err)
-	if got := journalText(j); got != want || j.Damage() != "" || bytes.Contains(old, []byte(`"sum"`)) || !bytes.Contains(old, []byte(`"act"`)) || j.Order[0].Lane != "lxc/201" || j.Order[0].Budget != "start" {
+	if got := journalText(j); got != want || j.Damage() != "" || bytes.Contains(old, []byte(`"sum"`)) || !bytes.Contains(old, []byte(`"act"`)) || j.Order[0].Queue != "lxc/201" || j.Order[0].Limit != "start" {
 		t.Errorf("%s\n%s\n%s", j.Damage(), want, got)
 	}
 	for line, says := range map[string]string{

@@ -45,7 +45,7 @@ type Flight struct {
 // Flight is the act of ours that works in a lane now, or nil.
 func (m *Memory) Flight(lane string) *Flight {
 	for i := range m.Flights {
-		if m.Flights[i].Lane == lane {
+		if m.Flights[i].Queue == lane {
 			return &m.Flights[i]
 		}
 	}
@@ -56,12 +56,12 @@ func (m *Memory) Flight(lane string) *Flight {
 type Failure struct {
 	ID    string    `json:"id"`
 	Text  string    `json:"text"`
-	Cure  []string  `json:"fix,omitempty"`
+	Fix   []string  `json:"fix,omitempty"`
 	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
 	// Undelivered marks what never reached PVE: a run tries it again, other failures
 	// only the next run does.
 	Undelivered bool   `json:"undelivered,omitempty"`
-	Lane        string `json:"-"`
+	Queue       string `json:"-"`
 	Basis       string `json:"-"` // see basis
 }
 
@@ -113,7 +113,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 		if a.Open() {
 			m.Tasks[a.Upid] = true
 			object, _ := spec.ParseRef(a.Object)
-			m.Flights = append(m.Flights, Flight{Since: a.Time, Action: plan.Action{ID: a.ID, Object: object, Verb: a.Verb, Text: a.Text, Lane: a.Lane, Budget: a.Budget, Effect: a.Effect,
+			m.Flights = append(m.Flights, Flight{Since: a.Time, Action: plan.Action{ID: a.ID, Object: object, Verb: a.Verb, Text: a.Text, Queue: a.Queue, Limit: a.Limit, Effect: a.Effect,
 				Call: a.Call, Op: a.Op, Facts: a.Facts}})
 		}
 		if a.Open() && a.Facts["reads"] != "" {

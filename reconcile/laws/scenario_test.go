@@ -212,18 +212,18 @@ func (i *incarnation) preview() (*reconcile.Plan, string, error) {
 // judge looks at the end of a scenario.
 func (s *scenario) judge(report *reconcile.Report) {
 	plan := report.Plan
-	if len(plan.Laters) > 0 {
-		s.fails("settles", "it never comes to %s: %s, %s", plan.Laters[0].Object, plan.Laters[0].Text, plan.Laters[0].Waits)
+	if len(plan.Deferred) > 0 {
+		s.fails("settles", "it never comes to %s: %s, %s", plan.Deferred[0].Object, plan.Deferred[0].Text, plan.Deferred[0].Waits)
 	}
 	for _, a := range plan.Actions {
 		s.fails("settles", "%s: %s is never sent (%v)", a.Object, a.Verb, report.Waits)
 	}
-	for _, h := range plan.Held {
+	for _, h := range plan.Blocked {
 		if strings.Contains(h.Reason, "wanted again") {
 			s.fails("settles", "%s is never as declared, though nobody touches it: %s", h.Object, h.Reason)
 		}
-		if h.Reason == "" || len(h.Cure) == 0 {
-			s.fails("settles", "%s is held without a reason or a cure: %q %q", h.Object, h.Reason, h.Cure)
+		if h.Reason == "" || len(h.Fix) == 0 {
+			s.fails("settles", "%s is held without a reason or a cure: %q %q", h.Object, h.Reason, h.Fix)
 		}
 	}
 	first, _ := s.twoPlans()

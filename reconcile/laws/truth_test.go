@@ -56,10 +56,10 @@ func (p *promise) end(last *reconcile.Plan) {
 	}
 	p.running = false
 	told := map[string]bool{}
-	for _, h := range p.plan.Held {
+	for _, h := range p.plan.Blocked {
 		told[fmt.Sprint(h.Object, h.Pos)] = true
 	}
-	for _, h := range last.Held {
+	for _, h := range last.Blocked {
 		if h.Kind == "" && !h.Passing && !h.Failed && !told[fmt.Sprint(h.Object, h.Pos)] {
 			p.s.fails("nothing hidden", "%s is blocked at the end, which the plan at the begin does not say: %s\n%s", h.Object, h.Reason, reconciletest.PlanText(p.plan))
 		}
@@ -95,10 +95,10 @@ func (p *promise) planned(plan *reconcile.Plan) {
 		p.until = plan.Due
 	}
 	for _, a := range plan.Actions {
-		p.steps[truthKey(a.Object.String(), a.Verb, a.Lane)] = true
+		p.steps[truthKey(a.Object.String(), a.Verb, a.Queue)] = true
 	}
-	for _, l := range plan.Laters {
-		p.steps[truthKey(l.Object.String(), l.Verb, l.Lane)] = true
+	for _, l := range plan.Deferred {
+		p.steps[truthKey(l.Object.String(), l.Verb, l.Queue)] = true
 	}
 }
 
@@ -142,9 +142,11 @@ func (p *promise) judge(act *journal.Operation) {
 	p.s.mu.Unlock()
 	object, _, _ := strings.Cut(act.Object, " ")
 	// What a task's log proves of an archive of another agent arrives from outside; the plan has named the archive.
-	proven := act.Verb == "record" && slices.ContainsFunc(p.plan.Notes, func(n reconcile.Note) bool { return strings.Contains(n.Text, strings.TrimPrefix(act.Lane, "archive/")) })
-	if !p.steps[truthKey(object, act.Verb, act.Lane)] && !p.steps[truthKey(object, act.Verb, "")] && !proven {
-		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", act.Object, act.Verb, act.Lane, reconciletest.PlanText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
+	proven := act.Verb == "record" && slices.ContainsFunc(p.plan.Notes, func(n reconcile.Note) bool {
+		return strings.Contains(n.Text, strings.TrimPrefix(act.Queue, "archive/"))
+	})
+	if !p.steps[truthKey(object, act.Verb, act.Queue)] && !p.steps[truthKey(object, act.Verb, "")] && !proven {
+		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", act.Object, act.Verb, act.Queue, reconciletest.PlanText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
 	}
 	if act.Effect == plan.Deleting {
 		if p.deleted++; p.deleted > p.deletes {
@@ -175,7 +177,7 @@ func (s *scenario) nothingHides() {
 		return
 	}
 	blocked := map[string]bool{}
-	for _, h := range whole.Held {
+	for _, h := range whole.Blocked {
 		blocked[fmt.Sprint(h.Object, h.Pos)] = true
 	}
 	for _, ref := range whole.Objects {
@@ -190,14 +192,14 @@ func (s *scenario) nothingHides() {
 		}
 		have.Named = nil // who names an object lets more be done
 		alone := planning.PlanOf(s.want, have)
-		for _, h := range alone.Held {
+		for _, h := range alone.Blocked {
 			if strings.Contains(h.Reason, "only after a restart") && strings.Contains(reconciletest.PlanText(whole), "for that and starts it again") {
 				continue // a backup in mode stop restarts it
 			}
 			if strings.HasSuffix(h.Reason, "its ownership marker is missing") {
 				continue // alone it reads fewer storages, on which archives are witnesses
 			}
-			if h.Object == ref && h.Kind != reconcile.HeldFrozen && !h.Passing && !blocked[fmt.Sprint(h.Object, h.Pos)] {
+			if h.Object == ref && h.Kind != reconcile.BlockedFrozen && !h.Passing && !blocked[fmt.Sprint(h.Object, h.Pos)] {
 				s.fails("nothing hidden", "%s is blocked, which the plan of all does not say: %s\n%s", h.Object, h.Reason, reconciletest.PlanText(whole))
 			}
 		}

@@ -193,7 +193,7 @@ func (o *Observed) AmbiguousArchive(storage string, vmid proxmox.VMID) *plan.Blo
 	for _, v := range o.ByGuest[vmid] {
 		if Ambiguous(*v) && v.Content == "backup" && text.ProxmoxStorage(v.VolID) == storage {
 			return &plan.Blocker{Reason: fmt.Sprintf("storage %s lists the archive %s twice, with different values", storage, v.VolID),
-				Cure: []string{fmt.Sprintf("compare: pvesm list %s --vmid %d", storage, vmid)}}
+				Fix: []string{fmt.Sprintf("compare: pvesm list %s --vmid %d", storage, vmid)}}
 		}
 	}
 	return nil

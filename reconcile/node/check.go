@@ -71,7 +71,7 @@ func (o *Observed) unchecked(v proxmox.Volume) *plan.Blocker {
 	if since, runs := o.Memory.Checking[v.VolID]; runs {
 		reason = fmt.Sprintf("the contents of the archive of %s are being checked since %s (at most %s)", o.Date(v.CTime), o.Clock(since), CheckAtMost)
 	}
-	return &plan.Blocker{Reason: reason, Cure: []string{"wait for it", fmt.Sprintf("or restore it unchecked: from: {archive: %s}", v.VolID)}, Passes: true}
+	return &plan.Blocker{Reason: reason, Fix: []string{"wait for it", fmt.Sprintf("or restore it unchecked: from: {archive: %s}", v.VolID)}, Passes: true}
 }
 
 // notChecked says why a check could not prove an archive.

@@ -109,5 +109,5 @@ func (o *Observed) RivalBlocker(r *Rivalry, line bool) *plan.Blocker {
 		}
 	}
 	cure = append(cure, fmt.Sprintf("give the other host a name of its own (agent.yaml: owner: NAME) or another storage, and move its archives away from %s", r.storage))
-	return &plan.Blocker{Reason: fmt.Sprintf("the archives of %d on %s alternate, so they are of %d guests: %s", r.vmid, r.storage, len(who), text.List(who)), Cure: cure}
+	return &plan.Blocker{Reason: fmt.Sprintf("the archives of %d on %s alternate, so they are of %d guests: %s", r.vmid, r.storage, len(who), text.List(who)), Fix: cure}
 }

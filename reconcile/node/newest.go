@@ -90,7 +90,7 @@ func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.V
 		return "", nil
 	case inside.Err != nil && KeepsOlder(o.Proven(v), inside.Err):
 		return "", &plan.Blocker{Reason: fmt.Sprintf("the config inside its newest archive, of %s on %s, cannot be read: %v", o.Date(v.CTime), source.Newest, inside.Err),
-			Cure: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, Passes: proxmox.IsTransient(inside.Err)}
+			Fix: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, Passes: proxmox.IsTransient(inside.Err)}
 	case inside.Err != nil:
 		return fmt.Sprintf("has a config inside that cannot be read: %v", inside.Err), nil
 	case !o.OwnArchive(guest, source, inside.Config):
@@ -123,7 +123,7 @@ func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Bl
 	if older := o.ArchivesOf(source.Newest, vmid); len(older) > 0 {
 		cure = append(cure, fmt.Sprintf("or the one of %s: from: {archive: %s}", o.Date(older[0].CTime), older[0].VolID))
 	}
-	return &plan.Blocker{Reason: reason + "; no older archive is restored", Cure: cure}
+	return &plan.Blocker{Reason: reason + "; no older archive is restored", Fix: cure}
 }
 
 // KeepsOlder reports whether an archive whose config cannot be read keeps older ones from

@@ -106,7 +106,7 @@ type StorageState struct {
 	Conf    proxmox.Storage
 	Status  *proxmox.StorageStatus // nil where the node's list does not show it
 	Content []proxmox.Volume
-	Looked  bool // Content was read
+	Read    bool // Content was read
 	Err     error
 }
 

@@ -97,7 +97,7 @@ func TestWhatBlocksAGoldenImage(t *testing.T) {
 		}
 		have.Index(nil)
 		ob := have.GoldenBlocker(golden)
-		if (ob != nil) != (c.reason != "") || ob != nil && (!strings.Contains(ob.Reason, c.reason) || len(ob.Cure) == 0) {
+		if (ob != nil) != (c.reason != "") || ob != nil && (!strings.Contains(ob.Reason, c.reason) || len(ob.Fix) == 0) {
 			t.Errorf("%s: %+v", name, ob)
 		}
 	}

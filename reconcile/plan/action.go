@@ -22,7 +22,7 @@ const (
 	Restart   Symbol = "^"
 	Power     Symbol = ">" // start, stop, roll back
 	Delete    Symbol = "-"
-	Blocked   Symbol = "!"
+	Block     Symbol = "!"
 	Remark    Symbol = "."
 	AsWritten Symbol = "="
 )
@@ -59,8 +59,8 @@ type Action struct {
 	When   string   `json:"when,omitempty"`
 
 	Effect   Effect `json:"effect"`
-	Lane     string `json:"queue"`                 // actions of one lane never overlap: "lxc/201"
-	Budget   string `json:"concurrency,omitempty"` // what else it shares: "create local-lvm", "vzdump"
+	Queue    string `json:"queue"`                 // actions of one queue never overlap: "lxc/201"
+	Limit    string `json:"concurrency,omitempty"` // what else it shares: "create local-lvm", "vzdump"
 	Destroys string `json:"destroys,omitempty"`    // for the plan's last sentence
 	// Irreversible is set where the act cannot be undone: a volume never shrinks again.
 	Irreversible bool `json:"irreversible"`
@@ -80,9 +80,9 @@ type Action struct {
 func (a *Action) Said() string { return said(a.Symbol, a.Text, a.Fields) }
 
 // String is what the step does in one line.
-func (l Later) String() string { return l.Said() }
+func (l Deferred) String() string { return l.Said() }
 
-func (l *Later) Said() string { return said(l.Symbol, l.Text, l.Fields) }
+func (l *Deferred) Said() string { return said(l.Symbol, l.Text, l.Fields) }
 
 func said(symbol Symbol, text string, fields []Field) string {
 	var parts []string
@@ -109,9 +109,9 @@ func (a Action) MarshalJSON() ([]byte, error) {
 	}{plain(a), text.Duration(a.Timeout)})
 }
 
-// A Later is a step that cannot be a request yet: another step has to be carried out
+// A Deferred is a step that cannot be a request yet: another step has to be carried out
 // before it, or a guest or a disk is still to come.
-type Later struct {
+type Deferred struct {
 	Object spec.Ref `json:"object"`
 	Guest  string   `json:"guest,omitempty"` // whose, where an object has several
 	Verb   string   `json:"verb"`
@@ -128,13 +128,13 @@ type Later struct {
 	// VolID is the archive that a deletion deletes, as PVE names it.
 	VolID string `json:"volid,omitempty"`
 
-	Lane string `json:"-"` // "" where it is not known what it will work on
+	Queue string `json:"-"` // "" where it is not known what it will work on
 }
 
-// Deferred is an action as the step that it will be.
-func Deferred(a *Action, waits string) Later {
-	return Later{Object: a.Object, Guest: a.Guest, Verb: a.Verb, Symbol: a.Symbol, Text: a.Text, Detail: a.Detail, Fields: a.Fields, Waits: waits,
-		Effect: a.Effect, Irreversible: a.Irreversible, Destroys: a.Destroys, Cause: a.Cause, VolID: a.VolID, Lane: a.Lane}
+// Defer is an action as the step that it will be.
+func Defer(a *Action, waits string) Deferred {
+	return Deferred{Object: a.Object, Guest: a.Guest, Verb: a.Verb, Symbol: a.Symbol, Text: a.Text, Detail: a.Detail, Fields: a.Fields, Waits: waits,
+		Effect: a.Effect, Irreversible: a.Irreversible, Destroys: a.Destroys, Cause: a.Cause, VolID: a.VolID, Queue: a.Queue}
 }
 
 // Running is an act of this agent that has been sent and has not ended.
@@ -145,23 +145,23 @@ type Running struct {
 	Since  time.Time `json:"since"` // by the node's clock
 }
 
-// A HeldKind tells apart why people want to hear of a Held.
-type HeldKind string
+// A BlockedKind tells apart why people want to hear of what is blocked.
+type BlockedKind string
 
 // The kinds; empty: blocked.
 const (
-	HeldFailed  HeldKind = "failed"  // an act failed and is not tried again yet
-	HeldOverdue HeldKind = "overdue" // no whole backup for longer than warn-after
-	HeldFrozen  HeldKind = "frozen"  // a person said so
+	BlockedFailed  BlockedKind = "failed"  // an act failed and is not tried again yet
+	BlockedOverdue BlockedKind = "overdue" // no whole backup for longer than warn-after
+	BlockedFrozen  BlockedKind = "frozen"  // a person said so
 )
 
-// A Held is an object, or a part of one, with which nothing can be done now.
-type Held struct {
-	Object spec.Ref `json:"object"`
-	Reason string   `json:"reason"`
-	Cure   []string `json:"fix"`
-	Pos    spec.Pos `json:"pos"`
-	Kind   HeldKind `json:"kind,omitempty"`
+// A Blocked is an object, or a part of one, with which nothing can be done now.
+type Blocked struct {
+	Object spec.Ref    `json:"object"`
+	Reason string      `json:"reason"`
+	Fix    []string    `json:"fix"`
+	Pos    spec.Pos    `json:"pos"`
+	Kind   BlockedKind `json:"kind,omitempty"`
 	// Passing is set where the world is expected to change by itself: a lock, a
 	// task of somebody else. A run waits for these before it gives up.
 	Passing bool `json:"passing,omitempty"`
@@ -197,14 +197,14 @@ func DriftKey(n Note) string { return n.Object.String() + ": " + n.Text }
 // way of others. It is made by a pure function and is the same, byte for byte, for
 // the same inputs.
 type Plan struct {
-	Format  int        `json:"format"` // of this document: 1
-	Actions []Action   `json:"actions"`
-	Laters  []Later    `json:"deferred"`
-	Running []Running  `json:"running"` // what this agent does already
-	Held    []Held     `json:"blocked"`
-	Notes   []Note     `json:"notes"`
-	Objects []spec.Ref `json:"objects"` // all that were looked at, in order
-	Header  PlanHeader `json:"header"`
+	Format   int        `json:"format"` // of this document: 1
+	Actions  []Action   `json:"actions"`
+	Deferred []Deferred `json:"deferred"`
+	Running  []Running  `json:"running"` // what this agent does already
+	Blocked  []Blocked  `json:"blocked"`
+	Notes    []Note     `json:"notes"`
+	Objects  []spec.Ref `json:"objects"` // all that were looked at, in order
+	Header   PlanHeader `json:"header"`
 	// Guests are the objects under restores and guests that were looked at.
 	Guests []spec.Ref `json:"-"`
 	// Backups are the newest whole archives that were seen, by guest.
@@ -229,7 +229,7 @@ func (p *Plan) DueAt(at time.Time) {
 type PlanHeader struct {
 	Node       string    `json:"node"`
 	Version    string    `json:"version"`   // PVE's
-	Looked     time.Time `json:"refreshed"` // by the node's clock, in its zone
+	Refreshed  time.Time `json:"refreshed"` // by the node's clock, in its zone
 	Requests   int       `json:"requests"`
 	Elapsed    string    `json:"-"`
 	Desired    string    `json:"desired"` // the path
@@ -246,7 +246,7 @@ type Strangers struct {
 }
 
 // Changes reports whether anything is being done, or is to be done, now or later.
-func (p *Plan) Changes() bool { return len(p.Actions)+len(p.Laters)+len(p.Running) > 0 }
+func (p *Plan) Changes() bool { return len(p.Actions)+len(p.Deferred)+len(p.Running) > 0 }
 
 // AsDeclared returns the objects with nothing to do and nothing held. A drift that is only
 // reported is a note on such an object.
@@ -255,10 +255,10 @@ func (p *Plan) AsDeclared() []spec.Ref {
 	for _, a := range p.Actions {
 		busy[a.Object] = true
 	}
-	for _, l := range p.Laters {
+	for _, l := range p.Deferred {
 		busy[l.Object] = true
 	}
-	for _, h := range p.Held {
+	for _, h := range p.Blocked {
 		busy[h.Object] = true
 	}
 	for _, r := range p.Running {
@@ -274,7 +274,7 @@ func (p *Plan) AsDeclared() []spec.Ref {
 }
 
 // Place is " (restores.yaml:48)", where the place in the YAML is known.
-func (h *Held) Place() string {
+func (h *Blocked) Place() string {
 	if h.Pos.IsZero() {
 		return ""
 	}

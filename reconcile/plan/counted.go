@@ -3,12 +3,12 @@ package plan
 import "slices"
 
 // Steps are all steps of a plan, in order: those that are ready and those that follow.
-func (p *Plan) Steps() []Later {
-	all := make([]Later, 0, len(p.Actions)+len(p.Laters))
+func (p *Plan) Steps() []Deferred {
+	all := make([]Deferred, 0, len(p.Actions)+len(p.Deferred))
 	for i := range p.Actions {
-		all = append(all, Deferred(&p.Actions[i], ""))
+		all = append(all, Defer(&p.Actions[i], ""))
 	}
-	return append(all, p.Laters...)
+	return append(all, p.Deferred...)
 }
 
 // Deletions are how many snapshots and archives a plan deletes, and why.

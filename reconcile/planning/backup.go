@@ -23,7 +23,7 @@ import (
 func (p *Planner) planBackup(b *spec.Backup) {
 	o := &b.Object
 	if ob := p.takesBackups(b.Storage); ob != nil {
-		p.holdFor(o, "storage", ob, plan.Later{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(p.Want.BackupGuests(b), ", "), b.Storage)})
+		p.holdFor(o, "storage", ob, plan.Deferred{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(p.Want.BackupGuests(b), ", "), b.Storage)})
 		return
 	}
 	if m, mounted := p.Have.MountOf(p.Want, b.Storage); m != nil && mounted {
@@ -61,7 +61,7 @@ func (p *Planner) planBackup(b *spec.Backup) {
 		if len(later) == 1 {
 			waits = fmt.Sprintf("when %s exists", p.Want.Guest(later[0]).Ref)
 		}
-		p.later(plan.Later{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", text.List(later), b.Storage), Waits: waits})
+		p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", text.List(later), b.Storage), Waits: waits})
 	}
 }
 
@@ -70,7 +70,7 @@ func (p *Planner) planBackup(b *spec.Backup) {
 func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest) {
 	o := &b.Object
 	if ob := p.Have.AmbiguousArchive(b.Storage, g.VMID); ob != nil {
-		p.hold(o, "storage", fmt.Sprintf("%s; %s is not backed up and nothing of it is deleted", ob.Reason, g.Ref.Name), ob.Cure...)
+		p.hold(o, "storage", fmt.Sprintf("%s; %s is not backed up and nothing of it is deleted", ob.Reason, g.Ref.Name), ob.Fix...)
 		return
 	}
 	own := questions.OwnBackups(p.Questions, b, g)
@@ -99,7 +99,7 @@ func (p *Planner) planBackupOf(b *spec.Backup, g *spec.Guest) {
 			return
 		}
 		if p.creating[g.Ref.Name] && g.State == spec.Running && state.Status != "running" {
-			p.later(plan.Later{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
+			p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
 			return
 		}
 		p.backUp(b, g, state, marker)
@@ -202,7 +202,7 @@ func (p *Planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []questions.Own
 	}
 	if age := p.Have.Now.Sub(last); !last.IsZero() && age > b.WarnAfter {
 		p.hold(&b.Object, "warn-after", fmt.Sprintf("no whole backup of %s since %s", g.Ref.Name, p.Have.Date(last)), "look why: felhom-agent --history --only "+b.Ref.String())
-		p.Plan.Held[len(p.Plan.Held)-1].Kind = plan.HeldOverdue
+		p.Plan.Blocked[len(p.Plan.Blocked)-1].Kind = plan.BlockedOverdue
 	}
 }
 
@@ -212,7 +212,7 @@ func (p *Planner) warnOverdue(b *spec.Backup, g *spec.Guest, own []questions.Own
 func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
 	o := &b.Object
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup"); ob != nil {
-		p.hold(o, "guests", ob.Reason, ob.Cure...)
+		p.hold(o, "guests", ob.Reason, ob.Fix...)
 		return
 	}
 	if state.HA != "" && b.Mode == "stop" && state.Status == "running" {
@@ -223,7 +223,7 @@ func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, 
 		return
 	}
 	if ob := p.staysDown(g); ob != nil && b.Mode == "stop" && state.Status == "running" {
-		p.hold(o, "mode", fmt.Sprintf("mode stop would leave %s down, for it could not be started again: %s", g.Ref.Name, ob.Reason), append(ob.Cure, "or mode: snapshot")...)
+		p.hold(o, "mode", fmt.Sprintf("mode stop would leave %s down, for it could not be started again: %s", g.Ref.Name, ob.Reason), append(ob.Fix, "or mode: snapshot")...)
 		return
 	}
 	if s, ok := questions.Short(p.Questions, b, g); ok {
@@ -233,7 +233,7 @@ func (p *Planner) backUp(b *spec.Backup, g *spec.Guest, state *node.GuestState, 
 	m := marker.Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name, "host": p.Have.Node}}
 	call := questions.Vzdump(p.Questions, g.VMID, b.Storage, b.Mode, b.Compress, m)
 	a := plan.Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
-		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Lane: Lane(g.VMID), Budget: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
+		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Queue: Queue(g.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
 		Facts: questions.DumpFacts(p.Questions, b.Storage)}
 	if b.Mode == "stop" && state.Status == "running" {
 		a.Effect = plan.Disruptive
@@ -267,7 +267,7 @@ func (p *Planner) planRecords(o *spec.Object, storage string, mine func(marker.M
 		}
 		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).With("begun", questions.BegunOf(p.Questions, v, made)).String())
 		p.act(plan.Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: plan.Change,
-			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Lane: "archive/" + v.VolID, Timeout: questions.Timeout(o, questions.ShortTask), Call: &call,
+			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Queue: "archive/" + v.VolID, Timeout: questions.Timeout(o, questions.ShortTask), Call: &call,
 			Facts: questions.DumpFacts(p.Questions, storage)})
 	}
 }
@@ -280,7 +280,7 @@ func (p *Planner) pruneBackups(b *spec.Backup, g *spec.Guest, own []questions.Ow
 		decided, ok := p.Have.Decided(rivals, g)
 		if !ok || !decided.Born.Equal(born) {
 			ob := p.Have.RivalBlocker(rivals, true)
-			p.hold(&b.Object, "keep", ob.Reason+"; nothing is deleted", ob.Cure...)
+			p.hold(&b.Object, "keep", ob.Reason+"; nothing is deleted", ob.Fix...)
 			return
 		}
 		own = slices.DeleteFunc(own, func(have questions.OwnBackup) bool {
@@ -327,5 +327,5 @@ func (p *Planner) read(volid string) bool {
 func (p *Planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteVolume(v.VolID)
 	p.act(plan.Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: plan.Delete,
-		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Lane: "archive/" + v.VolID, Budget: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
+		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Queue: "archive/" + v.VolID, Limit: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 }

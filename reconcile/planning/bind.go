@@ -34,18 +34,18 @@ func (p *Planner) bindReady(declared spec.MountPoint) *plan.Blocker {
 	}
 	if _, mounted := p.Have.MountedDisk(m); !mounted {
 		why, cure := questions.Away(p.Questions, m)
-		return &plan.Blocker{Reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), Cure: cure}
+		return &plan.Blocker{Reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), Fix: cure}
 	}
 	if ob := questions.Ejecting(p.Questions, m); ob != nil {
 		return ob
 	}
 	folder, path := declared.Mount+"/"+declared.Folder, questions.BindSource(p.Questions, declared)
 	if why := p.Have.Host.Barred[folder]; why != "" {
-		return &plan.Blocker{Reason: fmt.Sprintf("the folder %s on mounts/%s cannot be bound: %s", declared.Folder, declared.Mount, why), Cure: []string{"look at it as root: namei -l " + path}}
+		return &plan.Blocker{Reason: fmt.Sprintf("the folder %s on mounts/%s cannot be bound: %s", declared.Folder, declared.Mount, why), Fix: []string{"look at it as root: namei -l " + path}}
 	}
 	if there, looked := p.Have.Host.Folders[folder]; looked && !there {
 		return &plan.Blocker{Reason: fmt.Sprintf("there is no folder %s on mounts/%s", declared.Folder, declared.Mount),
-			Cure: []string{fmt.Sprintf("as root: mkdir -p %s && chown 100000:100000 %s", path, path)}}
+			Fix: []string{fmt.Sprintf("as root: mkdir -p %s && chown 100000:100000 %s", path, path)}}
 	}
 	return nil
 }
@@ -73,13 +73,13 @@ func (p *Planner) planBinds(g *spec.Guest, state *node.GuestState) {
 			continue
 		}
 		if ob := p.bindReady(declared); ob != nil {
-			p.holdFor(o, field, ob, plan.Later{Verb: "bind", Symbol: plan.Change, Text: fmt.Sprintf("bind %s at %s", source, declared.Path)})
+			p.holdFor(o, field, ob, plan.Deferred{Verb: "bind", Symbol: plan.Change, Text: fmt.Sprintf("bind %s at %s", source, declared.Path)})
 			p.unmet[g.Ref.Name] = ob.Reason
 			continue
 		}
 		if p.Have.Host == nil {
 			ob := questions.NeedsHost(p.Questions)
-			p.hold(o, field, ob.Reason, ob.Cure...)
+			p.hold(o, field, ob.Reason, ob.Fix...)
 			continue
 		}
 		if p.protected(g, state, key, field) || !p.unique(g, state, map[string]string{key: proxmox.MountPoint{"volume": source, "mp": declared.Path}.String()}) {
@@ -104,7 +104,7 @@ func (p *Planner) planBinds(g *spec.Guest, state *node.GuestState) {
 			when = "needs a restart"
 		}
 		p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "bind", Symbol: plan.Change, Text: fmt.Sprintf("%s: %s at %s", key, source, declared.Path),
-			When: when, Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
+			When: when, Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
 		return
 	}
 	p.planDevices(g, state)
@@ -168,7 +168,7 @@ func (p *Planner) planDevices(g *spec.Guest, state *node.GuestState) {
 		}
 		if p.Have.Host == nil {
 			ob := questions.NeedsHost(p.Questions)
-			p.hold(&g.Object, "config."+key, ob.Reason, ob.Cure...)
+			p.hold(&g.Object, "config."+key, ob.Reason, ob.Fix...)
 			continue
 		}
 		if !p.unique(g, state, map[string]string{key: device.String()}) {
@@ -180,7 +180,7 @@ func (p *Planner) planDevices(g *spec.Guest, state *node.GuestState) {
 		fmt.Sscan(device["gid"], &d.GID)
 		op := privileged.PassDevice(p.Have.Node, d)
 		p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: plan.Change, Text: s,
-			Lane: Lane(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Op: &op})
+			Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Op: &op})
 		return
 	}
 }

@@ -28,12 +28,12 @@ type chain struct {
 	after   *forecast
 	uses    dependents
 
-	waiting map[spec.Ref][]plan.Later // what waits, by its object, as of the last time it was planned
-	waited  map[spec.Ref][]plan.Later // the same as of the time before
-	last    map[string]string         // object or lane -> the verb of its latest step
-	done    map[string]bool           // see actKey: what has been done is not wanted again
-	told    map[string]bool           // see actKey: what the plan has already
-	steps   []plan.Later
+	waiting map[spec.Ref][]plan.Deferred // what waits, by its object, as of the last time it was planned
+	waited  map[spec.Ref][]plan.Deferred // the same as of the time before
+	last    map[string]string            // object or lane -> the verb of its latest step
+	done    map[string]bool              // see actKey: what has been done is not wanted again
+	told    map[string]bool              // see actKey: what the plan has already
+	steps   []plan.Deferred
 	blocked map[string]bool
 }
 
@@ -45,15 +45,15 @@ type dependents struct {
 
 // follow adds all that follows from the actions of a plan as deferred steps.
 func (p *Planner) follow() {
-	if len(p.Plan.Actions)+len(p.Plan.Laters)+len(p.Plan.Running) == 0 {
+	if len(p.Plan.Actions)+len(p.Plan.Deferred)+len(p.Plan.Running) == 0 {
 		return
 	}
 	c := &chain{planner: p, plan: p.Plan, after: newForecast(p.Want, p.Have), uses: dependentsOf(p.Want, p.Plan.Objects),
-		waiting: map[spec.Ref][]plan.Later{}, waited: map[spec.Ref][]plan.Later{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
-	for _, l := range p.Plan.Laters {
+		waiting: map[spec.Ref][]plan.Deferred{}, waited: map[spec.Ref][]plan.Deferred{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
+	for _, l := range p.Plan.Deferred {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
 	}
-	for _, h := range p.Plan.Held {
+	for _, h := range p.Plan.Blocked {
 		c.blocked[blockedKey(h)] = true
 	}
 	touched := map[spec.Ref]bool{}
@@ -77,7 +77,7 @@ func (p *Planner) follow() {
 		}
 		touched = map[spec.Ref]bool{}
 	}
-	p.Plan.Laters = c.steps
+	p.Plan.Deferred = c.steps
 	for _, name := range slices.Sorted(maps.Keys(c.after.node.Unread)) {
 		ref := spec.Ref{Kind: spec.KindMount, Name: name}
 		if slices.ContainsFunc(p.Plan.Objects, func(b spec.Ref) bool { return c.prunesOn(b, name) }) {
@@ -85,7 +85,7 @@ func (p *Planner) follow() {
 		}
 	}
 	for _, ref := range p.Plan.Objects {
-		p.Plan.Laters = append(p.Plan.Laters, c.waiting[ref]...)
+		p.Plan.Deferred = append(p.Plan.Deferred, c.waiting[ref]...)
 	}
 }
 
@@ -109,11 +109,11 @@ func (c *chain) prunesOn(ref spec.Ref, mount string) bool {
 func (c *chain) firstOfEachLane(touched map[spec.Ref]bool, actions []plan.Action) (first []plan.Action) {
 	taken := map[string]bool{}
 	for _, a := range actions {
-		if a.Lane != "" && taken[a.Lane] {
+		if a.Queue != "" && taken[a.Queue] {
 			touched[a.Object] = true
 			continue
 		}
-		taken[a.Lane] = true
+		taken[a.Queue] = true
 		first = append(first, a)
 	}
 	return first
@@ -125,8 +125,8 @@ func (c *chain) carryOut(touched map[spec.Ref]bool, actions []plan.Action, since
 		a := &actions[i]
 		c.after.apply(a, since)
 		c.done[journal.ActKey(a.ID, a.Call, a.Op)] = true
-		c.last[a.Object.String()], c.last[a.Lane] = a.Verb, a.Verb
-		c.touch(touched, a.Object, a.Lane)
+		c.last[a.Object.String()], c.last[a.Queue] = a.Verb, a.Verb
+		c.touch(touched, a.Object, a.Queue)
 	}
 	c.after.settle()
 }
@@ -160,9 +160,9 @@ func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
 				continue
 			}
 			c.after.sketch(g)
-			c.last[ref.String()], c.last[Lane(g.VMID)] = l.Verb, l.Verb
+			c.last[ref.String()], c.last[Queue(g.VMID)] = l.Verb, l.Verb
 			c.steps = append(c.steps, l)
-			c.touch(touched, ref, Lane(g.VMID))
+			c.touch(touched, ref, Queue(g.VMID))
 			any = true
 		}
 	}
@@ -198,7 +198,7 @@ func (c *chain) replan(touched map[spec.Ref]bool) *plan.Plan {
 
 // take adds what a round has found to the plan, and returns the actions that are new.
 func (c *chain) take(round *plan.Plan) (fresh []plan.Action) {
-	for _, l := range round.Laters {
+	for _, l := range round.Deferred {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
 	}
 	for i := range round.Actions {
@@ -212,13 +212,13 @@ func (c *chain) take(round *plan.Plan) (fresh []plan.Action) {
 			continue
 		}
 		c.told[key] = true
-		step := plan.Deferred(&a, c.waitsFor(&a))
+		step := plan.Defer(&a, c.waitsFor(&a))
 		c.steps = append(c.steps, step)
 	}
-	for _, h := range round.Held {
+	for _, h := range round.Blocked {
 		if key := blockedKey(h); !c.blocked[key] {
 			c.blocked[key] = true
-			c.plan.Held = append(c.plan.Held, h)
+			c.plan.Blocked = append(c.plan.Blocked, h)
 		}
 	}
 	return fresh
@@ -231,7 +231,7 @@ func (c *chain) waitsFor(a *plan.Action) string {
 			return l.Waits
 		}
 	}
-	verb := text.OrElse(c.last[a.Object.String()], c.last[a.Lane])
+	verb := text.OrElse(c.last[a.Object.String()], c.last[a.Queue])
 	if verb == "" {
 		return "afterwards"
 	}
@@ -249,8 +249,8 @@ func nounOf(verb string) string {
 }
 
 // blockedKey tells whether a reason has been told: of what a person holds once is enough.
-func blockedKey(h plan.Held) string {
-	if h.Kind == plan.HeldFrozen {
+func blockedKey(h plan.Blocked) string {
+	if h.Kind == plan.BlockedFrozen {
 		return h.Object.String() + " " + string(h.Kind)
 	}
 	return h.Object.String() + " " + h.Reason

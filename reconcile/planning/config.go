@@ -46,7 +46,7 @@ func (p *Planner) planConfig(g *spec.Guest, state *node.GuestState, marker marke
 	if !d.Empty() {
 		call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: d.Set, Delete: d.Drop, Digest: state.Config.Digest})
 		a := plan.Action{ID: g.Ref.String() + "/config", Object: g.Ref, Verb: "set", Symbol: plan.Change, Text: "", Fields: d.Fields,
-			Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Effect: plan.Safe}
+			Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Effect: plan.Safe}
 		if len(d.Fields) == 0 {
 			a.Text = fmt.Sprintf("write the marker of %d", g.VMID)
 		}
@@ -143,5 +143,5 @@ func (p *Planner) planProtection(g *spec.Guest, state *node.GuestState) {
 	}
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"protection": want}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/protection", Object: g.Ref, Verb: "set", Symbol: plan.Change,
-		Fields: []plan.Field{{Name: "protection", Old: live, New: want, When: "now"}}, Lane: Lane(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
+		Fields: []plan.Field{{Name: "protection", Old: live, New: want, When: "now"}}, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -49,5 +49,5 @@ func (p *Planner) planWish(g *spec.Guest, state *node.GuestState, mark marker.Ma
 		Digest: state.Config.Digest,
 	})
 	p.act(plan.Action{ID: g.Ref.String() + "/wish", Object: g.Ref, Verb: "note", Symbol: plan.Change,
-		Text: fmt.Sprintf("note in the marker of %d that its YAML is carried out", g.VMID), Lane: Lane(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
+		Text: fmt.Sprintf("note in the marker of %d that its YAML is carried out", g.VMID), Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -109,9 +109,9 @@ func (f *forecast) land(flight *journal.Flight) {
 		delete(node.Memory.Making, vmid)
 	}
 	if node.Host != nil {
-		node.Host.Running = slices.DeleteFunc(slices.Clone(node.Host.Running), func(op privileged.RunningOp) bool { return op.Lane == flight.Lane })
+		node.Host.Running = slices.DeleteFunc(slices.Clone(node.Host.Running), func(op privileged.RunningOp) bool { return op.Lane == flight.Queue })
 	}
-	if id, ok := strings.CutPrefix(flight.Lane, "lxc/"); ok {
+	if id, ok := strings.CutPrefix(flight.Queue, "lxc/"); ok {
 		node.Tasks = slices.DeleteFunc(slices.Clone(node.Tasks), func(t proxmox.Task) bool { return t.Running() && t.ID == id })
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if state := f.guest(vmid); state != nil {

@@ -22,11 +22,11 @@ func (p *Planner) freezing(o *spec.Object, name, why, cure string, pl func()) {
 		pl()
 		return
 	}
-	actions, laters, held, notes := len(p.Plan.Actions), len(p.Plan.Laters), len(p.Plan.Held), len(p.Plan.Notes)
+	actions, laters, held, notes := len(p.Plan.Actions), len(p.Plan.Deferred), len(p.Plan.Blocked), len(p.Plan.Notes)
 	starting, startingAt := p.starting, p.startingAt
 	pl()
-	waits := len(p.Plan.Actions) - actions + len(p.Plan.Laters) - laters
-	p.Plan.Actions, p.Plan.Laters, p.Plan.Held, p.Plan.Notes = p.Plan.Actions[:actions], p.Plan.Laters[:laters], p.Plan.Held[:held], p.Plan.Notes[:notes]
+	waits := len(p.Plan.Actions) - actions + len(p.Plan.Deferred) - laters
+	p.Plan.Actions, p.Plan.Deferred, p.Plan.Blocked, p.Plan.Notes = p.Plan.Actions[:actions], p.Plan.Deferred[:laters], p.Plan.Blocked[:held], p.Plan.Notes[:notes]
 	delete(p.creating, name)
 	delete(p.mounting, name)
 	p.starting, p.startingAt = starting, startingAt // nobody waits for the start of what is frozen
@@ -38,7 +38,7 @@ func (p *Planner) freezing(o *spec.Object, name, why, cure string, pl func()) {
 		why += fmt.Sprintf("; last good backup %s on %s", p.Have.Date(last.Time), last.Storage)
 	}
 	p.hold(o, "paused", why, cure)
-	p.Plan.Held[len(p.Plan.Held)-1].Kind = plan.HeldFrozen
+	p.Plan.Blocked[len(p.Plan.Blocked)-1].Kind = plan.BlockedFrozen
 }
 
 // destroyed finds a guest that somebody else destroyed: a vzdestroy that is newer than

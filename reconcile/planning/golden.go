@@ -23,9 +23,9 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 	if p.inFlux(o, golden.VMID) {
 		return // it will be published: others wait for it
 	}
-	unmet := len(p.Plan.Held)
+	unmet := len(p.Plan.Blocked)
 	defer func() {
-		if held := p.Plan.Held[unmet:]; len(held) > 0 && !held[0].Passing {
+		if held := p.Plan.Blocked[unmet:]; len(held) > 0 && !held[0].Passing {
 			p.unmet[name] = held[0].Reason
 		}
 	}()
@@ -71,16 +71,16 @@ func (p *Planner) planGolden(golden *spec.Golden) {
 	}
 	if d := questions.CompareConfig(p.Questions, o, golden.Config, state, want, ""); !d.Empty() {
 		call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{Set: d.Set, Delete: d.Drop, Digest: state.Config.Digest})
-		a := plan.Action{ID: o.Ref.String() + "/config", Object: o.Ref, Verb: "set", Symbol: plan.Change, Fields: d.Fields, Lane: Lane(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call}
+		a := plan.Action{ID: o.Ref.String() + "/config", Object: o.Ref, Verb: "set", Symbol: plan.Change, Fields: d.Fields, Queue: Queue(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call}
 		if len(d.Fields) == 0 {
 			a.Text = fmt.Sprintf("write revision %s into the marker of %d", want.Facts["revision"], golden.VMID)
 		}
 		p.act(a)
 		return
 	}
-	actions, held := len(p.Plan.Actions), len(p.Plan.Held)
+	actions, held := len(p.Plan.Actions), len(p.Plan.Blocked)
 	p.planGoldenParts(golden, state)
-	if golden.Publish != nil && len(p.Plan.Actions) == actions && len(p.Plan.Held) == held {
+	if golden.Publish != nil && len(p.Plan.Actions) == actions && len(p.Plan.Blocked) == held {
 		p.planPublish(golden, state, marker)
 	}
 }
@@ -115,13 +115,13 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 			ob = p.Have.GoldenBlocker(golden)
 		}
 		if ob != nil {
-			p.holdFor(o, "publish.storage", ob, plan.Later{Verb: "create", Symbol: plan.Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})
+			p.holdFor(o, "publish.storage", ob, plan.Deferred{Verb: "create", Symbol: plan.Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})
 			return
 		}
 		if v := p.Have.NewestGolden(golden); v != nil {
 			inside := p.Have.Inside[v.VolID]
 			if inside.Err != nil {
-				p.hold(o, "publish", fmt.Sprintf("the config inside %s cannot be read: %v", v.VolID, inside.Err), CureOf(inside.Err, "delete the archive, or move it away")...)
+				p.hold(o, "publish", fmt.Sprintf("the config inside %s cannot be read: %v", v.VolID, inside.Err), FixOf(inside.Err, "delete the archive, or move it away")...)
 				return
 			}
 			p.planRestore(guest, spec.Source{Newest: golden.Publish.Storage}, &node.Choice{Volume: *v, Inside: inside.Config})
@@ -137,22 +137,22 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 	}
 	if p.Have.Host == nil {
 		ob := questions.NeedsHost(p.Questions)
-		p.hold(o, "template", ob.Reason, ob.Cure...)
+		p.hold(o, "template", ob.Reason, ob.Fix...)
 		return
 	}
 	storage := text.ProxmoxStorage(golden.Template)
 	state := p.Have.Storages[storage]
-	if state == nil || state.Looked && state.Err == nil && p.Have.Volume(golden.Template) == nil {
+	if state == nil || state.Read && state.Err == nil && p.Have.Volume(golden.Template) == nil {
 		p.hold(o, "template", fmt.Sprintf("the template %s is not there", golden.Template), "look: pveam available; then: pveam download "+storage+" TEMPLATE")
 		return
 	}
 	if ob := questions.TakesVolumes(p.Questions, golden.RootFS.Storage); ob != nil {
-		p.hold(o, "rootfs.storage", ob.Reason, ob.Cure...)
+		p.hold(o, "rootfs.storage", ob.Reason, ob.Fix...)
 		return
 	}
 	op := privileged.CreateGoldenLXC(p.Have.Node, questions.GoldenSpec(p.Questions, golden))
 	p.act(plan.Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: plan.Create,
-		Text: s, Lane: Lane(golden.VMID), Budget: "create " + golden.RootFS.Storage, Timeout: questions.Timeout(o, longTask), Op: &op, Facts: map[string]string{"makes": golden.VMID.String()}})
+		Text: s, Queue: Queue(golden.VMID), Limit: "create " + golden.RootFS.Storage, Timeout: questions.Timeout(o, longTask), Op: &op, Facts: map[string]string{"makes": golden.VMID.String()}})
 }
 
 // planPublish seals a stopped golden and makes the archive of its revision. A golden
@@ -161,11 +161,11 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 	o := &golden.Object
 	publish := golden.Publish
 	if ob := p.takesBackups(publish.Storage); ob != nil {
-		p.holdFor(o, "publish.storage", ob, plan.Later{Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %d", publish.Revision)})
+		p.holdFor(o, "publish.storage", ob, plan.Deferred{Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %d", publish.Revision)})
 		return
 	}
 	if ob := p.Have.GoldenBlocker(golden); ob != nil {
-		p.hold(o, "publish.storage", ob.Reason+"; nothing is published or deleted", ob.Cure...)
+		p.hold(o, "publish.storage", ob.Reason+"; nothing is published or deleted", ob.Fix...)
 		return
 	}
 	p.planRecords(o, publish.Storage, func(m marker.Marker) bool { return m.Object == golden.Ref.Name })
@@ -198,24 +198,24 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 			call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{
 				Set: map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)}, Digest: state.Config.Digest})
 			p.act(plan.Action{ID: o.Ref.String() + "/sealed", Object: o.Ref, Verb: "note", Symbol: plan.Change, Text: fmt.Sprintf("note that %d is sealed", golden.VMID),
-				Lane: Lane(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
+				Queue: Queue(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 			return
 		}
 		if p.Have.Host == nil {
 			ob := questions.NeedsHost(p.Questions)
-			p.hold(o, "publish", ob.Reason, ob.Cure...)
+			p.hold(o, "publish", ob.Reason, ob.Fix...)
 			return
 		}
 		op := privileged.SealGolden(p.Have.Node, privileged.SealSpec{VMID: int(golden.VMID), Object: golden.Ref.Name, Owner: p.Have.Owner})
 		p.act(plan.Action{ID: id, Object: o.Ref, Verb: "seal", Symbol: plan.Change, Text: fmt.Sprintf("seal %d: take out its machine-id and SSH host keys, else all copies are twins", golden.VMID),
-			Lane: Lane(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
+			Queue: Queue(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
 		return
 	}
 	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: mark.Born,
 		Facts: map[string]string{"revision": revision, "digest": node.GoldenDigest(golden), "host": p.Have.Node}}
 	call := questions.Vzdump(p.Questions, golden.VMID, publish.Storage, "snapshot", "zstd", m)
 	p.act(plan.Action{ID: o.Ref.String() + "/publish", Object: o.Ref, Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %s on %s", revision, publish.Storage),
-		Lane: Lane(golden.VMID), Budget: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call, Facts: questions.DumpFacts(p.Questions, publish.Storage)})
+		Queue: Queue(golden.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call, Facts: questions.DumpFacts(p.Questions, publish.Storage)})
 }
 
 // pruneGolden deletes the archives of earlier revisions when nothing reads them.

@@ -31,8 +31,8 @@ func (p *Planner) planGuest(g *spec.Guest) {
 	p.oddGateways(g)
 	state := p.Have.Guests[g.VMID]
 	if state == nil {
-		held := len(p.Plan.Held)
-		if p.planMissing(g); len(p.Plan.Held) > held {
+		held := len(p.Plan.Blocked)
+		if p.planMissing(g); len(p.Plan.Blocked) > held {
 			p.unmet[g.Ref.Name] = "it is not here, and blocked"
 		}
 		return
@@ -64,7 +64,7 @@ func (p *Planner) planGuest(g *spec.Guest) {
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
 func (p *Planner) inFlux(o *spec.Object, vmid proxmox.VMID) bool {
-	if f := p.Have.Memory.Flight(Lane(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Op != nil) {
+	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
 	if t := p.Have.Task(vmid, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
@@ -77,7 +77,7 @@ func (p *Planner) inFlux(o *spec.Object, vmid proxmox.VMID) bool {
 	}
 	if p.Have.Host != nil {
 		for _, op := range p.Have.Host.Running {
-			if op.Lane == Lane(vmid) {
+			if op.Lane == Queue(vmid) {
 				p.await(o, fmt.Sprintf("%s runs on %d through the fence since %s", op.Name, vmid, p.Have.Clock(op.Since)), "wait for it")
 				return true
 			}
@@ -107,7 +107,7 @@ func (p *Planner) stale(o *spec.Object, state *node.GuestState) bool {
 	case "fstrim": // which has no task
 		reason, cure = fmt.Sprintf("%d is being trimmed (pct fstrim), or that crashed", state.VMID), fmt.Sprintf("wait for it; if none runs, as root: pct unlock %d", state.VMID)
 	}
-	p.Plan.Held = append(p.Plan.Held, plan.Held{Object: o.Ref, Pos: o.Pos, Cure: []string{cure}, Reason: reason, Passing: !p.Have.Memory.Stale[state.VMID]})
+	p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{Object: o.Ref, Pos: o.Pos, Fix: []string{cure}, Reason: reason, Passing: !p.Have.Memory.Stale[state.VMID]})
 	p.unmet[o.Ref.Name] = "it is locked"
 	return true
 }
@@ -159,8 +159,8 @@ func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
 	p.creating[g.Ref.Name] = true
 	p.act(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
-		Text: fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
-		Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
+		Text:  fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
+		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return marker.Marker{}, false
 }
 
@@ -192,7 +192,7 @@ func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker mark
 	}
 	p.presentClashes(g, state)
 	before := len(p.Plan.Actions)
-	heldBefore, latersBefore := len(p.Plan.Held), len(p.Plan.Laters)
+	heldBefore, latersBefore := len(p.Plan.Blocked), len(p.Plan.Deferred)
 	if p.planRollback(g, state, marker) { // asked for, so no drift
 		return
 	}
@@ -228,7 +228,7 @@ func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker mark
 	}
 	p.planRunState(g, state)
 	p.birthNotes(g, state, marker)
-	if questions.OnlyReports(p.Questions, g) && marker.Facts["want"] == "" && len(p.Plan.Actions) == before && len(p.Plan.Held) == heldBefore && len(p.Plan.Laters) == latersBefore && !p.creating[g.Ref.Name] {
+	if questions.OnlyReports(p.Questions, g) && marker.Facts["want"] == "" && len(p.Plan.Actions) == before && len(p.Plan.Blocked) == heldBefore && len(p.Plan.Deferred) == latersBefore && !p.creating[g.Ref.Name] {
 		p.planWish(g, state, marker)
 	}
 }

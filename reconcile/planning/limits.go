@@ -39,7 +39,7 @@ func (p *Planner) storageMissing(g *spec.Guest) bool {
 			continue
 		}
 		if ob := questions.TakesVolumes(p.Questions, storage); ob != nil {
-			p.hold(&g.Object, named[storage], ob.Reason, ob.Cure...)
+			p.hold(&g.Object, named[storage], ob.Reason, ob.Fix...)
 			blocked = true
 		}
 	}

@@ -20,9 +20,9 @@ func (p *Planner) planMount(m *spec.Mount) {
 		if _, mounted := p.Have.MountOf(p.Want, m.Storage); m.Storage == "" || !mounted || m.Absent {
 			ob := questions.NeedsHost(p.Questions)
 			if _, mounted := p.Have.MountOf(p.Want, m.Storage); !mounted && !m.Absent {
-				ob.Cure = append(ob.Cure, "or "+questions.MountYourself(p.Questions, m))
+				ob.Fix = append(ob.Fix, "or "+questions.MountYourself(p.Questions, m))
 			}
-			p.hold(o, "uuid", ob.Reason, ob.Cure...)
+			p.hold(o, "uuid", ob.Reason, ob.Fix...)
 		}
 		return
 	}
@@ -46,7 +46,7 @@ func (p *Planner) planMount(m *spec.Mount) {
 		return
 	}
 	if ob := questions.Misplaced(p.Questions, m); ob != nil {
-		p.hold(o, "path", ob.Reason, ob.Cure...)
+		p.hold(o, "path", ob.Reason, ob.Fix...)
 		return
 	}
 	if text := questions.Dying(p.Questions, m); text != "" {
@@ -108,7 +108,7 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 		return
 	}
 	if ob := questions.Mixed(p.Questions, have); ob != nil {
-		p.hold(o, "uuid", ob.Reason, ob.Cure...)
+		p.hold(o, "uuid", ob.Reason, ob.Fix...)
 		return
 	}
 	if !ours {
@@ -121,7 +121,7 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 		return
 	}
 	if ob := questions.Ejecting(p.Questions, m); ob != nil {
-		p.hold(o, "uuid", ob.Reason, ob.Cure...)
+		p.hold(o, "uuid", ob.Reason, ob.Fix...)
 		return
 	}
 	for _, other := range m.UUIDs {
@@ -130,7 +130,7 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 		}
 	}
 	if ob := questions.ReadOnly(p.Questions, m); ob != nil {
-		p.hold(o, "options", ob.Reason, ob.Cure...)
+		p.hold(o, "options", ob.Reason, ob.Fix...)
 		return
 	}
 	line, wanted := "", privileged.FstabEntry(mountSpec(p.Have.Host, m, disk))
@@ -179,7 +179,7 @@ func mountSpec(host *node.HostState, m *spec.Mount, disk spec.Disk) privileged.M
 func (p *Planner) mount(m *spec.Mount, disk spec.Disk, text string) {
 	op := privileged.MountUSBByUUID(p.Have.Node, mountSpec(p.Have.Host, m, disk))
 	p.act(plan.Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: plan.Create, Text: text,
-		Lane: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
+		Queue: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
 }
 
 // planUnmount carries out `ensure: absent`: nothing else but an eject unmounts.
@@ -195,5 +195,5 @@ func (p *Planner) planUnmount(m *spec.Mount, have privileged.Mount) {
 	}
 	op := privileged.UnmountUSB(p.Have.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, DropFstab: line})
 	p.act(plan.Action{ID: m.Ref.String() + "/unmount", Object: m.Ref, Verb: "unmount", Symbol: plan.Delete, Text: fmt.Sprintf("unmount %s (ensure: absent)", m.Path),
-		Effect: plan.Disruptive, Lane: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
+		Effect: plan.Disruptive, Queue: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
 }

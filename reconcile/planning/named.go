@@ -64,7 +64,7 @@ func (p *Planner) namedFirst() {
 	for _, f := range p.Have.Memory.Flights {
 		taken[f.Object] = true
 	}
-	for _, h := range p.Plan.Held {
+	for _, h := range p.Plan.Blocked {
 		held[h.Object] = true
 	}
 	told := map[spec.Ref]bool{}
@@ -75,7 +75,7 @@ func (p *Planner) namedFirst() {
 		}
 		switch {
 		case taken[s.Ref]:
-			p.later(plan.Deferred(&a, "after the snapshot"))
+			p.later(plan.Defer(&a, "after the snapshot"))
 		case held[s.Ref] && !told[a.Object]:
 			told[a.Object] = true
 			p.hold(p.Want.Object(a.Object), "", fmt.Sprintf("%s is to be taken before %s changes, and is blocked", s.Ref, a.Object), fmt.Sprintf("see %s; or remove it from the YAML", s.Ref))

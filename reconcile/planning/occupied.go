@@ -17,13 +17,13 @@ import (
 // Occupied is what is in use on a node before anything more is sent.
 type Occupied struct {
 	Node       string            // why nothing at all may be sent; "" where something may
-	Lanes      map[string]string // by whom
-	Budgets    map[string]int
-	Told       map[string]bool            // lanes and budgets in use by acts whose waiters nudge at their end
-	Frees      map[string]time.Time       // when the first of a budget's places is free, at the latest
-	Disruptive string                     // the object whose guest is being disturbed
-	Creating   bool                       // somebody else creates a guest, on which storage nobody tells
-	Others     func(budget string) string // which task of somebody else takes a budget's place, and since when
+	Queues     map[string]string // by whom
+	Limits     map[string]int
+	Told       map[string]bool           // queues and limits in use by actions whose waiters nudge at their end
+	Frees      map[string]time.Time      // when the first of a limit's places is free, at the latest
+	Disruptive string                    // the object whose guest is being disturbed
+	Creating   bool                      // somebody else creates a guest, on which storage nobody tells
+	Others     func(limit string) string // which task of somebody else takes a limit's place, and since when
 }
 
 // Runs says of a task what runs, since when and who began it.
@@ -36,26 +36,26 @@ func Runs(t *proxmox.Task, have *node.Observed) string {
 func StartsAgain(ref spec.Ref, have *node.Observed, p *plan.Plan) bool {
 	return have.Memory.Cooling[ref.String()+"/start"].Until.After(have.Now) ||
 		slices.ContainsFunc(p.Actions, func(a plan.Action) bool { return a.Object == ref }) ||
-		slices.ContainsFunc(p.Laters, func(l plan.Later) bool { return l.Object == ref }) ||
-		slices.ContainsFunc(p.Held, func(h plan.Held) bool { return h.Object == ref && h.Passing })
+		slices.ContainsFunc(p.Deferred, func(l plan.Deferred) bool { return l.Object == ref }) ||
+		slices.ContainsFunc(p.Blocked, func(h plan.Blocked) bool { return h.Object == ref && h.Passing })
 }
 
 // Keeps says what keeps an act from being sent, or "", and whether that has to be
 // looked at from time to time, since nobody tells when it is over.
 func (o *Occupied) Keeps(a *plan.Action) (why string, poll bool) {
-	limit := budgetOf(a.Budget)
+	limit := limitOf(a.Limit)
 	switch {
 	case o.Node != "":
 		return o.Node, true
-	case o.Lanes[a.Lane] != "":
-		return o.Lanes[a.Lane], !o.Told[a.Lane]
-	case o.Creating && strings.HasPrefix(a.Budget, "create "):
-		return text.OrElse(o.Others(a.Budget), "somebody else creates a guest") + ", and storages lock", true
-	case limit > 0 && o.Budgets[a.Budget] >= limit:
-		if other := o.Others(a.Budget); other != "" && !o.Told[a.Budget] {
+	case o.Queues[a.Queue] != "":
+		return o.Queues[a.Queue], !o.Told[a.Queue]
+	case o.Creating && strings.HasPrefix(a.Limit, "create "):
+		return text.OrElse(o.Others(a.Limit), "somebody else creates a guest") + ", and storages lock", true
+	case limit > 0 && o.Limits[a.Limit] >= limit:
+		if other := o.Others(a.Limit); other != "" && !o.Told[a.Limit] {
 			return other, true
 		}
-		return "its turn comes: " + a.Budget, !o.Told[a.Budget]
+		return "its turn comes: " + a.Limit, !o.Told[a.Limit]
 	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String():
 		return "one disruptive act at a time: " + o.Disruptive, true
 	}
@@ -64,22 +64,22 @@ func (o *Occupied) Keeps(a *plan.Action) (why string, poll bool) {
 
 // Take notes an act that is about to be sent.
 func (o *Occupied) Take(a *plan.Action) {
-	o.Lanes[a.Lane] = a.Verb + " is sent"
-	o.Budgets[a.Budget]++
-	o.Told[a.Lane], o.Told[a.Budget] = true, true
+	o.Queues[a.Queue] = a.Verb + " is sent"
+	o.Limits[a.Limit]++
+	o.Told[a.Queue], o.Told[a.Limit] = true, true
 	if a.Effect == plan.Disruptive {
 		o.Disruptive = a.Object.String()
 	}
 }
 
-// budgetOf is how many acts may share a budget: one creation per storage (PVE's
+// limitOf is how many acts may share a budget: one creation per storage (PVE's
 // storage lock times out beyond), two snapshots and two deletions per storage, one vzdump
 // per node.
-func budgetOf(budget string) int {
+func limitOf(limit string) int {
 	switch {
-	case budget == "":
+	case limit == "":
 		return 0
-	case strings.HasPrefix(budget, "snapshot "), strings.HasPrefix(budget, "delete from "):
+	case strings.HasPrefix(limit, "snapshot "), strings.HasPrefix(limit, "delete from "):
 		return 2
 	}
 	return 1

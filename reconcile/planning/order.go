@@ -78,7 +78,7 @@ func (p *Planner) creationsInOrder(planned []spec.Ref) {
 	var at []int
 	var made []plan.Action
 	for i, a := range p.Plan.Actions {
-		if strings.HasPrefix(a.Budget, "create ") {
+		if strings.HasPrefix(a.Limit, "create ") {
 			at, made = append(at, i), append(made, a)
 		}
 	}

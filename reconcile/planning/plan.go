@@ -48,7 +48,7 @@ type Planner struct {
 func newPlanner(want *spec.Desired, have *node.Observed) *Planner {
 	return &Planner{
 		Questions: questions.Questions{Want: want, Have: have},
-		Plan:      &plan.Plan{Format: 1, Actions: []plan.Action{}, Laters: []plan.Later{}, Running: []plan.Running{}, Held: []plan.Held{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
+		Plan:      &plan.Plan{Format: 1, Actions: []plan.Action{}, Deferred: []plan.Deferred{}, Running: []plan.Running{}, Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Objects: []spec.Ref{}},
 		creating:  map[string]bool{}, mounting: map[string]bool{}, awaits: map[spec.Ref]spec.Ref{}, unmet: map[string]string{}, late: map[spec.Ref]bool{}, lost: map[string]marker.Marker{},
 	}
 }
@@ -60,7 +60,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 	p := newPlanner(want, have)
 	have.Index(want)
 	p.Plan.Header = plan.PlanHeader{
-		Node: have.Node, Version: have.Version, Looked: have.Now, Requests: have.Requests,
+		Node: have.Node, Version: have.Version, Refreshed: have.Now, Requests: have.Requests,
 		Files: len(want.Files), Hash: want.Hash, Undeclared: have.Undeclared(want),
 	}
 	for _, ref := range want.Refs() {
@@ -166,16 +166,16 @@ func (p *Planner) act(a plan.Action) {
 		}
 	}
 	if failure, ok := p.Have.Memory.Cooling[a.ID]; ok {
-		p.Plan.Held = append(p.Plan.Held, plan.Held{
-			Object: a.Object, Pos: p.Want.Object(a.Object).Pos, Kind: plan.HeldFailed,
-			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Cure: failure.Cure, Passing: failure.Undelivered,
+		p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{
+			Object: a.Object, Pos: p.Want.Object(a.Object).Pos, Kind: plan.BlockedFailed,
+			Reason: fmt.Sprintf("%s failed: %s", a.Verb, failure.Text), Fix: failure.Fix, Passing: failure.Undelivered,
 		})
 		return
 	}
 	if len(p.Have.Memory.Repeats) > 0 && p.Have.Memory.Repeats[journal.ActKey(a.ID, a.Call, a.Op)] >= journal.RepeatLimit {
-		p.Plan.Held = append(p.Plan.Held, plan.Held{Object: a.Object, Pos: p.Want.Object(a.Object).Pos, Kind: plan.HeldFailed, Failed: true,
+		p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{Object: a.Object, Pos: p.Want.Object(a.Object).Pos, Kind: plan.BlockedFailed, Failed: true,
 			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", journal.RepeatLimit, a.Said()),
-			Cure:   []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
+			Fix:    []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})
 		return
 	}
 	if why, cure := questions.WaitsForPerson(p.Questions, &a); why != "" {
@@ -185,16 +185,16 @@ func (p *Planner) act(a plan.Action) {
 	p.Plan.Actions = append(p.Plan.Actions, a)
 }
 
-func (p *Planner) later(l plan.Later) { p.Plan.Laters = append(p.Plan.Laters, l) }
+func (p *Planner) later(l plan.Deferred) { p.Plan.Deferred = append(p.Plan.Deferred, l) }
 
 // hold adds a reason why nothing is done, with its cure and the YAML's line.
 func (p *Planner) hold(o *spec.Object, field, reason string, cure ...string) {
-	p.Plan.Held = append(p.Plan.Held, plan.Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.At(field)})
+	p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{Object: o.Ref, Reason: reason, Fix: cure, Pos: o.At(field)})
 }
 
 // await holds for something that is expected to pass by itself.
 func (p *Planner) await(o *spec.Object, reason string, cure ...string) {
-	p.Plan.Held = append(p.Plan.Held, plan.Held{Object: o.Ref, Reason: reason, Cure: cure, Pos: o.Pos, Passing: true})
+	p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{Object: o.Ref, Reason: reason, Fix: cure, Pos: o.Pos, Passing: true})
 }
 
 func (p *Planner) note(o *spec.Object, format string, args ...any) {
@@ -232,14 +232,14 @@ func (p *Planner) limitDeletions() {
 	for _, a := range p.Plan.Actions {
 		see(a.Object, a.Guest, a.Effect)
 	}
-	for _, l := range p.Plan.Laters {
+	for _, l := range p.Plan.Deferred {
 		see(l.Object, l.Guest, l.Effect)
 	}
 	if beyond <= most {
 		return
 	}
 	p.Plan.Actions = slices.DeleteFunc(p.Plan.Actions, func(a plan.Action) bool { return a.Effect == plan.Deleting })
-	p.Plan.Laters = slices.DeleteFunc(p.Plan.Laters, func(l plan.Later) bool { return l.Effect == plan.Deleting })
+	p.Plan.Deferred = slices.DeleteFunc(p.Plan.Deferred, func(l plan.Deferred) bool { return l.Effect == plan.Deleting })
 	for _, ref := range p.Plan.Objects {
 		if n := wanted[ref]; n > 0 {
 			p.hold(p.Want.Object(ref), "keep", fmt.Sprintf("wants to delete %s; with the others that is %d beyond one per object and guest, and %d are allowed (max_destructive)", text.Count(n, "snapshot or archive", "snapshots and archives"), beyond, most),
@@ -248,5 +248,5 @@ func (p *Planner) limitDeletions() {
 	}
 }
 
-// Lane is the lane of a guest's acts.
-func Lane(vmid proxmox.VMID) string { return fmt.Sprintf("lxc/%d", vmid) }
+// Queue is the queue of a guest's actions: those of one guest never overlap.
+func Queue(vmid proxmox.VMID) string { return fmt.Sprintf("lxc/%d", vmid) }

@@ -28,7 +28,7 @@ func (p *Planner) planRunState(g *spec.Guest, state *node.GuestState) {
 	case g.State == spec.Stopped && running:
 		call, wait := questions.Shutdown(p.Questions, g, state)
 		p.act(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
-			Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: wait, Call: &call})
+			Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: wait, Call: &call})
 	case g.State == spec.Running && !running:
 		p.planStart(g, state)
 	}
@@ -41,12 +41,12 @@ func (p *Planner) restart(g *spec.Guest, state *node.GuestState, fields []plan.F
 		return
 	}
 	if ob := p.staysDown(g); ob != nil {
-		p.hold(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.Reason, ob.Cure...)
+		p.hold(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.Reason, ob.Fix...)
 		return
 	}
 	call, wait := questions.Shutdown(p.Questions, g, state)
 	p.act(plan.Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: plan.Restart, Fields: fields, Text: why,
-		When: "restart: auto", Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: wait, Call: &call,
+		When: "restart: auto", Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: wait, Call: &call,
 		Facts: map[string]string{"restart": "1"}})
 }
 
@@ -73,7 +73,7 @@ func (p *Planner) staysDown(g *spec.Guest) *plan.Blocker {
 	}
 	for _, name := range g.Needs {
 		if other := p.Want.Guest(name); other != nil && !questions.Runs(p.Questions, other) {
-			return &plan.Blocker{Reason: fmt.Sprintf("it needs %s, which does not run", name), Cure: []string{"see " + other.Ref.String()}}
+			return &plan.Blocker{Reason: fmt.Sprintf("it needs %s, which does not run", name), Fix: []string{"see " + other.Ref.String()}}
 		}
 	}
 	return nil
@@ -85,20 +85,20 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 	o := &g.Object
 	if ob := questions.StartsNot(p.Questions, state); ob != nil {
 		p.unmet[g.Ref.Name] = ob.Reason
-		p.hold(o, "state", ob.Reason, ob.Cure...)
+		p.hold(o, "state", ob.Reason, ob.Fix...)
 		return
 	}
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		mp := g.Config.Mounts[i]
 		if ob := p.bindReady(mp); ob != nil {
 			p.unmet[g.Ref.Name] = ob.Reason
-			p.holdFor(o, fmt.Sprintf("config.mp%d", i), ob, plan.Later{Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID)})
+			p.holdFor(o, fmt.Sprintf("config.mp%d", i), ob, plan.Deferred{Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID)})
 			return
 		}
 	}
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.PowerMgmt"); ob != nil {
 		p.unmet[g.Ref.Name] = ob.Reason
-		p.hold(o, "state", ob.Reason, ob.Cure...)
+		p.hold(o, "state", ob.Reason, ob.Fix...)
 		return
 	}
 	if p.amidBulk(o) {
@@ -116,12 +116,12 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 			return
 		}
 		p.creating[g.Ref.Name] = true
-		p.later(plan.Later{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
+		p.later(plan.Deferred{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
 		return
 	}
 	if mine, ok := questions.StartOrder(g, state); ok && p.starting != nil && p.startingAt < mine {
 		p.creating[g.Ref.Name] = true
-		p.later(plan.Later{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", p.starting.Ref)})
+		p.later(plan.Deferred{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", p.starting.Ref)})
 		return
 	}
 	call := proxmox.On(p.Have.Node).Start(g.VMID)
@@ -131,7 +131,7 @@ func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
 		p.unmet[g.Ref.Name] = "its start failed"
 	}
 	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
-		Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
+		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 }
 
 // startsSoon notes a guest that this plan starts, or makes and then starts: those

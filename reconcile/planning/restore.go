@@ -47,7 +47,7 @@ func (p *Planner) planMissing(g *spec.Guest) {
 				return
 			}
 			if ob := questions.Twin(p.Questions, source.Newest); ob != nil && !questions.Released(p.Questions, g) {
-				p.hold(&g.Object, "from", ob.Reason, ob.Cure...)
+				p.hold(&g.Object, "from", ob.Reason, ob.Fix...)
 				return
 			}
 			missing := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", node.SourceVMID(g, source)), "VM.Backup")
@@ -57,17 +57,17 @@ func (p *Planner) planMissing(g *spec.Guest) {
 				}
 			}
 			if missing != nil && !questions.Released(p.Questions, g) {
-				p.hold(&g.Object, "from", missing.Reason+": its backups cannot be seen", missing.Cure...)
+				p.hold(&g.Object, "from", missing.Reason+": its backups cannot be seen", missing.Fix...)
 				return
 			}
 			if ob := p.Have.AmbiguousArchive(source.Newest, node.SourceVMID(g, source)); ob != nil {
-				p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Cure...)
+				p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Fix...)
 				return
 			}
 			found, why, unread := p.Have.Newest(g, source)
 			passed = append(passed, why...)
 			if unread != nil {
-				p.Plan.Held = append(p.Plan.Held, plan.Held{Object: g.Ref, Reason: unread.Reason, Cure: unread.Cure, Pos: g.At("from"), Passing: unread.Passes})
+				p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{Object: g.Ref, Reason: unread.Reason, Fix: unread.Fix, Pos: g.At("from"), Passing: unread.Passes})
 				return
 			}
 			if found != nil {
@@ -90,7 +90,7 @@ func (p *Planner) planMissing(g *spec.Guest) {
 			}
 			inside := p.Have.Inside[source.Archive]
 			if inside.Err != nil {
-				p.hold(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", source.Archive, inside.Err), CureOf(inside.Err, "name another archive")...)
+				p.hold(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", source.Archive, inside.Err), FixOf(inside.Err, "name another archive")...)
 				return
 			}
 			p.planRestore(g, source, &node.Choice{Volume: *v, Inside: inside.Config})
@@ -112,7 +112,7 @@ func (p *Planner) mayCreate(o *spec.Object, vmid proxmox.VMID) bool {
 		return false
 	}
 	if missing := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", vmid), "VM.Audit", "VM.Allocate"); missing != nil {
-		p.hold(o, "vmid", missing.Reason, missing.Cure...)
+		p.hold(o, "vmid", missing.Reason, missing.Fix...)
 		return false
 	}
 	if p.Have.Taken[vmid] {
@@ -137,11 +137,11 @@ func (p *Planner) mayCreate(o *spec.Object, vmid proxmox.VMID) bool {
 // disk that this plan mounts.
 func (p *Planner) holdCreation(g *spec.Guest, source spec.Source, ob *plan.Blocker) {
 	if ob.Mount == "" {
-		p.hold(&g.Object, "from", ob.Reason+fmt.Sprintf(": nothing after `%s` in from is taken", sourceText(source)), ob.Cure...)
+		p.hold(&g.Object, "from", ob.Reason+fmt.Sprintf(": nothing after `%s` in from is taken", sourceText(source)), ob.Fix...)
 		return
 	}
 	p.creating[g.Ref.Name] = true
-	p.later(plan.Later{Object: g.Ref, Verb: "restore", Symbol: plan.Create,
+	p.later(plan.Deferred{Object: g.Ref, Verb: "restore", Symbol: plan.Create,
 		Text:  fmt.Sprintf("create %d from its newest backup, else %s", g.VMID, restOf(g, source)),
 		Waits: fmt.Sprintf("when mounts/%s is mounted", ob.Mount)})
 }
@@ -192,18 +192,18 @@ func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 	wait := func(waits string) {
 		p.creating[g.Ref.Name] = true
 		p.awaits[g.Ref] = golden.Ref
-		p.later(plan.Later{Object: g.Ref, Verb: "restore", Symbol: plan.Create, Waits: waits, Text: text, Detail: passed})
+		p.later(plan.Deferred{Object: g.Ref, Verb: "restore", Symbol: plan.Create, Waits: waits, Text: text, Detail: passed})
 	}
 	if ob := p.Seen(golden.Publish.Storage); ob != nil {
 		if ob.Mount != "" {
 			wait(fmt.Sprintf("when mounts/%s is mounted", ob.Mount))
 			return
 		}
-		p.hold(&g.Object, "from", ob.Reason, ob.Cure...)
+		p.hold(&g.Object, "from", ob.Reason, ob.Fix...)
 		return
 	}
 	if ob := p.Have.GoldenBlocker(golden); ob != nil {
-		p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Cure...)
+		p.hold(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Fix...)
 		return
 	}
 	archive := p.Have.Published(golden)
@@ -217,7 +217,7 @@ func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []str
 	}
 	inside := p.Have.Inside[archive.VolID]
 	if inside.Err != nil {
-		p.hold(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", archive.VolID, inside.Err), CureOf(inside.Err, "publish the golden anew: raise its revision")...)
+		p.hold(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", archive.VolID, inside.Err), FixOf(inside.Err, "publish the golden anew: raise its revision")...)
 		return
 	}
 	p.planRestore(g, source, &node.Choice{Volume: *archive, Inside: inside.Config, Notes: passed})
@@ -239,12 +239,12 @@ func (p *Planner) mayBeBlank(g *spec.Guest, text string) bool {
 	if ob != nil {
 		if ob.Mount != "" {
 			p.creating[g.Ref.Name] = true
-			p.later(plan.Later{Object: g.Ref, Verb: "restore", Symbol: plan.Create, Waits: fmt.Sprintf("when mounts/%s is mounted", ob.Mount),
+			p.later(plan.Deferred{Object: g.Ref, Verb: "restore", Symbol: plan.Create, Waits: fmt.Sprintf("when mounts/%s is mounted", ob.Mount),
 				Text: text})
 			return false
 		}
 		p.hold(&g.Object, "from", ob.Reason+fmt.Sprintf(": it may hold data of %d, so no blank is made", g.VMID),
-			ob.Cure...)
+			ob.Fix...)
 		return false
 	}
 	if last, ok := p.Have.Stored.Backups[g.Ref.Name]; ok && last.Time.After(g.Despite) {
@@ -275,7 +275,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 			return
 		} else if ob != nil {
 			p.hold(&g.Object, "from", fmt.Sprintf("%s: a volume of %d may be there, newer than the backup of %s", ob.Reason, g.VMID, p.Have.Date(c.Volume.CTime)),
-				ob.Cure...)
+				ob.Fix...)
 			return
 		}
 	}
@@ -283,7 +283,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 		return // another guest's archive is a blank too
 	}
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Allocate"); ob != nil {
-		p.hold(&g.Object, "vmid", ob.Reason, ob.Cure...)
+		p.hold(&g.Object, "vmid", ob.Reason, ob.Fix...)
 		return
 	}
 	if !c.Inside.Unprivileged() {
@@ -298,14 +298,14 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 	}
 	b, ob := questions.Birth(p.Questions, g, source, own, c)
 	if ob != nil {
-		p.hold(&g.Object, "storage", ob.Reason, ob.Cure...)
+		p.hold(&g.Object, "storage", ob.Reason, ob.Fix...)
 		return
 	}
 	if p.bornTwice(g, c, b) {
 		return
 	}
 	if ob := questions.RoomFor(p.Questions, b.Storage, c.Volume); ob != nil {
-		p.hold(&g.Object, "storage", ob.Reason, ob.Cure...)
+		p.hold(&g.Object, "storage", ob.Reason, ob.Fix...)
 		return
 	}
 	call := proxmox.On(p.Have.Node).RestoreLXC(b.Spec)
@@ -322,7 +322,7 @@ func (p *Planner) planRestore(g *spec.Guest, source spec.Source, c *node.Choice)
 	a := plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
 		Text: fmt.Sprintf("create %d from %s", g.VMID, from), Detail: append(b.Detail, c.Notes...),
-		Lane: Lane(g.VMID), Budget: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
+		Queue: Queue(g.VMID), Limit: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
 		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
 	}
 	p.act(a)

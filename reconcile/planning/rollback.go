@@ -83,12 +83,12 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 			Digest: state.Config.Digest,
 		})
 		p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the marker of %d that it is rolled back to %s", g.VMID, r.To),
-			Effect: plan.Disruptive, Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
+			Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
 		return true
 	}
 	call := proxmox.On(p.Have.Node).Rollback(g.VMID, r.To)
 	p.act(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Irreversible: true, Destroys: destroys,
-		Lane: Lane(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
+		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
 	return true
 }
 

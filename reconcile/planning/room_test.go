@@ -40,10 +40,10 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 	check := func(reason string, cure ...string) {
 		t.Helper()
 		p.holdShort(b)
-		if len(p.Plan.Held) != 1 || p.Plan.Held[0].Reason != reason || !slices.Equal(p.Plan.Held[0].Cure, cure) {
-			t.Errorf("%+v", p.Plan.Held)
+		if len(p.Plan.Blocked) != 1 || p.Plan.Blocked[0].Reason != reason || !slices.Equal(p.Plan.Blocked[0].Fix, cure) {
+			t.Errorf("%+v", p.Plan.Blocked)
 		}
-		p.Plan.Held = nil
+		p.Plan.Blocked = nil
 	}
 	dns, short := questions.Short(p.Questions, b, guest("dns", 101))
 	if !short {
@@ -64,7 +64,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		t.Error("there is room")
 	}
 	p.shortages = nil
-	if p.holdShort(b); len(p.Plan.Held) != 0 {
-		t.Errorf("%+v", p.Plan.Held)
+	if p.holdShort(b); len(p.Plan.Blocked) != 0 {
+		t.Errorf("%+v", p.Plan.Blocked)
 	}
 }

@@ -78,7 +78,7 @@ func (p *Planner) ready(o *spec.Object, g *spec.Guest, verb, s string) (*node.Gu
 	state := p.Have.Guests[g.VMID]
 	name := g.Ref.Name
 	wait := func(waits string) (*node.GuestState, marker.Marker, bool) {
-		p.later(plan.Later{Object: o.Ref, Verb: verb, Symbol: plan.Create, Text: s, Waits: waits})
+		p.later(plan.Deferred{Object: o.Ref, Verb: verb, Symbol: plan.Create, Text: s, Waits: waits})
 		return nil, marker.Marker{}, false
 	}
 	if state == nil || state.Config == nil {
@@ -156,11 +156,11 @@ func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.Gues
 		return
 	}
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
-		p.hold(&s.Object, "guest", ob.Reason, ob.Cure...)
+		p.hold(&s.Object, "guest", ob.Reason, ob.Fix...)
 		return
 	}
 	if p.neverUp(s, g, state) {
-		p.later(plan.Later{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
+		p.later(plan.Deferred{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
 		return
 	}
 	m := marker.Marker{Object: s.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name}}
@@ -172,12 +172,12 @@ func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.Gues
 	id, _ := proxmox.ParseVolumeID(root.Volume())
 	call := proxmox.On(p.Have.Node).Snapshot(g.VMID, name, description)
 	p.act(plan.Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
-		Lane: Lane(g.VMID), Budget: "snapshot " + id.Storage, Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
+		Queue: Queue(g.VMID), Limit: "snapshot " + id.Storage, Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }
 
 func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteSnapshot(g.VMID, have.Name)
 	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
-		Effect: plan.Deleting, Irreversible: true, Cause: cause, Lane: Lane(g.VMID), Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
+		Effect: plan.Deleting, Irreversible: true, Cause: cause, Queue: Queue(g.VMID), Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }

@@ -21,17 +21,17 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 	if state == nil {
 		return &plan.Blocker{
 			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, questions.DidYouMean(p.Questions, storage)),
-			Cure:   []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", questions.AppendPrivilege("Datastore.Audit"))},
+			Fix:    []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", questions.AppendPrivilege("Datastore.Audit"))},
 		}
 	}
 	if errors.Is(state.Err, node.ErrAmbiguous) {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Cure: []string{"compare: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Fix: []string{"compare: pvesm status"}}
 	}
 	m, mounted := p.Have.MountOf(p.Want, storage)
 	if m != nil && m.Storage == storage {
 		if ob := questions.Misplaced(p.Questions, m); ob != nil {
 			if questions.TellsItself(p.Questions, m) {
-				ob.Cure = []string{"as " + m.Ref.String()}
+				ob.Fix = []string{"as " + m.Ref.String()}
 			}
 			return ob
 		}
@@ -46,20 +46,20 @@ func (p *Planner) Seen(storage string) *plan.Blocker {
 			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
 		}
 		why, cure := questions.Away(p.Questions, m)
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Cure: cure}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Fix: cure}
 	}
 	if state.Conf.Disabled {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is disabled", storage), Cure: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is disabled", storage), Fix: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}
 	}
 	if state.Status == nil || !state.Status.Active {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Cure: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"look: pvesm status"}}
 	}
 	if state.Err != nil {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Cure: CureOf(state.Err, "look: pvesm list "+storage),
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Fix: FixOf(state.Err, "look: pvesm list "+storage),
 			Passes: proxmox.IsTransient(state.Err) && !proxmox.IsStuck(state.Err)} // what hangs may hang for hours
 	}
-	if !state.Looked {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s was not looked at", storage), Cure: []string{"run it again"}}
+	if !state.Read {
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s was not looked at", storage), Fix: []string{"run it again"}}
 	}
 	return nil
 }
@@ -107,13 +107,13 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 	if !slices.Contains(conf.Content, "backup") {
 		return &plan.Blocker{
 			Reason: fmt.Sprintf("storage %s does not take backups (content: %s)", storage, strings.Join(conf.Content, ", ")),
-			Cure:   questions.ContentCure(conf, "backup"),
+			Fix:    questions.ContentFix(conf, "backup"),
 		}
 	}
 	if prune := conf.PruneBackups; prune != "" && prune != "keep-all=1" {
 		return &plan.Blocker{
 			Reason: fmt.Sprintf("storage %s has its own retention (%s): PVE would delete archives that are not ours, or refuse ours", storage, prune),
-			Cure:   []string{fmt.Sprintf("set it off: pvesm set %s --prune-backups keep-all=1", storage)},
+			Fix:    []string{fmt.Sprintf("set it off: pvesm set %s --prune-backups keep-all=1", storage)},
 		}
 	}
 	for _, m := range p.Want.Mounts {
@@ -123,7 +123,7 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 		if conf.IsMountpoint == "" || !node.Within(m.Path, conf.Path) {
 			return &plan.Blocker{
 				Reason: fmt.Sprintf("storage %s does not say that %s is a mount point (path %s): with the disk away PVE would fill the root disk", storage, m.Path, conf.Path),
-				Cure:   []string{fmt.Sprintf("pvesm set %s --is_mountpoint %s", storage, m.Path)},
+				Fix:    []string{fmt.Sprintf("pvesm set %s --is_mountpoint %s", storage, m.Path)},
 			}
 		}
 	}
@@ -133,8 +133,8 @@ func (p *Planner) takesBackups(storage string) *plan.Blocker {
 	return nil
 }
 
-// CureOf reads the cure out of an error of PVE, with a fallback.
-func CureOf(err error, fallback string) []string {
+// FixOf reads the fix out of an error of PVE, with a fallback.
+func FixOf(err error, fallback string) []string {
 	if proxmox.IsDenied(err) {
 		if d := proxmox.DeniedBy(err); d != nil && len(d.Privileges) > 0 {
 			return []string{questions.AppendPrivilege(d.Privileges[0])}
@@ -146,19 +146,19 @@ func CureOf(err error, fallback string) []string {
 // holdUnread holds an object whose guest cannot be read; a read that only failed for the
 // moment is waited for.
 func (p *Planner) holdUnread(o *spec.Object, vmid proxmox.VMID, err error) {
-	ob := &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Cure: CureOf(err, fmt.Sprintf("look: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}
-	p.holdFor(o, "vmid", ob, plan.Later{})
+	ob := &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: FixOf(err, fmt.Sprintf("look: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}
+	p.holdFor(o, "vmid", ob, plan.Deferred{})
 }
 
 // holdFor holds an object for an obstacle, or lets it wait for a mount of this plan.
-func (p *Planner) holdFor(o *spec.Object, field string, ob *plan.Blocker, waiting plan.Later) {
+func (p *Planner) holdFor(o *spec.Object, field string, ob *plan.Blocker, waiting plan.Deferred) {
 	if ob.Mount != "" {
 		waiting.Object = o.Ref
 		waiting.Waits = fmt.Sprintf("when mounts/%s is mounted", ob.Mount)
 		p.later(waiting)
 		return
 	}
-	held := len(p.Plan.Held)
-	p.hold(o, field, ob.Reason, ob.Cure...)
-	p.Plan.Held[held].Passing = ob.Passes
+	held := len(p.Plan.Blocked)
+	p.hold(o, field, ob.Reason, ob.Fix...)
+	p.Plan.Blocked[held].Passing = ob.Passes
 }

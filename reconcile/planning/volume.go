@@ -67,7 +67,7 @@ func (p *Planner) planResize(o *spec.Object, vmid proxmox.VMID, disk, field stri
 	}
 	call := proxmox.On(p.Have.Node).Resize(vmid, disk, want)
 	p.act(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change, Irreversible: true,
-		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Lane: Lane(vmid), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
+		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Queue: Queue(vmid), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return true
 }
 
@@ -94,14 +94,14 @@ func (p *Planner) allocate(g *spec.Guest, state *node.GuestState, i int, declare
 		return false
 	}
 	if ob := p.volumesSeen(); ob != nil && !questions.Released(p.Questions, g) {
-		p.hold(&g.Object, field, ob.Reason, ob.Cure...)
+		p.hold(&g.Object, field, ob.Reason, ob.Fix...)
 		return false
 	}
 	if p.protected(g, state, key, field) {
 		return false
 	}
 	if ob := questions.TakesVolumes(p.Questions, declared.Storage); ob != nil {
-		p.hold(&g.Object, field, ob.Reason, ob.Cure...)
+		p.hold(&g.Object, field, ob.Reason, ob.Fix...)
 		return false
 	}
 	if !p.unique(g, state, map[string]string{key: questions.NewVolume(declared).String()}) {
@@ -172,7 +172,7 @@ func (p *Planner) setOptions(g *spec.Guest, state *node.GuestState, key string, 
 		when = "needs a restart"
 	}
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "set", Symbol: plan.Change,
-		Fields: []plan.Field{{Name: key, Old: old, New: new, When: when}}, Lane: Lane(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
+		Fields: []plan.Field{{Name: key, Old: old, New: new, When: when}}, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 	return true
 }
 
@@ -188,5 +188,5 @@ func (p *Planner) protected(g *spec.Guest, state *node.GuestState, key, field st
 func (p *Planner) putMount(g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, budget string) {
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
-		Lane: Lane(g.VMID), Budget: budget, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
+		Queue: Queue(g.VMID), Limit: budget, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

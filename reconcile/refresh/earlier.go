@@ -30,8 +30,8 @@ type Earlier struct {
 
 func (e *Earlier) Touch(act *journal.Operation) {
 	e.Tasks[act.Upid] = true
-	e.Lanes[act.Lane] = true
-	_, of, _ := strings.Cut(act.Budget, " ") // "create local-lvm"
+	e.Lanes[act.Queue] = true
+	_, of, _ := strings.Cut(act.Limit, " ") // "create local-lvm"
 	e.Storages[of] = true
 	e.Storages[act.Facts["storage"]] = true
 	if act.Call != nil {
@@ -93,7 +93,7 @@ func contentOf(request string) (storage string, ok bool) {
 func BasedOn(actions []*plan.Action) func(request string) bool {
 	lanes, lists := map[string]bool{}, false
 	for _, a := range actions {
-		lanes[a.Lane] = true
+		lanes[a.Queue] = true
 		lists = lists || a.Call == nil || a.Call.Method == "PUT" || !plan.VmidInPath.MatchString(a.Call.Path)
 	}
 	return func(request string) bool {

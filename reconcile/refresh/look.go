@@ -272,13 +272,13 @@ func OfOneThing(err error) bool {
 // content reads what lies on a storage, once, where it can be seen at all.
 func (l *Looker) content(ctx context.Context, g *reads, id string) {
 	state := l.Have.Storages[id]
-	if state == nil || state.Looked || state.Err != nil || state.Status == nil || !state.Status.Active {
+	if state == nil || state.Read || state.Err != nil || state.Status == nil || !state.Status.Active {
 		return
 	}
 	if mount, mounted := l.Have.MountOf(l.want, id); mount != nil && !mounted {
 		return
 	}
-	state.Looked = true
+	state.Read = true
 	g.Go(func() error {
 		list, err := l.View.StorageContent(ctx, l.node, id, proxmox.ContentFilter{})
 		return l.keep(err, &state.Err, func() { state.Content = list })

@@ -192,7 +192,7 @@ func (l *Looker) Renew(ctx context.Context, ready []*plan.Action) (again bool, e
 	}
 	var paths []string
 	for _, a := range ready {
-		path := "/vms/" + strings.TrimPrefix(a.Lane, "lxc/")
+		path := "/vms/" + strings.TrimPrefix(a.Queue, "lxc/")
 		if makesVolumes(a) && !l.sure[path] {
 			paths = append(paths, path)
 		}

@@ -28,20 +28,20 @@ import (
 // Status is what the service last knew, for people and programs: it is written into
 // the state directory after every change and read without asking the node.
 type Status struct {
-	Format  int       `json:"format"` // of this document: 1
-	Version string    `json:"version"`
-	Node    string    `json:"node"`
-	PID     int       `json:"pid"`
-	Process string    `json:"process,omitempty"`  // when that process began, as the kernel counts: numbers are used again
-	Since   time.Time `json:"since,omitzero"`     // the service watches since then
-	Looked  time.Time `json:"refreshed,omitzero"` // by the node's clock
-	Clock   time.Time `json:"clock,omitzero"`     // the node's clock when this was written
-	Written time.Time `json:"written,omitzero"`   // the same moment by this machine's clock
-	Fine    int       `json:"fine"`               // objects as declared
-	Of      int       `json:"of"`
+	Format    int       `json:"format"` // of this document: 1
+	Version   string    `json:"version"`
+	Node      string    `json:"node"`
+	PID       int       `json:"pid"`
+	Process   string    `json:"process,omitempty"`  // when that process began, as the kernel counts: numbers are used again
+	Since     time.Time `json:"since,omitzero"`     // the service watches since then
+	Refreshed time.Time `json:"refreshed,omitzero"` // by the node's clock
+	Clock     time.Time `json:"clock,omitzero"`     // the node's clock when this was written
+	Written   time.Time `json:"written,omitzero"`   // the same moment by this machine's clock
+	Fine      int       `json:"fine"`               // objects as declared
+	Of        int       `json:"of"`
 
 	Now     []journal.HistoryEntry      `json:"now"`     // acts that run
-	Held    []plan.Held                 `json:"blocked"` // with the reasons
+	Blocked []plan.Blocked              `json:"blocked"` // with the reasons
 	Notes   []plan.Note                 `json:"notes"`
 	Holds   []state.Hold                `json:"holds"`
 	Backups map[string]state.LastBackup `json:"backups"` // guests without one are there with a zero time
@@ -62,8 +62,8 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 	}
 	s := StatusOf(stored)
 	s.Node, s.PID, s.Process = plan.Header.Node, os.Getpid(), processStart(os.Getpid())
-	s.Looked, s.Clock, s.Due = plan.Header.Looked, a.Clock(), plan.Due
-	s.Fine, s.Of, s.Held, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Held, plan.Notes
+	s.Refreshed, s.Clock, s.Due = plan.Header.Refreshed, a.Clock(), plan.Due
+	s.Fine, s.Of, s.Blocked, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Blocked, plan.Notes
 	for _, e := range a.O.Journal.History("") {
 		if e.Result == "" {
 			s.Now = append(s.Now, e)
@@ -111,7 +111,7 @@ func ReadStatus(dir string) (Status, error) {
 // parse reads a status, also with the keys that earlier versions wrote.
 func parse(data []byte) (Status, error) {
 	type blocked struct {
-		plan.Held
+		plan.Blocked
 		Cure []string `json:"cure"`
 	}
 	var read struct {
@@ -122,11 +122,11 @@ func parse(data []byte) (Status, error) {
 	err := json.Unmarshal(data, &read)
 	s := read.Status
 	for _, h := range read.Held {
-		h.Held.Cure = h.Cure
-		s.Held = append(s.Held, h.Held)
+		h.Fix = h.Cure
+		s.Blocked = append(s.Blocked, h.Blocked)
 	}
-	if s.Looked.IsZero() {
-		s.Looked = read.Looked
+	if s.Refreshed.IsZero() {
+		s.Refreshed = read.Looked
 	}
 	return s, err
 }
@@ -134,7 +134,7 @@ func parse(data []byte) (Status, error) {
 // StatusOf is what is known where no service has looked yet: what people have said, and
 // what runs by hand have seen.
 func StatusOf(stored state.Stored) Status {
-	s := Status{Format: 1, Now: []journal.HistoryEntry{}, Held: []plan.Held{}, Notes: []plan.Note{}, Errors: []string{},
+	s := Status{Format: 1, Now: []journal.HistoryEntry{}, Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Errors: []string{},
 		Holds: append([]state.Hold{}, stored.Holds...), Drift: stored.Drift, Backups: map[string]state.LastBackup{}}
 	maps.Copy(s.Backups, stored.Backups)
 	return s
@@ -180,10 +180,10 @@ func processStart(pid int) string {
 func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error {
 	b := bufio.NewWriter(w)
 	local := func(t time.Time) time.Time { // by the node's clock, as far as it is known
-		if s.Looked.IsZero() {
+		if s.Refreshed.IsZero() {
 			return t
 		}
-		return t.In(s.Looked.Location())
+		return t.In(s.Refreshed.Location())
 	}
 	at := func(t time.Time) string { return local(t).Format("Mon 2 Jan 15:04") }
 	age := text.Ago(now.Sub(s.Written))
@@ -192,10 +192,10 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 	case s.Written.IsZero():
 		quote.Fprintf(b, "No service has written its state yet; this is the state after runs by hand. Start it: systemctl start felhom-agent; or see felhom-agent --plan%s\n", o.Args)
 	case s.Running():
-		if s.Looked.IsZero() {
+		if s.Refreshed.IsZero() {
 			quote.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
 		} else {
-			quote.Fprintf(b, "felhom-agent %s on %s, watching since %s, last refresh %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Looked.Format(time.TimeOnly), text.Ago(clock.Sub(s.Looked)))
+			quote.Fprintf(b, "felhom-agent %s on %s, watching since %s, last refresh %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Refreshed.Format(time.TimeOnly), text.Ago(clock.Sub(s.Refreshed)))
 		}
 	default:
 		quote.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
@@ -242,10 +242,10 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 		row("now", e.Object, text)
 	}
 	said := view.Alike{}
-	for _, h := range s.Held {
+	for _, h := range s.Blocked {
 		t := h.Reason
-		if len(h.Cure) > 0 {
-			t += ". " + text.Sentence(strings.Join(h.Cure, "; "))
+		if len(h.Fix) > 0 {
+			t += ". " + text.Sentence(strings.Join(h.Fix, "; "))
 		}
 		if first, ok := said.Before(&h); ok {
 			t = "as " + first.String()

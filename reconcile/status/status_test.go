@@ -16,8 +16,8 @@ import (
 // A status that an earlier version wrote is read with its keys.
 func TestReadStatusOfEarlierVersion(t *testing.T) {
 	want := status.StatusOf(state.Stored{})
-	want.Looked = time.Date(2026, 11, 22, 18, 2, 9, 0, time.UTC)
-	want.Held = []plan.Held{{Object: spec.Ref{Kind: spec.KindBackup, Name: "nightly"}, Reason: "the disk is not connected", Cure: []string{"connect it"}}}
+	want.Refreshed = time.Date(2026, 11, 22, 18, 2, 9, 0, time.UTC)
+	want.Blocked = []plan.Blocked{{Object: spec.Ref{Kind: spec.KindBackup, Name: "nightly"}, Reason: "the disk is not connected", Fix: []string{"connect it"}}}
 	dir := t.TempDir()
 	if err := want.Write(dir); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestReadStatusOfEarlierVersion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !got.Looked.Equal(want.Looked) || len(got.Held) != 1 || got.Held[0].Reason != want.Held[0].Reason || !slices.Equal(got.Held[0].Cure, want.Held[0].Cure) {
+		if !got.Refreshed.Equal(want.Refreshed) || len(got.Blocked) != 1 || got.Blocked[0].Reason != want.Blocked[0].Reason || !slices.Equal(got.Blocked[0].Fix, want.Blocked[0].Fix) {
 			t.Errorf("%s is read as %+v", text, got)
 		}
 	}

@@ -45,7 +45,7 @@ type line struct {
 	text   string
 	when   string
 	below  []string
-	held   *plan.Held // where it is held, why
+	held   *plan.Blocked // where it is held, why
 }
 
 // Alike are the objects that are held, by reason and cure: what an object before has
@@ -53,8 +53,8 @@ type line struct {
 type Alike map[string]spec.Ref
 
 // Before is the first object that is held as h is, where that is another one.
-func (a Alike) Before(h *plan.Held) (spec.Ref, bool) {
-	key := strings.Join(append([]string{h.Reason}, h.Cure...), "\n")
+func (a Alike) Before(h *plan.Blocked) (spec.Ref, bool) {
+	key := strings.Join(append([]string{h.Reason}, h.Fix...), "\n")
 	first, ok := a[key]
 	if !ok {
 		a[key] = h.Object
@@ -97,16 +97,16 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 	for _, r := range p.Running {
 		add(line{symbol: plan.Power, object: r.Object, text: text.OrElse(r.Text, r.Verb), when: "running since " + r.Since.Format("15:04:05")})
 	}
-	for _, l := range p.Laters {
+	for _, l := range p.Deferred {
 		add(line{symbol: l.Symbol, object: l.Object, text: l.Said(), when: l.Waits, below: l.Detail})
 	}
-	for i := range p.Held {
-		h := &p.Held[i]
-		cure := strings.Join(h.Cure, "; ")
+	for i := range p.Blocked {
+		h := &p.Blocked[i]
+		cure := strings.Join(h.Fix, "; ")
 		if cure != "" {
 			cure = text.Sentence(cure)
 		}
-		add(line{symbol: plan.Blocked, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.Place())}, held: h})
+		add(line{symbol: plan.Block, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.Place())}, held: h})
 	}
 	for _, n := range p.Notes {
 		add(line{symbol: plan.Remark, object: n.Object, text: n.String()})
@@ -136,7 +136,7 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	h, fine := p.Header, asDeclared(p)
-	quote.Fprintf(b, "%s, PVE %s, refreshed %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Looked.Format(text.DateLayout),
+	quote.Fprintf(b, "%s, PVE %s, refreshed %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Refreshed.Format(text.DateLayout),
 		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
 	lines := planLines(p, o)
 	writeLines(b, p, lines, o)
@@ -147,7 +147,7 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	if len(h.Elsewhere) > 0 {
 		quote.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
 	}
-	if len(lines) == 0 || !p.Changes() && len(p.Held) == 0 {
+	if len(lines) == 0 || !p.Changes() && len(p.Blocked) == 0 {
 		quote.Fprintf(b, "\nPlan: nothing to do. Destroys nothing.\n")
 		return b.Flush()
 	}
@@ -223,7 +223,7 @@ func writeLines(w io.Writer, p *plan.Plan, lines []line, o TextOptions) {
 	}
 }
 
-var colourOf = map[plan.Symbol]string{plan.Create: "2", plan.Change: "3", plan.Restart: "5", plan.Power: "6", plan.Delete: "1", plan.Blocked: "1", plan.Remark: "8", plan.AsWritten: "8"}
+var colourOf = map[plan.Symbol]string{plan.Create: "2", plan.Change: "3", plan.Restart: "5", plan.Power: "6", plan.Delete: "1", plan.Block: "1", plan.Remark: "8", plan.AsWritten: "8"}
 
 // wrap breaks a long text into lines that begin at the indent.
 func wrap(text, indent string, width int) string {

@@ -21,7 +21,7 @@ func TestClosingSaysTheState(t *testing.T) {
 		"NOT THERE":                       "start: it broke       (is NOT THERE)\n",
 	} {
 		event := applying.Event{Object: web, Verb: "start", State: "FAILED", Text: "it broke", Lines: []applying.EventLine{{Label: "PVE said", Text: "it broke"}, {Label: "web is now", Text: state}}}
-		r := &applying.Report{Plan: &plan.Plan{Objects: []spec.Ref{web}, Held: []plan.Held{{Object: web, Kind: plan.HeldFailed}}}, Failed: []applying.Event{event}, Sent: 1}
+		r := &applying.Report{Plan: &plan.Plan{Objects: []spec.Ref{web}, Blocked: []plan.Blocked{{Object: web, Kind: plan.BlockedFailed}}}, Failed: []applying.Event{event}, Sent: 1}
 		var text strings.Builder
 		if err := WriteReport(&text, r, TextOptions{}); err != nil || !strings.HasSuffix(text.String(), want) {
 			t.Errorf("%s: %v\n%s", state, err, &text)
@@ -32,7 +32,7 @@ func TestClosingSaysTheState(t *testing.T) {
 // On a terminal that is too narrow for text and time, the time of a change stands below it, whole.
 func TestNarrowTerminal(t *testing.T) {
 	web := spec.Ref{Kind: spec.KindRestore, Name: "web"}
-	p := &plan.Plan{Objects: []spec.Ref{web}, Laters: []plan.Later{{Object: web, Verb: "restore", Symbol: plan.Create,
+	p := &plan.Plan{Objects: []spec.Ref{web}, Deferred: []plan.Deferred{{Object: web, Verb: "restore", Symbol: plan.Create,
 		Text: "create 112 from its newest backup, else golden/alpine", Waits: "when mounts/backup is mounted"}}}
 	for width, want := range map[int]string{
 		0: `  + restores/web          create 112 from its newest backup, else golden/alpine  when mounts/backup is mounted

@@ -19,7 +19,7 @@ func WriteRunHeader(w io.Writer, p *plan.Plan, o TextOptions) {
 	if !p.Changes() {
 		return
 	}
-	quote.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Looked.Format(text.DateLayout), summary(p, false), destroys(p))
+	quote.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Refreshed.Format(text.DateLayout), summary(p, false), destroys(p))
 }
 
 // WriteReport prints the last lines of a run: how many objects are as declared, and
@@ -58,20 +58,20 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 		}
 	}
 	said := Alike{}
-	for _, h := range r.Plan.Held {
+	for _, h := range r.Plan.Blocked {
 		if failed[h.Object] {
 			continue
 		}
 		text := h.Reason
-		if len(h.Cure) > 0 {
-			text += ": " + strings.Join(h.Cure, "; ")
+		if len(h.Fix) > 0 {
+			text += ": " + strings.Join(h.Fix, "; ")
 		}
 		if first, ok := said.Before(&h); ok {
 			text = "as " + first.String()
 		}
 		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text + h.Place()})
 	}
-	for _, l := range r.Plan.Laters {
+	for _, l := range r.Plan.Deferred {
 		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Said() + ", " + l.Waits})
 	}
 	for _, text := range r.Waits {

@@ -62,7 +62,7 @@ func summary(p *plan.Plan, blocked bool) string {
 	}
 	if blocked {
 		var held []string
-		for _, h := range p.Held {
+		for _, h := range p.Blocked {
 			if !slices.Contains(held, h.Object.String()) {
 				held = append(held, h.Object.String())
 			}

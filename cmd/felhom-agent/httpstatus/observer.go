@@ -102,7 +102,7 @@ func (o *Observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.
 		o.counts.passes.WithLabelValues("ok").Inc()
 		o.counts.requests.Add(float64(plan.Header.Requests))
 		if len(plan.AsDeclared()) == len(plan.Objects) {
-			o.converged = plan.Header.Looked
+			o.converged = plan.Header.Refreshed
 		}
 	}
 	o.deaf = proxmox.IsUnauthorized(err)
@@ -184,7 +184,7 @@ func (o *Observer) Line() string {
 	if !o.next.IsZero() {
 		zone := time.Local
 		if o.Plan != nil {
-			zone = o.Plan.Header.Looked.Location()
+			zone = o.Plan.Header.Refreshed.Location()
 		}
 		parts = append(parts, "next refresh at "+o.next.In(zone).Format("15:04"))
 	}

@@ -107,7 +107,7 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	if r.Plan != nil {
 		gauge(descLook, float64(r.Plan.Header.Requests))
 	}
-	at(descLooked, r.Looked)
+	at(descLooked, r.Refreshed)
 	at(descConverged, r.Converged)
 	for guest, last := range r.Backups {
 		if last.Time.IsZero() {

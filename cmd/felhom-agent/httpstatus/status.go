@@ -88,7 +88,7 @@ func (o *Observer) status() reconcile.Status {
 // inZone is a time of this machine in the node's zone, to the second.
 func (o *Observer) inZone(t time.Time) time.Time {
 	if o.Plan != nil && !t.IsZero() {
-		t = t.In(o.Plan.Header.Looked.Location())
+		t = t.In(o.Plan.Header.Refreshed.Location())
 	}
 	return t.Truncate(time.Second)
 }
@@ -170,15 +170,15 @@ func ObjectStates(plan *reconcile.Plan) []ObjectState {
 			known[ref] = s
 		}
 	}
-	for _, h := range plan.Held {
+	for _, h := range plan.Blocked {
 		state := "blocked"
-		if h.Kind == reconcile.HeldFailed || h.Kind == reconcile.HeldOverdue {
+		if h.Kind == reconcile.BlockedFailed || h.Kind == reconcile.BlockedOverdue {
 			state = string(h.Kind)
 		}
 		if h.Passing && state == "blocked" { // it passes by itself
 			state = "waits"
 		}
-		note(h.Object, state, h.Reason, h.Cure)
+		note(h.Object, state, h.Reason, h.Fix)
 	}
 	for _, r := range plan.Running {
 		note(r.Object, "running", cmp.Or(r.Text, r.Verb), nil)
@@ -190,7 +190,7 @@ func ObjectStates(plan *reconcile.Plan) []ObjectState {
 		}
 		note(a.Object, "changing", cmp.Or(text, a.Verb), nil)
 	}
-	for _, l := range plan.Laters {
+	for _, l := range plan.Deferred {
 		note(l.Object, "waits", strings.TrimSuffix(cmp.Or(l.String(), l.Verb)+", "+l.Waits, ", "), nil)
 	}
 	for _, n := range plan.Notes {

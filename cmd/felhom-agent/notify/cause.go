@@ -14,7 +14,7 @@ const namedAtMost = 10
 
 // trouble tells of an object that needs a person. What another object blocks is told with that one: one cause,
 // one notice.
-func (t *Notifier) trouble(object, state string, under map[string]string, h reconcile.Held, where string) {
+func (t *Notifier) trouble(object, state string, under map[string]string, h reconcile.Blocked, where string) {
 	if root := under[object]; root != "" {
 		if t.told.Objects[object] == "" || t.told.Under[object] != "" {
 			t.told.Objects[object], t.told.Under[object] = state, root
@@ -37,12 +37,12 @@ func (t *Notifier) trouble(object, state string, under map[string]string, h reco
 	if len(others) > 0 {
 		text += "; it blocks too: " + strings.Join(others, ", ")
 	}
-	t.turn(object, state, text, h.Cure, where)
+	t.turn(object, state, text, h.Fix, where)
 }
 
 // causes finds the objects that are blocked by what another one tells: that one is their fix, or it has the same
 // reason and fix.
-func causes(plan *reconcile.Plan, state map[string]string, why map[string]reconcile.Held) (under map[string]string) {
+func causes(plan *reconcile.Plan, state map[string]string, why map[string]reconcile.Blocked) (under map[string]string) {
 	under = map[string]string{}
 	first := map[string]string{}
 	for _, ref := range plan.Objects {
@@ -51,14 +51,14 @@ func causes(plan *reconcile.Plan, state map[string]string, why map[string]reconc
 		if !ok || state[object] != "blocked" {
 			continue
 		}
-		if len(h.Cure) > 0 {
-			_, other, _ := strings.Cut(h.Cure[0], " ")
-			if _, troubled := state[other]; troubled && other != object && (h.Cure[0] == "as "+other || h.Cure[0] == "see "+other) {
+		if len(h.Fix) > 0 {
+			_, other, _ := strings.Cut(h.Fix[0], " ")
+			if _, troubled := state[other]; troubled && other != object && (h.Fix[0] == "as "+other || h.Fix[0] == "see "+other) {
 				under[object] = other
 				continue
 			}
 		}
-		if alike := h.Reason + "\n" + strings.Join(h.Cure, "\n"); first[alike] == "" {
+		if alike := h.Reason + "\n" + strings.Join(h.Fix, "\n"); first[alike] == "" {
 			first[alike] = object
 		} else {
 			under[object] = first[alike]
@@ -83,11 +83,11 @@ func causes(plan *reconcile.Plan, state map[string]string, why map[string]reconc
 
 // troubles are the objects that people want to hear of, each with its worst reason. What a person froze and
 // what passes by itself are none.
-func troubles(plan *reconcile.Plan) (state map[string]string, why map[string]reconcile.Held) {
-	state, why = map[string]string{}, map[string]reconcile.Held{}
+func troubles(plan *reconcile.Plan) (state map[string]string, why map[string]reconcile.Blocked) {
+	state, why = map[string]string{}, map[string]reconcile.Blocked{}
 	rank := map[string]int{"": 0, "blocked": 1, "overdue": 2, "failed": 3}
-	for _, h := range plan.Held {
-		if h.Passing || h.Kind == reconcile.HeldFrozen {
+	for _, h := range plan.Blocked {
+		if h.Passing || h.Kind == reconcile.BlockedFrozen {
 			continue
 		}
 		word := string(h.Kind)

@@ -54,7 +54,7 @@ func TestNotifyRepeats(t *testing.T) {
 		at := func() *reconcile.Plan { return planOf(time.Now().UTC(), []string{"restores/web"}) }
 		blocked := func() *reconcile.Plan {
 			plan := at()
-			plan.Held = []reconcile.Held{{Object: ref("restores/web"), Reason: "no disk"}}
+			plan.Blocked = []reconcile.Blocked{{Object: ref("restores/web"), Reason: "no disk"}}
 			return plan
 		}
 		n, stop := run()
@@ -129,7 +129,7 @@ func TestNotifyOddState(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { n.Run(ctx); close(done) }()
-		n.Pass(planOf(time.Now(), []string{"restores/web"}, reconcile.Held{Object: ref("restores/web"), Reason: "no"}), nil)
+		n.Pass(planOf(time.Now(), []string{"restores/web"}, reconcile.Blocked{Object: ref("restores/web"), Reason: "no"}), nil)
 		wanted := 1 + strings.Count(kept, `"failed"`)
 		for range wanted {
 			select {

@@ -56,8 +56,8 @@ func ref(s string) spec.Ref {
 	return r
 }
 
-func planOf(at time.Time, objects []string, held ...reconcile.Held) *reconcile.Plan {
-	plan := &reconcile.Plan{Held: held, Header: reconcile.PlanHeader{Node: "pve1", Looked: at}}
+func planOf(at time.Time, objects []string, held ...reconcile.Blocked) *reconcile.Plan {
+	plan := &reconcile.Plan{Blocked: held, Header: reconcile.PlanHeader{Node: "pve1", Refreshed: at}}
 	for _, o := range objects {
 		plan.Objects = append(plan.Objects, ref(o))
 	}
@@ -71,11 +71,11 @@ func TestNotifyOncePerTurn(t *testing.T) {
 	n := testNotifier(t, dir)
 	at := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 	objects := []string{"restores/web", "restores/mail", "backups/nightly"}
-	fails := reconcile.Held{Object: ref("restores/web"), Kind: reconcile.HeldFailed, Reason: "start failed: no such device", Cure: []string{"plug it in"}}
-	foreign := reconcile.Held{Object: ref("restores/mail"), Reason: "107 is not ours"}
-	frozen := reconcile.Held{Object: ref("backups/nightly"), Kind: reconcile.HeldFrozen, Reason: "held by anna"}
-	lock := reconcile.Held{Object: ref("backups/nightly"), Passing: true, Reason: "it is locked"}
-	overdue := reconcile.Held{Object: ref("backups/nightly"), Kind: reconcile.HeldOverdue, Reason: "no whole backup of web for 4 d"}
+	fails := reconcile.Blocked{Object: ref("restores/web"), Kind: reconcile.BlockedFailed, Reason: "start failed: no such device", Fix: []string{"plug it in"}}
+	foreign := reconcile.Blocked{Object: ref("restores/mail"), Reason: "107 is not ours"}
+	frozen := reconcile.Blocked{Object: ref("backups/nightly"), Kind: reconcile.BlockedFrozen, Reason: "held by anna"}
+	lock := reconcile.Blocked{Object: ref("backups/nightly"), Passing: true, Reason: "it is locked"}
+	overdue := reconcile.Blocked{Object: ref("backups/nightly"), Kind: reconcile.BlockedOverdue, Reason: "no whole backup of web for 4 d"}
 	retry := planOf(at, objects)
 	retry.Actions = []reconcile.Action{{Object: ref("restores/web"), Verb: "start"}}
 	expect := func(what string, plan *reconcile.Plan, want ...string) {
@@ -155,10 +155,10 @@ func TestNotifyCommand(t *testing.T) {
 func TestNotifyFlood(t *testing.T) {
 	n := testNotifier(t, "")
 	var objects []string
-	var held []reconcile.Held
+	var held []reconcile.Blocked
 	for i := range 2 * notify.NotifyWaiting {
 		objects = append(objects, fmt.Sprintf("restores/ct%d", i))
-		held = append(held, reconcile.Held{Object: ref(objects[i]), Reason: fmt.Sprintf("no %d", i)})
+		held = append(held, reconcile.Blocked{Object: ref(objects[i]), Reason: fmt.Sprintf("no %d", i)})
 	}
 	n.Pass(planOf(time.Unix(0, 0), objects, held...), nil)
 	if got := noticesOf(t, n); len(got) != notify.NotifyWaiting {
@@ -242,11 +242,11 @@ func TestNotifyOneCause(t *testing.T) {
 	n := testNotifier(t, t.TempDir())
 	at := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 	objects := []string{"mounts/backup", "restores/web", "restores/mail", "snapshots/hourly", "backups/nightly"}
-	disk := reconcile.Held{Object: ref("mounts/backup"), Reason: "blue is not connected", Cure: []string{"connect it"}}
-	as := func(object, reason, cure string) reconcile.Held {
-		return reconcile.Held{Object: ref(object), Reason: reason, Cure: []string{cure}}
+	disk := reconcile.Blocked{Object: ref("mounts/backup"), Reason: "blue is not connected", Fix: []string{"connect it"}}
+	as := func(object, reason, cure string) reconcile.Blocked {
+		return reconcile.Blocked{Object: ref(object), Reason: reason, Fix: []string{cure}}
 	}
-	held := []reconcile.Held{disk, as("restores/web", "usb is not mounted", "as mounts/backup"), as("restores/mail", "usb is not mounted", "as mounts/backup"),
+	held := []reconcile.Blocked{disk, as("restores/web", "usb is not mounted", "as mounts/backup"), as("restores/mail", "usb is not mounted", "as mounts/backup"),
 		as("snapshots/hourly", "restores/web: it is not here", "see restores/web"), as("backups/nightly", "usb is not mounted", "as mounts/backup")}
 	expect := func(what string, plan *reconcile.Plan, want ...string) {
 		t.Helper()
@@ -260,9 +260,9 @@ func TestNotifyOneCause(t *testing.T) {
 	other := as("restores/mail", "107 is not managed", "choose another vmid")
 	expect("it is back, and mail has a cause of its own", planOf(at, objects, other), "blocked restores/mail: 107 is not managed", "recovered mounts/backup: as declared again")
 	expect("all is well", planOf(at, objects), "recovered restores/mail: as declared again")
-	alike := []reconcile.Held{as("restores/web", "no bridge vmbr7", "make it"), as("restores/mail", "no bridge vmbr7", "make it")}
+	alike := []reconcile.Blocked{as("restores/web", "no bridge vmbr7", "make it"), as("restores/mail", "no bridge vmbr7", "make it")}
 	expect("one line twice", planOf(at, objects, alike...), "blocked restores/web: no bridge vmbr7; it blocks too: restores/mail")
-	circle := []reconcile.Held{as("restores/web", "a", "see restores/mail"), as("restores/mail", "b", "see restores/web")}
+	circle := []reconcile.Blocked{as("restores/web", "a", "see restores/mail"), as("restores/mail", "b", "see restores/web")}
 	m := testNotifier(t, t.TempDir())
 	m.Pass(planOf(at, objects, circle...), nil)
 	if got := noticesOf(t, m); len(got) == 0 {

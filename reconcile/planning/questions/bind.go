@@ -30,7 +30,7 @@ func NeedsHost(q Questions) *plan.Blocker {
 	if strings.Contains(q.Have.HostReason, "does not answer") { // the reason says what is wrong with the way that there is
 		cure = "whether it answers then: felhom-agent --selftest"
 	}
-	return &plan.Blocker{Reason: reason, Cure: []string{cure}}
+	return &plan.Blocker{Reason: reason, Fix: []string{cure}}
 }
 
 // SameBind reports whether a bind has the declared place and options.

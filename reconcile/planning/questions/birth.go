@@ -99,16 +99,16 @@ func TakesVolumes(q Questions, storage string) *plan.Blocker {
 	state := q.Have.Storages[storage]
 	switch {
 	case storage == "":
-		return &plan.Blocker{Reason: "nothing says on which storage the guest is to be made", Cure: []string{"add storage: STORAGE"}}
+		return &plan.Blocker{Reason: "nothing says on which storage the guest is to be made", Fix: []string{"add storage: STORAGE"}}
 	case state == nil:
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Cure: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Fix: []string{"look: pvesm status"}}
 	case !slices.Contains(state.Conf.Content, "rootdir"):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
-			Cure: ContentCure(state.Conf, "rootdir")}
+			Fix: ContentFix(state.Conf, "rootdir")}
 	case errors.Is(state.Err, node.ErrAmbiguous):
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Cure: []string{"compare: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Fix: []string{"compare: pvesm status"}}
 	case state.Status == nil || !state.Status.Active:
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Cure: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"look: pvesm status"}}
 	}
 	return Missing(q, "/storage/"+storage, "Datastore.AllocateSpace")
 }
@@ -190,7 +190,7 @@ func BirthVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mount
 	if want := g.RootFS.Size; want > 0 && want != size {
 		if want < size {
 			return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("rootfs is to be %s, but the archive's is %s, and what is in it must fit", want, size),
-				Cure: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
+				Fix: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
 		}
 		size, passed = want, true
 	}
@@ -204,14 +204,14 @@ func BirthVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mount
 		}
 		had, known := mp.Size()
 		if !known {
-			return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("the archive does not say how large its mp%d is", i), Cure: []string{"restore it as root: pct restore"}}
+			return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("the archive does not say how large its mp%d is", i), Fix: []string{"restore it as root: pct restore"}}
 		}
 		keep := maps.Clone(mp)
 		delete(keep, "size")
 		at := storage
 		if declared, ok := g.Config.Mounts[i]; ok && !declared.Bind() {
 			if declared.Size > 0 && declared.Size < had {
-				return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("mp%d is to be %s, but the archive's is %s", i, declared.Size, had), Cure: []string{fmt.Sprintf("write size: %s", had)}}
+				return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("mp%d is to be %s, but the archive's is %s", i, declared.Size, had), Fix: []string{fmt.Sprintf("write size: %s", had)}}
 			}
 			if declared.Size > had {
 				had, passed = declared.Size, true
@@ -232,7 +232,7 @@ func BirthVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mount
 		volumes[i] = birthVolume{path: declared.Path, size: declared.Size, empty: true, sent: NewVolume(declared)}
 	}
 	if passed && size == 0 {
-		return 0, nil, false, &plan.Blocker{Reason: "the archive does not say how large its rootfs is", Cure: []string{"say it: rootfs: {size: 8G}"}}
+		return 0, nil, false, &plan.Blocker{Reason: "the archive does not say how large its rootfs is", Fix: []string{"say it: rootfs: {size: 8G}"}}
 	}
 	for _, i := range slices.Sorted(maps.Keys(volumes)) {
 		id, err := proxmox.ParseVolumeID(volumes[i].sent.Volume())

@@ -18,7 +18,7 @@ func StartsNot(q Questions, state *node.GuestState) *plan.Blocker {
 	for _, c := range node.Standing(state) {
 		if c.Kind == node.ClaimName {
 			return &plan.Blocker{Reason: fmt.Sprintf("%d does not start: %s and %s both have the %s", state.VMID, c.Other, c.Key, c.Claim),
-				Cure: []string{fmt.Sprintf("rename one: pct set %d --%s name=NAME,...", state.VMID, c.Key)}}
+				Fix: []string{fmt.Sprintf("rename one: pct set %d --%s name=NAME,...", state.VMID, c.Key)}}
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func Ejecting(q Questions, m *spec.Mount) *plan.Blocker {
 		return nil
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("%s of %s is being ejected by %s since %s", Name(disk), m.Ref, h.By, q.Have.Date(h.Since)),
-		Cure: []string{"unplug it when --eject says so", "to keep it: felhom-agent --release " + m.Ref.String()}}
+		Fix: []string{"unplug it when --eject says so", "to keep it: felhom-agent --release " + m.Ref.String()}}
 }
 
 // ReadOnly says that a mounted disk can only be read though its options do not say so, or nil: the kernel does that when it meets errors.
@@ -41,10 +41,10 @@ func ReadOnly(q Questions, m *spec.Mount) *plan.Blocker {
 	case !slices.Contains(have.Options, "ro"):
 		return nil
 	case have.FSType == "ntfs":
-		return &plan.Blocker{Reason: fmt.Sprintf("%s is mounted read-only: the driver ntfs does not write", m.Path), Cure: []string{"as root: umount " + m.Path + "; the agent mounts it with ntfs3"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("%s is mounted read-only: the driver ntfs does not write", m.Path), Fix: []string{"as root: umount " + m.Path + "; the agent mounts it with ntfs3"}}
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("%s (%s) is mounted read-only at %s, which its options do not ask for: the kernel may have met errors on it", disks(m), have.Source, m.Path),
-		Cure: []string{fmt.Sprintf("see dmesg; as root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
+		Fix: []string{fmt.Sprintf("see dmesg; as root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
 }
 
 // Mixed says that what is mounted at a path is on a disk with the signatures of several file systems, so that nobody can say which disk it is; nil otherwise.
@@ -52,7 +52,7 @@ func Mixed(q Questions, have privileged.Mount) *plan.Blocker {
 	for _, d := range q.Have.Host.Disks {
 		if d.Device == have.Source && len(d.Kinds) > 0 {
 			return &plan.Blocker{Reason: fmt.Sprintf("%s, which is mounted at %s, has the signatures of several file systems: %s", d.Device, have.Path, strings.Join(d.Kinds, ", ")),
-				Cure: []string{fmt.Sprintf("as root: umount %s; wipefs %s lists them, wipefs -o OFFSET %s removes an old one", have.Path, d.Device, d.Device)}}
+				Fix: []string{fmt.Sprintf("as root: umount %s; wipefs %s lists them, wipefs -o OFFSET %s removes an old one", have.Path, d.Device, d.Device)}}
 		}
 	}
 	return nil
@@ -112,7 +112,7 @@ func Misplaced(q Questions, m *spec.Mount) *plan.Blocker {
 		return nil
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies at %s, and %s at %s", m.Storage, state.Conf.Path, m.Ref, m.Path),
-		Cure: []string{"path: " + state.Conf.Path, fmt.Sprintf("or make the storage anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Storage, m.Storage, m.Path)}}
+		Fix: []string{"path: " + state.Conf.Path, fmt.Sprintf("or make the storage anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Storage, m.Storage, m.Path)}}
 }
 
 // Twin says that the newest backup may be on another disk than the mounted one: one of
@@ -131,7 +131,7 @@ func Twin(q Questions, storage string) *plan.Blocker {
 			continue
 		}
 		return &plan.Blocker{Reason: fmt.Sprintf("%s is plugged in too, and may hold a newer backup of it than %s, which is mounted", Name(other), Name(disk)),
-			Cure: []string{fmt.Sprintf("to use %s: unplug %s", Name(disk), Name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", Name(other), m.Ref.Name)}}
+			Fix: []string{fmt.Sprintf("to use %s: unplug %s", Name(disk), Name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", Name(other), m.Ref.Name)}}
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func WhenFree(q Questions, a *plan.Action) string {
 	if t := q.Have.OtherAgent(); t != nil {
 		return whenEnded(q, t, true)
 	}
-	if id, ok := strings.CutPrefix(a.Lane, "lxc/"); ok {
+	if id, ok := strings.CutPrefix(a.Queue, "lxc/"); ok {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if t := q.Have.Holder(vmid); t != nil {
 				return whenEnded(q, t, false)
@@ -78,7 +78,7 @@ func WhenFree(q Questions, a *plan.Action) string {
 			}
 		}
 	}
-	if t := TakenBy(q.Have, a.Budget); t != nil {
+	if t := TakenBy(q.Have, a.Limit); t != nil {
 		return whenEnded(q, t, true)
 	}
 	return "now"

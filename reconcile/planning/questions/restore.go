@@ -52,5 +52,5 @@ func RoomFor(q Questions, storage string, archive proxmox.Volume) *plan.Blocker 
 		return nil
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("%s has %s left, and %s alone has %s", storage, state.Status.Avail.Human(), archive.VolID, archive.Size.Human()),
-		Cure: []string{"make room on " + storage, "or name another storage"}}
+		Fix: []string{"make room on " + storage, "or name another storage"}}
 }

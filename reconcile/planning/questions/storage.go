@@ -25,7 +25,7 @@ func ListsBackups(q Questions, storage string) *plan.Blocker {
 	if slices.Contains(conf.Content, "backup") {
 		return nil
 	}
-	return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(conf.Content, ", ")), Cure: ContentCure(conf, "backup")}
+	return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not list backups (content: %s)", storage, strings.Join(conf.Content, ", ")), Fix: ContentFix(conf, "backup")}
 }
 
 // Visible says which right is missing to see what a storage holds: PVE filters its
@@ -56,8 +56,8 @@ var canHold = map[string][]string{
 	"lvm": {"rootdir"}, "lvmthin": {"rootdir"}, "zfspool": {"rootdir"}, "rbd": {"rootdir"},
 }
 
-// ContentCure is what to do about a storage that does not take a kind of content.
-func ContentCure(conf proxmox.Storage, content string) []string {
+// ContentFix is what to do about a storage that does not take a kind of content.
+func ContentFix(conf proxmox.Storage, content string) []string {
 	if !slices.Contains(canHold[conf.Type], content) {
 		return []string{fmt.Sprintf("name another storage: one of type %s is not for that", conf.Type)}
 	}
@@ -72,9 +72,9 @@ func Missing(q Questions, path string, privileges ...string) *plan.Blocker {
 		}
 		o := &plan.Blocker{Reason: fmt.Sprintf("the token %s lacks %s on %s", q.Have.TokenID, privilege, path)}
 		if q.Have.Permissions.Has("/", privilege) {
-			o.Cure = []string{fmt.Sprintf("an ACL entry on %s replaces the one on /: pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names it)", path, path, q.Have.TokenID)}
+			o.Fix = []string{fmt.Sprintf("an ACL entry on %s replaces the one on /: pveum acl delete %s --tokens '%s' --roles ROLE (pveum acl list names it)", path, path, q.Have.TokenID)}
 		} else {
-			o.Cure = []string{AppendPrivilege(privilege)}
+			o.Fix = []string{AppendPrivilege(privilege)}
 		}
 		return o
 	}
