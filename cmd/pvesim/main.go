@@ -14,7 +14,7 @@
 // machine of the first node, so that an agent in another process can mount its disks.
 //
 // Three more modes end at once: -reinstall rewrites the world as it is after a fire (a new
-// machine, the old disks), -data prints a line VMID MP FINGERPRINT for each volume of a guest,
+// machine, the old disks; with -bare as the installer leaves it, with local storages alone), -data prints a line VMID MP FINGERPRINT for each volume of a guest,
 // -version says which pvesim this is, and of which PVE.
 //
 // It exits with 4 when the command line is wrong, with 1 when something failed, else with 0.
@@ -57,6 +57,7 @@ type options struct {
 	fence     string // the path of the socket
 	speed     float64
 	reinstall bool
+	bare      bool
 	data      bool
 	version   bool
 }
@@ -97,6 +98,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.Float64Var(&o.speed, "speed", 1, "how many `times` faster than real its tasks are")
 	f.StringVar(&fence, "fence", "", "also serve the fence's protocol on the socket `unix:PATH`")
 	f.BoolVar(&o.reinstall, "reinstall", false, "rewrite the world as it is after a fire: a new machine, the old disks; then exit")
+	f.BoolVar(&o.bare, "bare", false, "with -reinstall: with what Proxmox VE's installer makes alone, without storages, users and templates of the old host")
 	f.BoolVar(&o.data, "data", false, "print VMID MP FINGERPRINT of every guest's volumes; then exit")
 	f.BoolVar(&o.version, "version", false, "print the version, and that of PVE that a fresh node has; then exit")
 	if err := f.Parse(args); err != nil {
@@ -111,6 +113,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("%q is no flag; see pvesim -help", f.Arg(0))
+	case o.bare && !o.reinstall:
+		return o, errors.New("-bare belongs to -reinstall")
 	case o.reinstall && o.data:
 		return o, errors.New("-reinstall and -data exclude each other")
 	case (o.reinstall || o.data) && o.world == "":
@@ -156,6 +160,9 @@ func reinstall(o options, out io.Writer) error {
 		return err
 	}
 	sim.Reinstall()
+	if o.bare {
+		sim.Strip()
+	}
 	text, err := sim.Save()
 	if err != nil {
 		return err

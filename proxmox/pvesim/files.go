@@ -31,6 +31,9 @@ func (s *Sim) readFile(n *node, name string) ([]byte, error) {
 	if text, ok := n.Files[name]; ok {
 		return []byte(text), nil
 	}
+	if text, ok := n.plainFile(name); ok {
+		return []byte(text), nil
+	}
 	if dir, file := path.Split(name); strings.HasPrefix(dir, "/etc/pve/") && strings.HasSuffix(dir, "/lxc/") {
 		node := strings.TrimSuffix(strings.TrimPrefix(dir, "/etc/pve/"), "lxc/")
 		node = strings.Trim(strings.TrimPrefix(node, "nodes/"), "/")
@@ -102,6 +105,11 @@ func (n *node) exists(p string) bool {
 	}
 	for _, f := range d.Folders {
 		if under(f, rel) {
+			return true
+		}
+	}
+	for f := range d.Files {
+		if f != rel && under(f, rel) {
 			return true
 		}
 	}

@@ -75,7 +75,7 @@ func (h *Host) MountTables() (tables [][]byte, err error) {
 	return tables, err
 }
 
-// ReadDir lists what the kernel built on a device; the simulator knows no other directory.
+// ReadDir lists what the kernel built on a device, and the plain files of a disk; the simulator knows no other directory.
 func (h *Host) ReadDir(name string) (names []string, err error) {
 	err = h.locked(func(n *node) error {
 		for _, d := range n.Disks {
@@ -83,6 +83,9 @@ func (h *Host) ReadDir(name string) (names []string, err error) {
 				names = append(names, d.Holders...)
 				return nil
 			}
+		}
+		if names = n.plainNames(name); len(names) > 0 {
+			return nil
 		}
 		return fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
 	})

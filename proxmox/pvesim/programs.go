@@ -162,6 +162,9 @@ func runSystemctl(p *process) (int, error) {
 		}
 		return 0, nil
 	}
+	if exit, done := enabledUnits(p); done {
+		return exit, nil
+	}
 	return 0, fmt.Errorf("pvesim: systemctl %s: not on the simulated host", strings.Join(p.args, " "))
 }
 

@@ -89,6 +89,8 @@ type disk struct {
 	Folders   []string         `yaml:"folders,omitempty"`
 	Locked    []string         `yaml:"immutable,omitempty"` // folders with chattr +i
 	Dirs      map[string]store `yaml:"dirs,omitempty"`      // what directory storages keep, by path in this file system
+
+	Files map[string]string `yaml:"files,omitempty"` // plain files, by path in this file system
 }
 
 // A mount is one line of the host's mount table.
