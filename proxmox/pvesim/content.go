@@ -65,7 +65,7 @@ func contentList(c *call) error {
 			continue
 		}
 		listed, allowed := owner, owner // PVE lists by one pattern, and asks for rights by another (PVE: Storage::Plugin)
-		if kind == "backup" {
+		if kind == "backup" && p.datastore == nil {
 			listed, allowed = 0, 0
 			if m := ownedRE.FindStringSubmatch(name); m != nil {
 				listed = atoi(m[1])
@@ -91,6 +91,10 @@ func contentList(c *call) error {
 		case kind == "backup" && !(space && allowed != 0 && s.can(c.who, onVM(allowed), "VM.Backup")),
 			kind == "images" && !(audit && s.can(c.who, onVM(owner), "VM.Config.Disk")),
 			(kind == "vztmpl" || kind == "iso" || kind == "snippets") && !space && !audit:
+			continue
+		}
+		if p.datastore != nil {
+			c.listSnapshot(d, st, name, v)
 			continue
 		}
 		d.open().str("volid", st.ID+":"+name).str("content", shown).num("size", v.Size)
@@ -223,9 +227,15 @@ func contentPut(c *call) error {
 	case c.has("protected"):
 		return fail("attribute 'protected' is not supported for storage type '%s'", st.Type)
 	}
-	v, _, err := c.s.volume(c.node, volid)
+	v, p, err := c.s.volume(c.node, volid)
 	if err != nil {
 		return err
+	}
+	if p.datastore != nil && v == nil {
+		return p.missing(volid)
+	}
+	if err := p.refuses(name, writes); err != nil {
+		return fail("%s", err.Error())
 	}
 	if v == nil { // a file of notes, beside an archive that is not there
 		return nil
@@ -234,10 +244,6 @@ func contentPut(c *call) error {
 		limit := 5
 		if st.MaxProtected != nil {
 			limit = *st.MaxProtected
-		}
-		p, err := c.s.place(c.node, st)
-		if err != nil {
-			return err
 		}
 		count := 0
 		for other, o := range p.items {
@@ -255,7 +261,9 @@ func contentPut(c *call) error {
 			v.OldNotes = v.Notes
 		}
 		at := s.now
-		v.Notes, v.Noted = notes, &at
+		if v.Notes, v.Noted = notes, &at; p.datastore != nil {
+			v.Noted = nil // the server has it
+		}
 	}
 	if c.has("protected") {
 		v.Protected = c.flag("protected")

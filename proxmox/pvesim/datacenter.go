@@ -26,6 +26,9 @@ func storageSet(c *call) error {
 		if st.isDir() {
 			st.Content, st.Size = []string{"images", "rootdir", "vztmpl", "iso", "backup", "snippets"}, 0
 		}
+		if st.Type == "pbs" {
+			st.Content, st.Size, st.Shared = []string{"backup"}, 0, true
+		}
 		s.w.Storages = append(s.w.Storages, st)
 		s.storages[id] = st
 	}
@@ -43,6 +46,8 @@ func storageSet(c *call) error {
 	}
 	for k, v := range c.params {
 		switch k {
+		case "server", "datastore", "namespace", "username", "fingerprint", "encryption-key":
+			st.setServer(k, v)
 		case "path":
 			st.Path = v
 		case "vgname":

@@ -34,6 +34,9 @@ func (s *Sim) beginGuest(t *task) error {
 		return s.guestFailed(t, vmid, err)
 	}
 	base := "vzdump-lxc-" + vmid + "-" + s.now.In(n.zone).Format("2006_01_02-15_04_05")
+	if p.datastore != nil {
+		base = "ct/" + vmid + "/" + s.now.UTC().Format(snapshotTime)
+	}
 	if k, limit := s.dumpKeep(t, st), 0; t.Args["remove"] == "0" && !k.all() {
 		for _, kind := range keepKinds {
 			limit += k[kind]
@@ -45,7 +48,7 @@ func (s *Sim) beginGuest(t *task) error {
 	if t.Args["protected"] == "1" && st.MaxProtected != nil && s.countProtected(p, vmid) >= *st.MaxProtected { // before it begins (measured, 9.2.11)
 		return s.guestFailed(t, vmid, fail("The number of protected backups per guest is limited to %d on storage '%s'", *st.MaxProtected, st.ID))
 	}
-	if p.ghost || p.avail() < 4096 {
+	if p.ghost || p.avail() < 4096 && p.datastore == nil {
 		return s.guestFailed(t, vmid, fail("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base))
 	}
 	t.log("INFO: Starting Backup of VM %s (lxc)", vmid)
@@ -114,7 +117,13 @@ func (s *Sim) beginGuest(t *task) error {
 			t.Args["restart"] = "1"
 		}
 	}
-	t.log("INFO: creating vzdump archive '%s/dump/%s%s'", st.Path, base, extension(t.Args["compress"]))
+	if p.datastore == nil {
+		t.log("INFO: creating vzdump archive '%s/dump/%s%s'", st.Path, base, extension(t.Args["compress"]))
+	} else if err := s.beginSnapshot(t, p, g); err != nil {
+		t.Phase = 2
+		s.vzdumpFailed(t, err)
+		return s.nextGuest(t)
+	}
 	t.Phase = 2
 	t.Due = s.now.Add(t.Length / time.Duration(max(1, atoi(t.Args["each"]))))
 	return nil
@@ -234,12 +243,15 @@ func (s *Sim) endGuest(t *task) error {
 		t.log("INFO: tar: -: Wrote only 4096 of 10240 bytes")
 		return s.dumpCommand(t, "exit code 2")
 	}
-	if size > p.avail() {
+	if size > p.avail() && p.datastore == nil {
 		t.log("INFO: zstd: error 70 : Write error : cannot write block : No space left on device")
 		return s.dumpCommand(t, "exit code 70")
 	}
 	t.log("INFO: Total bytes written: %d (%s, 25MiB/s)", total, binary(total))
-	name := "backup/" + t.Args["base"] + ext
+	name := "backup/" + t.Args["base"]
+	if p.datastore == nil {
+		name += ext
+	}
 	written := s.now
 	v := &volume{VMID: g.VMID, Size: size, Format: strings.TrimPrefix(ext, "."), Created: s.now.Unix(), Config: t.Args["config"], Written: &written}
 	for _, m := range g.conf.mountPoints() {
@@ -251,8 +263,14 @@ func (s *Sim) endGuest(t *task) error {
 			v.Parts = append(v.Parts, p)
 		}
 	}
-	p.items[name] = v
-	t.log("INFO: archive file size: %s", humanSize(size))
+	if p.datastore != nil {
+		if err := s.endSnapshot(t, p, v); err != nil {
+			return err
+		}
+	} else {
+		p.put(name, v)
+		t.log("INFO: archive file size: %s", humanSize(size))
+	}
 	if text := t.Args["notes-template"]; text != "" {
 		t.log("INFO: adding notes to backup")
 		v.Notes = expandNotes(text, n, g)
@@ -310,7 +328,7 @@ func (s *Sim) dumpKeep(t *task, st *storage) keeping {
 func (s *Sim) countProtected(p *place, vmid string) int {
 	count := 0
 	for name, v := range p.items {
-		if m := dumpRE.FindStringSubmatch(name); m != nil && m[2] == vmid && v.Protected {
+		if p.of(name) == vmid && v.Protected {
 			count++
 		}
 	}
@@ -320,7 +338,7 @@ func (s *Sim) countProtected(p *place, vmid string) int {
 func (s *Sim) countBackups(p *place, vmid string) int {
 	count := 0
 	for name, v := range p.items {
-		if m := dumpRE.FindStringSubmatch(name); m != nil && m[2] == vmid && standard(name) && !v.Protected {
+		if p.of(name) == vmid && (p.datastore != nil || standard(name)) && !v.Protected {
 			count++
 		}
 	}
@@ -338,7 +356,7 @@ func (s *Sim) pruneAfter(t *task, p *place, g *guest) {
 	for _, c := range s.candidates(t.node, p, k, g.VMID, "lxc") {
 		if c.mark == "remove" {
 			t.log("INFO: removing backup '%s:%s'", p.st.ID, c.name)
-			delete(p.items, c.name)
+			p.drop(c.name)
 			count++
 		}
 	}
@@ -373,6 +391,7 @@ func (s *Sim) vzdumpFailed(t *task, err error) {
 	}
 	delete(t.Args, "vmid")
 	t.Args["errors"] = "1"
+	s.cutSnapshots(t)
 	if g := s.guests[atoi(vmid)]; g != nil {
 		s.dumpCleanup(t, g)
 	}

@@ -80,6 +80,7 @@ func (s *Sim) String() string {
 			}
 		}
 	}
+	s.printDatastores(&b)
 	return b.String()
 }
 
@@ -103,6 +104,9 @@ func (v *volume) print() string {
 	if v.Garbage {
 		f = append(f, "garbage")
 	}
+	if v.Unfinished || v.Verified == "failed" {
+		f = append(f, "not whole")
+	}
 	if v.Notes != "" {
 		f = append(f, fmt.Sprintf("%q", v.Notes))
 	}
@@ -116,7 +120,7 @@ func (s *Sim) printStorage(b *strings.Builder, n *node, st *storage, named map[s
 		return
 	}
 	p, err := s.place(n, st)
-	if err != nil {
+	if err != nil || p.datastore != nil { // see printDatastores
 		return
 	}
 	for _, name := range sortedKeys(p.items) {

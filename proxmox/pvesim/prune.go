@@ -237,7 +237,7 @@ func (s *Sim) runPrune(t *task) error {
 	for _, c := range s.candidates(t.node, p, k, atoi(t.Args["vmid"]), t.Args["kind"]) {
 		if c.mark == "remove" {
 			t.log("removing backup '%s:%s'", st.ID, c.name)
-			delete(p.items, c.name)
+			p.drop(c.name)
 		}
 	}
 	return errDone

@@ -145,14 +145,17 @@ func requested(set map[string]string) (want []wanted, later map[string]string, e
 func (s *Sim) beginRestore(t *task, g *guest) error {
 	archive := t.Args["archive"]
 	t.log("recovering backed-up configuration from '%s'", archive)
-	v, _, err := s.volume(t.node, archive)
+	v, p, err := s.volume(t.node, archive)
 	if err != nil {
 		return err
 	}
 	if v == nil {
 		return fmt.Errorf("volume '%s' does not exist", archive)
 	}
-	if v.Garbage {
+	if err := p.lacksKey(v); err != nil {
+		return err
+	}
+	if v.Garbage || v.Unfinished {
 		t.log("zstd: /*stdin*\\: unsupported format ")
 		t.log("tar: Child returned status 1")
 		t.log("tar: Error is not recoverable: exiting now")
@@ -220,7 +223,9 @@ func (s *Sim) openArchive(t *task) error {
 		return fmt.Errorf("volume '%s' does not exist", archive)
 	}
 	_, name, _ := strings.Cut(archive, ":")
-	t.log("extracting archive '%s'", p.st.file(name))
+	if p.datastore == nil {
+		t.log("extracting archive '%s'", p.st.file(name))
+	}
 	return nil
 }
 

@@ -21,6 +21,7 @@ func (d *doc) storageConfig(st *storage, digest string) {
 	if st.Path != "" {
 		d.str("path", st.Path)
 	}
+	d.serverConfig(st)
 	if st.Type == "lvmthin" || st.Type == "lvm" {
 		d.str("vgname", st.vg())
 	}

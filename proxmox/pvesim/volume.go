@@ -11,19 +11,23 @@ import (
 
 // A place is where a storage's things are on one node, and how much room is there.
 type place struct {
-	st    *storage
-	items store
-	disk  *disk // of directory storages
-	dir   string
-	total int64
-	s     *Sim
-	ghost bool // nothing can be written: the disk was pulled, or this is an empty, immutable mount point
+	st        *storage
+	items     store
+	disk      *disk // of directory storages
+	dir       string
+	total     int64
+	s         *Sim
+	datastore *datastore // of type pbs; items are what the storage's user sees of it
+	ghost     bool       // nothing can be written: the disk was pulled, or this is an empty, immutable mount point
 }
 
 // used is the room that is taken. It looks at everything, so it is asked for only where it matters.
 func (p *place) used() int64 {
 	if p.disk != nil {
 		return p.s.usedOn(p.disk)
+	}
+	if p.datastore != nil {
+		return p.datastore.taken()
 	}
 	used := p.st.Reserve
 	for _, v := range p.items {
@@ -74,6 +78,8 @@ func (s *Sim) storageOn(n *node, id string) (*storage, error) {
 func (s *Sim) place(n *node, st *storage) (*place, error) {
 	p := &place{st: st, s: s}
 	switch {
+	case st.Type == "pbs":
+		return s.datastorePlace(st)
 	case st.Shared && st.Type != "dir":
 		if s.w.Shared[st.ID] == nil {
 			s.w.Shared[st.ID] = make(store)
@@ -113,6 +119,9 @@ func (s *Sim) place(n *node, st *storage) (*place, error) {
 
 // missing is what the storage's tools say of a volume that is not there.
 func (p *place) missing(volid string) error {
+	if p.datastore != nil {
+		return fmt.Errorf("Error: snapshot '%s' does not exist.", volid)
+	}
 	if p.st.isDir() {
 		return fmt.Errorf("volume '%s' does not exist", volid)
 	}
@@ -169,6 +178,11 @@ var (
 // kindOf is a volume's content type and owner (0: none). PVE: parse_volname.
 func (st *storage) kindOf(name string) (kind string, owner int, err error) {
 	switch {
+	case st.Type == "pbs":
+		if m := snapshotRE.FindStringSubmatch(name); m != nil {
+			return "backup", atoi(m[2]), nil
+		}
+		return "", 0, fail("unable to parse PBS volume name '%s'", name)
 	case strings.HasPrefix(name, "vztmpl/"):
 		return "vztmpl", 0, nil
 	case strings.HasPrefix(name, "iso/"):
@@ -278,7 +292,13 @@ func (s *Sim) free(n *node, volid string) (lines []string, err error) {
 		return nil, err
 	}
 	_, name, _ := strings.Cut(volid, ":")
+	if err := p.refuses(name, prunes); err != nil {
+		return nil, err
+	}
 	if v == nil {
+		if p.datastore != nil {
+			return nil, p.missing(volid)
+		}
 		if p.st.isDir() {
 			return []string{"disk image '" + p.st.file(name) + "' does not exist"}, nil
 		}
@@ -290,7 +310,7 @@ func (s *Sim) free(n *node, volid string) (lines []string, err error) {
 	if p.ghost {
 		return nil, fail("unlink '%s' failed: Input/output error", p.st.file(name))
 	}
-	delete(p.items, name)
+	p.drop(name)
 	if p.st.Type == "lvmthin" || p.st.Type == "lvm" {
 		for _, snap := range v.Order {
 			lines = append(lines, `  Logical volume "snap_`+name+"_"+snap+`" successfully removed.`)
@@ -326,6 +346,8 @@ func (st *storage) file(name string) string {
 // path is where the host finds a volume.
 func (st *storage) path(name string) string {
 	switch {
+	case st.Type == "pbs":
+		return fmt.Sprintf("pbs:%s@%s:%s:%s", st.user(), st.Server, st.Datastore, name)
 	case st.isDir():
 		return st.file(name)
 	case st.Type == "zfspool":

@@ -285,14 +285,17 @@ func extractConfig(c *call) error {
 			return err
 		}
 	}
-	v, _, err := s.volume(c.node, volid)
+	v, p, err := s.volume(c.node, volid)
 	if err != nil {
 		return err
 	}
 	if v == nil {
 		return fail("volume '%s' does not exist", volid)
 	}
-	if v.Garbage {
+	if err := p.lacksKey(v); err != nil {
+		return err
+	}
+	if v.Garbage || v.Unfinished {
 		return fail("ERROR: archive contains no configuration file")
 	}
 	c.data().text(v.Config)

@@ -16,24 +16,25 @@ const worldFormat = 1
 
 // A world is everything that a world file holds.
 type world struct {
-	Format   int              `yaml:"format"`
-	Clock    time.Time        `yaml:"clock"`
-	Speed    float64          `yaml:"speed,omitempty"`
-	Version  string           `yaml:"version"`
-	NoQuorum bool             `yaml:"no-quorum,omitempty"`
-	Agent    string           `yaml:"agent,omitempty"` // the token that TokenID names
-	Access   access           `yaml:"access"`
-	Storages []*storage       `yaml:"storages"`
-	Nodes    []*node          `yaml:"nodes"`
-	Shared   map[string]store `yaml:"shared,omitempty"` // what shared storages hold
-	Guests   []*guest         `yaml:"guests"`
-	Pools    []*pool          `yaml:"pools,omitempty"`
-	Jobs     []map[string]any `yaml:"backup-jobs,omitempty"`
-	Tags     []string         `yaml:"registered-tags,omitempty"`
-	Faults   []*Fault         `yaml:"faults,omitempty"`
-	Events   []*event         `yaml:"events,omitempty"`
-	Boots    map[string]int   `yaml:"boots,omitempty"` // first starts seen per VMID/volume
-	Serial   int              `yaml:"serial"`          // what MACs and file system UUIDs are made from
+	Format     int              `yaml:"format"`
+	Clock      time.Time        `yaml:"clock"`
+	Speed      float64          `yaml:"speed,omitempty"`
+	Version    string           `yaml:"version"`
+	NoQuorum   bool             `yaml:"no-quorum,omitempty"`
+	Agent      string           `yaml:"agent,omitempty"` // the token that TokenID names
+	Access     access           `yaml:"access"`
+	Storages   []*storage       `yaml:"storages"`
+	Nodes      []*node          `yaml:"nodes"`
+	Shared     map[string]store `yaml:"shared,omitempty"`     // what shared storages hold
+	Datastores []*datastore     `yaml:"datastores,omitempty"` // of backup servers
+	Guests     []*guest         `yaml:"guests"`
+	Pools      []*pool          `yaml:"pools,omitempty"`
+	Jobs       []map[string]any `yaml:"backup-jobs,omitempty"`
+	Tags       []string         `yaml:"registered-tags,omitempty"`
+	Faults     []*Fault         `yaml:"faults,omitempty"`
+	Events     []*event         `yaml:"events,omitempty"`
+	Boots      map[string]int   `yaml:"boots,omitempty"` // first starts seen per VMID/volume
+	Serial     int              `yaml:"serial"`          // what MACs and file system UUIDs are made from
 }
 
 // A node is one member of the cluster and the machine under it.
@@ -130,6 +131,11 @@ type volume struct {
 	Garbage   bool       `yaml:"garbage,omitempty"`  // no archive at all
 	OS        string     `yaml:"os,omitempty"`       // of a template
 	Bare      bool       `yaml:"bare,omitempty"`     // its system sets no network up
+	// snapshots of a backup server
+	Encrypted  string `yaml:"encrypted,omitempty"` // the fingerprint of the key
+	Verified   string `yaml:"verified,omitempty"`  // ok or failed
+	VerifiedAt int64  `yaml:"verified-at,omitempty"`
+	Unfinished bool   `yaml:"unfinished,omitempty"` // its upload has not ended, or never will
 }
 
 // A part is what an archive holds of one mount point.
@@ -157,6 +163,14 @@ type storage struct {
 	Shared       bool     `yaml:"shared,omitempty"`
 	Size         int64    `yaml:"size,omitempty"`    // of block storages
 	Reserve      int64    `yaml:"reserve,omitempty"` // used by others
+	// of type pbs
+	Server      string `yaml:"server,omitempty"`
+	Datastore   string `yaml:"datastore,omitempty"`
+	Namespace   string `yaml:"namespace,omitempty"`
+	Username    string `yaml:"username,omitempty"` // a user or an API token of the server
+	Fingerprint string `yaml:"fingerprint,omitempty"`
+	Key         string `yaml:"encryption-key,omitempty"`      // its fingerprint
+	KeyLost     bool   `yaml:"encryption-key-lost,omitempty"` // the file in /etc/pve/priv/storage is gone
 }
 
 // A guest is one container.

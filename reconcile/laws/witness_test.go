@@ -331,7 +331,7 @@ func (w *witness) onCreate(wr *lawWrite) {
 // ownArchive reports whether what a create restores is the guest's own backup.
 func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
 	volid := wr.params["ostemplate"]
-	if m := reconciletest.ArchiveName.FindStringSubmatch(volid); m == nil || m[1] != fmt.Sprint(vmid) {
+	if of, _, ok := reconciletest.ArchiveOf(volid); !ok || of != vmid {
 		return false
 	}
 	status, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/vzdump/extractconfig", map[string]string{"volume": volid})

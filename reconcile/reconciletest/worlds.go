@@ -43,7 +43,25 @@ type Archive struct {
 	Text      string
 }
 
-var ArchiveName = regexp.MustCompile(`vzdump-lxc-(\d+)-(\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d)`)
+var (
+	dumpName     = regexp.MustCompile(`vzdump-lxc-(\d+)-(\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d)`)
+	snapshotName = regexp.MustCompile(`backup/ct/(\d+)/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)`)
+)
+
+// ArchiveOf reads the name of an archive: of which guest, and the time in it, which is UTC on
+// a backup server and else the node's.
+func ArchiveOf(name string) (vmid int, made time.Time, ok bool) {
+	m, form := dumpName.FindStringSubmatch(name), "2006_01_02-15_04_05"
+	if m == nil {
+		m, form = snapshotName.FindStringSubmatch(name), time.RFC3339
+	}
+	if m == nil {
+		return 0, time.Time{}, false
+	}
+	vmid, _ = strconv.Atoi(m[1])
+	made, _ = time.Parse(form, m[2])
+	return vmid, made, true
+}
 
 // Read reads the world.
 func Read(sim *pvesim.Sim) *World { return Parse(sim.String()) }
@@ -116,20 +134,18 @@ func (g *Guest) ReadLine(line string, section map[string]string) map[string]stri
 }
 
 func (w *World) addArchive(key, rest string) {
-	m := ArchiveName.FindStringSubmatch(key)
-	if m == nil {
+	vmid, made, ok := ArchiveOf(key)
+	if !ok {
 		return
 	}
-	a := Archive{Key: key, Text: rest}
-	a.Vmid, _ = strconv.Atoi(m[1])
-	a.Made, _ = time.Parse("2006_01_02-15_04_05", m[2])
+	a := Archive{Key: key, Text: rest, Vmid: vmid, Made: made}
 	if i := strings.IndexByte(rest, '"'); i >= 0 {
 		a.Notes, _ = strconv.Unquote(rest[i:])
 		rest = rest[:i]
 	}
 	fields := strings.Fields(rest)
 	a.Protected = slices.Contains(fields, "protected")
-	a.Cut = strings.Contains(rest, "cut off") || slices.Contains(fields, "garbage")
+	a.Cut = strings.Contains(rest, "cut off") || strings.Contains(rest, "not whole") || slices.Contains(fields, "garbage")
 	w.Archives[key] = a
 }
 

@@ -1,0 +1,137 @@
+package pvesim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Datastore is what its administrator does to a datastore of a Proxmox Backup Server.
+type Datastore struct {
+	s *Sim
+	d *datastore
+}
+
+// AddDatastore sets a datastore up on a backup server. users are the users and API tokens
+// with their roles: DatastoreBackup, DatastorePowerUser, DatastoreReader, DatastoreAdmin.
+func (s *Sim) AddDatastore(server, name string, size int64, users map[string]string) *Datastore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	d := &datastore{Server: server, Name: name, Size: size, Users: users}
+	s.w.Datastores = append(s.w.Datastores, d)
+	return &Datastore{s, d}
+}
+
+// Datastore returns a datastore by its name, or nil.
+func (s *Sim) Datastore(name string) *Datastore {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.w.Datastores {
+		if d.Name == name {
+			return &Datastore{s, d}
+		}
+	}
+	return nil
+}
+
+func (d *Datastore) change(f func(*datastore)) {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	d.s.settle()
+	f(d.d)
+}
+
+// SetRole gives a user or API token a role; "" takes it away.
+func (d *Datastore) SetRole(user, role string) {
+	d.change(func(d *datastore) {
+		if d.Users == nil {
+			d.Users = make(map[string]string)
+		}
+		if d.Users[user] = role; role == "" {
+			delete(d.Users, user)
+		}
+	})
+}
+
+// SetMaintenance sets the maintenance mode: "read-only", "offline", with ": MESSAGE" behind
+// it; "" ends it.
+func (d *Datastore) SetMaintenance(mode string) {
+	d.change(func(d *datastore) { d.Maintenance = mode })
+}
+
+// SetDown lets the server not answer, or answer again.
+func (d *Datastore) SetDown(down bool) { d.change(func(d *datastore) { d.Down = down }) }
+
+// Fill takes all room but some of the datastore.
+func (d *Datastore) Fill(left int64) {
+	d.change(func(d *datastore) { d.Used = 0; d.Used = max(0, d.Size-d.taken()-left) })
+}
+
+// Verify has the server verify all snapshots of a guest, with the result "ok" or "failed".
+func (d *Datastore) Verify(vmid int, result string) {
+	now := d.s.Now().Unix()
+	d.change(func(d *datastore) {
+		d.each(vmid, func(_ string, v *volume) {
+			if !v.Unfinished {
+				v.Verified, v.VerifiedAt = result, now
+			}
+		})
+	})
+}
+
+// CutOff adds a snapshot of a guest that was never finished, begun now.
+func (d *Datastore) CutOff(vmid int, owner string) {
+	now := d.s.Now().UTC()
+	d.change(func(d *datastore) {
+		p := &place{st: &storage{Username: owner}, items: store{}, datastore: d}
+		if d.Spaces == nil {
+			d.Spaces = map[string]store{"": {}}
+		}
+		p.put(fmt.Sprintf("backup/ct/%d/%s", vmid, now.Format(snapshotTime)), &volume{VMID: vmid, Size: 1, Created: now.Unix(), Unfinished: true})
+	})
+}
+
+// Prune is a prune job of the server: of each group the newest snapshots stay, and those
+// that are protected.
+func (d *Datastore) Prune(keep int) {
+	d.change(func(d *datastore) {
+		for space, items := range d.Spaces {
+			groups := map[string][]string{}
+			for _, name := range sortedKeys(items) {
+				if !items[name].Protected {
+					groups[group(name)] = append(groups[group(name)], name)
+				}
+			}
+			for _, names := range groups {
+				for _, name := range names[:max(0, len(names)-keep)] {
+					d.drop(space, name)
+				}
+			}
+		}
+	})
+}
+
+// Snapshots lists all that the datastore has, as "NAMESPACE|ct/110/TIME OWNER", sorted.
+func (d *Datastore) Snapshots() (all []string) {
+	d.change(func(d *datastore) {
+		for space, items := range d.Spaces {
+			for name := range items {
+				all = append(all, space+"|"+strings.TrimPrefix(name, "backup/")+" "+d.owner(space, name))
+			}
+		}
+	})
+	slices.Sort(all)
+	return all
+}
+
+// each calls f for the snapshots of a container.
+func (d *datastore) each(vmid int, f func(name string, v *volume)) {
+	for _, items := range d.Spaces {
+		for _, name := range sortedKeys(items) {
+			if group(name) == "ct/"+itoa(vmid) {
+				f(name, items[name])
+			}
+		}
+	}
+}
