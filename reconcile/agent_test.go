@@ -193,8 +193,8 @@ func TestWhatLeavesTheYAMLIsNamedOnce(t *testing.T) {
 		b.once(desired(t, other))
 		b.once(desired(t, other))
 		for _, want := range []string{
-			"guests/dns           leave        note     no longer in the YAML, so no longer managed; 101 stays as it is. For those who want it gone: pct destroy 101",
-			"snapshots/hourly     leave        note     no longer in the YAML",
+			"guests/dns           leave        note     no longer declared: guest 101 stays. To destroy it: pct destroy 101",
+			"snapshots/hourly     leave        note     no longer declared: its snapshots stay; none is taken or pruned any more",
 		} {
 			if n := strings.Count(b.events.String(), want); n != 1 {
 				t.Errorf("%q is said %d times:\n%s", want, n, b.events)

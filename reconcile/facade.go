@@ -30,6 +30,7 @@ type (
 	BlockedKind  = plan.BlockedKind
 	Deferred     = plan.Deferred
 	Note         = plan.Note
+	Unmanaged    = plan.Unmanaged
 	Sight        = refresh.Sight
 	TextOptions  = view.TextOptions
 	Progress     = view.Progress

@@ -206,7 +206,7 @@ func TestTheHouseholdConvergesBesideOddThings(t *testing.T) {
 			t.Errorf("the next plan is not empty:\n%s", text)
 		}
 		_, text := b.plan(want)
-		for _, says := range []string{"PVE 9.1~beta", "UTC+1", "4 containers and 2 VMs here are not declared"} {
+		for _, says := range []string{"PVE 9.1~beta", "UTC+1", "4 guests and 2 VMs are not managed"} {
 			if !strings.Contains(text, says) {
 				t.Errorf("the plan does not say %q:\n%s", says, text)
 			}

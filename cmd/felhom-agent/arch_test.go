@@ -45,7 +45,7 @@ var arrows = map[string][]string{
 	"reconcile/planning":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/applying":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/view":               {"reconcile/applying", "reconcile/plan", "reconcile/text", "spec", "quote"},
-	"reconcile/status":             {"reconcile/applying", "reconcile/journal", "reconcile/plan", "reconcile/state", "reconcile/text", "reconcile/view", "quote"},
+	"reconcile/status":             {"reconcile/applying", "reconcile/journal", "reconcile/plan", "reconcile/state", "reconcile/text", "reconcile/view", "spec", "quote"},
 	"reconcile/export":             {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "quote"},
 	"spec":                         {"proxmox", "quote"},
 	"quote":                        {},

@@ -2,12 +2,11 @@ package applying
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -15,7 +14,7 @@ import (
 // leave names, once, the objects that have left the YAML and were managed. Nothing is ever
 // destroyed because a line went missing, and of what was never managed nothing is said.
 func leave(stored *state.Stored, want *spec.Desired, have *node.Observed) []Event {
-	known, declaredNow, renamed := map[string]proxmox.VMID{}, map[string]bool{}, map[string]bool{}
+	known := map[string]proxmox.VMID{}
 	vmids := map[spec.Ref]proxmox.VMID{}
 	for name, golden := range want.Golden {
 		vmids[spec.Ref{Kind: spec.KindGolden, Name: name}] = golden.VMID
@@ -25,32 +24,18 @@ func leave(stored *state.Stored, want *spec.Desired, have *node.Observed) []Even
 	}
 	for _, ref := range want.Refs() {
 		o := want.Object(ref)
-		declaredNow[ref.String()] = true
-		renamed[spec.Ref{Kind: ref.Kind, Name: o.Was}.String()] = true
 		before, was := stored.Known[ref.String()]
 		if vmid, managed := managed(o, vmids[ref], have, before, was); managed {
 			known[ref.String()] = vmid
 		}
 	}
-	declared := node.DeclaredVMIDs(want)
 	var left []Event
-	for _, name := range slices.Sorted(maps.Keys(stored.Known)) {
-		if declaredNow[name] || renamed[name] {
-			continue
+	for _, d := range questions.Left(questions.Questions{Want: want, Have: have}, stored.Known) {
+		text := d.Text
+		if d.VMID != 0 {
+			text += fmt.Sprintf(". To destroy it: pct destroy %d", d.VMID)
 		}
-		ref, err := spec.ParseRef(name)
-		if err != nil {
-			continue
-		}
-		text := "no longer in the YAML, so no longer managed; what it has made stays"
-		switch vmid := stored.Known[name]; {
-		case vmid == 0 || have.Guests[vmid] == nil:
-		case declared[vmid]:
-			text = fmt.Sprintf("no longer in the YAML under this name; %d is declared under another", vmid)
-		default:
-			text = fmt.Sprintf("no longer in the YAML, so no longer managed; %d stays as it is. For those who want it gone: pct destroy %d", vmid, vmid)
-		}
-		left = append(left, Event{Time: have.Now, Object: ref, Verb: "leave", State: "note", Text: text})
+		left = append(left, Event{Time: have.Now, Object: d.Object, Verb: "leave", State: "note", Text: text})
 	}
 	stored.Known = known
 	return left

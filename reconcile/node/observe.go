@@ -11,7 +11,6 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
-	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -148,23 +147,6 @@ func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 		ids[guest.VMID] = true
 	}
 	return ids
-}
-
-// Undeclared counts the containers and VMs of this node that nobody declared.
-func (o *Observed) Undeclared(want *spec.Desired) plan.Strangers {
-	declared := DeclaredVMIDs(want)
-	var n plan.Strangers
-	for vmid := range o.Guests {
-		if !declared[vmid] {
-			n.Containers++
-		}
-	}
-	for _, r := range o.Others {
-		if r.Type == "qemu" && r.Node == o.Node {
-			n.VMs++
-		}
-	}
-	return n
 }
 
 // MountOf returns the declared mount under which a storage's path lies, and whether

@@ -207,6 +207,10 @@ type Plan struct {
 	Header   PlanHeader `json:"header"`
 	// Guests are the objects under restores and guests that were looked at.
 	Guests []spec.Ref `json:"-"`
+	// Uncovered are those of them that no declared backup names.
+	Uncovered []spec.Ref `json:"uncovered"`
+	// Unmanaged are the containers and VMs of the node that are not declared.
+	Unmanaged []Unmanaged `json:"unmanaged"`
 	// Backups are the newest whole archives that were seen, by guest.
 	Backups map[string]state.LastBackup `json:"backups,omitempty"`
 	// Seen are holds that this look has found a reason for, to be kept.
@@ -227,22 +231,15 @@ func (p *Plan) DueAt(at time.Time) {
 
 // PlanHeader says of what and when a plan was made.
 type PlanHeader struct {
-	Node       string    `json:"node"`
-	Version    string    `json:"version"`   // PVE's
-	Refreshed  time.Time `json:"refreshed"` // by the node's clock, in its zone
-	Requests   int       `json:"requests"`
-	Elapsed    string    `json:"-"`
-	Desired    string    `json:"desired"` // the path
-	Files      int       `json:"files"`
-	Hash       string    `json:"hash"`
-	Undeclared Strangers `json:"undeclared"`
-	Elsewhere  []string  `json:"elsewhere,omitempty"`
-}
-
-// Strangers counts the guests here that nobody declared.
-type Strangers struct {
-	Containers int `json:"containers"`
-	VMs        int `json:"vms"`
+	Node      string    `json:"node"`
+	Version   string    `json:"version"`   // PVE's
+	Refreshed time.Time `json:"refreshed"` // by the node's clock, in its zone
+	Requests  int       `json:"requests"`
+	Elapsed   string    `json:"-"`
+	Desired   string    `json:"desired"` // the path
+	Files     int       `json:"files"`
+	Hash      string    `json:"hash"`
+	Elsewhere []string  `json:"elsewhere,omitempty"`
 }
 
 // Changes reports whether anything is being done, or is to be done, now or later.

@@ -61,7 +61,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 	have.Index(want)
 	p.Plan.Header = plan.PlanHeader{
 		Node: have.Node, Version: have.Version, Refreshed: have.Now, Requests: have.Requests,
-		Files: len(want.Files), Hash: want.Hash, Undeclared: have.Undeclared(want),
+		Files: len(want.Files), Hash: want.Hash,
 	}
 	for _, ref := range want.Refs() {
 		if have.Scope != nil && !have.Scope[ref] {
@@ -81,6 +81,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 			p.Plan.Guests = append(p.Plan.Guests, ref)
 		}
 	}
+	p.outside()
 	p.follow()
 	p.limitDeletions()
 	if !p.Plan.Due.IsZero() {

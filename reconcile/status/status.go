@@ -23,6 +23,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/reconcile/view"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // Status is what the service last knew, for people and programs: it is written into
@@ -45,8 +46,12 @@ type Status struct {
 	Notes   []plan.Note                 `json:"notes"`
 	Holds   []state.Hold                `json:"holds"`
 	Backups map[string]state.LastBackup `json:"backups"` // guests without one are there with a zero time
-	Drift   map[string]time.Time        `json:"drift,omitempty"`
-	Due     time.Time                   `json:"due,omitzero"`
+	// Uncovered are the declared guests that no declared backup names, Unmanaged the guests
+	// and VMs that nobody declares.
+	Uncovered []spec.Ref           `json:"uncovered"`
+	Unmanaged []plan.Unmanaged     `json:"unmanaged"`
+	Drift     map[string]time.Time `json:"drift,omitempty"`
+	Due       time.Time            `json:"due,omitzero"`
 	// Errors are what keeps the service from its work as a whole: a broken YAML, a
 	// node that does not answer, a token that is refused.
 	Errors []string `json:"errors"`
@@ -64,6 +69,7 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 	s.Node, s.PID, s.Process = plan.Header.Node, os.Getpid(), processStart(os.Getpid())
 	s.Refreshed, s.Clock, s.Due = plan.Header.Refreshed, a.Clock(), plan.Due
 	s.Fine, s.Of, s.Blocked, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Blocked, plan.Notes
+	s.Uncovered, s.Unmanaged = plan.Uncovered, plan.Unmanaged
 	for _, e := range a.O.Journal.History("") {
 		if e.Result == "" {
 			s.Now = append(s.Now, e)
@@ -134,7 +140,7 @@ func parse(data []byte) (Status, error) {
 // StatusOf is what is known where no service has looked yet: what people have said, and
 // what runs by hand have seen.
 func StatusOf(stored state.Stored) Status {
-	s := Status{Format: 1, Now: []journal.HistoryEntry{}, Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Errors: []string{},
+	s := Status{Format: 1, Now: []journal.HistoryEntry{}, Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Uncovered: []spec.Ref{}, Unmanaged: []plan.Unmanaged{}, Errors: []string{},
 		Holds: append([]state.Hold{}, stored.Holds...), Drift: stored.Drift, Backups: map[string]state.LastBackup{}}
 	maps.Copy(s.Backups, stored.Backups)
 	return s

@@ -126,6 +126,11 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 			}
 			all = append(all, l)
 		}
+		delete(byObject, ref)
+	}
+	for _, n := range p.Notes { // of objects that have left
+		all = append(all, byObject[n.Object]...)
+		delete(byObject, n.Object)
 	}
 	return all
 }
@@ -143,7 +148,7 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	if len(lines) > 0 {
 		fmt.Fprintln(b)
 	}
-	quote.Fprintf(b, "  %s as declared%s.%s\n", text.Count(len(fine), "object is", "objects are"), verboseHint(o, len(fine)), undeclaredText(h.Undeclared))
+	writeCounts(b, p, len(fine), o)
 	if len(h.Elsewhere) > 0 {
 		quote.Fprintf(b, "  elsewhere: %s.\n", strings.Join(h.Elsewhere, ", "))
 	}
@@ -168,31 +173,6 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 		fmt.Fprintln(b)
 	}
 	return b.Flush()
-}
-
-func verboseHint(o TextOptions, n int) string {
-	if o.Verbose || n == 0 {
-		return ""
-	}
-	return " (-v lists them)"
-}
-
-func undeclaredText(n plan.Strangers) string {
-	var parts []string
-	if n.Containers > 0 {
-		parts = append(parts, text.Count(n.Containers, "container", "containers"))
-	}
-	if n.VMs > 0 {
-		parts = append(parts, text.Count(n.VMs, "VM", "VMs"))
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	verb := "are"
-	if n.Containers+n.VMs == 1 {
-		verb = "is"
-	}
-	return fmt.Sprintf(" %s here %s not declared.", text.List(parts), verb)
 }
 
 func writeLines(w io.Writer, p *plan.Plan, lines []line, o TextOptions) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 //go:embed page.html
@@ -25,10 +27,29 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"size":    func(n int64) string { return proxmox.Size(n).String() },
 	"mark":    func(state string) string { return marks[state] },
 	"join":    strings.Join,
+	"names":   names,
 }).Parse(pageText))
 
 // marks are the plan's symbols for the states of objects.
 var marks = map[string]string{"failed": "!", "overdue": "!", "blocked": "!", "running": ">", "changing": "~", "waits": "…", "drifted": ".", "declared": "="}
+
+// names prints a list of objects or guests.
+func names(list any) (string, error) {
+	var all []string
+	switch list := list.(type) {
+	case []spec.Ref:
+		for _, ref := range list {
+			all = append(all, ref.String())
+		}
+	case []reconcile.Unmanaged:
+		for _, u := range list {
+			all = append(all, u.String())
+		}
+	default:
+		return "", fmt.Errorf("no list of names: %T", list)
+	}
+	return strings.Join(all, ", "), nil
+}
 
 // pagePolicy lets the page do nothing but run its own script, which asks this address for the page anew.
 var pagePolicy = fmt.Sprintf("default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src '%s'; script-src '%s'; img-src data:",
