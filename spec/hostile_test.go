@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -231,6 +233,9 @@ func init() {
 
 // Whatever 8 MiB hold, reading them costs less than 20 times as much, with the garbage collector as the program sets it.
 func TestMemory(t *testing.T) {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("skipped: the race detector's own memory is several times that of the program; go test without -race measures")
+	}
 	const size = 8<<20 - 100
 	fill := func(head, item string) string { return head + strings.Repeat(item, (size-len(head))/len(item)) }
 	numbered := func(head, format string) string {
