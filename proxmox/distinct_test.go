@@ -44,7 +44,7 @@ func TestListsNameEachThingOnce(t *testing.T) {
 		{"archives", `{"volid":"usb:backup/vzdump-lxc-101-2026_11_22-05_00_00.tar.zst","content":"backup","size":1000,"vmid":101,"ctime":1700000000}`, "1000>999", "",
 			func(ctx context.Context, v *proxmox.View) (int, bool, error) {
 				l, err := v.StorageContent(ctx, "pve1", "usb", proxmox.ContentFilter{})
-				return len(l), slices.ContainsFunc(l, func(s proxmox.Volume) bool { return s.Ambiguous }), err
+				return len(l), slices.ContainsFunc(l, func(s proxmox.StorageContent) bool { return s.Ambiguous }), err
 			}},
 		{"guests", `{"vmid":101,"status":"running","name":"dns","cpu":0.1,"mem":5}`, "running>stopped", `"mem":5>"mem":6`,
 			func(ctx context.Context, v *proxmox.View) (int, bool, error) {

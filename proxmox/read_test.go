@@ -230,14 +230,14 @@ func TestReadStorage(t *testing.T) {
 		{ID: "usb-backup", Type: "dir", Content: []string{"backup"}, Enabled: true},
 	})
 	volumes, err := c.StorageContent(ctx, "pve1", "usb-backup", ContentFilter{"backup", 101})
-	want(t, "content", volumes, err, []Volume{
+	want(t, "content", volumes, err, []StorageContent{
 		{VolID: "pbs:backup/ct/101/2026-11-20T01:30:00Z", Content: "backup", Format: "pbs-ct", Subtype: "lxc", Size: 5, CTime: time.Unix(1795138200, 0), VMID: 101, Encrypted: true, Verified: "ok"},
 		{VolID: volid, Content: "backup", Format: "tar.zst", Subtype: "lxc", Size: 1111303, CTime: time.Unix(1795372855, 0), VMID: 101, Notes: "first line", Protected: true},
 	})
 	volumes, err = c.StorageContent(ctx, "pve1", "local-lvm", ContentFilter{})
-	want(t, "images", volumes, err, []Volume{{VolID: "local-lvm:vm-100-disk-0", Content: "rootdir", Format: "raw", Size: GiB, VMID: 100, CTime: time.Unix(1795371210, 0)}})
+	want(t, "images", volumes, err, []StorageContent{{VolID: "local-lvm:vm-100-disk-0", Content: "rootdir", Format: "raw", Size: GiB, VMID: 100, CTime: time.Unix(1795371210, 0)}})
 	volume, err := c.VolumeInfo(ctx, "pve1", volid)
-	want(t, "volume", volume, err, Volume{VolID: volid, Content: "backup", Format: "raw", Subtype: "lxc", Size: 1111303, Used: 1114112, VMID: 101, Notes: "first line\nsecond", Path: "/mnt/usb/backup/dump/x"})
+	want(t, "volume", volume, err, StorageContent{VolID: volid, Content: "backup", Format: "raw", Subtype: "lxc", Size: 1111303, Used: 1114112, VMID: 101, Notes: "first line\nsecond", Path: "/mnt/usb/backup/dump/x"})
 	config, err := c.ArchiveConfig(ctx, "pve1", volid)
 	want(t, "archive", config, err, GuestConfig{
 		VMID: 101,

@@ -68,7 +68,7 @@ func TestLifeOfAGuest(t *testing.T) {
 		if err != nil || len(volumes) != 2 {
 			t.Fatalf("%+v, %v", volumes, err)
 		}
-		newest := slices.MaxFunc(volumes, func(a, b proxmox.Volume) int { return a.CTime.Compare(b.CTime) })
+		newest := slices.MaxFunc(volumes, func(a, b proxmox.StorageContent) int { return a.CTime.Compare(b.CTime) })
 		if newest.Notes != "first dns" {
 			t.Errorf("listed notes are %q", newest.Notes)
 		}

@@ -108,8 +108,8 @@ func (v *View) NodeStorage(ctx context.Context, node string) ([]StorageStatus, e
 	return storages, nil
 }
 
-// Volume is something that lies on a storage.
-type Volume struct {
+// StorageContent is something that lies on a storage.
+type StorageContent struct {
 	VolID   string
 	Content string // backup, rootdir, images, vztmpl, iso …
 	Format  string // tar.zst, raw, subvol …
@@ -137,8 +137,8 @@ type volumeWire struct {
 	Verification                                                    struct{ State text }
 }
 
-func (w volumeWire) volume() Volume {
-	return Volume{
+func (w volumeWire) volume() StorageContent {
+	return StorageContent{
 		VolID: string(w.VolID), Content: string(w.Content), Format: string(w.Format), Subtype: string(w.Subtype),
 		Size: Size(w.Size), Used: Size(w.Used), CTime: unix(w.CTime), VMID: VMID(w.VMID),
 		Notes: CanonicalDescription(string(w.Notes)), Protected: bool(w.Protected), Parent: string(w.Parent),
@@ -155,7 +155,7 @@ type ContentFilter struct {
 // StorageContent lists what lies on a storage, by volume id, each once. PVE leaves out
 // what the token may not see: a backup needs Datastore.AllocateSpace here and
 // VM.Backup on its guest; without them the list is empty and no error.
-func (v *View) StorageContent(ctx context.Context, node, storage string, filter ContentFilter) ([]Volume, error) {
+func (v *View) StorageContent(ctx context.Context, node, storage string, filter ContentFilter) ([]StorageContent, error) {
 	p := Params{}
 	p.set("content", filter.Content)
 	if filter.VMID != 0 {
@@ -165,18 +165,18 @@ func (v *View) StorageContent(ctx context.Context, node, storage string, filter 
 	if err != nil {
 		return nil, err
 	}
-	volumes := make([]Volume, 0, len(w))
+	volumes := make([]StorageContent, 0, len(w))
 	for _, e := range w {
 		if e.VolID == "" {
 			return nil, r.fault("a volume has no id")
 		}
 		volumes = append(volumes, e.volume())
 	}
-	volumes = distinct(volumes, func(v Volume) string { return v.VolID }, func(first *Volume, later Volume) {
+	volumes = distinct(volumes, func(v StorageContent) string { return v.VolID }, func(first *StorageContent, later StorageContent) {
 		later.Ambiguous = first.Ambiguous
 		first.Ambiguous = first.Ambiguous || differ(*first, later)
 	})
-	slices.SortFunc(volumes, func(a, b Volume) int { return strings.Compare(a.VolID, b.VolID) })
+	slices.SortFunc(volumes, func(a, b StorageContent) int { return strings.Compare(a.VolID, b.VolID) })
 	return volumes, nil
 }
 
@@ -192,10 +192,10 @@ func (v *View) BackupRetention(ctx context.Context, node, storage string) (strin
 
 // VolumeInfo asks for one volume, with all of its notes. Besides these PVE
 // tells only its path and sizes; VMID and Subtype are read from the name.
-func (v *View) VolumeInfo(ctx context.Context, node, volid string) (Volume, error) {
+func (v *View) VolumeInfo(ctx context.Context, node, volid string) (StorageContent, error) {
 	w, _, err := read[volumeWire](ctx, v, On(node).volume(volid), nil)
 	if err != nil {
-		return Volume{}, err
+		return StorageContent{}, err
 	}
 	volume := w.volume()
 	volume.VolID = volid

@@ -85,7 +85,7 @@ guests:
 	synctest.Test(t, func(t *testing.T) {
 		verified := map[string]string{}
 		b := newFrontBench(t, pvesim.New(), backupServer(t, "local", verified))
-		archives := func() []proxmox.Volume {
+		archives := func() []proxmox.StorageContent {
 			all, err := b.client.StorageContent(t.Context(), "pve1", "local", proxmox.ContentFilter{Content: "backup"})
 			if err != nil {
 				t.Fatal(err)
@@ -188,7 +188,7 @@ func TestABackupServersWord(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
 			t.Fatal(err)
 		}
-		if got := have.Wholeness(proxmox.Volume{Format: v.Format, Notes: v.Notes, Size: v.Size, Verified: v.Verification.State}); got != want {
+		if got := have.Wholeness(proxmox.StorageContent{Format: v.Format, Notes: v.Notes, Size: v.Size, Verified: v.Verification.State}); got != want {
 			t.Errorf("%s is %d, want %d", text, got, want)
 		}
 	}

@@ -132,7 +132,7 @@ func TestNothingIsPrunedWhileSomebodyElseRestores(t *testing.T) {
 		if err != nil || len(volumes) != 2 {
 			t.Fatal(err, volumes)
 		}
-		ours := volumes[slices.IndexFunc(volumes, func(v proxmox.Volume) bool { return v.Notes != "" })].VolID
+		ours := volumes[slices.IndexFunc(volumes, func(v proxmox.StorageContent) bool { return v.Notes != "" })].VolID
 		b.sim.Advance(25 * time.Hour)
 		if err := b.sim.Inject(pvesim.Fault{Match: "task vzrestore 150", Effect: "hang"}); err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func household(n int) (*spec.Desired, *node.Observed) {
 		for day := range 3 {
 			at := now.Truncate(24 * time.Hour).Add(time.Duration(-24*day)*time.Hour + 150*time.Minute)
 			m := Marker{Object: "backups/nightly", VMID: vmid, Owner: "pve1", Born: born, Facts: map[string]string{"guest": name, "size": strconv.Itoa(1 << 30)}}
-			backup.Content = append(backup.Content, proxmox.Volume{VolID: fmt.Sprintf("usb:backup/vzdump-lxc-%d-%s.tar.zst", vmid, at.Format("2006_01_02-15_04_05")),
+			backup.Content = append(backup.Content, proxmox.StorageContent{VolID: fmt.Sprintf("usb:backup/vzdump-lxc-%d-%s.tar.zst", vmid, at.Format("2006_01_02-15_04_05")),
 				Content: "backup", Subtype: "lxc", VMID: vmid, Size: 1 << 30, CTime: at, Notes: m.String()})
 		}
 	}

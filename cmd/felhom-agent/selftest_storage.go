@@ -108,13 +108,13 @@ func (t *selftest) room(ctx context.Context, storage string, left proxmox.Size) 
 		t.fail("backup storage", "%s cannot be read: %v", storage, err)
 		return
 	}
-	newest := map[proxmox.VMID]proxmox.Volume{}
+	newest := map[proxmox.VMID]proxmox.StorageContent{}
 	for _, v := range content {
 		if v.Subtype != "qemu" && v.CTime.After(newest[v.VMID].CTime) {
 			newest[v.VMID] = v
 		}
 	}
-	var largest proxmox.Volume
+	var largest proxmox.StorageContent
 	for _, vmid := range slices.Sorted(maps.Keys(newest)) {
 		if newest[vmid].Size > largest.Size {
 			largest = newest[vmid]

@@ -66,7 +66,7 @@ const logsAtMost = 8
 // several, begun no later than the archive and ended after it. The archive's time is read from its
 // name in the time zone that the node has now; in another one it was made at another time. The
 // log of the task names the archive, which decides.
-func tasksOfArchive(have *node.Observed, v proxmox.Volume) []proxmox.Task {
+func tasksOfArchive(have *node.Observed, v proxmox.StorageContent) []proxmox.Task {
 	var exact, moved []proxmox.Task
 	for _, t := range have.Tasks {
 		if t.Type != "vzdump" || !t.OK() || t.ID != v.VMID.String() && t.ID != "" {
@@ -88,7 +88,7 @@ func during(t *proxmox.Task, at time.Time) bool {
 	return !t.StartTime.After(at) && !t.EndTime.Before(at)
 }
 
-func (a *Agent) proveOne(ctx context.Context, v proxmox.Volume, tasks []proxmox.Task, dir string, now time.Time) {
+func (a *Agent) proveOne(ctx context.Context, v proxmox.StorageContent, tasks []proxmox.Task, dir string, now time.Time) {
 	state, old, again := journal.ArchiveState{}, false, false
 	for _, t := range tasks {
 		found, err := a.dumped(ctx, t.UPID)

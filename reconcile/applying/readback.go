@@ -29,7 +29,7 @@ type sighting struct {
 	config    *proxmox.GuestConfig
 	snapshots *proxmox.SnapshotList
 	status    *proxmox.GuestStatus
-	volumes   []proxmox.Volume
+	volumes   []proxmox.StorageContent
 }
 
 // readBack asks the node, with one request, whether it is as an act was to make it, and
@@ -137,11 +137,11 @@ func lacksSnapshot(vmid proxmox.VMID, name string, list *proxmox.SnapshotList) (
 }
 
 // lacksArchive compares what vzdump printed with what the storage lists.
-func lacksArchive(made dump, volumes []proxmox.Volume) string {
+func lacksArchive(made dump, volumes []proxmox.StorageContent) string {
 	if made.file == "" {
 		return ""
 	}
-	i := slices.IndexFunc(volumes, func(v proxmox.Volume) bool { return strings.HasSuffix(v.VolID, "/"+made.file) })
+	i := slices.IndexFunc(volumes, func(v proxmox.StorageContent) bool { return strings.HasSuffix(v.VolID, "/"+made.file) })
 	switch {
 	case i < 0:
 		return fmt.Sprintf("the storage does not list the backup %s", made.file)
@@ -231,8 +231,8 @@ func lacksValue(call *proxmox.Call, s sighting) string {
 	return fmt.Sprintf("%d is not as sent: %s", GuestOf(call), strings.Join(others, ", "))
 }
 
-func volumeIn(volumes []proxmox.Volume, volid string) *proxmox.Volume {
-	if i := slices.IndexFunc(volumes, func(v proxmox.Volume) bool { return v.VolID == volid }); i >= 0 {
+func volumeIn(volumes []proxmox.StorageContent, volid string) *proxmox.StorageContent {
+	if i := slices.IndexFunc(volumes, func(v proxmox.StorageContent) bool { return v.VolID == volid }); i >= 0 {
 		return &volumes[i]
 	}
 	return nil

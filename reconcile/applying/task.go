@@ -122,7 +122,7 @@ func shown(call *proxmox.Call, have *node.Observed) bool {
 	var seen sighting
 	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
 		if v := have.Volume(volid); v != nil {
-			seen.volumes = []proxmox.Volume{*v}
+			seen.volumes = []proxmox.StorageContent{*v}
 		}
 	} else {
 		state := have.Guests[GuestOf(call)]

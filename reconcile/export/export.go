@@ -108,7 +108,7 @@ type Exporter struct {
 	eye      []string // what needs an eye, of the guests
 	stray    []string // what needs an eye, of other things
 	refused  map[proxmox.VMID]map[string]string
-	archives map[proxmox.VMID][]proxmox.Volume // newest first
+	archives map[proxmox.VMID][]proxmox.StorageContent // newest first
 }
 
 // exported is one container of an export.
@@ -170,7 +170,7 @@ func (x *Exporter) Look(ctx context.Context) error {
 
 // Choose names the guests and says what needs an eye.
 func (x *Exporter) Choose() {
-	x.archives, x.refused = map[proxmox.VMID][]proxmox.Volume{}, map[proxmox.VMID]map[string]string{}
+	x.archives, x.refused = map[proxmox.VMID][]proxmox.StorageContent{}, map[proxmox.VMID]map[string]string{}
 	taken := map[string]bool{}
 	hostnames := map[string]int{}
 	for _, state := range x.have.Guests {

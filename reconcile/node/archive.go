@@ -31,7 +31,7 @@ const (
 // Wholeness judges a listed archive. That of a backup server is judged by the server's
 // own word and by the note alone: its size grows with its notes and with every
 // verification, since its manifest, in which both stand, is a part of it.
-func (o *Observed) Wholeness(v proxmox.Volume) Wholeness {
+func (o *Observed) Wholeness(v proxmox.StorageContent) Wholeness {
 	if v.Verified == "failed" {
 		return Damaged
 	}
@@ -56,7 +56,7 @@ func (o *Observed) Wholeness(v proxmox.Volume) Wholeness {
 // Proven reports whether an archive is known to be whole: its size is noted, or what made or
 // checked it says so and the size is still to be noted. A backup server's verification reads
 // every byte.
-func (o *Observed) Proven(v proxmox.Volume) bool {
+func (o *Observed) Proven(v proxmox.StorageContent) bool {
 	switch o.Wholeness(v) {
 	case Whole:
 		return true
@@ -68,17 +68,17 @@ func (o *Observed) Proven(v proxmox.Volume) bool {
 
 // OnServer reports whether an archive lies on a backup server, which lists nothing that
 // is cut off: without the manifest, which is written last, it has no notes.
-func OnServer(v proxmox.Volume) bool { return strings.HasPrefix(v.Format, "pbs-") }
+func OnServer(v proxmox.StorageContent) bool { return strings.HasPrefix(v.Format, "pbs-") }
 
 // shorter reports whether an archive of ours is listed with another size than vzdump said
 // when it had written it.
-func (o *Observed) shorter(v proxmox.Volume) bool {
+func (o *Observed) shorter(v proxmox.StorageContent) bool {
 	made := o.Memory.Archives[v.VolID]
 	return made.Size != "" && made.Size != DumpSize(v.Size) && !OnServer(v)
 }
 
 // Damage says why an archive counts as damaged.
-func (o *Observed) Damage(v proxmox.Volume) string {
+func (o *Observed) Damage(v proxmox.StorageContent) string {
 	m, _ := marker.OneMarker(v.Notes)
 	noted, err := strconv.ParseInt(m.Facts["size"], 10, 64)
 	switch {
@@ -111,11 +111,11 @@ func (o *Observed) Index(want *spec.Desired) {
 	if o.ByID != nil {
 		return
 	}
-	o.ByID = map[string]*proxmox.Volume{}
-	o.ByGuest = map[proxmox.VMID][]*proxmox.Volume{}
+	o.ByID = map[string]*proxmox.StorageContent{}
+	o.ByGuest = map[proxmox.VMID][]*proxmox.StorageContent{}
 	o.Checkable = map[string]bool{}
 	o.Listed = map[string]time.Time{}
-	o.ByObject = map[string][]*proxmox.Volume{} // whose marker their notes bear
+	o.ByObject = map[string][]*proxmox.StorageContent{} // whose marker their notes bear
 	for _, id := range slices.Sorted(maps.Keys(o.Storages)) {
 		content := o.Storages[id].Content
 		for i := range content {
@@ -139,7 +139,7 @@ func (o *Observed) Index(want *spec.Desired) {
 }
 
 // Volume returns a listed volume by its id.
-func (o *Observed) Volume(volid string) *proxmox.Volume { return o.ByID[volid] }
+func (o *Observed) Volume(volid string) *proxmox.StorageContent { return o.ByID[volid] }
 
 // File is what a volume id names, whichever storage shows it: two storages may have one
 // folder, one share or one datastore.
@@ -163,18 +163,18 @@ func (o *Observed) File(volid string) string {
 
 // ArchivesOf returns the archives of a container on a storage, newest first.
 // Archives dated in the future are left out: nobody knows how old they are.
-func (o *Observed) ArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Volume {
-	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.Volume) bool { return o.Future(v.CTime) })
+func (o *Observed) ArchivesOf(storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.StorageContent) bool { return o.Future(v.CTime) })
 }
 
 // FutureArchives returns those archives of a container on a storage that are dated in the
 // future, newest first.
-func (o *Observed) FutureArchives(storage string, vmid proxmox.VMID) []proxmox.Volume {
-	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.Volume) bool { return !o.Future(v.CTime) })
+func (o *Observed) FutureArchives(storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.StorageContent) bool { return !o.Future(v.CTime) })
 }
 
-func (o *Observed) allArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Volume {
-	var all []proxmox.Volume
+func (o *Observed) allArchivesOf(storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+	var all []proxmox.StorageContent
 	for _, v := range o.ByGuest[vmid] {
 		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && text.ProxmoxStorage(v.VolID) == storage {
 			all = append(all, *v)
@@ -185,7 +185,7 @@ func (o *Observed) allArchivesOf(storage string, vmid proxmox.VMID) []proxmox.Vo
 }
 
 // Ambiguous reports whether a storage names a volume twice, with different values.
-func Ambiguous(v proxmox.Volume) bool { return v.Ambiguous }
+func Ambiguous(v proxmox.StorageContent) bool { return v.Ambiguous }
 
 // AmbiguousArchive says which archive of a container a storage names twice, with different
 // values. Nobody knows which of the two is right, so nothing that rests on the list is done.
@@ -199,15 +199,15 @@ func (o *Observed) AmbiguousArchive(storage string, vmid proxmox.VMID) *plan.Blo
 	return nil
 }
 
-func NewestFirst(all []proxmox.Volume) {
-	slices.SortStableFunc(all, func(a, b proxmox.Volume) int {
+func NewestFirst(all []proxmox.StorageContent) {
+	slices.SortStableFunc(all, func(a, b proxmox.StorageContent) int {
 		return cmp.Or(b.CTime.Compare(a.CTime), strings.Compare(b.VolID, a.VolID))
 	})
 }
 
 // Published returns the newest whole archive of the golden's declared revision and
 // digest, the one that restores are made from.
-func (o *Observed) Published(golden *spec.Golden) *proxmox.Volume {
+func (o *Observed) Published(golden *spec.Golden) *proxmox.StorageContent {
 	if golden.Publish == nil {
 		return nil
 	}
@@ -222,7 +222,7 @@ func (o *Observed) Published(golden *spec.Golden) *proxmox.Volume {
 
 // NewestGolden returns the newest whole archive of the golden, of any revision:
 // what a golden that is gone comes back from.
-func (o *Observed) NewestGolden(golden *spec.Golden) *proxmox.Volume {
+func (o *Observed) NewestGolden(golden *spec.Golden) *proxmox.StorageContent {
 	for _, v := range o.GoldenArchives(golden) {
 		if o.Wholeness(v) == Whole {
 			return &v
@@ -232,11 +232,11 @@ func (o *Observed) NewestGolden(golden *spec.Golden) *proxmox.Volume {
 }
 
 // GoldenArchives returns the archives that bear this golden's marker, newest first.
-func (o *Observed) GoldenArchives(golden *spec.Golden) []proxmox.Volume {
+func (o *Observed) GoldenArchives(golden *spec.Golden) []proxmox.StorageContent {
 	if golden.Publish == nil {
 		return nil
 	}
-	var ours []proxmox.Volume
+	var ours []proxmox.StorageContent
 	for _, v := range o.ArchivesOf(golden.Publish.Storage, golden.VMID) {
 		if m, ok := marker.OneMarker(v.Notes); ok && o.Owns(m, &golden.Object, golden.VMID) {
 			ours = append(ours, v)

@@ -44,7 +44,7 @@ func TestNewestNamesWhatItPassesOver(t *testing.T) {
 				}
 				volid := fmt.Sprintf("usb:backup/vzdump-lxc-101-2026_11_22-%s_00_00.tar.zst", a.hour)
 				have.Storages["usb"].Content = append(have.Storages["usb"].Content,
-					proxmox.Volume{VolID: volid, Content: "backup", Subtype: "lxc", VMID: 101, CTime: made, Size: 1000, Notes: a.notes})
+					proxmox.StorageContent{VolID: volid, Content: "backup", Subtype: "lxc", VMID: 101, CTime: made, Size: 1000, Notes: a.notes})
 				have.Inside[volid] = Inside{Config: proxmox.GuestConfig{VMID: 101, Raw: map[string]string{"hostname": a.hostname, "description": a.inside}}}
 			}
 			have.Index(nil)

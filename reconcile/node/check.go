@@ -21,7 +21,7 @@ type ArchiveFile struct{ VolID, Mount, File string }
 
 // ArchiveFile returns where the root helper finds an archive; false where it cannot read it:
 // there is no root helper, or the archive is on no declared mount.
-func (o *Observed) ArchiveFile(want *spec.Desired, v proxmox.Volume) (ArchiveFile, bool) {
+func (o *Observed) ArchiveFile(want *spec.Desired, v proxmox.StorageContent) (ArchiveFile, bool) {
 	id, err := proxmox.ParseVolumeID(v.VolID)
 	state := o.Storages[id.Storage]
 	if err != nil || want == nil || o.Host == nil || state == nil || OnServer(v) {
@@ -62,7 +62,7 @@ func (o *Observed) ToCheck(want *spec.Desired) []ArchiveFile {
 
 // unchecked keeps older archives from being taken while the contents of a newer one can still
 // be checked.
-func (o *Observed) unchecked(v proxmox.Volume) *plan.Blocker {
+func (o *Observed) unchecked(v proxmox.StorageContent) *plan.Blocker {
 	made := o.Memory.Archives[v.VolID]
 	if !o.Checkable[v.VolID] || made.Unchecked != "" {
 		return nil
@@ -75,7 +75,7 @@ func (o *Observed) unchecked(v proxmox.Volume) *plan.Blocker {
 }
 
 // notChecked says why a check could not prove an archive.
-func (o *Observed) notChecked(v proxmox.Volume) string {
+func (o *Observed) notChecked(v proxmox.StorageContent) string {
 	if why := o.Memory.Archives[v.VolID].Unchecked; why != "" {
 		return "; " + why
 	}

@@ -23,7 +23,7 @@ type Generation struct {
 
 // GenerationOf reads the generation from an archive's marker; false where it has none of ours.
 // Within a cluster guests move from node to node, so its hosts are one.
-func (o *Observed) GenerationOf(v proxmox.Volume) (Generation, bool) {
+func (o *Observed) GenerationOf(v proxmox.StorageContent) (Generation, bool) {
 	m, ok := marker.OneMarker(v.Notes)
 	if !ok || m.Owner != o.Owner || m.Born.IsZero() {
 		return Generation{}, false
@@ -41,7 +41,7 @@ type Rivalry struct {
 	storage     string
 	vmid        proxmox.VMID
 	generations []Generation
-	newest      []proxmox.Volume
+	newest      []proxmox.StorageContent
 }
 
 // Rivals looks for two guests under one name: their archives alternate in time. One guest

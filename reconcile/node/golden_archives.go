@@ -28,7 +28,7 @@ func (o *Observed) GoldenBlocker(golden *spec.Golden) *plan.Blocker {
 	return nil
 }
 
-func (o *Observed) futureGolden(v proxmox.Volume) *plan.Blocker {
+func (o *Observed) futureGolden(v proxmox.StorageContent) *plan.Blocker {
 	return &plan.Blocker{
 		Reason: fmt.Sprintf("the archive %s is dated %s, which is in the future: the node's clock says %s (%s)", v.VolID, o.Date(v.CTime), o.Now.Format("2 Jan 2006"), o.Now.Location()),
 		Fix:    []string{"correct the node's clock or time zone: timedatectl", "or delete the archive: pvesm free " + v.VolID}}

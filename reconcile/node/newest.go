@@ -13,7 +13,7 @@ import (
 
 // A Choice is the archive from which a guest is to be made.
 type Choice struct {
-	Volume proxmox.Volume
+	Volume proxmox.StorageContent
 	Inside proxmox.GuestConfig
 	Notes  []string // newer archives that were passed over, and why; doubts
 }
@@ -76,7 +76,7 @@ func (o *Observed) Newest(guest *spec.Guest, source spec.Source) (best *Choice, 
 
 // passedOver says why one archive is not what a guest is made from, or why nothing older may
 // be taken before more is known of it.
-func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.Volume) (why string, ob *plan.Blocker) {
+func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.StorageContent) (why string, ob *plan.Blocker) {
 	inside, looked := o.Inside[v.VolID]
 	switch {
 	case o.Wholeness(v) == Damaged:
@@ -104,7 +104,7 @@ func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.V
 // nobody knows, so no older one is taken.
 func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Blocker {
 	vmid := SourceVMID(guest, source)
-	future := slices.DeleteFunc(o.FutureArchives(source.Newest, vmid), func(v proxmox.Volume) bool {
+	future := slices.DeleteFunc(o.FutureArchives(source.Newest, vmid), func(v proxmox.StorageContent) bool {
 		m, ok := marker.OneMarker(v.Notes)
 		name := m.Facts["guest"]
 		others := ok && (m.Owner != o.Owner || IsOwn(guest, source) && name != "" && name != guest.Ref.Name && (guest.Was == "" || name != guest.Was))

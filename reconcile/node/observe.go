@@ -57,13 +57,13 @@ type Observed struct {
 	// shows only then.
 	Unread map[string]bool
 
-	ByID    map[string]*proxmox.Volume
-	ByGuest map[proxmox.VMID][]*proxmox.Volume
+	ByID    map[string]*proxmox.StorageContent
+	ByGuest map[proxmox.VMID][]*proxmox.StorageContent
 	// Checkable are the archives of ours without a noted size whose contents the root helper
 	// can check.
 	Checkable map[string]bool
 	Listed    map[string]time.Time // volume id -> the listed time, where the archive was begun at another
-	ByObject  map[string][]*proxmox.Volume
+	ByObject  map[string][]*proxmox.StorageContent
 }
 
 // ErrAmbiguous is why a thing that PVE's list names twice, with different values, counts as
@@ -104,7 +104,7 @@ func CutOff(state *GuestState) bool {
 type StorageState struct {
 	Conf    proxmox.Storage
 	Status  *proxmox.StorageStatus // nil where the node's list does not show it
-	Content []proxmox.Volume
+	Content []proxmox.StorageContent
 	Read    bool // Content was read
 	Err     error
 }

@@ -13,14 +13,14 @@ import (
 // What proves an archive, and what proves that it is damaged.
 func TestWhatProvesAnArchive(t *testing.T) {
 	const notes = "felhom-agent/1 backups/daily vmid=101 owner=pve1 born=2026-11-20T10:00:00Z guest=dns"
-	file := proxmox.Volume{VolID: "usb:backup/vzdump-lxc-101-2026_11_22-05_00_00.tar.zst", Content: "backup", Format: "tar.zst", VMID: 101, Size: 13 << 20}
-	server := proxmox.Volume{VolID: "pbs:backup/ct/101/2026-11-22T05:00:00Z", Content: "backup", Format: "pbs-ct", VMID: 101, Size: 13 << 20}
-	with := func(v proxmox.Volume, notes, verified string) proxmox.Volume {
+	file := proxmox.StorageContent{VolID: "usb:backup/vzdump-lxc-101-2026_11_22-05_00_00.tar.zst", Content: "backup", Format: "tar.zst", VMID: 101, Size: 13 << 20}
+	server := proxmox.StorageContent{VolID: "pbs:backup/ct/101/2026-11-22T05:00:00Z", Content: "backup", Format: "pbs-ct", VMID: 101, Size: 13 << 20}
+	with := func(v proxmox.StorageContent, notes, verified string) proxmox.StorageContent {
 		v.Notes, v.Verified = notes, verified
 		return v
 	}
 	for name, c := range map[string]struct {
-		v      proxmox.Volume
+		v      proxmox.StorageContent
 		made   journal.ArchiveState
 		state  Wholeness
 		proven bool
@@ -92,7 +92,7 @@ func TestWhatBlocksAGoldenImage(t *testing.T) {
 		have := &Observed{Owner: "pve1", Now: now, Storages: map[string]*StorageState{"usb": {}}}
 		for i, notes := range c.notes {
 			made := now.Add(c.ahead - time.Duration(len(c.notes)-1-i)*time.Hour)
-			have.Storages["usb"].Content = append(have.Storages["usb"].Content, proxmox.Volume{VolID: "usb:backup/vzdump-lxc-9000-" + made.Format("2006_01_02-15_04_05") + ".tar.zst",
+			have.Storages["usb"].Content = append(have.Storages["usb"].Content, proxmox.StorageContent{VolID: "usb:backup/vzdump-lxc-9000-" + made.Format("2006_01_02-15_04_05") + ".tar.zst",
 				Content: "backup", Subtype: "lxc", VMID: 9000, CTime: made, Size: 1000, Notes: notes})
 		}
 		have.Index(nil)

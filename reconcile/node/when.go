@@ -22,7 +22,7 @@ func (o *Observed) Future(t time.Time) bool { return t.After(o.Now.Add(futureSla
 // that the node has now. So a node that is given another zone, or is installed again with
 // another, moves the listed time of every archive. What was written down when the archive
 // was verified, in its notes or in the journal, is right in any zone.
-func (o *Observed) rightTime(v proxmox.Volume) time.Time {
+func (o *Observed) rightTime(v proxmox.StorageContent) time.Time {
 	if m, ok := marker.OneMarker(v.Notes); ok && m.Owner == o.Owner {
 		if begun, err := time.Parse(time.RFC3339, m.Facts["begun"]); err == nil && zonesApart(begun, v.CTime) {
 			return begun
@@ -65,7 +65,7 @@ func InZone(listed time.Time, made journal.ArchiveState) time.Time {
 
 // ListedOtherwise tells how a storage lists the time of an archive, where that is not when
 // the archive was begun; else "".
-func (o *Observed) ListedOtherwise(v proxmox.Volume) string {
+func (o *Observed) ListedOtherwise(v proxmox.StorageContent) string {
 	listed, otherwise := o.Listed[v.VolID]
 	if !otherwise {
 		return ""
@@ -76,7 +76,7 @@ func (o *Observed) ListedOtherwise(v proxmox.Volume) string {
 // Begun is when an archive was begun. A listed time of the hour that the clocks show twice
 // in autumn looks an hour older than it is if it was of the second of the two. So the
 // second is taken where it has been.
-func (o *Observed) Begun(v proxmox.Volume) time.Time {
+func (o *Observed) Begun(v proxmox.StorageContent) time.Time {
 	a, ok := proxmox.ParseArchive(v.VolID)
 	if _, known := o.Listed[v.VolID]; known || !ok || a.Stamp == "" || strings.HasSuffix(a.Stamp, "Z") {
 		return v.CTime

@@ -324,7 +324,7 @@ func (p *Planner) read(volid string) bool {
 		})
 }
 
-func (p *Planner) deleteArchive(o *spec.Object, guest string, v proxmox.Volume, cause, why string) {
+func (p *Planner) deleteArchive(o *spec.Object, guest string, v proxmox.StorageContent, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteVolume(v.VolID)
 	p.act(plan.Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: plan.Delete,
 		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Queue: "archive/" + v.VolID, Limit: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})

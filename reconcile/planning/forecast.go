@@ -25,9 +25,9 @@ import (
 type forecast struct {
 	node    *node.Observed
 	want    *spec.Desired
-	guests  map[proxmox.VMID]bool      // whose state is a copy already
-	since   time.Time                  // when what is being applied was begun
-	changed map[string]*proxmox.Volume // volume id -> as it will be; nil: it goes away
+	guests  map[proxmox.VMID]bool              // whose state is a copy already
+	since   time.Time                          // when what is being applied was begun
+	changed map[string]*proxmox.StorageContent // volume id -> as it will be; nil: it goes away
 }
 
 func newForecast(want *spec.Desired, have *node.Observed) *forecast {
@@ -44,7 +44,7 @@ func newForecast(want *spec.Desired, have *node.Observed) *forecast {
 		node.Host = &host
 	}
 	node.Unread = map[string]bool{}
-	return &forecast{node: &node, want: want, guests: map[proxmox.VMID]bool{}, changed: map[string]*proxmox.Volume{}}
+	return &forecast{node: &node, want: want, guests: map[proxmox.VMID]bool{}, changed: map[string]*proxmox.StorageContent{}}
 }
 
 // orNew is a copy of a map that can be written to.
@@ -370,7 +370,7 @@ func (f *forecast) backUp(params proxmox.Params) {
 	}
 	storage := params["storage"]
 	notes := strings.NewReplacer(`\n`, "\n", `\\`, `\`).Replace(params["notes-template"])
-	v := &proxmox.Volume{Content: "backup", Subtype: "lxc", VMID: vmid, Size: proxmox.GiB, Format: "tar.zst"}
+	v := &proxmox.StorageContent{Content: "backup", Subtype: "lxc", VMID: vmid, Size: proxmox.GiB, Format: "tar.zst"}
 	list := f.node.ArchivesOf(storage, vmid)
 	if len(list) > 0 {
 		v.Size = list[0].Size
@@ -428,7 +428,7 @@ func (f *forecast) settle() {
 	storages, guests := map[string]bool{}, map[proxmox.VMID]bool{}
 	for volid, v := range f.changed {
 		storages[text.ProxmoxStorage(volid)] = true
-		for _, one := range []*proxmox.Volume{v, f.node.ByID[volid]} {
+		for _, one := range []*proxmox.StorageContent{v, f.node.ByID[volid]} {
 			if one != nil {
 				guests[one.VMID] = true
 			}
@@ -438,7 +438,7 @@ func (f *forecast) settle() {
 	for id := range storages {
 		if old := f.node.Storages[id]; old != nil {
 			state := *old
-			state.Content = slices.DeleteFunc(slices.Clone(old.Content), func(v proxmox.Volume) bool { _, gone := f.changed[v.VolID]; return gone })
+			state.Content = slices.DeleteFunc(slices.Clone(old.Content), func(v proxmox.StorageContent) bool { _, gone := f.changed[v.VolID]; return gone })
 			for _, volid := range slices.Sorted(maps.Keys(f.changed)) {
 				if v := f.changed[volid]; v != nil && text.ProxmoxStorage(volid) == id {
 					state.Content = append(state.Content, *v)
@@ -447,8 +447,8 @@ func (f *forecast) settle() {
 			f.node.Storages[id] = &state
 		}
 	}
-	kept := func(all []*proxmox.Volume) []*proxmox.Volume {
-		return slices.DeleteFunc(slices.Clone(all), func(v *proxmox.Volume) bool { _, gone := f.changed[v.VolID]; return gone })
+	kept := func(all []*proxmox.StorageContent) []*proxmox.StorageContent {
+		return slices.DeleteFunc(slices.Clone(all), func(v *proxmox.StorageContent) bool { _, gone := f.changed[v.VolID]; return gone })
 	}
 	for vmid := range guests {
 		f.node.ByGuest[vmid] = kept(f.node.ByGuest[vmid])

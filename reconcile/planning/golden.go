@@ -219,7 +219,7 @@ func (p *Planner) planPublish(golden *spec.Golden, state *node.GuestState, mark 
 }
 
 // pruneGolden deletes the archives of earlier revisions when nothing reads them.
-func (p *Planner) pruneGolden(golden *spec.Golden, current proxmox.Volume) {
+func (p *Planner) pruneGolden(golden *spec.Golden, current proxmox.StorageContent) {
 	for _, v := range p.Have.GoldenArchives(golden) {
 		if v.VolID == current.VolID || v.Protected || p.Have.Wholeness(v) == node.Damaged || !v.CTime.Before(current.CTime) || p.read(v.VolID) {
 			continue

@@ -19,9 +19,9 @@ import (
 // is, and its size says nothing of the room that is needed.
 func TestRoomNamesWhatCouldGo(t *testing.T) {
 	now := time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC)
-	archive := func(day int, size, noted proxmox.Size) proxmox.Volume {
+	archive := func(day int, size, noted proxmox.Size) proxmox.StorageContent {
 		at := time.Date(2026, 11, day, 2, 0, 0, 0, time.UTC)
-		return proxmox.Volume{VolID: fmt.Sprintf("usb:backup/vzdump-lxc-101-2026_11_%02d-02_00_00.tar.zst", day), Content: "backup", Subtype: "lxc", VMID: 101, Size: size, CTime: at,
+		return proxmox.StorageContent{VolID: fmt.Sprintf("usb:backup/vzdump-lxc-101-2026_11_%02d-02_00_00.tar.zst", day), Content: "backup", Subtype: "lxc", VMID: 101, Size: size, CTime: at,
 			Notes: marker.Marker{Object: "backups/daily", VMID: 101, Owner: "pve1", Facts: map[string]string{"size": fmt.Sprint(int64(noted))}}.String()}
 	}
 	const mib = proxmox.MiB
@@ -29,7 +29,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 	held.Protected = true
 	have := &node.Observed{Node: "pve1", Owner: "pve1", Now: now, Storages: map[string]*node.StorageState{"usb": {
 		Conf: proxmox.Storage{ID: "usb", Type: "dir"}, Status: &proxmox.StorageStatus{Total: 1000 * mib, Avail: 200 * mib},
-		Content: []proxmox.Volume{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
+		Content: []proxmox.StorageContent{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
 	}}}
 	have.Index(nil)
 	p := &Planner{Questions: questions.Questions{Want: &spec.Desired{}, Have: have}, Plan: &plan.Plan{}}
@@ -55,7 +55,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), "+free+"22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)")
 
 	// Several guests are one line, with the oldest archives of all of them.
-	p.shortages = append(p.shortages, refresh.Shortage{Guest: "web", Last: 300 * mib, Older: []proxmox.Volume{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}})
+	p.shortages = append(p.shortages, refresh.Shortage{Guest: "web", Last: 300 * mib, Older: []proxmox.StorageContent{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}})
 	check("usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or plug in a larger disk",
 		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
 

@@ -19,7 +19,7 @@ func (p *Planner) holdShort(b *spec.Backup) {
 	}
 	var missing proxmox.Size
 	var sizes []string
-	var older []proxmox.Volume
+	var older []proxmox.StorageContent
 	for _, s := range p.shortages {
 		missing += s.Last
 		sizes = append(sizes, fmt.Sprintf("%s %s", s.Guest, s.Last.Human()))
@@ -31,7 +31,9 @@ func (p *Planner) holdShort(b *spec.Backup) {
 	}
 	avail := p.Have.Storages[b.Storage].Status.Avail
 	cure := []string{"make room, or plug in a larger disk"}
-	slices.SortStableFunc(older, func(a, b proxmox.Volume) int { return cmp.Or(a.CTime.Compare(b.CTime), cmp.Compare(a.VolID, b.VolID)) })
+	slices.SortStableFunc(older, func(a, b proxmox.StorageContent) int {
+		return cmp.Or(a.CTime.Compare(b.CTime), cmp.Compare(a.VolID, b.VolID))
+	})
 	var could []string
 	for _, v := range older[:min(len(older), 3)] {
 		could = append(could, fmt.Sprintf("pvesm free %s (%s, %s)", v.VolID, p.Have.Date(v.CTime), v.Size.Human()))

@@ -13,7 +13,7 @@ import (
 
 // An OwnBackup is an archive of one backup object and one guest.
 type OwnBackup struct {
-	Volume proxmox.Volume
+	Volume proxmox.StorageContent
 	Marker marker.Marker
 	State  node.Wholeness
 }
@@ -71,7 +71,7 @@ func DumpFacts(q Questions, storage string) map[string]string {
 
 // BegunOf is when an archive was begun, as its notes keep it: with them it has the right time
 // also on a node in another time zone.
-func BegunOf(q Questions, v proxmox.Volume, made journal.ArchiveState) string {
+func BegunOf(q Questions, v proxmox.StorageContent, made journal.ArchiveState) string {
 	if made.Begun.IsZero() {
 		return "" // not known in any zone
 	}

@@ -46,7 +46,7 @@ func Stamp(q Questions) string { return q.Have.Now.UTC().Format("2006-01-02T15:0
 // RoomFor says that a storage has less room than an archive has, packed as it is. A
 // thin pool that runs full hurts every guest on it. What compresses by itself may hold
 // it all the same.
-func RoomFor(q Questions, storage string, archive proxmox.Volume) *plan.Blocker {
+func RoomFor(q Questions, storage string, archive proxmox.StorageContent) *plan.Blocker {
 	state := q.Have.Storages[storage]
 	if state.Status.Total == 0 || state.Status.Avail >= archive.Size || slices.Contains([]string{"zfspool", "btrfs", "zfs"}, state.Conf.Type) {
 		return nil

@@ -21,7 +21,7 @@ func Short(q Questions, b *spec.Backup, g *spec.Guest) (refresh.Shortage, bool) 
 	if len(all) == 0 {
 		return refresh.Shortage{}, false
 	}
-	best := max(0, slices.IndexFunc(all, func(v proxmox.Volume) bool { return q.Have.Wholeness(v) == node.Whole })) // the one to come back from
+	best := max(0, slices.IndexFunc(all, func(v proxmox.StorageContent) bool { return q.Have.Wholeness(v) == node.Whole })) // the one to come back from
 	s := refresh.Shortage{Guest: g.Ref.Name, Last: all[best].Size}
 	for i, v := range slices.Backward(all) {
 		if i != best && !v.Protected {

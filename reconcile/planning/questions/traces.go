@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-func BringBack(q Questions, g *spec.Guest, archives []proxmox.Volume) string {
+func BringBack(q Questions, g *spec.Guest, archives []proxmox.StorageContent) string {
 	if len(archives) > 0 {
 		storage := text.ProxmoxStorage(archives[0].VolID)
 		if archives[0].VMID == g.VMID && archives[0].Subtype == "lxc" && !slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Newest == storage }) {
@@ -24,15 +24,15 @@ func BringBack(q Questions, g *spec.Guest, archives []proxmox.Volume) string {
 
 // Disregarded reports whether `despite` lets a thing be passed over: it is known to be
 // older than that time, which has been.
-func Disregarded(q Questions, o *spec.Object, v proxmox.Volume) bool {
+func Disregarded(q Questions, o *spec.Object, v proxmox.StorageContent) bool {
 	return !o.Despite.IsZero() && !q.Have.Future(o.Despite) && !v.CTime.IsZero() && v.CTime.Before(o.Despite)
 }
 
 // Traces lists what exists of a guest's data: its volumes, and its archives, newest
 // first. What `despite` releases is left out.
-func Traces(q Questions, g *spec.Guest) (volumes, archives []proxmox.Volume) {
+func Traces(q Questions, g *spec.Guest) (volumes, archives []proxmox.StorageContent) {
 	seen := map[string]bool{} // of a folder that two storages have, one is enough
-	again := func(v *proxmox.Volume) bool {
+	again := func(v *proxmox.StorageContent) bool {
 		file := q.Have.File(v.VolID)
 		defer func() { seen[file] = true }()
 		return seen[file]
@@ -61,7 +61,7 @@ func Traces(q Questions, g *spec.Guest) (volumes, archives []proxmox.Volume) {
 	return volumes, archives
 }
 
-func TracesText(q Questions, volumes, archives []proxmox.Volume) string {
+func TracesText(q Questions, volumes, archives []proxmox.StorageContent) string {
 	var parts []string
 	if n := len(archives); n > 0 {
 		parts = append(parts, fmt.Sprintf("%s (newest %s on %s)", text.Count(n, "backup of it exists", "backups of it exist"), q.Have.Date(archives[0].CTime), text.ProxmoxStorage(archives[0].VolID)))
