@@ -78,6 +78,9 @@ var (
 	octalMode = matches(`0[0-7]{3}`, "it must be an octal mode such as 0660")
 	uuid      = matches(`[0-9A-Fa-f][0-9A-Fa-f-]{2,62}[0-9A-Fa-f]`, "it is not a file system UUID as blkid prints it")
 
+	kitTime    = matches(`[0-9]{8}T[0-9]{6}Z`, "it must be a time in UTC such as 20261122T180500Z")
+	base64Text = matches(`[A-Za-z0-9+/]+={0,2}`, "it is not base64")
+
 	volumeOptions = list(";", oneOf("discard", "lazytime", "noatime", "nodev", "noexec", "nosuid"))
 
 	// A disk, not one of its partitions.

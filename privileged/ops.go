@@ -259,6 +259,8 @@ func (o Op) String() string {
 		s += fmt.Sprintf("dev%s %s", a["index"], a["path"])
 	case "RemoveDevice":
 		s += fmt.Sprintf("dev%s %s away", a["index"], a["path"])
+	case "KeepKit":
+		s += fmt.Sprintf("recovery kit %s on %s", a["time"], a["path"])
 	case "SealGolden":
 		s += "take out machine-id and SSH host keys"
 	default:

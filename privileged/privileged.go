@@ -93,6 +93,9 @@ type Host interface {
 	// CheckArchive reads an archive to its end and follows no symbolic link on the way. It says what is wrong with it, or why its contents
 	// tell nothing. It fails with fs.ErrNotExist when there is nothing, and ends when ctx does.
 	CheckArchive(ctx context.Context, path string) (fault, unchecked string, err error)
+	// KeepKit writes files into dir/felhom-recovery/node/name, all of them or none, and keeps the newest kits there. It follows no link out of
+	// dir, and touches nothing else in it.
+	KeepKit(dir, node, name string, files map[string][]byte, keep int) error
 	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link.
 	Stat(path string) (fs.FileMode, error)
 }

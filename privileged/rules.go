@@ -21,7 +21,8 @@ type rule struct {
 	do   func(*scene) error        // an act
 	look func(*scene) (any, error) // or a query
 
-	limit time.Duration // after this, or at the deadline of who asked, an act is ended in order; 0: it is finished however long it takes
+	long  map[string]int // arguments that may be longer than others, in letters
+	limit time.Duration  // after this, or at the deadline of who asked, an act is ended in order; 0: it is finished however long it takes
 }
 
 // The fence: all that root can be asked for. What needs more than the value itself (does the guest bear our marker, is the path under an allowed
@@ -98,6 +99,14 @@ var rules = map[string]rule{
 		may:  join(guest, map[string]check{"index": number(0, 255), "path": devicePath}),
 		do:   (*scene).removeDevice, // pct set --delete devN
 	},
+	"KeepKit": {
+		why:  "PVE has no call that writes a file to a disk of the host",
+		need: []string{"name", "path", "time", "content"},
+		may:  map[string]check{"name": objectName, "path": hostPath, "mounted": boolean, "time": kitTime, "content": base64Text},
+		do:   (*scene).keepKit, // a new folder below felhom-recovery, through os.Root
+
+		long: map[string]int{"content": maxContent},
+	},
 
 	"Mounts": {
 		why:  "the API does not show the host's mount table",
@@ -158,7 +167,7 @@ var rules = map[string]rule{
 var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerName}
 
 // order is the order in which Routes prints the operations.
-var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice",
+var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice", "KeepKit",
 	"Mounts", "Disks", "GuestMounts", "GuestMemory", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
 
 // Route says which way an operation goes.
@@ -229,8 +238,8 @@ func vet(act bool, node, name string, args map[string]string) (rule, error) {
 		if value == "" {
 			return refuse(key, value, "it is empty", "Leave it out")
 		}
-		if !utf8.ValidString(value) || utf8.RuneCountInString(value) > 8192 {
-			return refuse(key, value, "it is longer than 8192 characters or no UTF-8", "")
+		if most := max(r.long[key], 8192); !utf8.ValidString(value) || utf8.RuneCountInString(value) > most {
+			return refuse(key, value, fmt.Sprintf("it is longer than %d characters or no UTF-8", most), "")
 		}
 		if reason := c(value); reason != "" {
 			return refuse(key, value, reason, "")

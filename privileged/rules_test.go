@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func goldenSpec() GoldenSpec {
@@ -24,6 +25,15 @@ func goldenSpec() GoldenSpec {
 	}
 }
 
+func wholeKit() Op {
+	op, err := KeepKit(testNode, KitSpec{Name: "backup", Path: usb.Path, Mounted: true, Time: time.Date(2026, 11, 22, 18, 5, 0, 0, time.UTC),
+		Files: map[string][]byte{"README.txt": []byte("a kit"), "desired/home.yaml": []byte("guests: {}")}})
+	if err != nil {
+		panic(err)
+	}
+	return op
+}
+
 // wholeOps are operations with every argument that there is.
 func wholeOps() map[string]Op {
 	return map[string]Op{
@@ -35,6 +45,7 @@ func wholeOps() map[string]Op {
 			Options: map[string]string{"acl": "1", "backup": "0", "quota": "0", "replicate": "0", "shared": "1", "keepattrs": "0", "idmap": "u:0:100000:65536;g:0:100000:65536", "mountoptions": "nosuid;nodev"}}),
 		"Unbind":       Unbind(testNode, UnbindSpec{VMID: 201, Object: "web", Owner: "home", Index: 1, Source: "/mnt/usb/media/library"}),
 		"PassDevice":   PassDevice(testNode, DeviceSpec{VMID: 201, Object: "web", Owner: "home", Index: 1, Path: "/dev/ttyUSB0", Mode: "0660", UID: 1000, GID: 20, DenyWrite: true}),
+		"KeepKit":      wholeKit(),
 		"RemoveDevice": RemoveDevice(testNode, RemoveDeviceSpec{VMID: 201, Object: "web", Owner: "home", Index: 0, Path: "/dev/net/tun"}),
 	}
 }
