@@ -11,17 +11,23 @@ import (
 // Backup is a periodic backup of guests, with retention.
 type Backup struct {
 	Object
-	All       bool     // all declared guests; see Desired.BackupGuests
-	Guests    []string // else these
-	Except    []string
-	Storage   string
-	At        *Schedule     // nil: Every is set
-	Every     time.Duration // 0: At is set
-	Late      time.Duration // how long after its slot a backup may still start; 0: until the next slot
-	Mode      string        // snapshot (default), suspend, stop
-	Compress  string        // zstd (default), gzip, lzo; 0: none
-	Keep      Keep
-	WarnAfter time.Duration // 0: never
+	All      bool     // all declared guests; see Desired.BackupGuests
+	Guests   []string // else these
+	Except   []string
+	Storage  string
+	At       *Schedule     // nil: Every is set
+	Every    time.Duration // 0: At is set
+	Late     time.Duration // how long after its slot a backup may still start; 0: until the next slot
+	Mode     string        // snapshot (default), suspend, stop
+	Compress string        // zstd (default), gzip, lzo; 0: none
+	Keep     Keep
+	// ServerKeeps is keep: server. The Proxmox Backup Server decides what stays, by a prune job of
+	// its own; the agent deletes nothing.
+	ServerKeeps bool
+	// ChangeDetection is how a Proxmox Backup Server's client finds changed files: legacy, data or
+	// metadata; "" is PVE's default.
+	ChangeDetection string
+	WarnAfter       time.Duration // 0: never
 }
 
 var backupShape = shaped(map[string]string{
@@ -41,7 +47,10 @@ var backupShape = shaped(map[string]string{
 		of("late", Agent, atLeast(time.Minute), func(b *Backup, v time.Duration) { b.Late = v }, "With at: how long after its time it may still start."),
 		of("mode", Agent, oneOf("snapshot", "suspend", "stop"), func(b *Backup, v string) { b.Mode = v }, "snapshot (default), suspend or stop."),
 		of("compress", Agent, oneOf("zstd", "gzip", "lzo", "0"), func(b *Backup, v string) { b.Compress = v }, "zstd (default), gzip, lzo, or 0 for none."),
-		of("keep", Agent, keep, func(b *Backup, v Keep) { b.Keep = v }, "How many are kept of each guest (default: all); a number counts the last ones."),
+		of("keep", Agent, keepHereOrThere, func(b *Backup, v backupKeep) { b.Keep, b.ServerKeeps = v.Keep, v.server },
+			"How many are kept of each guest (default: all); a number counts the last ones. server: the Proxmox Backup Server decides, and nothing is deleted from here."),
+		of("change-detection-mode", Agent, oneOf("legacy", "data", "metadata"), func(b *Backup, v string) { b.ChangeDetection = v },
+			"On a Proxmox Backup Server: how changed files are found. metadata skips files whose metadata has not changed, which is fast."),
 		of("warn-after", Agent, atLeast(time.Hour), func(b *Backup, v time.Duration) { b.WarnAfter = v }, "When the newest verified backup is older than this, the object is reported as overdue."),
 	}, objectFields(func(b *Backup) *Object { return &b.Object })...)...,
 )

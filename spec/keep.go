@@ -61,3 +61,21 @@ var keep = value[Keep]{
 		return k, ok
 	},
 }
+
+// backupKeep is what keep says of backups.
+type backupKeep struct {
+	Keep
+	server bool // a Proxmox Backup Server decides
+}
+
+// keepHereOrThere is keep, or the word server.
+var keepHereOrThere = value[backupKeep]{
+	name: "number, map or server", schema: either(keep.schema, oneOf("server").schema), below: keep.below,
+	read: func(a at, n *yaml.Node) (k backupKeep, ok bool) {
+		if n = resolve(n); n.Kind == yaml.ScalarNode && n.Value == "server" {
+			return backupKeep{server: true}, true
+		}
+		k.Keep, ok = keep.read(a, n)
+		return k, ok
+	},
+}

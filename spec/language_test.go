@@ -116,6 +116,7 @@ backups:
     warn-after: 4d
   one: {guest: mail, storage: usb-backup, every: 24h, mode: stop, compress: 0}
   two: {guests: [postgres, mail], storage: usb-backup, every: 24h, mode: suspend, compress: gzip}
+  pbs: {guest: mail, storage: pbs, every: 24h, keep: server, change-detection-mode: metadata}
 `)
 	description := "Files\nand photos"
 	object := func(k Kind, name string) Object { return Object{Ref: Ref{k, name}, Node: "pve1"} }
@@ -188,6 +189,7 @@ backups:
 				Late: 5 * time.Hour, Mode: "snapshot", Compress: "zstd", Keep: Keep{1, 2, 7, 3, 4, 5}, WarnAfter: 4 * 24 * time.Hour},
 			"one": {Object: object(KindBackup, "one"), Guests: []string{"mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "stop", Compress: "0"},
 			"two": {Object: object(KindBackup, "two"), Guests: []string{"postgres", "mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "suspend", Compress: "gzip"},
+			"pbs": {Object: object(KindBackup, "pbs"), Guests: []string{"mail"}, Storage: "pbs", Every: 24 * time.Hour, Mode: "snapshot", Compress: "zstd", ServerKeeps: true, ChangeDetection: "metadata"},
 		},
 		Files: []string{"pve1.yaml"}, Hash: d.Hash,
 	}

@@ -118,7 +118,7 @@ func TestSchema(t *testing.T) {
 	for _, text := range []string{
 		"guest: {}", "guests: {a: {}}", "guests: {a: {vmid: '111'}}", "guests: {a: {vmid: 99}}", "guests: {a: {vmid: 111, colour: blue}}",
 		"guests: {a: {vmid: 111, config: {memory: 2GB}}}", "guests: {a: {vmid: 111, config: {net32x: {}}}}", "guests: {a: {vmid: 111, config: {features: {keyctl: true}}}}",
-		"restores: {a: {vmid: 111}}", "backups: {a: {storage: usb, keep: 0}}", "snapshots: {a: {guest: b, ensure: present}}", "node: [pve1]",
+		"restores: {a: {vmid: 111}}", "backups: {a: {storage: usb, keep: 0}}", "backups: {a: {guest: b, storage: usb, every: 1h, keep: pbs}}", "snapshots: {a: {guest: b, every: 1h, keep: server}}", "snapshots: {a: {guest: b, ensure: present}}", "node: [pve1]",
 	} {
 		if schema.Validate(plainJSON(t, []byte(text))) == nil {
 			t.Errorf("the schema takes %s", text)
