@@ -184,6 +184,8 @@ type VzdumpSpec struct {
 	// is false here, although PVE's own default is true.
 	Remove    *bool
 	Protected *bool
+	// ChangeDetection is legacy, data or metadata; only backup servers heed it.
+	ChangeDetection string
 }
 
 // Vzdump backs guests up. PVE answers "OK" instead of a task when none of them
@@ -203,6 +205,7 @@ func (b Builder) Vzdump(s VzdumpSpec) Call {
 	p.set("mailto", s.MailTo)
 	p.setBool("remove", s.Remove)
 	p.setBool("protected", s.Protected)
+	p.set("pbs-change-detection-mode", s.ChangeDetection)
 	return Call{"POST", b.path("vzdump"), p}
 }
 

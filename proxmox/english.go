@@ -31,6 +31,12 @@ const (
 	notApplied // a parameter is right, but could not be applied to the guest as it is
 	backupLimit
 	brokenRead // a connection within the node broke while it was asked
+	serverMaintenance
+	serverFull
+	serverOwner
+	serverDenies
+	serverKey
+	serverAway
 )
 
 var phrases = []phrase{
@@ -54,6 +60,12 @@ var phrases = []phrase{
 	{busyServer, regexp.MustCompile(`Failed to obtain guest migration lock`)},
 	{brokenRead, regexp.MustCompile(`failed to read from command socket|Connection reset by peer|Broken pipe`)},
 	{backupLimit, regexp.MustCompile(`There is a max backup limit of \d+ enforced`)},
+	{serverMaintenance, regexp.MustCompile(`\b(?:read-only|offline|unmount|[a-z0-9-]+) maintenance mode\b|datastore is being deleted`)},
+	{serverFull, regexp.MustCompile(`ENOSPC|inserting chunk .*No space left`)},
+	{serverOwner, regexp.MustCompile(`backup owner check failed`)},
+	{serverDenies, regexp.MustCompile(`\bpermission check failed`)},
+	{serverKey, regexp.MustCompile(`missing key - manifest was created with key|wrong key - |no encryption key file found`)},
+	{serverAway, regexp.MustCompile(`^error (?:listing snapshots|fetching datastores) - .*(?:timeout|timed out|Can't connect|Connection (?:refused|reset)|No route to host)`)},
 	{notApplied, regexp.MustCompile(`^unable to (?:hotplug|apply pending change) [a-z]+[0-9]* ?: `)},
 }
 
@@ -62,6 +74,7 @@ var (
 	denial     = regexp.MustCompile(`Permission check failed(?: \((.*)\))?`)
 	denialPath = regexp.MustCompile(`^(/[^,]*), ([A-Z][A-Za-z]*(?:\.[A-Za-z]+)+(?:\|[A-Z][A-Za-z]*(?:\.[A-Za-z]+)+)*)(?: (for .*))?$`)
 	rootOnly   = regexp.MustCompile(`only (?:allowed|possible) for root|Only root (?:may|can)`)
+	clientSaid = regexp.MustCompile(`^(?:INFO: )?Error: (.+)$`) // the client of a Proxmox Backup Server
 	jobFailed  = regexp.MustCompile(`^ERROR: (?:Backup of (?:VM|CT) \d+ failed - )?(.+)$`)
 )
 
@@ -97,6 +110,11 @@ func taskReasons(exit string, log []string) []string {
 		reasons = []string{exit}
 	}
 	for _, line := range log {
+		if m := clientSaid.FindStringSubmatch(line); m != nil && exit == "job errors" {
+			return []string{m[1]} // what the job says of it is a long command, and its exit code
+		}
+	}
+	for _, line := range log {
 		if m := jobFailed.FindStringSubmatch(line); m != nil && !slices.Contains(reasons, m[1]) {
 			reasons = append(reasons, m[1])
 		}
@@ -121,6 +139,10 @@ func said(err error) (texts []string, c class) {
 	case errors.As(err, &task):
 		texts = taskReasons(task.ExitStatus, task.LogTail)
 	}
+	return texts, classify(texts)
+}
+
+func classify(texts []string) (c class) {
 	for _, text := range texts {
 		for _, p := range phrases {
 			if p.form.MatchString(text) {
@@ -128,7 +150,7 @@ func said(err error) (texts []string, c class) {
 			}
 		}
 	}
-	return texts, c
+	return c
 }
 
 func is(err error, want class) bool {
@@ -209,7 +231,7 @@ func IsTransient(err error) bool {
 	if _, ok := errors.AsType[*TransportError](err); ok {
 		return true
 	}
-	return is(err, busyServer) || isBrokenRead(err)
+	return is(err, busyServer) || isBrokenRead(err) || isServerPassing(err)
 }
 
 // isBrokenRead tells that PVE could not find out what a read asked for, since a connection
@@ -218,6 +240,13 @@ func IsTransient(err error) bool {
 func isBrokenRead(err error) bool {
 	e, ok := errors.AsType[*APIError](err)
 	return ok && e.Method == "GET" && is(err, brokenRead)
+}
+
+// isServerPassing tells that a Proxmox Backup Server could not be read just now. A write that
+// it refused is not sent again before it can be.
+func isServerPassing(err error) bool {
+	e, ok := errors.AsType[*APIError](err)
+	return ok && e.Method == "GET" && is(err, serverMaintenance|serverAway)
 }
 
 // IsStuck tells that PVE's proxy answers, and that what is behind it has not within 30

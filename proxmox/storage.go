@@ -125,16 +125,20 @@ type StorageContent struct {
 	Protected bool
 	Parent    string // the base volume of a linked clone
 	Encrypted bool   // backup server only
-	Verified  string // backup server only: ok, failed or ""
-	Path      string // only in VolumeInfo
-	Ambiguous bool   // the listing names it twice, with different values
+	// Key is the fingerprint of the key with which a backup server's archive is encrypted; ""
+	// where it is not, or PVE does not know which.
+	Key        string
+	Verified   string    // backup server only: ok, failed or ""
+	VerifiedAt time.Time // when that verification began; zero: not known
+	Path       string    // only in VolumeInfo
+	Ambiguous  bool      // the listing names it twice, with different values
 }
 
 type volumeWire struct {
 	VolID, Content, Format, Subtype, Notes, Parent, Encrypted, Path text
 	Size, Used, CTime, VMID                                         number
 	Protected                                                       flag
-	Verification                                                    struct{ State text }
+	Verification                                                    struct{ State, UPID text }
 }
 
 func (w volumeWire) volume() StorageContent {
@@ -142,7 +146,7 @@ func (w volumeWire) volume() StorageContent {
 		VolID: string(w.VolID), Content: string(w.Content), Format: string(w.Format), Subtype: string(w.Subtype),
 		Size: Size(w.Size), Used: Size(w.Used), CTime: unix(w.CTime), VMID: VMID(w.VMID),
 		Notes: CanonicalDescription(string(w.Notes)), Protected: bool(w.Protected), Parent: string(w.Parent),
-		Encrypted: w.Encrypted != "", Verified: string(w.Verification.State), Path: string(w.Path),
+		Encrypted: w.Encrypted != "", Key: keyFingerprint(string(w.Encrypted)), Verified: string(w.Verification.State), VerifiedAt: verifiedAt(string(w.Verification.UPID)), Path: string(w.Path),
 	}
 }
 
