@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"cmd/felhom-agent/httpstatus":  {"cmd/felhom-agent/config", "cmd/felhom-agent/exit", "cmd/felhom-agent/session", "cmd/felhom-agent/source", "cmd/felhom-agent/systemd", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "quote"},
 	"cmd/felhom-fence":             {"privileged"},
 	"cmd/pvesim":                   {"proxmox/pvesim", "privileged"},
-	"reconcile":                    {"reconcile/planning/questions", "reconcile/applying", "reconcile/export", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/status", "reconcile/text", "reconcile/view", "spec", "proxmox", "privileged"},
+	"reconcile":                    {"reconcile/planning/questions", "reconcile/applying", "reconcile/export", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/saved", "reconcile/state", "reconcile/status", "reconcile/text", "reconcile/view", "spec", "proxmox", "privileged"},
 	"reconcile/reconciletest":      {"reconcile/plan", "reconcile/view", "spec", "proxmox/pvesim"},
 	"reconcile/laws":               {},
 	"reconcile/text":               {},
@@ -43,7 +43,8 @@ var arrows = map[string][]string{
 	"reconcile/refresh":            {"reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/planning/questions": {"reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/planning":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
-	"reconcile/applying":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/applying":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/saved", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/saved":              {"reconcile/plan", "spec"},
 	"reconcile/view":               {"reconcile/applying", "reconcile/plan", "reconcile/text", "spec", "quote"},
 	"reconcile/status":             {"reconcile/applying", "reconcile/journal", "reconcile/plan", "reconcile/state", "reconcile/text", "reconcile/view", "spec", "quote"},
 	"reconcile/export":             {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/state", "reconcile/text", "spec", "proxmox", "quote"},
@@ -92,6 +93,7 @@ var notItself = map[string]map[string]string{
 	"reconcile/applying":           {"os/exec": "acts on the host go via the root helper", "net/http": "requests go through package proxmox"},
 	"reconcile/planning":           {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
 	"reconcile/planning/questions": {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
+	"reconcile/saved":              {"os/exec": "a saved plan is data", "net/http": "a saved plan is data", "context": "a saved plan is data"},
 	"reconcile/node":               {"os/exec": "it is data", "net/http": "it is data", "os": "it is data", "context": "it is data"},
 }
 

@@ -40,6 +40,9 @@ type command struct {
 	held          time.Duration // --for: how long a hold lasts; 0: until it is released
 	why           string        // -m
 	vmid          proxmox.VMID
+	out           string // --out: where the plan is saved
+	planFile      string // --plan-file: the saved plan that is carried out
+	ask           bool   // --ask: show the plan and ask
 }
 
 // alone is the value of a flag that stands without one, where it may have one.
@@ -71,12 +74,15 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"for":        durationFlag(&cmd.held),
 		"message":    func(s string) error { cmd.why = s; return config.NotEmpty(s) },
 		"vmid":       func(s string) (err error) { cmd.vmid, err = proxmox.ParseVMID(s); return err },
+		"out":        func(s string) error { cmd.out = s; return config.NotEmpty(s) },
+		"plan-file":  func(s string) error { cmd.planFile = s; return config.NotEmpty(s) },
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
+	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask}
 	add := func(o option) {
 		if o.arg == "" {
-			fs.BoolVarP(&cmd.verbose, o.name, o.short, false, o.usage)
+			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)
 			return
 		}
 		read := set[o.name]
@@ -191,6 +197,12 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 	switch {
 	case cmd.task && cmd.vmid == 0:
 		return usagef("--selftest=task takes a snapshot of a guest and deletes it: say of which, with --vmid N")
+	case cmd.planFile != "" && len(cmd.only) > 0:
+		return usagef("--only cannot be used with --plan-file: the plan was limited when it was saved")
+	case cmd.planFile != "" && cmd.ask:
+		return usagef("--ask cannot be used with --plan-file: the plan was reviewed when it was saved")
+	case cmd.ask && cmd.json:
+		return usagef("--ask cannot be used with -o json: it shows the plan to you")
 	case !cmd.task && cmd.vmid != 0:
 		return usagef("--vmid needs --selftest=task")
 	case cmd.mode.name == "history" && len(cmd.only) > 1:

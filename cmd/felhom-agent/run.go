@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
@@ -40,6 +41,9 @@ func runPlan(ctx context.Context, cmd *command, con *console.Console) (int, erro
 		return 0, n.Explain(err)
 	}
 	plan.Header.Desired = cmd.path
+	if err := savePlan(cmd.out, reconcile.SavePlan(plan, version.Version, n.Sight.Owner, only)); err != nil {
+		return 0, err
+	}
 	if cmd.json {
 		warnOfLeases(ctx, n, cmd, con)
 		return plan.ExitCode(), httpstatus.WriteJSON(con.Stdout, plan)
@@ -55,6 +59,13 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if err != nil {
 		return 0, err
 	}
+	reviewed, err := cmd.reviewed()
+	if err != nil {
+		return 0, err
+	}
+	if reviewed != nil {
+		only = reviewed.Only
+	}
 	n, err := connect(ctx, cmd, con, true)
 	if err != nil {
 		return 0, err
@@ -65,12 +76,25 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	}
 	n.Sight.Only = only
 	told := newTeller(con, cmd, only)
+	if cmd.ask {
+		if reviewed, err = askFirst(ctx, n, want, con, told.text); err != nil {
+			return 0, n.Explain(err)
+		}
+		if reviewed == nil {
+			return exit.Blocked, nil
+		}
+	}
 	options := optionsOf(n, "--once", told.event)
+	options.Saved, options.Version = reviewed, version.Version
 	if !cmd.json { // the run's first line stands above what it does
 		options.Planned = func(plan *reconcile.Plan) { reconcile.WriteRunHeader(con.Stdout, plan, told.text) }
 	}
 	report, err := reconcile.New(options).Once(ctx, want)
-	if err != nil {
+	var different *reconcile.DifferentError
+	switch {
+	case errors.As(err, &different):
+		return exit.Blocked, told.refuse(different)
+	case err != nil:
 		return 0, n.Explain(err)
 	}
 	report.Plan.Header.Desired = cmd.path
@@ -220,7 +244,9 @@ type jsonLine struct {
 	Format int               `json:"format"` // of this document: 1
 	Event  *reconcile.Event  `json:"event,omitempty"`
 	Report *reconcile.Report `json:"report,omitempty"`
-	Exit   *int              `json:"exit,omitempty"`
+	// Differences are those of the saved plan and the one of this moment: nothing was sent.
+	Differences []string `json:"differences,omitempty"`
+	Exit        *int     `json:"exit,omitempty"`
 }
 
 func newTeller(con *console.Console, cmd *command, only []spec.Ref) *teller {

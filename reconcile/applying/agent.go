@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
+	"github.com/felhom/felhom-agent/reconcile/saved"
 	"github.com/felhom/felhom-agent/reconcile/state"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	Events        func(Event)         // what happens, for people; may be nil; called from several goroutines
 	Wait          proxmox.WaitOptions // the pace of polling tasks; zero: 250 ms, ×1.2, at most 2 s
 	Patience      time.Duration       // how long a run waits for other people's locks; zero: 10 min
+	Saved         *saved.Plan         // what was reviewed: only its steps are carried out; nil: all
+	Version       string              // of this program, which a saved plan names
 	Planned       func(*plan.Plan)    // told the first plan of a run before anything is sent; may be nil
 	Go            func(func())        // starts a goroutine; nil: as usual. A program that must not die of a panic guards it here
 	Stagger       time.Duration       // a backup waits for a random part of it, for another agent's task to show; zero: it does not
@@ -64,6 +67,7 @@ type Agent struct {
 	earlier     *refresh.Earlier
 	failures    []Event
 	calm        calm
+	reviewed    bool              // the saved plan was compared with the first one of this run
 	waitsTold   map[string]string // action ID -> for whom it waits, as it was told
 }
 

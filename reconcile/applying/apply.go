@@ -107,6 +107,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		a.Planned = true
 		a.O.Planned(p.plan)
 	}
+	a.reviewed = true
 	a.tellWaits(p)
 	return p, a.send(ctx, p, have)
 }
@@ -177,7 +178,11 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	have.Memory.Repeats = a.repeats(now)
 	known := a.O.Journal.Memory(now) // adoption may have found and settled some
 	have.Memory.Making, have.Memory.Tasks, have.Memory.Flights = known.Making, known.Tasks, known.Flights
-	return a.choose(want, have, planning.PlanOf(want, have)), nil
+	p := planning.PlanOf(want, have)
+	if err := a.limitToSaved(want, p); err != nil {
+		return nil, err
+	}
+	return a.choose(want, have, p), nil
 }
 
 // keep stores what this look has seen and a later one could not look up: guests that

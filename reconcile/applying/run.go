@@ -23,7 +23,7 @@ const WaitedFor = 15 * time.Second
 // nothing that it sent still runs.
 func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 	report := &Report{}
-	a.failures, a.Planned, a.earlier = nil, false, nil
+	a.failures, a.Planned, a.reviewed, a.earlier = nil, false, false, nil
 	clear(a.lockedSince)
 	var waitingSince time.Time
 	broken := 0

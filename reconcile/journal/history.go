@@ -68,6 +68,19 @@ func (j *Journal) History(only string) []HistoryEntry {
 	return all
 }
 
+// Since lists the intents at or after a time by the node's clock of actions that may have had an effect: not of those that
+// were refused, locked out or never delivered.
+func (j *Journal) Since(t time.Time) (all []Entry) {
+	j.Mu.Lock()
+	defer j.Mu.Unlock()
+	for _, a := range j.Order {
+		if !a.Time.Before(t) && a.Result != ResultRefused && a.Result != ResultLocked && a.Result != ResultUnsent {
+			all = append(all, a.Entry)
+		}
+	}
+	return all
+}
+
 func (j *Journal) unreadLines() int {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()

@@ -218,6 +218,8 @@ type Plan struct {
 	Unending bool         `json:"-"` // its steps do not come to an end: a mistake in planning, which no law forgives
 	// Uncounted are the mounts whose archives cannot be counted before they are mounted.
 	Uncounted []string `json:"-"`
+	// Digests are PVE's digests of the guests' configurations on which the plan is based, by queue: "lxc/201".
+	Digests map[string]string `json:"-"`
 	// Due is when the next periodic snapshot or backup is due, by the node's clock.
 	Due time.Time `json:"due,omitzero"`
 }

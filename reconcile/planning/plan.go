@@ -22,6 +22,7 @@ import (
 func PlanOf(want *spec.Desired, have *node.Observed) *plan.Plan {
 	plan := NewPlan(want, have)
 	plan.Header.Elapsed = fmt.Sprintf("%.2f s", have.Elapsed.Seconds())
+	plan.Digests = digests(have)
 	return plan
 }
 

@@ -26,6 +26,7 @@ type TextOptions struct {
 	Desired string     // the path, as it was typed
 	Args    string     // options and PATH of this call that another one needs too, as they were typed: " --simulate=node.yaml desired"
 	Only    []spec.Ref // what was named with --only
+	Asks    bool       // you are asked next: no command is offered
 	// Simulated is set where no real node is behind what is printed.
 	Simulated bool
 }
@@ -157,7 +158,7 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 		return b.Flush()
 	}
 	quote.Fprintf(b, "\nPlan: %s. %s\n", text.OrElse(summary(p, true), "nothing to do"), destroys(p))
-	if p.Changes() {
+	if p.Changes() && !o.Asks {
 		only := ""
 		for _, ref := range o.Only {
 			only += " --only " + ref.String()

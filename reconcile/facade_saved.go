@@ -1,0 +1,13 @@
+package reconcile
+
+import "github.com/felhom/felhom-agent/reconcile/saved"
+
+type (
+	SavedPlan      = saved.Plan
+	DifferentError = saved.DifferentError
+)
+
+var (
+	SavePlan      = saved.Of
+	ReadSavedPlan = saved.Read
+)
