@@ -21,6 +21,18 @@ func want[T any](t *testing.T, name string, got T, err error, want T) {
 	}
 }
 
+func TestReadBridges(t *testing.T) {
+	c := testClient(t, &script{to: map[string][]string{
+		"GET /nodes/pve1/network": data(`[{"iface":"vmbr1","type":"OVSBridge"},{"iface":"eth0","type":"eth"},{"iface":"vmbr0","type":"bridge","active":1},{"iface":"vmbr0.5","type":"vlan"}]`),
+		"GET /nodes/pve2/network": data(`[{"type":"bridge"}]`),
+	}})
+	bridges, err := c.Bridges(t.Context(), "pve1")
+	want(t, "bridges", bridges, err, []string{"vmbr0", "vmbr1"})
+	if _, err := c.Bridges(t.Context(), "pve2"); err == nil {
+		t.Error("an interface without a name is accepted")
+	}
+}
+
 func TestReadNodes(t *testing.T) {
 	c := testClient(t, &script{to: map[string][]string{
 		"GET /version": data(`{"release":"9.2","repoid":"14a22df35955d97d","version":"9.2.11"}`),

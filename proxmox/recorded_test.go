@@ -57,6 +57,7 @@ var readers = []struct {
 }{
 	{regexp.MustCompile(`^/version$`), func(c *Client, t *testing.T) (any, error) { return c.Version(t.Context()) }},
 	{regexp.MustCompile(`^/nodes$`), func(c *Client, t *testing.T) (any, error) { return c.Nodes(t.Context()) }},
+	{regexp.MustCompile(`^/nodes/[^/]+/network$`), func(c *Client, t *testing.T) (any, error) { return c.Bridges(t.Context(), "n") }},
 	{regexp.MustCompile(`^/nodes/[^/]+/status$`), func(c *Client, t *testing.T) (any, error) { return c.NodeStatus(t.Context(), "n") }},
 	{regexp.MustCompile(`^/nodes/[^/]+/time$`), func(c *Client, t *testing.T) (any, error) { return c.NodeTime(t.Context(), "n") }},
 	{regexp.MustCompile(`^/cluster/status$`), func(c *Client, t *testing.T) (any, error) { return c.ClusterStatus(t.Context()) }},

@@ -24,8 +24,10 @@ type Observed struct {
 	Version string // PVE's
 	TokenID string
 	// CPUs and RAM are what the node has; 0 where the token may not know (Sys.Audit).
-	CPUs    int
-	RAM     proxmox.Size
+	CPUs int
+	RAM  proxmox.Size
+	// Bridges are those of the node's network configuration; nil where it was not asked, or not told.
+	Bridges []string
 	Now     time.Time // the node's clock, in the node's zone
 	Elapsed time.Duration
 	// Requests is how many API requests the look cost.

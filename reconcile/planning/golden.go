@@ -128,6 +128,10 @@ func (p *Planner) planMissingGolden(golden *spec.Golden) {
 			return
 		}
 	}
+	if ob := questions.TooLittleMemory(golden.Config); ob != nil {
+		p.hold(o, "config.memory", ob.Reason, ob.Fix...)
+		return
+	}
 	s := fmt.Sprintf("create %d: %s, %s on %s", golden.VMID, text.TemplateName(golden.Template), golden.RootFS.Size, golden.RootFS.Storage)
 	for _, f := range text.SortedFlags(golden.Features) {
 		s += ", " + f

@@ -82,6 +82,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 			p.Plan.Guests = append(p.Plan.Guests, ref)
 		}
 	}
+	p.oddities()
 	p.outside()
 	p.follow()
 	p.limitDeletions()

@@ -185,6 +185,9 @@ func sources(g *spec.Guest) string {
 // planFromGolden makes a blank from the golden's published archive.
 func (p *Planner) planFromGolden(g *spec.Guest, source spec.Source, passed []string) {
 	golden := p.Want.Golden[source.Golden]
+	if p.unfit(g, golden) {
+		return
+	}
 	text := fmt.Sprintf("create %d from golden/%s", g.VMID, source.Golden)
 	if !p.mayBeBlank(g, text) {
 		return

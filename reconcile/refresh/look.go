@@ -48,6 +48,7 @@ type Facts struct {
 	permissions proxmox.Permissions
 	asked       map[string]bool // paths whose own permissions were asked for
 	storages    []proxmox.Storage
+	bridges     []string          // of the network configuration; nil: not asked yet
 	failing     map[string]string // see HostState.Failing
 	smartAt     time.Time
 }

@@ -48,6 +48,7 @@ func (l *Looker) lookCreations(ctx context.Context) error {
 		}
 	}
 	g, gctx := NewReads(ctx)
+	l.lookNetwork(gctx, g)
 	for _, guest := range node.GuestsOf(l.want) {
 		if state := l.Have.Guests[guest.VMID]; l.inScope(guest.Ref) && state != nil && state.Config != nil && adds(guest, state.Config) {
 			l.rawLines(gctx, g, guest.VMID, state)

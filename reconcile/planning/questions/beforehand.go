@@ -1,0 +1,80 @@
+package questions
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// leastMemory is what the smallest systems need to start. PVE takes 16 MiB too.
+const leastMemory = 32 * proxmox.MiB
+
+// TooLittleMemory says that no system starts with the memory that a config declares.
+func TooLittleMemory(config spec.Config) *plan.Blocker {
+	memory, ok := declaredMemory(config)
+	if !ok || memory >= leastMemory {
+		return nil
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("memory: %s is too little for a guest to start", memory.Human()), Fix: []string{fmt.Sprintf("write memory: %s or more", leastMemory.Human())}}
+}
+
+func declaredMemory(config spec.Config) (proxmox.Size, bool) {
+	value, ok := config.Values["memory"]
+	return proxmox.Size(node.Limit(value)) * proxmox.MiB, ok && value != ""
+}
+
+// SmallerThanImage says that a guest's rootfs cannot hold what its golden image has: as it is
+// published, else as it is declared.
+func SmallerThanImage(q Questions, g *spec.Guest, golden *spec.Golden) *plan.Blocker {
+	size := golden.RootFS.Size
+	if v := q.Have.Published(golden); v != nil {
+		config := q.Have.Inside[v.VolID].Config
+		if root, ok := config.RootFS(); ok {
+			size, _ = root.Size()
+		}
+	}
+	if g.RootFS.Size == 0 || g.RootFS.Size >= size {
+		return nil
+	}
+	return &plan.Blocker{Reason: fmt.Sprintf("rootfs is to be %s, but the golden image's is %s, and what is in it must fit", g.RootFS.Size, size),
+		Fix: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
+}
+
+// UnlistedBridges are, by object, the declared interfaces whose bridge is probably not there:
+// the node's network configuration has bridges, but not this one, and no running guest uses it.
+// This is no proof. PVE lists what /etc/network/interfaces defines, and neither what a file
+// beside it defines nor an SDN vnet; a recorded node lists none at all and has vmbr0.
+func UnlistedBridges(q Questions) map[spec.Ref][]string {
+	if len(q.Have.Bridges) == 0 {
+		return nil
+	}
+	odd, used := map[spec.Ref][]string{}, node.BridgesInUse(q.Have)
+	for ref, nets := range node.DeclaredNets(q.Want) {
+		for _, i := range slices.Sorted(maps.Keys(nets)) {
+			if bridge := nets[i]["bridge"]; bridge != "" && !used[bridge] && !slices.Contains(q.Have.Bridges, bridge) {
+				odd[ref] = append(odd[ref], fmt.Sprintf("net%d: bridge %s is not in the network configuration of %s; unless it is an SDN vnet, the guest does not start", i, bridge, q.Have.Node))
+			}
+		}
+	}
+	return odd
+}
+
+// Unpruned says of a periodic snapshot or backup without `keep` that everything stays.
+func Unpruned(q Questions, ref spec.Ref) string {
+	switch ref.Kind {
+	case spec.KindSnapshot:
+		if s := q.Want.Snapshots[ref.Name]; s.Every > 0 && s.Keep.IsZero() {
+			return "no keep: its snapshots are never deleted"
+		}
+	case spec.KindBackup:
+		if q.Want.Backups[ref.Name].Keep.IsZero() {
+			return "no keep: its archives are never deleted"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,45 @@
+package refresh
+
+import (
+	"context"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+)
+
+// lookNetwork reads the bridges of the node where a declared one is not known to be there: no
+// running guest uses it. What PVE does not tell blocks nothing.
+func (l *Looker) lookNetwork(ctx context.Context, g *reads) {
+	inUse := node.BridgesInUse(l.Have)
+	ask := false
+	for _, nets := range node.DeclaredNets(l.want) {
+		for _, net := range nets {
+			ask = ask || net["bridge"] != "" && !inUse[net["bridge"]]
+		}
+	}
+	switch {
+	case !ask:
+	case l.facts != nil && l.facts.bridges != nil:
+		l.Have.Bridges = l.facts.bridges
+	default:
+		g.Go(func() error { return l.readBridges(ctx) })
+	}
+}
+
+// readBridges asks once and keeps the answer among the facts.
+func (l *Looker) readBridges(ctx context.Context) error {
+	bridges, err := l.View.Bridges(ctx, l.node)
+	if err != nil {
+		if proxmox.IsUnauthorized(err) || proxmox.IsNotDelivered(err) || !OfOneThing(err) {
+			return err
+		}
+		bridges = []string{} // nothing is known
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Have.Bridges = bridges
+	if l.facts != nil {
+		l.facts.bridges = bridges
+	}
+	return nil
+}
