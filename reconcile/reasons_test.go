@@ -17,7 +17,7 @@ import (
 )
 
 // reasonsOf renders every reason that the source of the package can give why nothing is
-// done, with its cures: the calls of hold and await, the obstacles and the Helds. What
+// done, with its fixes: the calls of block and await, and what is a Blocker or Blocked. What
 // is only known at run time is printed as <…>.
 func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []reason) {
 	add := func(at token.Pos, what ast.Expr, cures []ast.Expr) {
@@ -27,11 +27,11 @@ func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []rea
 		}
 		reasons = append(reasons, r)
 	}
-	// An obstacle may get its cure in the next lines: o.cure = …
+	// A Blocker may get its fix in the next lines: o.Fix = …
 	later := map[int][]ast.Expr{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if set, ok := n.(*ast.AssignStmt); ok {
-			if field, ok := set.Lhs[0].(*ast.SelectorExpr); ok && field.Sel.Name == "cure" {
+			if field, ok := set.Lhs[0].(*ast.SelectorExpr); ok && field.Sel.Name == "Fix" {
 				for line := fset.Position(n.Pos()).Line; line > fset.Position(n.Pos()).Line-6; line-- {
 					later[line] = append(later[line], set.Rhs[0])
 				}
@@ -50,14 +50,18 @@ func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []rea
 				return true
 			}
 			switch {
-			case method.Sel.Name == "hold" && len(n.Args) >= 3:
+			case method.Sel.Name == "block" && len(n.Args) >= 3:
 				add(n.Pos(), n.Args[2], n.Args[3:])
+			case method.Sel.Name == "blockAs" && len(n.Args) >= 4:
+				add(n.Pos(), n.Args[3], n.Args[4:])
 			case method.Sel.Name == "await" && len(n.Args) >= 2:
 				add(n.Pos(), n.Args[1], n.Args[2:])
+			case method.Sel.Name == "awaitIf" && len(n.Args) >= 3:
+				add(n.Pos(), n.Args[2], n.Args[3:])
 			}
 		case *ast.CompositeLit:
-			name, ok := n.Type.(*ast.Ident)
-			if !ok || name.Name != "obstacle" && name.Name != "Held" {
+			name, ok := n.Type.(*ast.SelectorExpr)
+			if !ok || name.Sel.Name != "Blocker" && name.Sel.Name != "Blocked" {
 				return true
 			}
 			fields := map[string]ast.Expr{}
@@ -69,11 +73,11 @@ func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []rea
 			if fields["reason"] == nil {
 				return true
 			}
-			if _, waits := fields["mount"]; waits { // becomes a Later: the mount itself says what to do
+			if _, waits := fields["mount"]; waits { // becomes a deferred step: the mount itself says what to do
 				return true
 			}
 			var cures []ast.Expr
-			switch cure := fields["cure"].(type) {
+			switch cure := fields["fix"].(type) {
 			case nil:
 				cures = later[fset.Position(n.Pos()).Line]
 			case *ast.CompositeLit:
@@ -166,7 +170,7 @@ func TestEveryReasonHasACure(t *testing.T) {
 	t.Logf("%d reasons", count)
 }
 
-// forwards reports whether a call only hands on what another place says: hold and await
+// forwards reports whether a call only hands on what another place says: block and await
 // themselves.
 func forwards(r reason) bool { return r.text == "<…>" && strings.Join(r.cures, "") == "<…>" }
 
@@ -174,11 +178,11 @@ func forwards(r reason) bool { return r.text == "<…>" && strings.Join(r.cures,
 func TestAReasonWithoutACureIsFound(t *testing.T) {
 	const source = `package reconcile
 func (p *planner) f(o *spec.Object) {
-	p.hold(o, "vmid", "one is wrong")
+	p.block(o, "vmid", "one is wrong")
 	p.await(o, fmt.Sprintf("%d is wrong", 2), "")
-	_ = &obstacle{reason: "three is wrong"}
-	_ = Held{Reason: "four is wrong", Cure: nil}
-	p.hold(o, "vmid", "five is wrong", "put it right")
+	_ = &plan.Blocker{Reason: "three is wrong"}
+	_ = plan.Blocked{Reason: "four is wrong", Fix: nil}
+	p.block(o, "vmid", "five is wrong", "put it right")
 }`
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "f.go", source, 0)

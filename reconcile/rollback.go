@@ -10,7 +10,6 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/export"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
-	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -40,7 +39,7 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 	case state == nil:
 		return "", fmt.Errorf("%s does not exist on %s as %d: there is nothing to roll back", ref, have.Node, g.VMID)
 	case state.Err != nil:
-		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, text.Sentence(strings.Join(planning.FixOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
+		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
 	}
 	if m, ok := marker.OneMarker(state.Config.Description()); !ok || !have.Owns(m, &g.Object, g.VMID) {
 		return "", fmt.Errorf("%d is not ours yet, so no rollback of it would be carried out. Take it over first: felhom-agent --once --only %s", g.VMID, ref)

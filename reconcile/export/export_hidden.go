@@ -10,7 +10,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
-	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -20,28 +19,28 @@ import (
 // lookForHidden finds out what the token could not see. PVE leaves guests out of its
 // lists, without a word, on which the token lacks VM.Audit.
 func (x *Exporter) lookForHidden(ctx context.Context) error {
-	p := &planning.Planner{Questions: questions.Questions{Want: &spec.Desired{}, Have: x.have}}
+	q := questions.Questions{Want: &spec.Desired{}, Have: x.have}
 	say := func(what string, ob *plan.Blocker) {
 		x.unseen = append(x.unseen, what+": "+ob.Reason+". "+text.Sentence(strings.Join(ob.Fix, "; ")))
 	}
-	if ob := questions.Missing(p.Questions, "/vms", "VM.Audit"); ob != nil {
+	if ob := questions.Missing(q, "/vms", "VM.Audit"); ob != nil {
 		say("guests", ob)
 	}
 	for _, path := range slices.Sorted(maps.Keys(x.have.Permissions)) {
 		if vmid, ok := strings.CutPrefix(path, "/vms/"); ok && x.have.Permissions.Has("/vms", "VM.Audit") {
-			if ob := questions.Missing(p.Questions, path, "VM.Audit"); ob != nil {
+			if ob := questions.Missing(q, path, "VM.Audit"); ob != nil {
 				say("guest "+vmid, ob)
 			}
 		}
 	}
-	for _, id := range questions.Storages(p.Questions) {
+	for _, id := range questions.Storages(q) {
 		state := x.have.Storages[id]
 		if state.Conf.Disabled || !slices.Contains(state.Conf.Content, "backup") {
 			continue
 		}
-		if ob := questions.Missing(p.Questions, "/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
+		if ob := questions.Missing(q, "/storage/"+id, "Datastore.AllocateSpace"); ob != nil {
 			say("backups on "+id, ob)
-		} else if ob := p.Seen(id); ob != nil {
+		} else if ob := questions.Seen(q, nil, id); ob != nil {
 			x.stray = append(x.stray, fmt.Sprintf("%s: whose backups it holds could not be seen, and `from: {newest: %s}` is written for none", ob.Reason, id))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -23,10 +24,11 @@ const mostRounds = 200
 // its step, and what a run does is what the plan says, for it is the same code that says
 // it. Only objects that a step touches, or that wait, are planned again.
 type chain struct {
-	planner *Planner   // of the latest round
-	plan    *plan.Plan // of the first round, to which all is added
-	after   *forecast
-	uses    dependents
+	asked questions.Questions // of the desired state and the node as it was read
+	known known               // what the latest round knows
+	plan  *plan.Plan          // of the first round, to which all is added
+	after *forecast
+	uses  dependents
 
 	waiting map[spec.Ref][]plan.Deferred // what waits, by its object, as of the last time it was planned
 	waited  map[spec.Ref][]plan.Deferred // the same as of the time before
@@ -44,55 +46,55 @@ type dependents struct {
 }
 
 // follow adds all that follows from the actions of a plan as deferred steps.
-func (p *Planner) follow() {
-	if len(p.Plan.Actions)+len(p.Plan.Deferred)+len(p.Plan.Running) == 0 {
+func follow(q questions.Questions, pl *plan.Plan, k known) {
+	if len(pl.Actions)+len(pl.Deferred)+len(pl.Running) == 0 {
 		return
 	}
-	c := &chain{planner: p, plan: p.Plan, after: newForecast(p.Want, p.Have), uses: dependentsOf(p.Want, p.Plan.Objects),
+	c := &chain{asked: q, known: k, plan: pl, after: newForecast(q.Want, q.Have), uses: dependentsOf(q.Want, pl.Objects),
 		waiting: map[spec.Ref][]plan.Deferred{}, waited: map[spec.Ref][]plan.Deferred{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
-	for _, l := range p.Plan.Deferred {
+	for _, l := range pl.Deferred {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
 	}
-	for _, h := range p.Plan.Blocked {
+	for _, h := range pl.Blocked {
 		c.blocked[blockedKey(h)] = true
 	}
 	touched := map[spec.Ref]bool{}
-	for _, f := range p.Have.Memory.Flights {
+	for _, f := range q.Have.Memory.Flights {
 		c.after.land(&f)
 		c.carryOut(touched, []plan.Action{f.Action}, f.Since)
 		delete(c.done, journal.ActKey(f.ID, f.Call, f.Op)) // what was begun long ago may be due again
 	}
-	actions := p.Plan.Actions
+	actions := pl.Actions
 	for i := range actions {
 		c.told[journal.ActKey(actions[i].ID, actions[i].Call, actions[i].Op)] = true
 	}
 	for range mostRounds {
-		c.carryOut(touched, c.firstOfEachLane(touched, actions), p.Have.Now)
+		c.carryOut(touched, c.firstOfEachLane(touched, actions), q.Have.Now)
 		if len(touched) == 0 && !c.sketch(touched) {
 			break
 		}
 		round := c.replan(touched)
 		if actions = c.take(round); len(round.Actions) > len(actions) {
-			p.Plan.Unending = true // something is wanted again although it was done
+			pl.Unending = true // something is wanted again although it was done
 		}
 		touched = map[spec.Ref]bool{}
 	}
-	p.Plan.Deferred = c.steps
+	pl.Deferred = c.steps
 	for _, name := range slices.Sorted(maps.Keys(c.after.node.Unread)) {
 		ref := spec.Ref{Kind: spec.KindMount, Name: name}
-		if slices.ContainsFunc(p.Plan.Objects, func(b spec.Ref) bool { return c.prunesOn(b, name) }) {
-			p.Plan.Uncounted = append(p.Plan.Uncounted, ref.String())
+		if slices.ContainsFunc(pl.Objects, func(b spec.Ref) bool { return c.prunesOn(b, name) }) {
+			pl.Uncounted = append(pl.Uncounted, ref.String())
 		}
 	}
-	for _, ref := range p.Plan.Objects {
-		p.Plan.Deferred = append(p.Plan.Deferred, c.waiting[ref]...)
+	for _, ref := range pl.Objects {
+		pl.Deferred = append(pl.Deferred, c.waiting[ref]...)
 	}
 }
 
 // prunesOn reports whether an object deletes archives of a mount, whatever it holds.
 func (c *chain) prunesOn(ref spec.Ref, mount string) bool {
 	storage := ""
-	switch want := c.planner.Want; ref.Kind {
+	switch want := c.asked.Want; ref.Kind {
 	case spec.KindBackup:
 		storage = want.Backups[ref.Name].Storage
 	case spec.KindGolden:
@@ -100,7 +102,7 @@ func (c *chain) prunesOn(ref spec.Ref, mount string) bool {
 			storage = publish.Storage
 		}
 	}
-	m, _ := c.after.node.MountOf(c.planner.Want, storage)
+	m, _ := c.after.node.MountOf(c.asked.Want, storage)
 	return storage != "" && m != nil && m.Ref.Name == mount
 }
 
@@ -155,7 +157,7 @@ func (c *chain) touch(touched map[spec.Ref]bool, object spec.Ref, lane string) {
 func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
 	for _, ref := range c.plan.Objects {
 		for _, l := range c.waiting[ref] {
-			g := c.planner.Want.Guest(ref.Name)
+			g := c.asked.Want.Guest(ref.Name)
 			if l.Verb != "restore" || g == nil || g.Ref != ref || c.after.node.Guests[g.VMID] != nil {
 				continue
 			}
@@ -171,29 +173,19 @@ func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
 
 // replan plans what a round has touched, and what waits, on the node as it will be.
 func (c *chain) replan(touched map[spec.Ref]bool) *plan.Plan {
-	old := c.planner
-	p := newPlanner(old.Want, c.after.node)
-	p.creating, p.mounting = maps.Clone(old.creating), maps.Clone(old.mounting)
-	p.unmet, p.lost, p.late = maps.Clone(old.unmet), maps.Clone(old.lost), old.late
-	p.starting, p.startingAt = old.starting, old.startingAt
+	q := questions.Questions{Want: c.asked.Want, Have: c.after.node}
+	b := newBuilder(q)
 	for _, ref := range c.plan.Objects {
 		if !touched[ref] && len(c.waiting[ref]) == 0 {
 			continue
 		}
-		p.Plan.Objects = append(p.Plan.Objects, ref)
+		b.plan.Objects = append(b.plan.Objects, ref)
 		c.waited[ref] = c.waiting[ref]
 		delete(c.waiting, ref)
-		delete(p.creating, ref.Name)
-		delete(p.mounting, ref.Name)
-		delete(p.unmet, ref.Name)
-		delete(p.lost, ref.Name)
-		if p.starting != nil && p.starting.Ref == ref {
-			p.starting = nil
-		}
+		c.known.forget(ref)
 	}
-	p.planObjects()
-	c.planner = p
-	return p.Plan
+	c.known = planObjects(q, b, c.known)
+	return b.plan
 }
 
 // take adds what a round has found to the plan, and returns the actions that are new.

@@ -16,30 +16,29 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// holdUnreadable holds an object whose guest has what is not understood.
-func (p *Planner) holdUnreadable(o *spec.Object, state *node.GuestState) bool {
+// holdUnreadable blocks an object whose guest has what is not understood, and says so.
+func holdUnreadable(p *planner, o *spec.Object, state *node.GuestState) (down string) {
 	key, err := node.Unreadable(state.Config)
 	if err == nil {
-		return false
+		return ""
 	}
-	p.hold(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("look: pct config %d", state.VMID))
-	p.unmet[o.Ref.Name] = "its config is not understood"
-	return true
+	p.block(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("look: pct config %d", state.VMID))
+	return "its config is not understood"
 }
 
 // planConfig plans the one PUT that brings plain keys, nets, tags and the marker to
 // what is declared, and the restart that pending changes need.
-func (p *Planner) planConfig(g *spec.Guest, state *node.GuestState, marker marker.Marker) {
+func planConfig(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) {
 	o := &g.Object
 	restart := "restart: auto"
 	if g.Restart != spec.RestartAuto {
 		restart = "restart: manual"
 	}
 	d := questions.CompareConfig(p.Questions, o, g.Config, state, marker, restart)
-	p.uniqueNets(g, state, d)
+	uniqueNets(p, g, state, d)
 	running := state.Status == "running"
 	if running && state.HA == "" {
-		if held := p.memoryBelowUse(g, state, d); held {
+		if held := memoryBelowUse(p, g, state, d); held {
 			return
 		}
 	}
@@ -67,7 +66,7 @@ func leadingNumber(s string) float64 {
 
 // planRestart restarts a running guest for changes that wait for it, where its YAML
 // allows that; never by PVE's reboot, which leaves a guest down during a backup.
-func (p *Planner) planRestart(g *spec.Guest, state *node.GuestState) {
+func planRestart(p *planner, g *spec.Guest, state *node.GuestState) {
 	if state.Status != "running" || state.HA != "" {
 		return
 	}
@@ -88,11 +87,11 @@ func (p *Planner) planRestart(g *spec.Guest, state *node.GuestState) {
 		return
 	}
 	if g.Restart != spec.RestartAuto {
-		p.hold(&g.Object, "config."+waiting[0], fmt.Sprintf("%s: changed, and in force only after a restart", text.List(waiting)),
+		p.block(&g.Object, "config."+waiting[0], fmt.Sprintf("%s: changed, and in force only after a restart", text.List(waiting)),
 			fmt.Sprintf("pct reboot %d", g.VMID), "or restart: auto")
 		return
 	}
-	p.restart(g, state, fields, "")
+	restart(p, g, state, fields, "")
 }
 
 func pendingKeys(config *proxmox.GuestConfig) []string {
@@ -136,7 +135,7 @@ func declares(g *spec.Guest, key string) bool {
 }
 
 // planProtection sets protection last: PVE refuses mount points of a protected guest.
-func (p *Planner) planProtection(g *spec.Guest, state *node.GuestState) {
+func planProtection(p *planner, g *spec.Guest, state *node.GuestState) {
 	want, live := questions.Protection(g, state)
 	if want == live {
 		return

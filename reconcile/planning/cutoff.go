@@ -14,16 +14,16 @@ import (
 // writes the config of a new guest at the end of its task; before that it is the line
 // `lock: create`, and no config names the volumes that the task has made (measured, PVE 9.2.11).
 // So unlocking and destroying that guest frees none of them.
-func (p *Planner) cutOff(o *spec.Object, state *node.GuestState) bool {
+func cutOff(p *planner, o *spec.Object, state *node.GuestState) (down string) {
 	if !node.CutOff(state) || p.Have.Holder(state.VMID) != nil {
-		return false
+		return ""
 	}
-	p.unmet[o.Ref.Name] = "its creation was cut off"
+	down = "its creation was cut off"
 	reason := fmt.Sprintf("the creation of %d was cut off: its configuration is `lock: create` alone", state.VMID)
 	begun, ours := questions.OurCreation(p.Questions, state.VMID)
 	if !ours {
-		p.hold(o, "vmid", reason+", and this agent did not begin it", fmt.Sprintf("find out who did: grep :%d: /var/log/pve/tasks/index", state.VMID), "or choose another vmid")
-		return true
+		p.block(o, "vmid", reason+", and this agent did not begin it", fmt.Sprintf("find out who did: grep :%d: /var/log/pve/tasks/index", state.VMID), "or choose another vmid")
+		return down
 	}
 	cure := []string{fmt.Sprintf("as root: pct unlock %d && pct destroy %d", state.VMID, state.VMID)}
 	for _, v := range p.Have.ByGuest[state.VMID] {
@@ -38,6 +38,6 @@ func (p *Planner) cutOff(o *spec.Object, state *node.GuestState) bool {
 	if len(cure) == 1 {
 		cure = append(cure, fmt.Sprintf("a volume that it made stays; find it and free it: pvesm list STORAGE --vmid %d", state.VMID))
 	}
-	p.hold(o, "vmid", reason, append(cure, fmt.Sprintf("then create it again: felhom-agent --once --only %s", o.Ref))...) // for PVE shows that it was destroyed
-	return true
+	p.block(o, "vmid", reason, append(cure, fmt.Sprintf("then create it again: felhom-agent --once --only %s", o.Ref))...) // for PVE shows that it was destroyed
+	return down
 }

@@ -18,20 +18,13 @@ import (
 func wishHash(g *spec.Guest) string { return text.ShortHash(g.Canonical()) }
 
 // reportDrift notes what differs without carrying it out.
-func (p *Planner) reportDrift(g *spec.Guest, state *node.GuestState, marker marker.Marker) {
-	report := func(text, by string) {
-		n := plan.Note{Object: g.Ref, Drift: true, Text: text, By: by}
-		if since, ok := p.Have.Stored.Drift[plan.DriftKey(n)]; ok {
-			n.Since = since.In(p.Have.Now.Location())
-		}
-		p.Plan.Notes = append(p.Plan.Notes, n)
-	}
+func reportDrift(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) {
 	for _, text := range questions.Differences(p.Questions, g, state, marker) {
-		report(text, questions.Unknown)
+		p.drift(&g.Object, text, questions.Unknown)
 	}
 	if movedRunState(g, state) {
 		who, _ := questions.WhoMoved(p.Questions, g, state)
-		report(fmt.Sprintf("it is %s, not %s", state.Status, g.State), who)
+		p.drift(&g.Object, fmt.Sprintf("it is %s, not %s", state.Status, g.State), who)
 	}
 }
 
@@ -42,7 +35,7 @@ func movedRunState(g *spec.Guest, state *node.GuestState) bool {
 
 // planWish writes into the marker that the YAML, as it is now, has been carried out
 // whole.
-func (p *Planner) planWish(g *spec.Guest, state *node.GuestState, mark marker.Marker) {
+func planWish(p *planner, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
 	m := mark.With("want", wishHash(g))
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
 		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},

@@ -11,59 +11,66 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// planGuest plans one object under restores or guests: made where it is missing,
-// taken over where it is to be, and otherwise brought to what the YAML says.
-func (p *Planner) planGuest(g *spec.Guest) {
-	defer func() {
-		if state := p.Have.Guests[g.VMID]; state == nil || state.Status != "running" {
-			p.startsSoon(g, state)
-		}
-	}()
-	if p.inFlux(&g.Object, g.VMID) {
-		p.unmet[g.Ref.Name] = "it is being worked on"
-		p.creating[g.Ref.Name] = true
-		return
-	}
-	p.beyondNode(g)
-	p.oddGateways(g)
+// planGuest plans one object under restores or guests: made where it is missing, adopted
+// where the YAML says so, and otherwise brought to what the YAML says.
+func planGuest(p *planner, g *spec.Guest) outcome {
 	state := p.Have.Guests[g.VMID]
+	out := planGuestState(p, g, state)
+	if state == nil || state.Status != "running" { // those with a higher startup order wait for it
+		order, ordered := questions.StartOrder(g, state)
+		out.starts, out.order = ordered && g.State == spec.Running && out.coming, order
+	}
+	return out
+}
+
+func planGuestState(p *planner, g *spec.Guest, state *node.GuestState) outcome {
+	if inFlux(p, &g.Object, g.VMID) {
+		return outcome{down: "it is being worked on", coming: true}
+	}
+	beyondNode(p, g)
+	oddGateways(p, g)
 	if state == nil {
-		held := len(p.Plan.Blocked)
-		if p.planMissing(g); len(p.Plan.Blocked) > held {
-			p.unmet[g.Ref.Name] = "it is not here, and blocked"
-		}
-		return
+		return planMissing(p, g)
 	}
 	if state.Err != nil {
-		p.unmet[g.Ref.Name] = "it cannot be read"
-		p.holdUnread(&g.Object, g.VMID, state.Err)
-		return
+		holdUnread(p, &g.Object, g.VMID, state.Err)
+		return outcome{down: "it cannot be read"}
 	}
-	if p.cutOff(&g.Object, state) {
-		return
+	if down := cutOff(p, &g.Object, state); down != "" {
+		return outcome{down: down}
 	}
-	marker, ours := p.identify(g, state)
-	if !ours {
-		if _, lost := p.lost[g.Ref.Name]; lost { // its backups and snapshots go on
-			p.stale(&g.Object, state)
+	marker, ours, out := identify(p, g, state)
+	switch {
+	case !ours && out.lost != nil: // its backups and snapshots go on
+		if stale(p, &g.Object, state) {
+			out.down, out.locked = isLocked, true
 		}
-		if _, known := p.unmet[g.Ref.Name]; !known {
-			p.unmet[g.Ref.Name] = "it is not ours"
-		}
-		return
+		return out
+	case !ours:
+		out.down = text.OrElse(out.down, "it is not ours")
+		return out
+	case stale(p, &g.Object, state):
+		return outcome{down: isLocked, locked: true}
 	}
-	if p.stale(&g.Object, state) {
-		return
-	}
-	p.planPresent(g, state, marker)
+	return planPresent(p, g, state, marker)
+}
+
+// isLocked is why a guest is down that a crash has left locked.
+const isLocked = "it is locked"
+
+// holdUnread blocks an object whose guest cannot be read; a read that only failed for the
+// moment is waited for.
+func holdUnread(p *planner, o *spec.Object, vmid proxmox.VMID, err error) {
+	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("look: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
 }
 
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
-func (p *Planner) inFlux(o *spec.Object, vmid proxmox.VMID) bool {
+func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
@@ -88,7 +95,7 @@ func (p *Planner) inFlux(o *spec.Object, vmid proxmox.VMID) bool {
 
 // stale holds a guest with a lock that nobody holds any more: the rest of a crash,
 // which only root can clear.
-func (p *Planner) stale(o *spec.Object, state *node.GuestState) bool {
+func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 	if state.Lock == "" {
 		return false
 	}
@@ -107,128 +114,139 @@ func (p *Planner) stale(o *spec.Object, state *node.GuestState) bool {
 	case "fstrim": // which has no task
 		reason, cure = fmt.Sprintf("%d is being trimmed (pct fstrim), or that crashed", state.VMID), fmt.Sprintf("wait for it; if none runs, as root: pct unlock %d", state.VMID)
 	}
-	p.Plan.Blocked = append(p.Plan.Blocked, plan.Blocked{Object: o.Ref, Pos: o.Pos, Fix: []string{cure}, Reason: reason, Passing: !p.Have.Memory.Stale[state.VMID]})
-	p.unmet[o.Ref.Name] = "it is locked"
+	p.awaitIf(!p.Have.Memory.Stale[state.VMID], o, reason, cure)
 	return true
 }
 
 // identify decides whether an existing guest is ours, from the marker in its
 // description, and plans the taking over of one that is declared under guests.
-func (p *Planner) identify(g *spec.Guest, state *node.GuestState) (marker.Marker, bool) {
+func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Marker, ours bool, out outcome) {
 	o, config := &g.Object, state.Config
 	if config.Template() {
-		p.hold(o, "vmid", fmt.Sprintf("%d is a template, no container that runs", g.VMID), "choose another vmid")
-		return marker.Marker{}, false
+		p.block(o, "vmid", fmt.Sprintf("%d is a template, no container that runs", g.VMID), "choose another vmid")
+		return mark, false, out
 	}
 	found := marker.FindMarkers(config.Description())
 	switch {
 	case len(found) > 1:
-		p.hold(o, "vmid", fmt.Sprintf("%d bears %d markers, so nobody can tell whose it is", g.VMID, len(found)), "remove the wrong one from its Notes")
-		return marker.Marker{}, false
+		p.block(o, "vmid", fmt.Sprintf("%d bears %d markers, so nobody can tell whose it is", g.VMID, len(found)), "remove the wrong one from its Notes")
+		return mark, false, out
 	case len(found) == 1 && p.Have.Owns(found[0], o, g.VMID):
-		return found[0], true
+		return found[0], true, out
 	case len(found) == 1:
-		p.holdForeign(g, found[0])
-		return marker.Marker{}, false
+		holdForeign(p, g, found[0])
+		return mark, false, out
 	}
-	if p.markerLost(g, state) {
-		return marker.Marker{}, false
+	if out = markerLost(p, g, state); out.down != "" {
+		return mark, false, out
 	}
 	if !g.Adopt {
-		p.hold(o, "vmid", fmt.Sprintf("%d exists and is not ours (hostname %s)", g.VMID, config.Hostname()),
+		p.block(o, "vmid", fmt.Sprintf("%d exists and is not ours (hostname %s)", g.VMID, config.Hostname()),
 			fmt.Sprintf("to adopt it: declare it under guests (now %s)", o.Pos), "to leave it: remove the object")
-		return marker.Marker{}, false
+		return mark, false, out
 	}
 	if !strings.EqualFold(config.Hostname(), g.Hostname()) {
-		p.hold(o, "is", fmt.Sprintf("%d has the hostname %s, not %s: one of the two numbers is mistyped, or the name differs", g.VMID, config.Hostname(), g.Hostname()),
+		p.block(o, "is", fmt.Sprintf("%d has the hostname %s, not %s: one of the two numbers is mistyped, or the name differs", g.VMID, config.Hostname(), g.Hostname()),
 			fmt.Sprintf("if it is the one you mean: is: %s", config.Hostname()), "else correct the vmid")
-		return marker.Marker{}, false
+		return mark, false, out
 	}
-	if p.stale(o, state) {
-		return marker.Marker{}, false
+	if stale(p, o, state) {
+		return mark, false, outcome{down: isLocked, locked: true}
 	}
+	return mark, false, adopt(p, g, state)
+}
+
+// adopt writes the ownership marker into the Notes of a guest, and nothing else.
+func adopt(p *planner, g *spec.Guest, state *node.GuestState) outcome {
+	o, config := &g.Object, state.Config
 	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now}
 	if questions.OnlyReports(p.Questions, g) && len(questions.Differences(p.Questions, g, state, m)) == 0 && !movedRunState(g, state) {
 		m = m.With("want", wishHash(g)) // it is as declared already
 	}
 	notes := marker.Describe(config.Description(), m)
 	if n := utf8.RuneCountInString(notes); n > notesAtMost {
-		p.hold(o, "vmid", fmt.Sprintf("the Notes of %d leave no room for the line that would mark it as ours: PVE takes %d characters", g.VMID, notesAtMost), fmt.Sprintf("shorten them by %d characters", n-notesAtMost+100))
-		return marker.Marker{}, false
+		p.block(o, "vmid", fmt.Sprintf("the Notes of %d leave no room for the line that would mark it as ours: PVE takes %d characters", g.VMID, notesAtMost), fmt.Sprintf("shorten them by %d characters", n-notesAtMost+100))
+		return outcome{}
 	}
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
-	p.creating[g.Ref.Name] = true
 	p.act(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
 		Text:  fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
-	return marker.Marker{}, false
+	return outcome{coming: true}
 }
 
 // notesAtMost is how many characters PVE takes as a description (PVE: LXC::Config, confdesc).
 const notesAtMost = 8192
 
 // holdForeign says whose marker stands on a guest that is not ours.
-func (p *Planner) holdForeign(g *spec.Guest, m marker.Marker) {
+func holdForeign(p *planner, g *spec.Guest, m marker.Marker) {
 	o := &g.Object
 	switch {
 	case m.Object == g.Ref.Name && m.VMID == g.VMID:
-		p.hold(o, "vmid", fmt.Sprintf("%d is %s of another owner (%s; we are %s)", g.VMID, m.Object, m.Owner, p.Have.Owner),
+		p.block(o, "vmid", fmt.Sprintf("%d is %s of another owner (%s; we are %s)", g.VMID, m.Object, m.Owner, p.Have.Owner),
 			fmt.Sprintf("if this host has a new name, write into agent.yaml: owner: %s", m.Owner), "else choose another vmid")
 	case m.VMID != g.VMID:
-		p.hold(o, "vmid", fmt.Sprintf("%d is a copy: it bears the marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
+		p.block(o, "vmid", fmt.Sprintf("%d is a copy: it bears the marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
 			"to make it this object: replace the marker in its Notes by <!-- "+marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now.UTC().Truncate(24 * time.Hour)}.String()+" -->", "to leave it: choose another vmid")
 	default:
-		p.hold(o, "vmid", fmt.Sprintf("%d belongs to the object %s", g.VMID, m.Object),
+		p.block(o, "vmid", fmt.Sprintf("%d belongs to the object %s", g.VMID, m.Object),
 			fmt.Sprintf("if the object was renamed: was: %s", m.Object), "else choose another vmid")
 	}
 }
 
-// planPresent plans everything for a guest that is here and ours: config, volumes,
-// binds, rollback, run state, in this order and one act at a time.
-func (p *Planner) planPresent(g *spec.Guest, state *node.GuestState, marker marker.Marker) {
+// planPresent plans everything for a guest that is here and managed: config, volumes,
+// binds, rollback, run state, in this order and one action at a time.
+func planPresent(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) (out outcome) {
 	marker.Object = g.Ref.Name // an old name is rewritten
-	if p.holdUnreadable(&g.Object, state) {
-		return
+	if down := holdUnreadable(p, &g.Object, state); down != "" {
+		return outcome{down: down}
 	}
-	p.presentClashes(g, state)
-	before := len(p.Plan.Actions)
-	heldBefore, latersBefore := len(p.Plan.Blocked), len(p.Plan.Deferred)
-	if p.planRollback(g, state, marker) { // asked for, so no drift
-		return
+	presentClashes(p, g, state)
+	before := p.mark()
+	if planRollback(p, g, state, marker) { // asked for, so no drift
+		return out
 	}
 	if questions.OnlyReports(p.Questions, g) {
 		switch done := marker.Facts["want"] == wishHash(g); {
 		case done && !p.Have.Named[g.Ref]:
-			p.planReplugs(g, state)
-			p.reportDrift(g, state, marker)
-			p.birthNotes(g, state, marker)
-			return
+			planReplugs(p, g, state)
+			reportDrift(p, g, state, marker)
+			birthNotes(p, g, state, marker)
+			return out
 		case !done, len(questions.Differences(p.Questions, g, state, marker)) > 0, movedRunState(g, state):
 			marker = marker.With("want", "") // an edit, or a drift to be healed: until it is carried out whole
 		}
 	}
-	p.planConfig(g, state, marker)
-	if len(p.Plan.Actions) == before {
-		p.planVolumes(g, state)
+	out.down = planConfigured(p, g, state, marker)
+	if p.acted(before) {
+		out.coming = g.State == spec.Running && state.Status != "running"
+		return out
 	}
-	if len(p.Plan.Actions) == before {
-		p.planBinds(g, state)
+	started := planRunState(p, g, state)
+	out.coming, out.down = started.coming, text.OrElse(started.down, out.down)
+	birthNotes(p, g, state, marker)
+	if questions.OnlyReports(p.Questions, g) && marker.Facts["want"] == "" && p.idle(before) && !out.coming {
+		planWish(p, g, state, marker)
 	}
-	if len(p.Plan.Actions) == before {
-		p.planProtection(g, state)
+	return out
+}
+
+// planConfigured plans the next action that brings a guest to its declared configuration. It
+// says why the guest will not run, where that was found out.
+func planConfigured(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) (down string) {
+	before := p.mark()
+	planConfig(p, g, state, marker)
+	if !p.acted(before) {
+		planVolumes(p, g, state)
 	}
-	if len(p.Plan.Actions) == before {
-		p.planRestart(g, state) // last: one restart for all that waits for it
+	if !p.acted(before) {
+		down = planBinds(p, g, state)
 	}
-	if len(p.Plan.Actions) > before {
-		if g.State == spec.Running && state.Status != "running" {
-			p.creating[g.Ref.Name] = true
-		}
-		return
+	if !p.acted(before) {
+		planProtection(p, g, state)
 	}
-	p.planRunState(g, state)
-	p.birthNotes(g, state, marker)
-	if questions.OnlyReports(p.Questions, g) && marker.Facts["want"] == "" && len(p.Plan.Actions) == before && len(p.Plan.Blocked) == heldBefore && len(p.Plan.Deferred) == latersBefore && !p.creating[g.Ref.Name] {
-		p.planWish(g, state, marker)
+	if !p.acted(before) {
+		planRestart(p, g, state) // last: one restart for all that waits for it
 	}
+	return down
 }

@@ -16,7 +16,7 @@ import (
 
 // unique blocks a change that would give two settings of a guest one identity, and reports
 // whether the change may be made.
-func (p *Planner) unique(g *spec.Guest, state *node.GuestState, set map[string]string) bool {
+func unique(p *planner, g *spec.Guest, state *node.GuestState, set map[string]string) bool {
 	values := node.Effective(state.Config)
 	found := node.WouldClash(state, set)
 	for _, c := range found {
@@ -24,13 +24,13 @@ func (p *Planner) unique(g *spec.Guest, state *node.GuestState, set map[string]s
 		if mp, err := proxmox.ParseMountPoint(values[c.Other]); err == nil && c.Kind == node.ClaimPath {
 			has += " (" + mp.Volume() + ")"
 		}
-		p.holdClash(g, c, has)
+		holdClash(p, g, c, has)
 	}
 	return len(found) == 0
 }
 
 // holdClash says who has the identity already and what to write instead.
-func (p *Planner) holdClash(g *spec.Guest, c node.Clash, has string) {
+func holdClash(p *planner, g *spec.Guest, c node.Clash, has string) {
 	var reason string
 	var cure []string
 	switch {
@@ -50,13 +50,13 @@ func (p *Planner) holdClash(g *spec.Guest, c node.Clash, has string) {
 	if strings.HasPrefix(c.Other, "lxc.") {
 		cure = []string{fmt.Sprintf("remove that line from /etc/pve/lxc/%d.conf as root, or change %s", g.VMID, c.Key)}
 	}
-	p.hold(&g.Object, "config."+c.Key, reason, cure...)
+	p.block(&g.Object, "config."+c.Key, reason, cure...)
 }
 
 // uniqueNets takes out of a change the interfaces that would have the name or address of
 // another one, and blocks them. All interfaces of a change are set by one request, so two
 // of them may exchange their names.
-func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *questions.Difference) {
+func uniqueNets(p *planner, g *spec.Guest, state *node.GuestState, d *questions.Difference) {
 	set := map[string]string{}
 	for key, value := range d.Set {
 		if questions.NetKey.MatchString(key) {
@@ -67,7 +67,7 @@ func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *questions
 		if _, still := d.Set[c.Key]; !still {
 			continue
 		}
-		p.holdClash(g, c, c.Other)
+		holdClash(p, g, c, c.Other)
 		delete(d.Set, c.Key)
 		d.Fields = slices.DeleteFunc(d.Fields, func(f plan.Field) bool { return f.Name == c.Key })
 	}
@@ -75,7 +75,7 @@ func (p *Planner) uniqueNets(g *spec.Guest, state *node.GuestState, d *questions
 
 // presentClashes blocks what a guest has twice already, where the YAML declares one of the
 // two: whoever made the other, its owner decides which one goes.
-func (p *Planner) presentClashes(g *spec.Guest, state *node.GuestState) {
+func presentClashes(p *planner, g *spec.Guest, state *node.GuestState) {
 	for _, c := range node.Standing(state) {
 		if !declares(g, c.Key) && !declares(g, c.Other) {
 			continue
@@ -84,7 +84,7 @@ func (p *Planner) presentClashes(g *spec.Guest, state *node.GuestState) {
 		if c.Kind == node.ClaimPath {
 			verb = "are mounted at"
 		}
-		p.hold(&g.Object, "config."+c.Key, fmt.Sprintf("%s and %s of %d both %s the %s", c.Other, c.Key, g.VMID, verb, c.Claim),
+		p.block(&g.Object, "config."+c.Key, fmt.Sprintf("%s and %s of %d both %s the %s", c.Other, c.Key, g.VMID, verb, c.Claim),
 			fmt.Sprintf("decide which one goes: pct set %d --delete %s", g.VMID, c.Key))
 	}
 }
@@ -92,7 +92,7 @@ func (p *Planner) presentClashes(g *spec.Guest, state *node.GuestState) {
 // bornTwice blocks the creation of a guest that would have two settings of one identity: of
 // what the archive brings and what the YAML adds. A folder of the host that the archive has
 // and this restore leaves out counts too: an empty volume would stand in its place.
-func (p *Planner) bornTwice(g *spec.Guest, c *node.Choice, b *questions.BirthPlan) bool {
+func bornTwice(p *planner, g *spec.Guest, c *node.Choice, b *questions.BirthPlan) bool {
 	values, declared := questions.BornWith(p.Questions, g, c, b)
 	all := node.Claims(values, nil)
 	has := map[string]string{}
@@ -111,7 +111,7 @@ func (p *Planner) bornTwice(g *spec.Guest, c *node.Choice, b *questions.BirthPla
 	}
 	found := append(node.Clashes(all, declared), node.Covered(all, declared, false)...)
 	for _, c := range found {
-		p.holdClash(g, c, text.OrElse(has[c.Other], c.Other))
+		holdClash(p, g, c, text.OrElse(has[c.Other], c.Other))
 	}
 	return len(found) > 0
 }

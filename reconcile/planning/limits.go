@@ -15,7 +15,7 @@ import (
 
 // beyondNode notes limits above what the node has: PVE takes them, and the guest runs, but
 // they do not limit anything.
-func (p *Planner) beyondNode(g *spec.Guest) {
+func beyondNode(p *planner, g *spec.Guest) {
 	if memory := proxmox.Size(node.Limit(g.Config.Values["memory"])) * proxmox.MiB; p.Have.RAM > 0 && memory > p.Have.RAM {
 		p.note(&g.Object, "memory: %s is more than %s has (%s), so it limits nothing", memory.Human(), p.Have.Node, p.Have.RAM.Human())
 	}
@@ -26,7 +26,7 @@ func (p *Planner) beyondNode(g *spec.Guest) {
 
 // storageMissing blocks a guest that is to be made on a storage that is not there, before
 // anything is done that only prepares it: disks mounted, golden images made.
-func (p *Planner) storageMissing(g *spec.Guest) bool {
+func storageMissing(p *planner, g *spec.Guest) bool {
 	named := map[string]string{}
 	for i, mp := range g.Config.Mounts {
 		named[mp.Storage] = fmt.Sprintf("config.mp%d", i)
@@ -39,7 +39,7 @@ func (p *Planner) storageMissing(g *spec.Guest) bool {
 			continue
 		}
 		if ob := questions.TakesVolumes(p.Questions, storage); ob != nil {
-			p.hold(&g.Object, named[storage], ob.Reason, ob.Fix...)
+			p.block(&g.Object, named[storage], ob.Reason, ob.Fix...)
 			blocked = true
 		}
 	}
@@ -49,7 +49,7 @@ func (p *Planner) storageMissing(g *spec.Guest) bool {
 // oddGateways notes a gateway outside the network of its address. PVE gives it a route of its
 // own, so it can work (PVE: LXC::Setup); where the prefix leaves room for a gateway, and the
 // gateway is no link-local one, one of the two is more likely mistyped.
-func (p *Planner) oddGateways(g *spec.Guest) {
+func oddGateways(p *planner, g *spec.Guest) {
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Nets)) {
 		net := g.Config.Nets[i]
 		for _, family := range [][2]string{{"ip", "gw"}, {"ip6", "gw6"}} {

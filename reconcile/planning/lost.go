@@ -12,34 +12,34 @@ import (
 
 // markerLost finds out whether a guest without an ownership marker is managed all the same:
 // somebody edited its notes, but its snapshots or archives, the journal or the state know it.
-func (p *Planner) markerLost(g *spec.Guest, have *node.GuestState) bool {
+func markerLost(p *planner, g *spec.Guest, have *node.GuestState) (out outcome) {
 	if !strings.EqualFold(have.Config.Hostname(), g.Hostname()) {
-		return false
+		return out
 	}
 	witness, born, remembered := questions.Witness(p.Questions, g, have)
 	if witness == "" {
-		return false
+		return out
 	}
 	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: born}
 	if !remembered { // it is backed up meanwhile; what is only remembered may be another guest now
-		p.lost[g.Ref.Name] = m
+		out.lost = &m
 	}
-	p.holdLost(&g.Object, m, witness)
-	return true
+	out.down = holdLost(p, &g.Object, m, witness)
+	return out
 }
 
 // holdLost gives the line that brings an ownership marker back.
-func (p *Planner) holdLost(o *spec.Object, m marker.Marker, witness string) {
-	p.unmet[o.Ref.Name] = "its ownership marker is missing"
-	p.hold(o, "vmid", fmt.Sprintf("the ownership marker of %d is missing (its Notes were edited), but %s shows that it is managed; its configuration and run state are not changed until you restore it", m.VMID, witness),
+func holdLost(p *planner, o *spec.Object, m marker.Marker, witness string) (down string) {
+	p.block(o, "vmid", fmt.Sprintf("the ownership marker of %d is missing (its Notes were edited), but %s shows that it is managed; its configuration and run state are not changed until you restore it", m.VMID, witness),
 		"paste this line into its Notes: <!-- "+m.String()+" -->")
+	return "its ownership marker is missing"
 }
 
 // goldenLost is markerLost for a golden image, whose archives and whose making are remembered
 // likewise.
-func (p *Planner) goldenLost(golden *spec.Golden, have *node.GuestState) bool {
+func goldenLost(p *planner, golden *spec.Golden, have *node.GuestState) (down string) {
 	if len(marker.FindMarkers(have.Config.Description())) > 0 {
-		return false
+		return ""
 	}
 	witness, m := "", marker.Marker{}
 	if archives := p.Have.GoldenArchives(golden); len(archives) > 0 {
@@ -49,8 +49,7 @@ func (p *Planner) goldenLost(golden *spec.Golden, have *node.GuestState) bool {
 		witness, m = "the journal of this agent", known
 	}
 	if witness == "" || !strings.EqualFold(have.Config.Hostname(), golden.Ref.Name) {
-		return false
+		return ""
 	}
-	p.holdLost(&golden.Object, marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: m.Born}, witness)
-	return true
+	return holdLost(p, &golden.Object, marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: m.Born}, witness)
 }

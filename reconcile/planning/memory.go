@@ -15,7 +15,7 @@ import (
 // only the kernel knows: PVE's own figure leaves out shared memory and file pages that
 // cannot be dropped. Where the root helper does not tell it, a limit is lowered in a
 // restart alone.
-func (p *Planner) memoryBelowUse(g *spec.Guest, state *node.GuestState, d *questions.Difference) bool {
+func memoryBelowUse(p *planner, g *spec.Guest, state *node.GuestState, d *questions.Difference) bool {
 	for _, key := range []string{"memory", "swap"} {
 		_, set := d.Set[key]
 		if !set && !slices.Contains(d.Drop, key) || !node.Lowers(g.Config, state.Config, key) {
@@ -27,10 +27,10 @@ func (p *Planner) memoryBelowUse(g *spec.Guest, state *node.GuestState, d *quest
 		}
 		change := fmt.Sprintf("%s %s -> %d MiB", key, questions.People(key, state.Config.Raw[key]), node.Limit(g.Config.Values[key]))
 		if g.Restart == spec.RestartAuto && g.State == spec.Running {
-			p.restart(g, state, d.Fields, fmt.Sprintf("%s: %s: shut down, change", change, why))
+			restart(p, g, state, d.Fields, fmt.Sprintf("%s: %s: shut down, change", change, why))
 			return true
 		}
-		p.hold(&g.Object, "config."+key, fmt.Sprintf("%s: %s and would be killed", change, why), fmt.Sprintf("pct shutdown %d", g.VMID), "or restart: auto")
+		p.block(&g.Object, "config."+key, fmt.Sprintf("%s: %s and would be killed", change, why), fmt.Sprintf("pct shutdown %d", g.VMID), "or restart: auto")
 		delete(d.Set, key)
 		d.Drop = slices.DeleteFunc(d.Drop, func(k string) bool { return k == key })
 		d.Fields = slices.DeleteFunc(d.Fields, func(f plan.Field) bool { return f.Name == key })

@@ -14,7 +14,7 @@ import (
 )
 
 // planMount plans one USB disk, or several that take turns, at its path.
-func (p *Planner) planMount(m *spec.Mount) {
+func planMount(p *planner, m *spec.Mount) (out outcome) {
 	o := &m.Object
 	if p.Have.Host == nil {
 		if _, mounted := p.Have.MountOf(p.Want, m.Storage); m.Storage == "" || !mounted || m.Absent {
@@ -22,18 +22,17 @@ func (p *Planner) planMount(m *spec.Mount) {
 			if _, mounted := p.Have.MountOf(p.Want, m.Storage); !mounted && !m.Absent {
 				ob.Fix = append(ob.Fix, "or "+questions.MountYourself(p.Questions, m))
 			}
-			p.hold(o, "uuid", ob.Reason, ob.Fix...)
+			p.block(o, "uuid", ob.Reason, ob.Fix...)
 		}
-		return
+		return out
 	}
 	for _, op := range p.Have.Host.Running {
 		if op.Lane == "mount/"+m.Ref.Name && p.Have.Memory.Flight(op.Lane) != nil { // our own
-			p.mounting[m.Ref.Name] = true
-			return
+			return outcome{coming: true}
 		}
 		if op.Lane == "mount/"+m.Ref.Name {
 			p.await(o, fmt.Sprintf("%s runs since %s", op.Name, p.Have.Clock(op.Since)), "wait for it")
-			return
+			return out
 		}
 	}
 	at := slices.IndexFunc(p.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path })
@@ -42,12 +41,12 @@ func (p *Planner) planMount(m *spec.Mount) {
 		have = p.Have.Host.Mounts[at]
 	}
 	if m.Absent {
-		p.planUnmount(m, have)
-		return
+		planUnmount(p, m, have)
+		return out
 	}
 	if ob := questions.Misplaced(p.Questions, m); ob != nil {
-		p.hold(o, "path", ob.Reason, ob.Fix...)
-		return
+		p.block(o, "path", ob.Reason, ob.Fix...)
+		return out
 	}
 	if text := questions.Dying(p.Questions, m); text != "" {
 		p.note(o, "%s", text)
@@ -56,12 +55,12 @@ func (p *Planner) planMount(m *spec.Mount) {
 		p.note(o, "%s", text)
 	}
 	if have.Mounted && !have.Gone {
-		p.planMounted(m, have)
-		return
+		planMounted(p, m, have)
+		return out
 	}
 	if have.Fstab != nil && have.Fstab.Name == "" {
-		p.hold(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", have.Path, strings.Join(strings.Fields(have.Fstab.Text), " ")), "remove that line, or choose another path")
-		return
+		p.block(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", have.Path, strings.Join(strings.Fields(have.Fstab.Text), " ")), "remove that line, or choose another path")
+		return out
 	}
 	for _, disk := range m.UUIDs {
 		if _, ok := p.Have.Ejected(disk); ok {
@@ -71,44 +70,44 @@ func (p *Planner) planMount(m *spec.Mount) {
 		if len(found) == 0 {
 			continue
 		}
-		if !p.mountable(m, disk) {
-			return
+		if !mountable(p, m, disk) {
+			return out
 		}
-		p.mounting[m.Ref.Name] = true
-		p.mount(m, disk, fmt.Sprintf("mount %s (%s) at %s", questions.Name(disk), found[0].Device, m.Path))
-		return
+		mount(p, m, disk, fmt.Sprintf("mount %s (%s) at %s", questions.Name(disk), found[0].Device, m.Path))
+		return outcome{coming: true}
 	}
 	if why, cure := questions.EjectedOf(p.Questions, m); why != "" {
-		p.hold(o, "uuid", why, cure...)
-		return
+		p.block(o, "uuid", why, cure...)
+		return out
 	}
 	unreadable, fix := privileged.Unreadable(p.Have.Host.Disks), "plug it in; the agent carries on by itself"
 	if unreadable != "" { // it may be connected already
 		fix = "check that disk, or plug in the right one; the agent carries on by itself"
 	}
-	p.hold(o, "uuid", NotPlugged(m)+unreadable+questions.MissedBy(p.Questions, m), fix)
+	p.block(o, "uuid", NotPlugged(m)+unreadable+questions.MissedBy(p.Questions, m), fix)
+	return out
 }
 
 // mountable asks the root helper's own policy whether it mounts a disk, and blocks the mount with its reason where it does not.
-func (p *Planner) mountable(m *spec.Mount, disk spec.Disk) bool {
+func mountable(p *planner, m *spec.Mount, disk spec.Disk) bool {
 	_, refused := privileged.Mountable(mountSpec(p.Have.Host, m, disk), p.Have.Host.Disks, p.Have.Host.Mounts)
 	if refused != nil {
-		p.hold(&m.Object, refused.Arg, refused.Reason, refused.Cure)
+		p.block(&m.Object, refused.Arg, refused.Reason, refused.Cure)
 	}
 	return refused == nil
 }
 
 // planMounted looks at what is mounted at the path of a mount: a declared disk stays, and
 // has its line in /etc/fstab.
-func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
+func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 	o := &m.Object
 	disk, ours := p.Have.MountedDisk(m)
 	if have.Silent {
-		p.hold(o, "uuid", fmt.Sprintf("%s, which is mounted at %s, does not answer: it or its cable may be failing", have.Source, m.Path), "look: dmesg; then plug it in anew, or exchange it")
+		p.block(o, "uuid", fmt.Sprintf("%s, which is mounted at %s, does not answer: it or its cable may be failing", have.Source, m.Path), "look: dmesg; then plug it in anew, or exchange it")
 		return
 	}
 	if ob := questions.Mixed(p.Questions, have); ob != nil {
-		p.hold(o, "uuid", ob.Reason, ob.Fix...)
+		p.block(o, "uuid", ob.Reason, ob.Fix...)
 		return
 	}
 	if !ours {
@@ -116,12 +115,12 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 		if have.Label != "" {
 			label = fmt.Sprintf(" (label %s)", have.Label)
 		}
-		p.hold(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared. I leave it alone", m.Path, text.OrElse(have.UUID, "unknown"), label),
+		p.block(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared. I leave it alone", m.Path, text.OrElse(have.UUID, "unknown"), label),
 			fmt.Sprintf("unmount it yourself: umount %s, or declare its uuid", m.Path))
 		return
 	}
 	if ob := questions.Ejecting(p.Questions, m); ob != nil {
-		p.hold(o, "uuid", ob.Reason, ob.Fix...)
+		p.block(o, "uuid", ob.Reason, ob.Fix...)
 		return
 	}
 	for _, other := range m.UUIDs {
@@ -130,7 +129,7 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 		}
 	}
 	if ob := questions.ReadOnly(p.Questions, m); ob != nil {
-		p.hold(o, "options", ob.Reason, ob.Fix...)
+		p.block(o, "options", ob.Reason, ob.Fix...)
 		return
 	}
 	line, wanted := "", privileged.FstabEntry(mountSpec(p.Have.Host, m, disk))
@@ -150,8 +149,8 @@ func (p *Planner) planMounted(m *spec.Mount, have privileged.Mount) {
 	default:
 		changes = append(changes, "change its line in /etc/fstab, which counts when it is mounted the next time")
 	}
-	if len(changes) > 0 && p.mountable(m, disk) {
-		p.mount(m, disk, strings.Join(changes, "; "))
+	if len(changes) > 0 && mountable(p, m, disk) {
+		mount(p, m, disk, strings.Join(changes, "; "))
 	}
 }
 
@@ -176,21 +175,21 @@ func mountSpec(host *node.HostState, m *spec.Mount, disk spec.Disk) privileged.M
 	return s
 }
 
-func (p *Planner) mount(m *spec.Mount, disk spec.Disk, text string) {
+func mount(p *planner, m *spec.Mount, disk spec.Disk, text string) {
 	op := privileged.MountUSBByUUID(p.Have.Node, mountSpec(p.Have.Host, m, disk))
 	p.act(plan.Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: plan.Create, Text: text,
 		Queue: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
 }
 
 // planUnmount carries out `ensure: absent`: nothing else but an eject unmounts.
-func (p *Planner) planUnmount(m *spec.Mount, have privileged.Mount) {
+func planUnmount(p *planner, m *spec.Mount, have privileged.Mount) {
 	disk, ours := p.Have.MountedDisk(m)
 	line := have.Fstab != nil && have.Fstab.Name == m.Ref.Name
 	if !ours && !line {
 		return
 	}
 	if users := questions.Users(p.Questions, m); len(users) > 0 {
-		p.hold(&m.Object, "ensure", fmt.Sprintf("%s still uses %s", text.List(users), m.Path), "stop it first, or take its mount point away")
+		p.block(&m.Object, "ensure", fmt.Sprintf("%s still uses %s", text.List(users), m.Path), "stop it first, or take its mount point away")
 		return
 	}
 	op := privileged.UnmountUSB(p.Have.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, DropFstab: line})

@@ -15,13 +15,13 @@ import (
 // timely reports whether a named snapshot that is not there may be taken now: from its date
 // on, for a day. One of a later day would bear a false name, and after a disaster the
 // restored data would pass for that of before.
-func (p *Planner) timely(s *spec.Snapshot) bool {
+func timely(p *planner, s *spec.Snapshot) bool {
 	from, to := takenBetween(s, p.Have.Now.Location())
 	switch {
 	case s.Taken.IsZero():
 		return true
 	case p.Have.Now.Before(from):
-		p.Plan.DueAt(from)
+		p.due(from)
 		p.note(&s.Object, "due on %s", from.Format("2 Jan"))
 		return false
 	case p.Have.Now.After(to):
@@ -45,11 +45,11 @@ func takenBetween(s *spec.Snapshot, zone *time.Location) (from, to time.Time) {
 // called "before the upgrade" must not contain the upgrade. Where that snapshot cannot be
 // taken, the change is blocked too. A start changes nothing of what a snapshot holds, and a
 // rollback is asked for by its own time.
-func (p *Planner) namedFirst() {
+func namedFirst(p *planner) {
 	first := map[spec.Ref]*spec.Snapshot{}
-	for _, ref := range p.Plan.Objects {
+	for _, ref := range p.plan.Objects {
 		if ref.Kind == spec.KindSnapshot {
-			if s := p.Want.Snapshots[ref.Name]; p.named(s) && first[p.Want.Guest(s.Guest).Ref] == nil {
+			if s := p.Want.Snapshots[ref.Name]; named(p, s) && first[p.Want.Guest(s.Guest).Ref] == nil {
 				first[p.Want.Guest(s.Guest).Ref] = s
 			}
 		}
@@ -58,17 +58,17 @@ func (p *Planner) namedFirst() {
 		return
 	}
 	taken, held := map[spec.Ref]bool{}, map[spec.Ref]bool{}
-	for _, a := range p.Plan.Actions {
+	for _, a := range p.plan.Actions {
 		taken[a.Object] = true
 	}
 	for _, f := range p.Have.Memory.Flights {
 		taken[f.Object] = true
 	}
-	for _, h := range p.Plan.Blocked {
+	for _, h := range p.plan.Blocked {
 		held[h.Object] = true
 	}
 	told := map[spec.Ref]bool{}
-	p.Plan.Actions = slices.DeleteFunc(p.Plan.Actions, func(a plan.Action) bool {
+	p.plan.Actions = slices.DeleteFunc(p.plan.Actions, func(a plan.Action) bool {
 		s := first[a.Object]
 		if s == nil || a.Verb == "start" || a.Facts["rollback"] != "" || a.Facts["rollback-mark"] != "" {
 			return false
@@ -78,7 +78,7 @@ func (p *Planner) namedFirst() {
 			p.later(plan.Defer(&a, "after the snapshot"))
 		case held[s.Ref] && !told[a.Object]:
 			told[a.Object] = true
-			p.hold(p.Want.Object(a.Object), "", fmt.Sprintf("%s is to be taken before %s changes, and is blocked", s.Ref, a.Object), fmt.Sprintf("see %s; or remove it from the YAML", s.Ref))
+			p.block(p.Want.Object(a.Object), "", fmt.Sprintf("%s is to be taken before %s changes, and is blocked", s.Ref, a.Object), fmt.Sprintf("see %s; or remove it from the YAML", s.Ref))
 		case !held[s.Ref]:
 			return false
 		}
@@ -87,7 +87,7 @@ func (p *Planner) namedFirst() {
 }
 
 // named reports whether a named snapshot of a guest that is here is due and not whole yet.
-func (p *Planner) named(s *spec.Snapshot) bool {
+func named(p *planner, s *spec.Snapshot) bool {
 	if s.Taken.IsZero() || s.Absent {
 		return false
 	}
@@ -96,13 +96,13 @@ func (p *Planner) named(s *spec.Snapshot) bool {
 		return false
 	}
 	state := p.Have.Guests[g.VMID]
-	return state != nil && state.Snapshots != nil && !slices.ContainsFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == s.Ref.Name && have.State == "" }) && !p.neverUp(s, g, state)
+	return state != nil && state.Snapshots != nil && !slices.ContainsFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == s.Ref.Name && have.State == "" }) && !neverUp(p, s, g, state)
 }
 
 // neverUp reports whether a guest is still to be started for the first time: a snapshot of it
 // holds nothing yet. Of a named one the guest may have been here before its day.
-func (p *Planner) neverUp(s *spec.Snapshot, g *spec.Guest, state *node.GuestState) bool {
-	if g.State != spec.Running || state.Status == "running" || !p.creating[g.Ref.Name] {
+func neverUp(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestState) bool {
+	if g.State != spec.Running || state.Status == "running" || !p.of[g.Ref].coming {
 		return false
 	}
 	if s.Taken.IsZero() {

@@ -15,15 +15,15 @@ import (
 )
 
 // birthNotes remarks what differs and is fixed at birth, and what hurts one day.
-func (p *Planner) birthNotes(g *spec.Guest, state *node.GuestState, marker marker.Marker) {
+func birthNotes(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) {
 	config := state.Config
 	if root, ok := config.RootFS(); ok && g.Storage != "" {
-		p.moved(&g.Object, g.VMID, "rootfs", root, g.Storage)
+		moved(p, &g.Object, g.VMID, "rootfs", root, g.Storage)
 	}
 	mounts := config.MountPoints()
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		if want := g.Config.Mounts[i].Storage; want != "" && mounts[i].Kind() == proxmox.VolumeMount {
-			p.moved(&g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
+			moved(p, &g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
 		}
 	}
 	if !config.Unprivileged() {
@@ -32,9 +32,9 @@ func (p *Planner) birthNotes(g *spec.Guest, state *node.GuestState, marker marke
 	if config.Protection() && g.Config.Values["protection"] == "" {
 		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
 	}
-	p.pendingNotes(g, config)
-	p.restoreOver(g, config, marker)
-	p.fromNotes(g)
+	pendingNotes(p, g, config)
+	restoreOver(p, g, config, marker)
+	fromNotes(p, g)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		if m := p.Want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
 			if text := questions.Dying(p.Questions, m); text != "" {
@@ -80,7 +80,7 @@ func SizeNote(mp proxmox.MountPoint) string {
 }
 
 // moved remarks a disk that lies on another storage than is declared.
-func (p *Planner) moved(o *spec.Object, vmid proxmox.VMID, key string, mp proxmox.MountPoint, want string) {
+func moved(p *planner, o *spec.Object, vmid proxmox.VMID, key string, mp proxmox.MountPoint, want string) {
 	if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && id.Storage != want {
 		p.note(o, "its %s lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d %s %s", key, id.Storage, want, vmid, key, want)
 	}
@@ -88,7 +88,7 @@ func (p *Planner) moved(o *spec.Object, vmid proxmox.VMID, key string, mp proxmo
 
 // fromNotes remarks where a guest could not come back: its backups lie on a storage
 // that its `from` does not name.
-func (p *Planner) fromNotes(g *spec.Guest) {
+func fromNotes(p *planner, g *spec.Guest) {
 	named := map[string]bool{}
 	for _, source := range g.From {
 		if node.IsOwn(g, source) {
@@ -115,7 +115,7 @@ func (p *Planner) fromNotes(g *spec.Guest) {
 
 // restoreOver remarks that `from` differs and what a person would lose who makes up for
 // it by restoring over the guest: PVE destroys every volume of it first.
-func (p *Planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker marker.Marker) {
+func restoreOver(p *planner, g *spec.Guest, config *proxmox.GuestConfig, marker marker.Marker) {
 	if !questions.BornElsewise(p.Questions, g, marker) {
 		return
 	}
@@ -140,7 +140,7 @@ func (p *Planner) restoreOver(g *spec.Guest, config *proxmox.GuestConfig, marker
 // pendingNotes remarks changes of somebody else that wait for the next start: they are not
 // declared, so nothing restarts the guest for them, and a restart for another reason brings
 // them along.
-func (p *Planner) pendingNotes(g *spec.Guest, config *proxmox.GuestConfig) {
+func pendingNotes(p *planner, g *spec.Guest, config *proxmox.GuestConfig) {
 	for _, key := range pendingKeys(config) {
 		if declares(g, key) || key == "description" {
 			continue

@@ -14,9 +14,9 @@ import (
 // planningOrder is the order in which objects are planned: as they are listed, but
 // guests as they start (what one needs and what starts before it come first), so that
 // what is found out of one is known when those that wait for it are planned.
-func (p *Planner) planningOrder() []spec.Ref {
+func planningOrder(q questions.Questions, objects []spec.Ref) []spec.Ref {
 	var before, guests, after []spec.Ref
-	for _, ref := range p.Plan.Objects {
+	for _, ref := range objects {
 		switch ref.Kind {
 		case spec.KindMount, spec.KindGolden:
 			before = append(before, ref)
@@ -29,8 +29,8 @@ func (p *Planner) planningOrder() []spec.Ref {
 	order := map[spec.Ref]int{}
 	for _, ref := range guests {
 		order[ref] = math.MaxInt
-		g := p.Want.Guest(ref.Name)
-		if n, ok := questions.StartOrderOf(p.Questions, g); ok {
+		g := q.Want.Guest(ref.Name)
+		if n, ok := questions.StartOrderOf(q, g); ok {
 			order[ref] = n
 		}
 	}
@@ -46,8 +46,8 @@ func (p *Planner) planningOrder() []spec.Ref {
 			return
 		}
 		delete(todo, ref)
-		for _, name := range p.Want.Guest(ref.Name).Needs {
-			if other := p.Want.Guest(name); other != nil {
+		for _, name := range q.Want.Guest(ref.Name).Needs {
+			if other := q.Want.Guest(name); other != nil {
 				visit(other.Ref)
 			}
 		}
@@ -63,7 +63,7 @@ func (p *Planner) planningOrder() []spec.Ref {
 // so many are made at once: guests in the order in which they start, a golden image before the
 // first guest that waits for it, and golden images that nobody waits for at the end. All other
 // actions keep their places.
-func (p *Planner) creationsInOrder(planned []spec.Ref) {
+func creationsInOrder(pl *plan.Plan, planned []spec.Ref, k known) {
 	rank := map[spec.Ref]int{}
 	for i, ref := range planned {
 		if ref.Kind == spec.KindGolden {
@@ -71,19 +71,19 @@ func (p *Planner) creationsInOrder(planned []spec.Ref) {
 			continue
 		}
 		rank[ref] = 2*i + 1
-		if golden, ok := p.awaits[ref]; ok {
+		if golden := k.of[ref].awaits; golden != (spec.Ref{}) {
 			rank[golden] = min(rank[golden], 2*i)
 		}
 	}
 	var at []int
 	var made []plan.Action
-	for i, a := range p.Plan.Actions {
+	for i, a := range pl.Actions {
 		if strings.HasPrefix(a.Limit, "create ") {
 			at, made = append(at, i), append(made, a)
 		}
 	}
 	slices.SortStableFunc(made, func(a, b plan.Action) int { return cmp.Compare(rank[a.Object], rank[b.Object]) })
 	for n, i := range at {
-		p.Plan.Actions[i] = made[n]
+		pl.Actions[i] = made[n]
 	}
 }

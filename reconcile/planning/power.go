@@ -14,15 +14,15 @@ import (
 )
 
 // planRunState starts and stops.
-func (p *Planner) planRunState(g *spec.Guest, state *node.GuestState) {
+func planRunState(p *planner, g *spec.Guest, state *node.GuestState) (out outcome) {
 	running := state.Status == "running"
 	o := &g.Object
 	if g.State == "" || string(g.State) == state.Status {
-		return
+		return out
 	}
 	if state.HA != "" {
-		p.hold(o, "state", fmt.Sprintf("%d is %s, and its run state is HA's (%s)", g.VMID, state.Status, state.HA), fmt.Sprintf("ask HA: ha-manager set ct:%d --state STATE; or remove state", g.VMID))
-		return
+		p.block(o, "state", fmt.Sprintf("%d is %s, and its run state is HA's (%s)", g.VMID, state.Status, state.HA), fmt.Sprintf("ask HA: ha-manager set ct:%d --state STATE; or remove state", g.VMID))
+		return out
 	}
 	switch {
 	case g.State == spec.Stopped && running:
@@ -30,18 +30,19 @@ func (p *Planner) planRunState(g *spec.Guest, state *node.GuestState) {
 		p.act(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
 			Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: wait, Call: &call})
 	case g.State == spec.Running && !running:
-		p.planStart(g, state)
+		return planStart(p, g, state)
 	}
+	return out
 }
 
 // restart plans the shutdown of a guest that is started again by a later pass, unless
 // it could not be.
-func (p *Planner) restart(g *spec.Guest, state *node.GuestState, fields []plan.Field, why string) {
-	if p.amidBulk(&g.Object) {
+func restart(p *planner, g *spec.Guest, state *node.GuestState, fields []plan.Field, why string) {
+	if amidBulk(p, &g.Object) {
 		return
 	}
-	if ob := p.staysDown(g); ob != nil {
-		p.hold(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.Reason, ob.Fix...)
+	if ob := questions.StaysDown(p.Questions, p.mounting, g); ob != nil {
+		p.block(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.Reason, ob.Fix...)
 		return
 	}
 	call, wait := questions.Shutdown(p.Questions, g, state)
@@ -52,7 +53,7 @@ func (p *Planner) restart(g *spec.Guest, state *node.GuestState, fields []plan.F
 
 // amidBulk holds what starts a guest, or ends one to start it again, while all guests are
 // started, stopped or moved.
-func (p *Planner) amidBulk(o *spec.Object) bool {
+func amidBulk(p *planner, o *spec.Object) bool {
 	tasks := p.Have.TasksOf("startall", "stopall", "migrateall")
 	if len(tasks) == 0 {
 		return false
@@ -61,83 +62,61 @@ func (p *Planner) amidBulk(o *spec.Object) bool {
 	return true
 }
 
-// staysDown says why a running guest could not be started again now.
-func (p *Planner) staysDown(g *spec.Guest) *plan.Blocker {
-	if ob := questions.StartsNot(p.Questions, p.Have.Guests[g.VMID]); ob != nil {
-		return ob
-	}
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
-		if ob := p.bindReady(g.Config.Mounts[i]); ob != nil {
-			return ob
-		}
-	}
-	for _, name := range g.Needs {
-		if other := p.Want.Guest(name); other != nil && !questions.Runs(p.Questions, other) {
-			return &plan.Blocker{Reason: fmt.Sprintf("it needs %s, which does not run", name), Fix: []string{"see " + other.Ref.String()}}
-		}
-	}
-	return nil
-}
-
 // planStart starts a guest when what it needs is there: the guests it needs, those
 // that start before it, and the disks that it binds.
-func (p *Planner) planStart(g *spec.Guest, state *node.GuestState) {
+func planStart(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	o := &g.Object
 	if ob := questions.StartsNot(p.Questions, state); ob != nil {
-		p.unmet[g.Ref.Name] = ob.Reason
-		p.hold(o, "state", ob.Reason, ob.Fix...)
-		return
+		p.block(o, "state", ob.Reason, ob.Fix...)
+		return outcome{down: ob.Reason}
 	}
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		mp := g.Config.Mounts[i]
-		if ob := p.bindReady(mp); ob != nil {
-			p.unmet[g.Ref.Name] = ob.Reason
-			p.holdFor(o, fmt.Sprintf("config.mp%d", i), ob, plan.Deferred{Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID)})
-			return
+		if ob := questions.BindReady(p.Questions, p.mounting, mp); ob != nil {
+			p.blockFor(o, fmt.Sprintf("config.mp%d", i), ob, plan.Deferred{Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID)})
+			return outcome{down: ob.Reason}
 		}
 	}
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.PowerMgmt"); ob != nil {
-		p.unmet[g.Ref.Name] = ob.Reason
-		p.hold(o, "state", ob.Reason, ob.Fix...)
-		return
+		p.block(o, "state", ob.Reason, ob.Fix...)
+		return outcome{down: ob.Reason}
 	}
-	if p.amidBulk(o) {
-		return
+	if amidBulk(p, o) {
+		return outcome{}
+	}
+	if out, waits := startsAfter(p, g, state); waits {
+		return out
+	}
+	call := proxmox.On(p.Have.Node).Start(g.VMID)
+	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
+		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
+	if _, cooling := p.Have.Memory.Cooling[g.Ref.String()+"/start"]; cooling {
+		return outcome{down: "its start failed"}
+	}
+	return outcome{coming: true}
+}
+
+// startsAfter lets the start of a guest wait for those that it needs, and for those that start
+// before it.
+func startsAfter(p *planner, g *spec.Guest, state *node.GuestState) (out outcome, waits bool) {
+	wait := func(waits string) (outcome, bool) {
+		p.later(plan.Deferred{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: waits})
+		return outcome{coming: true}, true
 	}
 	for _, name := range g.Needs {
 		other := p.Want.Guest(name)
 		if other == nil || questions.Runs(p.Questions, other) {
 			continue
 		}
-		if why := p.unmet[name]; !p.creating[name] || other.State != spec.Running { // nobody here is going to start it
-			p.unmet[g.Ref.Name] = "it needs " + name
-			p.hold(o, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, text.OrElse(why, "nothing here is going to start it")),
+		if needed := p.of[other.Ref]; !needed.coming || other.State != spec.Running { // nothing here is going to start it
+			p.block(&g.Object, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, text.OrElse(needed.down, "nothing here is going to start it")),
 				fmt.Sprintf("see %s; or start it: pct start %d", other.Ref, other.VMID))
-			return
+			return outcome{down: "it needs " + name}, true
 		}
-		p.creating[g.Ref.Name] = true
-		p.later(plan.Deferred{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
-		return
+		return wait(fmt.Sprintf("when %s runs", other.Ref))
 	}
-	if mine, ok := questions.StartOrder(g, state); ok && p.starting != nil && p.startingAt < mine {
-		p.creating[g.Ref.Name] = true
-		p.later(plan.Deferred{Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Waits: fmt.Sprintf("after %s (startup order)", p.starting.Ref)})
-		return
+	if mine, ok := questions.StartOrder(g, state); ok && p.first != (spec.Ref{}) && p.order < mine {
+		return wait(fmt.Sprintf("after %s (startup order)", p.first))
 	}
-	call := proxmox.On(p.Have.Node).Start(g.VMID)
-	_, cooling := p.Have.Memory.Cooling[g.Ref.String()+"/start"]
-	p.creating[g.Ref.Name] = !cooling
-	if cooling {
-		p.unmet[g.Ref.Name] = "its start failed"
-	}
-	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
-		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
-}
-
-// startsSoon notes a guest that this plan starts, or makes and then starts: those
-// with a higher startup order wait for it.
-func (p *Planner) startsSoon(g *spec.Guest, state *node.GuestState) {
-	if order, ok := questions.StartOrder(g, state); ok && g.State == spec.Running && p.creating[g.Ref.Name] && (p.starting == nil || order < p.startingAt) {
-		p.starting, p.startingAt = g, order
-	}
+	return out, false
 }

@@ -21,7 +21,7 @@ import (
 // its marker, and only when that is read back is the rollback sent, by the agent
 // whose journal shows the writing and no attempt. It reports whether anything else
 // on the guest has to wait.
-func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marker.Marker) bool {
+func planRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker.Marker) bool {
 	r := g.Rollback
 	if r == nil {
 		return false
@@ -40,7 +40,7 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 		case remembered.Begun && remembered.Result == "":
 			return true // it is under way
 		case remembered.Begun:
-			p.hold(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
+			p.block(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
 				"look at the guest; to ask again: "+questions.AskAgain(p.Questions, g), "or remove rollback")
 			return false
 		default:
@@ -49,7 +49,7 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 		return false
 	}
 	if have, torn := ambiguousSnapshot(state); torn {
-		p.hold(o, "rollback", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is rolled back", have.Name, g.Ref.Name),
+		p.block(o, "rollback", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is rolled back", have.Name, g.Ref.Name),
 			fmt.Sprintf("compare: pct listsnapshot %d", g.VMID))
 		return false
 	}
@@ -58,15 +58,15 @@ func (p *Planner) planRollback(g *spec.Guest, state *node.GuestState, mark marke
 		if marked {
 			return false // it was carried out, and its snapshot went away later
 		}
-		p.hold(o, "rollback", why, cure)
+		p.block(o, "rollback", why, cure)
 		return false
 	}
 	goes, lost := questions.RollbackLoses(p.Questions, state)
 	if missing := slices.DeleteFunc(slices.Clone(goes), func(mp string) bool { return slices.Contains(r.Loses, mp) }); len(missing) > 0 {
-		p.hold(o, "rollback.loses", fmt.Sprintf("the rollback takes back %s too", text.List(missing)), fmt.Sprintf("if that is meant: loses: [%s]", strings.Join(goes, ", ")))
+		p.block(o, "rollback.loses", fmt.Sprintf("the rollback takes back %s too", text.List(missing)), fmt.Sprintf("if that is meant: loses: [%s]", strings.Join(goes, ", ")))
 		return false
 	}
-	if p.amidBulk(o) {
+	if amidBulk(p, o) {
 		return true
 	}
 	since := p.Have.Date(snapshot.Time)

@@ -9,7 +9,6 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
-	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/spec"
@@ -32,39 +31,38 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		Content: []proxmox.StorageContent{archive(18, 290*mib, 290*mib), held, archive(20, 310*mib, 310*mib), archive(21, 320*mib, 320*mib), archive(22, 13*mib, 35*mib)},
 	}}}
 	have.Index(nil)
-	p := &Planner{Questions: questions.Questions{Want: &spec.Desired{}, Have: have}, Plan: &plan.Plan{}}
+	q := questions.Questions{Want: &spec.Desired{}, Have: have}
+	p := &planner{Questions: q, builder: newBuilder(q)}
 	guest := func(name string, vmid proxmox.VMID) *spec.Guest {
 		return &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: name}}, VMID: vmid}
 	}
 	b := &spec.Backup{Storage: "usb"}
-	check := func(reason string, cure ...string) {
+	check := func(shortages []refresh.Shortage, reason string, cure ...string) {
 		t.Helper()
-		p.holdShort(b)
-		if len(p.Plan.Blocked) != 1 || p.Plan.Blocked[0].Reason != reason || !slices.Equal(p.Plan.Blocked[0].Fix, cure) {
-			t.Errorf("%+v", p.Plan.Blocked)
+		holdShort(p, b, shortages)
+		if len(p.plan.Blocked) != 1 || p.plan.Blocked[0].Reason != reason || !slices.Equal(p.plan.Blocked[0].Fix, cure) {
+			t.Errorf("%+v", p.plan.Blocked)
 		}
-		p.Plan.Blocked = nil
+		p.plan.Blocked = nil
 	}
 	dns, short := questions.Short(p.Questions, b, guest("dns", 101))
 	if !short {
 		t.Fatal("there is room")
 	}
-	p.shortages = []refresh.Shortage{dns}
 	const free = "pvesm free usb:backup/vzdump-lxc-101-2026_11_"
-	check("usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free", "make room, or plug in a larger disk",
+	check([]refresh.Shortage{dns}, "usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free", "make room, or plug in a larger disk",
 		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), "+free+"22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)")
 
 	// Several guests are one line, with the oldest archives of all of them.
-	p.shortages = append(p.shortages, refresh.Shortage{Guest: "web", Last: 300 * mib, Older: []proxmox.StorageContent{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}})
-	check("usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or plug in a larger disk",
+	web := refresh.Shortage{Guest: "web", Last: 300 * mib, Older: []proxmox.StorageContent{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}}
+	check([]refresh.Shortage{dns, web}, "usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or plug in a larger disk",
 		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
 
 	have.Storages["usb"].Status.Avail = 320 * mib
 	if _, short := questions.Short(p.Questions, b, guest("dns", 101)); short {
 		t.Error("there is room")
 	}
-	p.shortages = nil
-	if p.holdShort(b); len(p.Plan.Blocked) != 0 {
-		t.Errorf("%+v", p.Plan.Blocked)
+	if holdShort(p, b, nil); len(p.plan.Blocked) != 0 {
+		t.Errorf("%+v", p.plan.Blocked)
 	}
 }

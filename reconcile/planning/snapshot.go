@@ -15,49 +15,49 @@ import (
 )
 
 // planSnapshot plans a named snapshot, or the series of a periodic one.
-func (p *Planner) planSnapshot(s *spec.Snapshot) {
+func planSnapshot(p *planner, s *spec.Snapshot) {
 	o := &s.Object
 	g := p.Want.Guest(s.Guest)
-	state, mark, ok := p.ready(o, g, "snapshot", fmt.Sprintf("snapshot of %s", s.Guest))
+	state, mark, ok := ready(p, o, g, "snapshot", fmt.Sprintf("snapshot of %s", s.Guest))
 	if !ok {
 		return
 	}
 	if state.Snapshots == nil {
-		p.hold(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "look: pct listsnapshot "+g.VMID.String())
+		p.block(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "look: pct listsnapshot "+g.VMID.String())
 		return
 	}
 	if have, torn := ambiguousSnapshot(state); torn {
-		p.hold(o, "guest", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is taken or deleted", have.Name, g.Ref.Name),
+		p.block(o, "guest", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is taken or deleted", have.Name, g.Ref.Name),
 			fmt.Sprintf("compare: pct listsnapshot %d", g.VMID))
 		return
 	}
 	if s.Every > 0 {
-		p.planSeries(s, g, state, mark)
+		planSeries(p, s, g, state, mark)
 		return
 	}
 	name := s.Ref.Name
 	i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
 	switch {
 	case i < 0 && s.Absent:
-	case i < 0 && !p.timely(s):
+	case i < 0 && !timely(p, s):
 	case i < 0:
-		p.takeSnapshot(s, g, state, mark, name)
+		takeSnapshot(p, s, g, state, mark, name)
 	default:
 		have := state.Snapshots.Snapshots[i]
 		m, marked := marker.OneMarker(have.Description)
 		ours := marked && questions.OwnsSeries(p.Questions, m, o, g)
-		_, isLost := p.lost[g.Ref.Name]
+		isLost := p.of[g.Ref].lost != nil
 		switch {
 		case !ours:
-			p.hold(o, "guest", fmt.Sprintf("%s has a snapshot %s of %s that is not ours", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name; ours are never mixed with others'")
+			p.block(o, "guest", fmt.Sprintf("%s has a snapshot %s of %s that is not ours", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name; ours are never mixed with others'")
 		case have.State != "":
-			p.hold(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
+			p.block(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
 		case s.Absent && isLost:
-			p.hold(o, "ensure", fmt.Sprintf("the ownership marker of %s is missing: nothing of it is deleted", g.Ref), "see "+g.Ref.String())
+			p.block(o, "ensure", fmt.Sprintf("the ownership marker of %s is missing: nothing of it is deleted", g.Ref), "see "+g.Ref.String())
 		case s.Absent:
-			p.deleteSnapshot(s, g, have, "ensure: absent", "ensure: absent")
+			deleteSnapshot(p, s, g, have, "ensure: absent", "ensure: absent")
 		case have.Time.Before(s.Taken.In(p.Have.Now.Location())):
-			p.hold(o, "taken", fmt.Sprintf("%s is of %s, older than taken: %s; a snapshot is never replaced", name, p.Have.Date(have.Time), s.Taken), "choose another name, or delete it yourself")
+			p.block(o, "taken", fmt.Sprintf("%s is of %s, older than taken: %s; a snapshot is never replaced", name, p.Have.Date(have.Time), s.Taken), "choose another name, or delete it yourself")
 		}
 	}
 }
@@ -74,33 +74,33 @@ func ambiguousSnapshot(state *node.GuestState) (proxmox.Snapshot, bool) {
 }
 
 // ready returns a guest that is here and ours, or says for what the object waits.
-func (p *Planner) ready(o *spec.Object, g *spec.Guest, verb, s string) (*node.GuestState, marker.Marker, bool) {
+func ready(p *planner, o *spec.Object, g *spec.Guest, verb, s string) (*node.GuestState, marker.Marker, bool) {
 	state := p.Have.Guests[g.VMID]
-	name := g.Ref.Name
+	known := p.of[g.Ref]
 	wait := func(waits string) (*node.GuestState, marker.Marker, bool) {
 		p.later(plan.Deferred{Object: o.Ref, Verb: verb, Symbol: plan.Create, Text: s, Waits: waits})
 		return nil, marker.Marker{}, false
 	}
 	if state == nil || state.Config == nil {
-		if p.creating[name] {
+		if known.coming {
 			return wait(fmt.Sprintf("when %s exists", g.Ref))
 		}
-		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(p.unmet[name], "it is not here")), "see "+g.Ref.String())
+		p.block(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(known.down, "it is not here")), "see "+g.Ref.String())
 		return nil, marker.Marker{}, false
 	}
-	if p.unmet[name] == "it is locked" {
-		p.hold(o, "guest", fmt.Sprintf("%s is locked (%s)", g.Ref, state.Lock), "see "+g.Ref.String())
+	if known.locked {
+		p.block(o, "guest", fmt.Sprintf("%s is locked (%s)", g.Ref, state.Lock), "see "+g.Ref.String())
 		return nil, marker.Marker{}, false
 	}
 	m, ok := marker.OneMarker(state.Config.Description())
 	if !ok || !p.Have.Owns(m, &g.Object, g.VMID) {
-		if p.creating[name] {
+		if known.coming {
 			return wait(fmt.Sprintf("when %s is taken over", g.Ref))
 		}
-		if lost, ok := p.lost[name]; ok { // backups and snapshots go on
-			return state, lost, true
+		if known.lost != nil { // backups and snapshots go on
+			return state, *known.lost, true
 		}
-		p.hold(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(p.unmet[name], "it is not ours")), "see "+g.Ref.String())
+		p.block(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(known.down, "it is not ours")), "see "+g.Ref.String())
 		return nil, marker.Marker{}, false
 	}
 	if t := p.Have.Task(g.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate"); t != nil {
@@ -110,10 +110,10 @@ func (p *Planner) ready(o *spec.Object, g *spec.Guest, verb, s string) (*node.Gu
 }
 
 // planSeries takes the snapshot of the running period and prunes the own ones.
-func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
+func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
 	name, begin := node.SlotName(s, p.Have.Now)
 	own := questions.Series(p.Questions, s, g, state)
-	p.Plan.DueAt(begin.Add(s.Every))
+	p.due(begin.Add(s.Every))
 	taken := slices.ContainsFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name || !have.Time.Before(begin) })
 	for _, have := range state.Snapshots.Snapshots {
 		m, ok := marker.OneMarker(have.Description)
@@ -121,20 +121,20 @@ func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestS
 		case ours && have.State != "" && p.Have.Task(g.VMID) != nil: // it is being made, or deleted
 			taken = taken || have.Name == name
 		case ours && have.State != "":
-			p.hold(&s.Object, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", have.Name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, have.Name))
+			p.block(&s.Object, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", have.Name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, have.Name))
 			taken = taken || have.Name == name
 		case ours && p.Have.Future(have.Time):
 			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.Have.Date(have.Time))
 			taken = taken || have.Name == name // but its name is given
 		case have.Name == name && !taken:
-			p.hold(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is not a whole one of ours", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
+			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is not a whole one of ours", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
 			taken = true
 		}
 	}
 	if !taken {
-		p.takeSnapshot(s, g, state, mark, name)
+		takeSnapshot(p, s, g, state, mark, name)
 	}
-	if _, lost := p.lost[g.Ref.Name]; lost {
+	if p.of[g.Ref].lost != nil {
 		return // nothing is pruned meanwhile
 	}
 	var items []retention.KeptItem
@@ -145,21 +145,21 @@ func (p *Planner) planSeries(s *spec.Snapshot, g *spec.Guest, state *node.GuestS
 	drop = slices.DeleteFunc(drop, func(name string) bool { return g.Rollback != nil && g.Rollback.To == name })
 	for _, name := range drop {
 		i := slices.IndexFunc(own, func(have proxmox.Snapshot) bool { return have.Name == name })
-		p.deleteSnapshot(s, g, own[i], "keep", "beyond "+s.Keep.String())
+		deleteSnapshot(p, s, g, own[i], "keep", "beyond "+s.Keep.String())
 	}
 }
 
-func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
+func takeSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
 	if state.CanSnapshot != nil && !*state.CanSnapshot {
-		p.hold(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: %s", g.Ref, questions.WithoutSnapshots(p.Questions, state)),
+		p.block(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: %s", g.Ref, questions.WithoutSnapshots(p.Questions, state)),
 			"use backups for it, or remove the mount point")
 		return
 	}
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
-		p.hold(&s.Object, "guest", ob.Reason, ob.Fix...)
+		p.block(&s.Object, "guest", ob.Reason, ob.Fix...)
 		return
 	}
-	if p.neverUp(s, g, state) {
+	if neverUp(p, s, g, state) {
 		p.later(plan.Deferred{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
 		return
 	}
@@ -175,7 +175,7 @@ func (p *Planner) takeSnapshot(s *spec.Snapshot, g *spec.Guest, state *node.Gues
 		Queue: Queue(g.VMID), Limit: "snapshot " + id.Storage, Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }
 
-func (p *Planner) deleteSnapshot(s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
+func deleteSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteSnapshot(g.VMID, have.Name)
 	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),

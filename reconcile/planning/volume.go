@@ -16,10 +16,10 @@ import (
 // planVolumes plans what is to be done to rootfs and the volume mount points, one
 // act at a time: growth by resize (a PUT of a larger size is a 200 that changes
 // nothing), a missing volume, changed options.
-func (p *Planner) planVolumes(g *spec.Guest, state *node.GuestState) {
+func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 	o := &g.Object
 	if root, ok := state.Config.RootFS(); ok && g.RootFS.Size > 0 {
-		if p.planResize(o, g.VMID, "rootfs", "rootfs.size", root, g.RootFS.Size) {
+		if planResize(p, o, g.VMID, "rootfs", "rootfs.size", root, g.RootFS.Size) {
 			return
 		}
 	}
@@ -33,22 +33,22 @@ func (p *Planner) planVolumes(g *spec.Guest, state *node.GuestState) {
 		mp, there := live[i]
 		switch {
 		case !there && declared.Volume != "":
-			if p.attach(g, state, i, declared) {
+			if attach(p, g, state, i, declared) {
 				return
 			}
 		case !there:
-			if p.allocate(g, state, i, declared) {
+			if allocate(p, g, state, i, declared) {
 				return
 			}
 		case mp.Kind() != proxmox.VolumeMount:
-			p.hold(o, field, fmt.Sprintf("%s is %s on the host now, and a volume is declared", key, mp.Volume()), "remove the one that is not wanted: pct set "+g.VMID.String()+" -delete "+key)
+			p.block(o, field, fmt.Sprintf("%s is %s on the host now, and a volume is declared", key, mp.Volume()), "remove the one that is not wanted: pct set "+g.VMID.String()+" -delete "+key)
 		case declared.Volume != "" && mp.Volume() != declared.Volume:
-			p.hold(o, field, fmt.Sprintf("%s is %s now, and %s is declared", key, mp.Volume(), declared.Volume), fmt.Sprintf("detach the one that is not wanted: pct set %d --delete %s (it becomes unusedN)", g.VMID, key))
+			p.block(o, field, fmt.Sprintf("%s is %s now, and %s is declared", key, mp.Volume(), declared.Volume), fmt.Sprintf("detach the one that is not wanted: pct set %d --delete %s (it becomes unusedN)", g.VMID, key))
 		default:
-			if declared.Size > 0 && p.planResize(o, g.VMID, key, field+".size", mp, declared.Size) {
+			if declared.Size > 0 && planResize(p, o, g.VMID, key, field+".size", mp, declared.Size) {
 				return
 			}
-			if p.setOptions(g, state, key, mp, declared) {
+			if setOptions(p, g, state, key, mp, declared) {
 				return
 			}
 		}
@@ -56,13 +56,13 @@ func (p *Planner) planVolumes(g *spec.Guest, state *node.GuestState) {
 }
 
 // planResize grows a volume, and refuses to shrink one.
-func (p *Planner) planResize(o *spec.Object, vmid proxmox.VMID, disk, field string, live proxmox.MountPoint, want proxmox.Size) bool {
+func planResize(p *planner, o *spec.Object, vmid proxmox.VMID, disk, field string, live proxmox.MountPoint, want proxmox.Size) bool {
 	have, known := live.Size()
 	if !known || want == have {
 		return false
 	}
 	if want < have {
-		p.hold(o, field, fmt.Sprintf("%s has %s, and a volume never shrinks (%s is declared)", disk, have, want), fmt.Sprintf("write size: %s", have))
+		p.block(o, field, fmt.Sprintf("%s has %s, and a volume never shrinks (%s is declared)", disk, have, want), fmt.Sprintf("write size: %s", have))
 		return false
 	}
 	call := proxmox.On(p.Have.Node).Resize(vmid, disk, want)
@@ -73,10 +73,10 @@ func (p *Planner) planResize(o *spec.Object, vmid proxmox.VMID, disk, field stri
 
 // allocate adds a declared volume that the guest lacks: never while another volume
 // of it lies about, for that is the one with the data.
-func (p *Planner) allocate(g *spec.Guest, state *node.GuestState, i int, declared spec.MountPoint) bool {
+func allocate(p *planner, g *spec.Guest, state *node.GuestState, i int, declared spec.MountPoint) bool {
 	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
 	if mp, err := proxmox.ParseMountPoint(state.Config.Raw[key]); err == nil && mp.Volume() != "" {
-		p.hold(&g.Object, field, fmt.Sprintf("%s (%s) is to be detached when %d stops: somebody deleted it. I make no empty one in its place", key, mp.Volume(), g.VMID),
+		p.block(&g.Object, field, fmt.Sprintf("%s (%s) is to be detached when %d stops: somebody deleted it. I make no empty one in its place", key, mp.Volume(), g.VMID),
 			fmt.Sprintf("to keep it: pct set %d --revert %s", g.VMID, key), "to let it go: remove it from the YAML")
 		return false
 	}
@@ -89,81 +89,65 @@ func (p *Planner) allocate(g *spec.Guest, state *node.GuestState, i int, declare
 		if v := p.Have.Volume(loose[0]); v != nil {
 			size = ", " + v.Size.String()
 		}
-		p.hold(&g.Object, field, fmt.Sprintf("%s is not attached, but %s%s of %d is there and attached nowhere. I make no empty one", key, loose[0], size, g.VMID),
+		p.block(&g.Object, field, fmt.Sprintf("%s is not attached, but %s%s of %d is there and attached nowhere. I make no empty one", key, loose[0], size, g.VMID),
 			fmt.Sprintf("attach it: %s: {volume: %s, mp: %s, backup: %t}", key, loose[0], declared.Path, declared.Backup))
 		return false
 	}
-	if ob := p.volumesSeen(); ob != nil && !questions.Released(p.Questions, g) {
-		p.hold(&g.Object, field, ob.Reason, ob.Fix...)
+	if ob := questions.VolumesSeen(p.Questions, p.mounting); ob != nil && !questions.Released(p.Questions, g) {
+		p.block(&g.Object, field, ob.Reason, ob.Fix...)
 		return false
 	}
-	if p.protected(g, state, key, field) {
+	if protected(p, g, state, key, field) {
 		return false
 	}
 	if ob := questions.TakesVolumes(p.Questions, declared.Storage); ob != nil {
-		p.hold(&g.Object, field, ob.Reason, ob.Fix...)
+		p.block(&g.Object, field, ob.Reason, ob.Fix...)
 		return false
 	}
-	if !p.unique(g, state, map[string]string{key: questions.NewVolume(declared).String()}) {
+	if !unique(p, g, state, map[string]string{key: questions.NewVolume(declared).String()}) {
 		return false
 	}
-	p.putMount(g, state, key, questions.NewVolume(declared), fmt.Sprintf("new empty volume %s on %s for %s", declared.Size, declared.Storage, declared.Path), "create "+declared.Storage)
+	putMount(p, g, state, key, questions.NewVolume(declared), fmt.Sprintf("new empty volume %s on %s for %s", declared.Size, declared.Storage, declared.Path), "create "+declared.Storage)
 	return true
 }
 
-// volumesSeen says why loose volumes could be hidden: a storage that holds volumes is
-// not to be seen.
-func (p *Planner) volumesSeen() *plan.Blocker {
-	for _, id := range questions.Storages(p.Questions) {
-		conf := p.Have.Storages[id].Conf
-		if conf.Disabled || !slices.Contains(conf.Content, "rootdir") && !slices.Contains(conf.Content, "images") {
-			continue
-		}
-		if ob := p.Seen(id); ob != nil {
-			ob.Reason += ": it may hold a volume of this guest, so no new one is made"
-			return ob
-		}
-	}
-	return nil
-}
-
 // attach brings a volume of the guest's own back.
-func (p *Planner) attach(g *spec.Guest, state *node.GuestState, i int, declared spec.MountPoint) bool {
+func attach(p *planner, g *spec.Guest, state *node.GuestState, i int, declared spec.MountPoint) bool {
 	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
 	id, err := proxmox.ParseVolumeID(declared.Volume)
 	if err != nil {
-		p.hold(&g.Object, field, err.Error(), "name a volume of this guest")
+		p.block(&g.Object, field, err.Error(), "name a volume of this guest")
 		return false
 	}
 	if owner, ok := id.Owner(); !ok || owner != g.VMID {
-		p.hold(&g.Object, field, fmt.Sprintf("%s is not a volume of %d: PVE would attach it, and destroy it with either guest", declared.Volume, g.VMID), "name a volume of its own")
+		p.block(&g.Object, field, fmt.Sprintf("%s is not a volume of %d: PVE would attach it, and destroy it with either guest", declared.Volume, g.VMID), "name a volume of its own")
 		return false
 	}
 	if !slices.Contains(questions.Loose(p.Questions, state), declared.Volume) {
-		p.hold(&g.Object, field, fmt.Sprintf("there is no loose volume %s", declared.Volume), fmt.Sprintf("look: pvesm list %s --vmid %d", id.Storage, g.VMID))
+		p.block(&g.Object, field, fmt.Sprintf("there is no loose volume %s", declared.Volume), fmt.Sprintf("look: pvesm list %s --vmid %d", id.Storage, g.VMID))
 		return false
 	}
-	if p.protected(g, state, key, field) {
+	if protected(p, g, state, key, field) {
 		return false
 	}
 	mp := questions.MountOptions(declared)
 	mp["volume"] = declared.Volume
-	if !p.unique(g, state, map[string]string{key: mp.String()}) {
+	if !unique(p, g, state, map[string]string{key: mp.String()}) {
 		return false
 	}
-	p.putMount(g, state, key, mp, fmt.Sprintf("attach %s at %s again", declared.Volume, declared.Path), "")
+	putMount(p, g, state, key, mp, fmt.Sprintf("attach %s at %s again", declared.Volume, declared.Path), "")
 	return true
 }
 
 // setOptions brings the declared sub-keys of an existing volume mount point, keeping
 // the volume and all that is not declared.
-func (p *Planner) setOptions(g *spec.Guest, state *node.GuestState, key string, live proxmox.MountPoint, declared spec.MountPoint) bool {
+func setOptions(p *planner, g *spec.Guest, state *node.GuestState, key string, live proxmox.MountPoint, declared spec.MountPoint) bool {
 	mp := maps.Clone(live)
 	old, new := compare.Overlay(mp, questions.VolumeOptions(declared))
 	if old == "" && new == "" {
 		return false
 	}
-	if p.protected(g, state, key, "config."+key) || !p.unique(g, state, map[string]string{key: mp.String()}) {
+	if protected(p, g, state, key, "config."+key) || !unique(p, g, state, map[string]string{key: mp.String()}) {
 		return false
 	}
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
@@ -177,15 +161,15 @@ func (p *Planner) setOptions(g *spec.Guest, state *node.GuestState, key string, 
 }
 
 // protected holds a change of mount points of a guest that PVE protects from it.
-func (p *Planner) protected(g *spec.Guest, state *node.GuestState, key, field string) bool {
+func protected(p *planner, g *spec.Guest, state *node.GuestState, key, field string) bool {
 	if !state.Config.Protection() {
 		return false
 	}
-	p.hold(&g.Object, field, fmt.Sprintf("%d is protected, so PVE refuses to change its %s", g.VMID, key), fmt.Sprintf("pct set %d --protection 0, and set it again afterwards", g.VMID))
+	p.block(&g.Object, field, fmt.Sprintf("%d is protected, so PVE refuses to change its %s", g.VMID, key), fmt.Sprintf("pct set %d --protection 0, and set it again afterwards", g.VMID))
 	return true
 }
 
-func (p *Planner) putMount(g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, budget string) {
+func putMount(p *planner, g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, budget string) {
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
 		Queue: Queue(g.VMID), Limit: budget, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})

@@ -1,0 +1,54 @@
+package planning
+
+import (
+	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// An outcome is what planning one object has found out, and those that are planned after it
+// must know.
+type outcome struct {
+	coming bool           // this plan mounts, makes, adopts or starts it, now or later
+	down   string         // why it will not run, or be published, soon; "" where nothing is known
+	locked bool           // it is down for a lock that nothing explains
+	lost   *marker.Marker // what its ownership marker said, where that is missing
+	awaits spec.Ref       // the golden image for whose publication it waits
+	starts bool           // it is about to be started
+	order  int            // where starts: its place in the startup order
+}
+
+// known are the outcomes of the objects that were planned before. Planners only read it;
+// planObjects alone adds to it.
+type known struct {
+	mounting questions.Mounting
+	of       map[spec.Ref]outcome // of guests and golden images
+	first    spec.Ref             // the guest with the lowest startup order of those about to be started; zero: none
+	order    int                  // the startup order of first
+}
+
+func nothingKnown() known { return known{mounting: questions.Mounting{}, of: map[spec.Ref]outcome{}} }
+
+// learn adds the outcome of an object.
+func (k *known) learn(ref spec.Ref, out outcome) {
+	switch {
+	case ref.Kind == spec.KindMount && out.coming:
+		k.mounting[ref.Name] = true
+	case ref.Kind == spec.KindGolden, ref.Kind == spec.KindRestore, ref.Kind == spec.KindGuest:
+		k.of[ref] = out
+	}
+	if out.starts && (k.first == spec.Ref{} || out.order < k.order) {
+		k.first, k.order = ref, out.order
+	}
+}
+
+// forget drops what is known of an object that is planned again.
+func (k *known) forget(ref spec.Ref) {
+	if ref.Kind == spec.KindMount {
+		delete(k.mounting, ref.Name)
+	}
+	delete(k.of, ref)
+	if k.first == ref {
+		k.first = spec.Ref{}
+	}
+}
