@@ -41,6 +41,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 	outside(q, b.plan)
 	follow(q, b.plan, known)
 	limitDeletions(b)
+	tellNeeding(q, b.plan)
 	if !b.plan.Due.IsZero() {
 		b.plan.Due = b.plan.Due.In(have.Now.Location())
 	}
