@@ -57,7 +57,7 @@ func (v *View) config(ctx context.Context, vmid VMID, path string, params Params
 		switch {
 		case err == nil:
 			c.Raw[key] = value
-		case slices.Contains(knownKeys, key) || numberedForm.MatchString(key):
+		case slices.Contains(knownKeys, key) || isNumbered(key):
 			return GuestConfig{}, r.fault("%s: %v", key, err)
 		default:
 			c.Raw[key] = string(raw) // nested settings of a later version
@@ -241,19 +241,37 @@ func (c GuestConfig) Protection() bool { return c.flag("protection") }
 // OnBoot tells that the guest starts with the node.
 func (c GuestConfig) OnBoot() bool { return c.flag("onboot") }
 
-var numberedForm = regexp.MustCompile(`^(net|mp|dev|unused)(0|[1-9][0-9]*)$`)
+// isNumbered reports whether a key is one of a row, such as net0.
+func isNumbered(key string) bool {
+	for _, prefix := range []string{"net", "mp", "dev", "unused"} {
+		if _, ok := NumberedKey(key, prefix); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// NumberedKey is the number of a key such as net0, where it has that prefix: digits
+// without a leading zero.
+func NumberedKey(key, prefix string) (n int, ok bool) {
+	digits, ok := strings.CutPrefix(key, prefix)
+	if !ok || digits == "" || len(digits) > 9 || digits[0] == '0' && len(digits) > 1 {
+		return 0, false
+	}
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
+		}
+		n = 10*n + int(digits[i]-'0')
+	}
+	return n, true
+}
 
 // numbered calls f for each value of a key like netN.
 func (c GuestConfig) numbered(prefix string, f func(n int, value string)) {
 	for key, value := range c.Raw {
-		if !strings.HasPrefix(key, prefix) {
-			continue
-		}
-		if m := numberedForm.FindStringSubmatch(key); m != nil && m[1] == prefix {
-			n, err := strconv.Atoi(m[2])
-			if err == nil {
-				f(n, value)
-			}
+		if n, ok := NumberedKey(key, prefix); ok {
+			f(n, value)
 		}
 	}
 }
@@ -327,7 +345,7 @@ var knownKeys = strings.Fields(`arch cmode console cores cpulimit cpuunits debug
 func (c GuestConfig) Extra() map[string]string {
 	extra := map[string]string{}
 	for key, value := range c.Raw {
-		if !slices.Contains(knownKeys, key) && !numberedForm.MatchString(key) {
+		if !slices.Contains(knownKeys, key) && !isNumbered(key) {
 			extra[key] = value
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,7 +74,7 @@ var (
 // be read, for callers that must not overlook a thing only because it is
 // written oddly.
 func (g grammar) parse(s string) (map[string]string, error) {
-	m := map[string]string{}
+	m := make(map[string]string, strings.Count(s, ",")+1)
 	var errs []error
 	fault := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("invalid %s %q: %s", g.what, s, fmt.Sprintf(format, args...)))
@@ -98,7 +97,7 @@ func (g grammar) parse(s string) (map[string]string, error) {
 		case key == "" || value == "":
 			fault("%q lacks its key or its value, expected for example %s", part, g.example)
 			continue
-		case !subkeyForm.MatchString(key):
+		case !isSubkey(key):
 			fault("invalid key %q (without spaces), expected for example %s", key, g.example)
 			continue
 		}
@@ -122,7 +121,15 @@ func (g grammar) parse(s string) (map[string]string, error) {
 	return m, errors.Join(errs...)
 }
 
-var subkeyForm = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+// isSubkey reports whether a word can be a sub-key: letters, digits, _ and -.
+func isSubkey(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return key != ""
+}
 
 func parseBool(s string) (string, bool) {
 	switch strings.ToLower(s) {

@@ -47,6 +47,9 @@ var (
 // a byte is cut off, as PVE does. Decimal units (GB) are refused because
 // nobody can tell what was meant by them.
 func ParseSize(s string) (Size, error) {
+	if size, ok := wholeSize(s); ok {
+		return size, nil
+	}
 	m := sizeForm.FindStringSubmatch(s)
 	if m == nil {
 		if u := strings.TrimSpace(s); strings.HasSuffix(u, "B") && !strings.HasSuffix(u, "iB") && len(u) > 1 {
@@ -64,6 +67,27 @@ func ParseSize(s string) (Size, error) {
 		return 0, fmt.Errorf("invalid size %q: the largest is %s", s, Size(math.MaxInt64).Human())
 	}
 	return Size(bytes.Int64()), nil
+}
+
+// wholeSize reads the usual form, a whole number and a letter, without the arithmetic that
+// fractions need.
+func wholeSize(s string) (Size, bool) {
+	digits := strings.TrimRight(s, "KMGT")
+	if digits == "" || len(digits) > 15 || len(s) > len(digits)+1 {
+		return 0, false
+	}
+	var n Size
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
+		}
+		n = 10*n + Size(digits[i]-'0')
+	}
+	unit := sizeUnits[s[len(digits):]]
+	if n > math.MaxInt64/unit {
+		return 0, false
+	}
+	return n * unit, true
 }
 
 // String prints PVE's form of a disk size: the largest unit that divides it,

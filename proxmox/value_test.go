@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"math/big"
 	"strings"
 	"testing"
 
@@ -217,6 +218,23 @@ func TestCanonicalDescription(t *testing.T) {
 	for in, want := range map[string]string{"x\n": "x", "x\n\ny\n\n": "x\n\ny", "": "", "\n": "", "x": "x"} {
 		if got := CanonicalDescription(in); got != want {
 			t.Errorf("%q: %q", in, got)
+		}
+	}
+}
+
+// TestParseSizeOfWholeNumbers: the short way gives what the exact arithmetic gives.
+func TestParseSizeOfWholeNumbers(t *testing.T) {
+	for _, text := range []string{"", "0", "007", "8G", "8GK", "G", "8g", "8GiB", "-1G", "1 G", "9223372036854775807", "9223372036854775808", "8388607T", "8388608T", "999999999999999T", "123456789012345", "512M"} {
+		size, err := ParseSize(text)
+		exact := int64(-1)
+		if m := sizeForm.FindStringSubmatch(text); m != nil {
+			n, _ := new(big.Int).SetString(m[1], 10)
+			if n.Mul(n, big.NewInt(int64(sizeUnits[m[2]]))); n.IsInt64() {
+				exact = n.Int64()
+			}
+		}
+		if got := int64(size); err != nil && exact >= 0 || err == nil && got != exact {
+			t.Errorf("%q is %d (%v), want %d", text, got, err, exact)
 		}
 	}
 }

@@ -226,6 +226,14 @@ func (d *Desired) Guest(name string) *Guest {
 	return d.Guests[name]
 }
 
+// BacksUp reports whether the backup covers a guest; see BackupGuests.
+func (d *Desired) BacksUp(b *Backup, guest string) bool {
+	if slices.Contains(b.Except, guest) {
+		return false
+	}
+	return b.All && d.Guest(guest) != nil || !b.All && slices.Contains(b.Guests, guest)
+}
+
 // BackupGuests are the names of the guests that the backup covers, sorted:
 // those it lists, or all restores and guests (goldens excepted), without
 // those under except.

@@ -17,6 +17,17 @@ func OrEmpty[M ~map[string]string](m M) M {
 	return m
 }
 
+// Covers reports whether the live sub-keys have all declared ones, so that Overlay would
+// change nothing.
+func Covers[M ~map[string]string](live M, declared M) bool {
+	for key, value := range declared {
+		if !SameSubkey(key, live[key], value) {
+			return false
+		}
+	}
+	return true
+}
+
 // Overlay writes the declared sub-keys over the live ones and prints what differs.
 func Overlay[M ~map[string]string](live M, declared M) (old, new string) {
 	var was, is []string

@@ -3,7 +3,6 @@ package marker
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,9 +68,21 @@ func (m Marker) With(key, value string) Marker {
 func FindMarkers(text string) []Marker {
 	var found []Marker
 	for {
-		_, rest, ok := strings.Cut(text, markerHead)
+		m, rest, ok := nextMarker(text)
 		if !ok {
 			return found
+		}
+		text = rest
+		found = append(found, m)
+	}
+}
+
+// nextMarker reads the first marker in text, and returns what follows it.
+func nextMarker(text string) (m Marker, rest string, ok bool) {
+	for {
+		_, rest, ok := strings.Cut(text, markerHead)
+		if !ok {
+			return Marker{}, "", false
 		}
 		text = rest
 		object, rest := word(rest)
@@ -99,8 +110,7 @@ func FindMarkers(text string) []Marker {
 				m.Facts[key] = value
 			}
 		}
-		text = rest
-		found = append(found, m)
+		return m, rest, true
 	}
 }
 
@@ -122,20 +132,43 @@ func objectName(s string) bool {
 // OneMarker returns the marker of a text that holds exactly one; two markers are
 // as foreign as none, for nobody can say which of them is true.
 func OneMarker(text string) (Marker, bool) {
-	found := FindMarkers(text)
-	if len(found) != 1 {
+	m, rest, ok := nextMarker(text)
+	if !ok {
 		return Marker{}, false
 	}
-	return found[0], true
+	if _, _, second := nextMarker(rest); second {
+		return Marker{}, false
+	}
+	return m, true
 }
 
-// markerComment is a whole marker comment with the line it stands on.
-var markerComment = regexp.MustCompile(`(?m)^[ \t]*(?:<!--[ \t]*)?felhom-agent/1 [^\n]*?(?:-->)?[ \t]*$\n?`)
+// Equal reports whether two markers print the same.
+func (m Marker) Equal(other Marker) bool {
+	return m.Object == other.Object && m.VMID == other.VMID && m.Owner == other.Owner && m.Born.Unix() == other.Born.Unix() && m.Born.IsZero() == other.Born.IsZero() && maps.Equal(m.Facts, other.Facts)
+}
+
+// isMarkerLine reports whether a line holds nothing but a marker, in its comment or bare.
+func isMarkerLine(line string) bool {
+	line = strings.TrimLeft(line, " \t")
+	if inside, comment := strings.CutPrefix(line, "<!--"); comment {
+		line = strings.TrimLeft(inside, " \t")
+	}
+	return strings.HasPrefix(line, markerHead)
+}
 
 // WithoutMarker returns what people wrote in a description: the text without the
 // marker's line and without trailing newlines, which PVE adds or loses.
 func WithoutMarker(text string) string {
-	return strings.TrimRight(markerComment.ReplaceAllString(text, ""), "\n")
+	if strings.Contains(text, markerHead) {
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			if !isMarkerLine(line) {
+				b.WriteString(line)
+			}
+		}
+		text = b.String()
+	}
+	return strings.TrimRight(text, "\n")
 }
 
 // Describe joins what people wrote and the marker into a description for PVE.

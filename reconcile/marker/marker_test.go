@@ -1,6 +1,9 @@
 package marker
 
 import (
+	"math/rand/v2"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,6 +43,42 @@ func TestDescriptionsKeepWhatPeopleWrote(t *testing.T) {
 		}
 		if again := Describe(WithoutMarker(described), m.With("want", "x")); len(FindMarkers(again)) != 1 {
 			t.Errorf("rewriting the marker of %q gives %q", text, again)
+		}
+	}
+}
+
+// TestWithoutMarkerByPattern compares with the pattern that says which line is a marker's.
+func TestWithoutMarkerByPattern(t *testing.T) {
+	pattern := regexp.MustCompile(`(?m)^[ \t]*(?:<!--[ \t]*)?felhom-agent/1 [^\n]*?(?:-->)?[ \t]*$\n?`)
+	pieces := []string{"felhom-agent/1 ", "felhom-agent/1", "<!-- ", "<!--", " -->", "\n", "\n\n", " ", "\t", "web vmid=201 owner=pve1", "the files", "\r\n", "é"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100000 {
+		var text string
+		for range random.IntN(10) {
+			text += pieces[random.IntN(len(pieces))]
+		}
+		if got, want := WithoutMarker(text), strings.TrimRight(pattern.ReplaceAllString(text, ""), "\n"); got != want {
+			t.Fatalf("of %q is left %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestEqualMarkersPrintTheSame: no more and no less than that.
+func TestEqualMarkersPrintTheSame(t *testing.T) {
+	at := time.Date(2026, 11, 22, 17, 2, 9, 0, time.UTC)
+	var all []Marker
+	for _, object := range []string{"web", "mail"} {
+		for _, born := range []time.Time{{}, at, at.In(time.FixedZone("", 3600)), at.Add(time.Millisecond), at.Add(time.Second)} {
+			for _, facts := range []map[string]string{nil, {}, {"from": "golden/a"}, {"from": "golden/b"}, {"from": "golden/a", "want": "1"}} {
+				all = append(all, Marker{Object: object, VMID: 201, Owner: "pve1", Born: born, Facts: facts}, Marker{Object: object, VMID: 202, Owner: "pve1", Born: born, Facts: facts})
+			}
+		}
+	}
+	for _, a := range all {
+		for _, b := range all {
+			if a.Equal(b) != (a.String() == b.String()) {
+				t.Errorf("Equal of %q and %q is %t", a, b, a.Equal(b))
+			}
 		}
 	}
 }

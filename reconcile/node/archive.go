@@ -35,7 +35,7 @@ func (o *Observed) Wholeness(v proxmox.StorageContent) Wholeness {
 	if v.Verified == "failed" {
 		return Damaged
 	}
-	m, ok := marker.OneMarker(v.Notes)
+	m, ok := o.MarkerOf(v.Notes)
 	size := m.Facts["size"]
 	switch ours := ok && m.Owner == o.Owner; {
 	case size == "" && o.Memory.Archives[v.VolID].Broken != "":
@@ -79,7 +79,7 @@ func (o *Observed) shorter(v proxmox.StorageContent) bool {
 
 // Damage says why an archive counts as damaged.
 func (o *Observed) Damage(v proxmox.StorageContent) string {
-	m, _ := marker.OneMarker(v.Notes)
+	m, _ := o.MarkerOf(v.Notes)
 	noted, err := strconv.ParseInt(m.Facts["size"], 10, 64)
 	switch {
 	case v.Verified == "failed":
@@ -115,11 +115,13 @@ func (o *Observed) Index(want *spec.Desired) {
 	o.ByGuest = map[proxmox.VMID][]*proxmox.StorageContent{}
 	o.Checkable = map[string]bool{}
 	o.Listed = map[string]time.Time{}
+	o.marks = map[string]*marker.Marker{}
 	o.ByObject = map[string][]*proxmox.StorageContent{} // whose marker their notes bear
 	for _, id := range slices.Sorted(maps.Keys(o.Storages)) {
 		content := o.Storages[id].Content
 		for i := range content {
 			v := &content[i]
+			o.mark(v.Notes)
 			if right := o.rightTime(*v); v.Content == "backup" && !right.Equal(v.CTime) {
 				o.Listed[v.VolID], v.CTime = v.CTime, right
 			}
@@ -130,11 +132,33 @@ func (o *Observed) Index(want *spec.Desired) {
 			if v.VMID != 0 {
 				o.ByGuest[v.VMID] = append(o.ByGuest[v.VMID], v)
 			}
-			if m, ok := marker.OneMarker(v.Notes); ok && m.Owner == o.Owner {
+			if m, ok := o.MarkerOf(v.Notes); ok && m.Owner == o.Owner {
 				name := text.OrElse(m.Facts["guest"], m.Object)
 				o.ByObject[name] = append(o.ByObject[name], v)
 			}
 		}
+	}
+}
+
+// MarkerOf is the one marker in the notes of an archive. Notes that are listed are read once.
+func (o *Observed) MarkerOf(notes string) (marker.Marker, bool) {
+	m, known := o.marks[notes]
+	switch {
+	case !known:
+		return marker.OneMarker(notes)
+	case m == nil:
+		return marker.Marker{}, false
+	}
+	return *m, true
+}
+
+func (o *Observed) mark(notes string) {
+	if _, known := o.marks[notes]; known {
+		return
+	}
+	o.marks[notes] = nil
+	if m, ok := marker.OneMarker(notes); ok {
+		o.marks[notes] = &m
 	}
 }
 
@@ -212,7 +236,7 @@ func (o *Observed) Published(golden *spec.Golden) *proxmox.StorageContent {
 		return nil
 	}
 	for _, v := range o.GoldenArchives(golden) {
-		m, _ := marker.OneMarker(v.Notes)
+		m, _ := o.MarkerOf(v.Notes)
 		if m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) && m.Facts["digest"] == GoldenDigest(golden) && o.Wholeness(v) == Whole {
 			return &v
 		}
@@ -238,7 +262,7 @@ func (o *Observed) GoldenArchives(golden *spec.Golden) []proxmox.StorageContent 
 	}
 	var ours []proxmox.StorageContent
 	for _, v := range o.ArchivesOf(golden.Publish.Storage, golden.VMID) {
-		if m, ok := marker.OneMarker(v.Notes); ok && o.Owns(m, &golden.Object, golden.VMID) {
+		if m, ok := o.MarkerOf(v.Notes); ok && o.Owns(m, &golden.Object, golden.VMID) {
 			ours = append(ours, v)
 		}
 	}

@@ -131,12 +131,15 @@ func RawKey(key string) string {
 // force now, for some changes are applied at once, and among what is after the next start.
 // A mount over the parent of another one hides that too.
 func WouldClash(state *GuestState, set map[string]string) []Clash {
+	if len(set) == 0 {
+		return nil
+	}
 	keys := map[string]bool{}
 	for key := range set {
 		keys[key] = true
 	}
 	var found []Clash
-	for _, values := range []map[string]string{Effective(state.Config), maps.Clone(state.Config.Raw)} {
+	for _, values := range []map[string]string{maps.Clone(Effective(state.Config)), maps.Clone(state.Config.Raw)} {
 		before := Clashes(Claims(values, state.Config.LXC), keys)
 		maps.Copy(values, set)
 		all := Claims(values, state.Config.LXC)
@@ -173,9 +176,29 @@ func Covered(all map[string][]Claim, keys map[string]bool, running bool) []Clash
 // Standing lists what a guest has twice after its next start.
 func Standing(state *GuestState) []Clash {
 	values := Effective(state.Config)
+	if oneEach(values) && len(state.Config.LXC) == 0 {
+		return nil
+	}
 	keys := map[string]bool{}
 	for key := range values {
 		keys[key] = true
 	}
 	return Clashes(Claims(values, state.Config.LXC), keys)
+}
+
+// oneEach reports whether a guest has so few settings that none can clash: one mount, one
+// interface and one device at most.
+func oneEach(values map[string]string) bool {
+	var mounts, nets, devices int
+	for key := range values {
+		switch strings.TrimRight(key, "0123456789") {
+		case "rootfs", "mp":
+			mounts++
+		case "net":
+			nets++
+		case "dev":
+			devices++
+		}
+	}
+	return mounts <= 1 && nets <= 1 && devices <= 1
 }

@@ -3,15 +3,18 @@ package node
 import (
 	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // Effective are the values that a guest has after its next start: those in force
-// with the pending ones over them.
+// with the pending ones over them. They are only read: where nothing is pending, they are
+// those in force themselves.
 func Effective(config *proxmox.GuestConfig) map[string]string {
+	if len(config.Pending) == 0 && len(config.Deleted) == 0 {
+		return config.Raw
+	}
 	values := maps.Clone(config.Raw)
 	maps.Copy(values, config.Pending)
 	for _, key := range config.Deleted {
@@ -26,16 +29,20 @@ var MountKey = regexp.MustCompile(`^mp\d+$`)
 // a later version of PVE may have it. Taken for none, it would be replaced.
 func Unreadable(config *proxmox.GuestConfig) (key string, err error) {
 	for _, values := range []map[string]string{config.Raw, config.Pending} {
-		for _, key := range slices.Sorted(maps.Keys(values)) {
-			switch strings.TrimRight(key, "0123456789") {
+		for k, value := range values {
+			var wrong error
+			switch strings.TrimRight(k, "0123456789") {
 			case "net":
-				_, err = proxmox.ParseNet(values[key])
+				_, wrong = proxmox.ParseNet(value)
 			case "mp", "rootfs":
-				_, err = proxmox.ParseMountPoint(values[key])
+				_, wrong = proxmox.ParseMountPoint(value)
 			}
-			if err != nil {
-				return key, err
+			if wrong != nil && (err == nil || k < key) {
+				key, err = k, wrong
 			}
+		}
+		if err != nil {
+			return key, err
 		}
 	}
 	return "", nil

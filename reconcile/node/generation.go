@@ -24,7 +24,7 @@ type Generation struct {
 // GenerationOf reads the generation from an archive's marker; false where it has none of ours.
 // Within a cluster guests move from node to node, so its hosts are one.
 func (o *Observed) GenerationOf(v proxmox.StorageContent) (Generation, bool) {
-	m, ok := marker.OneMarker(v.Notes)
+	m, ok := o.MarkerOf(v.Notes)
 	if !ok || m.Owner != o.Owner || m.Born.IsZero() {
 		return Generation{}, false
 	}
@@ -52,7 +52,7 @@ func (o *Observed) Rivals(storage string, vmid proxmox.VMID, mine func(marker.Ma
 	alternate, last := false, Generation{}
 	for _, v := range o.allArchivesOf(storage, vmid) { // newest first
 		g, ok := o.GenerationOf(v)
-		m, _ := marker.OneMarker(v.Notes)
+		m, _ := o.MarkerOf(v.Notes)
 		if !ok || !mine(m) {
 			continue
 		}
@@ -99,7 +99,7 @@ func (o *Observed) RivalBlocker(r *Rivalry, line bool) *plan.Blocker {
 	var who, cure []string
 	for i, g := range r.generations {
 		host := g.Host
-		if m, _ := marker.OneMarker(r.newest[i].Notes); host == "" {
+		if m, _ := o.MarkerOf(r.newest[i].Notes); host == "" {
 			host = text.OrElse(m.Facts["host"], "not known")
 		}
 		created := o.Date(g.Born)

@@ -21,7 +21,7 @@ func (o *Observed) GoldenBlocker(golden *spec.Golden) *plan.Blocker {
 		return o.RivalBlocker(rivals, false)
 	}
 	for _, v := range o.FutureArchives(storage, golden.VMID) {
-		if m, ok := marker.OneMarker(v.Notes); ok && mine(m) && o.Wholeness(v) != Damaged {
+		if m, ok := o.MarkerOf(v.Notes); ok && mine(m) && o.Wholeness(v) != Damaged {
 			return o.futureGolden(v)
 		}
 	}

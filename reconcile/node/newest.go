@@ -105,7 +105,7 @@ func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.S
 func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Blocker {
 	vmid := SourceVMID(guest, source)
 	future := slices.DeleteFunc(o.FutureArchives(source.Newest, vmid), func(v proxmox.StorageContent) bool {
-		m, ok := marker.OneMarker(v.Notes)
+		m, ok := o.MarkerOf(v.Notes)
 		name := m.Facts["guest"]
 		others := ok && (m.Owner != o.Owner || IsOwn(guest, source) && name != "" && name != guest.Ref.Name && (guest.Was == "" || name != guest.Was))
 		return others || o.Wholeness(v) == Damaged

@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -66,6 +67,8 @@ type Observed struct {
 	Checkable map[string]bool
 	Listed    map[string]time.Time // volume id -> the listed time, where the archive was begun at another
 	ByObject  map[string][]*proxmox.StorageContent
+	// marks are the markers in the notes of archives, by the notes; nil where they have none.
+	marks map[string]*marker.Marker
 }
 
 // ErrAmbiguous is why a thing that PVE's list names twice, with different values, counts as
@@ -156,25 +159,21 @@ func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 // is_mountpoint storage is active only while something is mounted.
 func (o *Observed) MountOf(want *spec.Desired, storage string) (*spec.Mount, bool) {
 	state := o.Storages[storage]
-	for _, name := range slices.Sorted(maps.Keys(want.Mounts)) {
-		m := want.Mounts[name]
-		if !o.HasMount(m) {
-			continue
+	var first *spec.Mount
+	for _, m := range want.Mounts {
+		under := m.Storage == storage || state != nil && state.Conf.Path != "" && Within(m.Path, state.Conf.Path)
+		if under && o.HasMount(m) && (first == nil || m.Ref.Name < first.Ref.Name) {
+			first = m
 		}
-		under := m.Storage == storage
-		if state != nil && state.Conf.Path != "" && Within(m.Path, state.Conf.Path) {
-			under = true
-		}
-		if !under {
-			continue
-		}
-		if o.Host != nil {
-			_, mounted := o.MountedDisk(m)
-			return m, mounted
-		}
-		return m, state != nil && state.Conf.IsMountpoint != "" && state.Status != nil && state.Status.Active
 	}
-	return nil, false
+	switch {
+	case first == nil:
+		return nil, false
+	case o.Host != nil:
+		_, mounted := o.MountedDisk(first)
+		return first, mounted
+	}
+	return first, state != nil && state.Conf.IsMountpoint != "" && state.Status != nil && state.Status.Active
 }
 
 // HasMount reports whether a mount may be one of this node: another node may have one at

@@ -6,7 +6,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
-	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
@@ -23,7 +22,7 @@ func (o *Observed) Future(t time.Time) bool { return t.After(o.Now.Add(futureSla
 // another, moves the listed time of every archive. What was written down when the archive
 // was verified, in its notes or in the journal, is right in any zone.
 func (o *Observed) rightTime(v proxmox.StorageContent) time.Time {
-	if m, ok := marker.OneMarker(v.Notes); ok && m.Owner == o.Owner {
+	if m, ok := o.MarkerOf(v.Notes); ok && m.Owner == o.Owner {
 		if begun, err := time.Parse(time.RFC3339, m.Facts["begun"]); err == nil && zonesApart(begun, v.CTime) {
 			return begun
 		}

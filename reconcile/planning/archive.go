@@ -26,7 +26,7 @@ func planRecords(p *planner, o *spec.Object, storage string, mine func(marker.Ma
 			continue
 		}
 		made, known := p.Have.Memory.Archives[v.VolID]
-		m, marked := marker.OneMarker(v.Notes)
+		m, marked := p.Have.MarkerOf(v.Notes)
 		if !marked && known {
 			m, marked = marker.OneMarker(made.Marker) // the notes were lost: vzdump writes them after the archive
 		}

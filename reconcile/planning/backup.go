@@ -124,7 +124,7 @@ func holdDamaged(p *planner, b *spec.Backup, g *spec.Guest) {
 		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || p.Have.Wholeness(*v) != node.Damaged {
 			continue
 		}
-		m, ok := marker.OneMarker(v.Notes)
+		m, ok := p.Have.MarkerOf(v.Notes)
 		if !ok { // they were lost with the rest
 			m, ok = marker.OneMarker(p.Have.Memory.Archives[v.VolID].Marker)
 		}
@@ -162,7 +162,7 @@ func backupDue(p *planner, b *spec.Backup, own []questions.OwnBackup, born time.
 // noteFuture names the archives that a wrong clock has dated.
 func noteFuture(p *planner, b *spec.Backup, g *spec.Guest) {
 	for _, v := range p.Have.ByGuest[g.VMID] {
-		if m, ok := marker.OneMarker(v.Notes); ok && v.Content == "backup" && p.Have.Future(v.CTime) && text.ProxmoxStorage(v.VolID) == b.Storage && questions.OwnsSeries(p.Questions, m, &b.Object, g) {
+		if m, ok := p.Have.MarkerOf(v.Notes); ok && v.Content == "backup" && p.Have.Future(v.CTime) && text.ProxmoxStorage(v.VolID) == b.Storage && questions.OwnsSeries(p.Questions, m, &b.Object, g) {
 			p.note(&b.Object, "the archive %s of %s is dated in the future (%s): it does not count and is never pruned", v.VolID, g.Ref.Name, p.Have.Date(v.CTime))
 		}
 	}

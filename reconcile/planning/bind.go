@@ -18,7 +18,10 @@ import (
 // planBinds plans binds and devices, which PVE allows only to root, via the root helper. It
 // says why the guest will not run, where a disk that is not ready keeps it from that.
 func planBinds(p *planner, g *spec.Guest, state *node.GuestState) (down string) {
-	live := questions.EffectiveMounts(state.Config)
+	var live map[int]proxmox.MountPoint
+	if len(g.Config.Mounts) > 0 {
+		live = questions.EffectiveMounts(state.Config)
+	}
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]
 		if !declared.Bind() {

@@ -2,13 +2,10 @@ package planning
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -174,12 +171,8 @@ func mayCreate(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 			fmt.Sprintf("look as root: grep -l . /etc/pve/nodes/*/*/%d.conf; then choose another vmid", vmid))
 		return false
 	}
-	for _, other := range slices.Sorted(maps.Keys(p.Have.Guests)) {
-		state := p.Have.Guests[other]
-		if state.Config == nil || other == vmid {
-			continue
-		}
-		if m, ok := marker.OneMarker(state.Config.Description()); ok && m.Object == o.Ref.Name && m.Owner == p.Have.Owner && m.VMID == other {
+	for _, other := range p.markedAs(o.Ref.Name) {
+		if other != vmid {
 			p.block(o, "vmid", fmt.Sprintf("%s exists as %d; the vmid is fixed at birth", o.Ref.Name, other), fmt.Sprintf("write vmid: %d", other))
 			return false
 		}

@@ -3,7 +3,6 @@ package planning
 import (
 	"strings"
 
-	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -52,7 +51,7 @@ func lastBackups(q questions.Questions, pl *plan.Plan) {
 			if v.Content != "backup" || q.Have.Wholeness(*v) != node.Whole || q.Have.Future(v.CTime) {
 				continue
 			}
-			if m, _ := marker.OneMarker(v.Notes); m.Facts["guest"] != g.Ref.Name {
+			if m, _ := q.Have.MarkerOf(v.Notes); m.Facts["guest"] != g.Ref.Name {
 				continue
 			}
 			if pl.Backups == nil {

@@ -174,7 +174,7 @@ func (f *forecast) onGuest(state *node.GuestState, call proxmox.Call, what strin
 // starts lets a guest run, with what was pending.
 func starts(state *node.GuestState) {
 	state.Status = "running"
-	state.Config.Raw = node.Effective(state.Config)
+	state.Config.Raw = maps.Clone(node.Effective(state.Config))
 	state.Config.Pending, state.Config.Deleted, state.Mounts = map[string]string{}, nil, nil
 }
 
@@ -182,7 +182,7 @@ func starts(state *node.GuestState) {
 // started again for it.
 func (f *forecast) configure(state *node.GuestState, params proxmox.Params) {
 	config := state.Config
-	now := node.Effective(config)
+	now := maps.Clone(node.Effective(config))
 	for key, value := range params {
 		switch {
 		case key == "digest":
@@ -460,7 +460,7 @@ func (f *forecast) settle() {
 		}
 		f.node.ByID[volid] = v
 		f.node.ByGuest[v.VMID] = append(f.node.ByGuest[v.VMID], v)
-		if m, ok := marker.OneMarker(v.Notes); ok && m.Owner == f.node.Owner {
+		if m, ok := f.node.MarkerOf(v.Notes); ok && m.Owner == f.node.Owner {
 			name := text.OrElse(m.Facts["guest"], m.Object)
 			f.node.ByObject[name] = append(kept(f.node.ByObject[name]), v)
 		}

@@ -57,9 +57,12 @@ func holdClash(p *planner, g *spec.Guest, c node.Clash, has string) {
 // another one, and blocks them. All interfaces of a change are set by one request, so two
 // of them may exchange their names.
 func uniqueNets(p *planner, g *spec.Guest, state *node.GuestState, d *questions.Difference) {
-	set := map[string]string{}
+	var set map[string]string
 	for key, value := range d.Set {
-		if questions.NetKey.MatchString(key) {
+		if _, net := proxmox.NumberedKey(key, "net"); net {
+			if set == nil {
+				set = map[string]string{}
+			}
 			set[key] = value
 		}
 	}

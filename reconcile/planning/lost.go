@@ -43,7 +43,7 @@ func goldenLost(p *planner, golden *spec.Golden, have *node.GuestState) (down st
 	}
 	witness, m := "", marker.Marker{}
 	if archives := p.Have.GoldenArchives(golden); len(archives) > 0 {
-		m, _ = marker.OneMarker(archives[0].Notes)
+		m, _ = p.Have.MarkerOf(archives[0].Notes)
 		witness = archives[0].VolID
 	} else if known, ok := questions.Remembered(p.Questions, &golden.Object, golden.VMID); ok {
 		witness, m = "the journal of this agent", known

@@ -35,14 +35,14 @@ func planPublish(p *planner, golden *spec.Golden, state *node.GuestState, mark m
 		return
 	}
 	for _, v := range p.Have.GoldenArchives(golden) { // made, and its size not noted yet
-		m, _ := marker.OneMarker(v.Notes)
+		m, _ := p.Have.MarkerOf(v.Notes)
 		if made, ok := p.Have.Memory.Archives[v.VolID]; ok && made.Whole && m.Facts["revision"] == mark.Facts["revision"] && m.Facts["digest"] == mark.Facts["digest"] && p.Have.Wholeness(v) == node.Unproven {
 			return
 		}
 	}
 	if state.Status == "running" {
 		if newest := p.Have.NewestGolden(golden); newest != nil {
-			if m, _ := marker.OneMarker(newest.Notes); m.Facts["revision"] == strconv.Itoa(publish.Revision) {
+			if m, _ := p.Have.MarkerOf(newest.Notes); m.Facts["revision"] == strconv.Itoa(publish.Revision) {
 				p.note(o, "%d runs and its revision is unchanged: somebody works in it, so it is left alone", golden.VMID)
 				return
 			}
@@ -91,7 +91,7 @@ func pruneGolden(p *planner, golden *spec.Golden, current proxmox.StorageContent
 		if v.VolID == current.VolID || v.Protected || p.Have.Wholeness(v) == node.Damaged || !v.CTime.Before(current.CTime) || read(p, v.VolID) {
 			continue
 		}
-		if m, _ := marker.OneMarker(v.Notes); p.Have.Wholeness(v) == node.Unproven && m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) {
+		if m, _ := p.Have.MarkerOf(v.Notes); p.Have.Wholeness(v) == node.Unproven && m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) {
 			continue // unproven: a person decides
 		}
 		deleteArchive(p, &golden.Object, golden.Ref.Name, v, "earlier revision", fmt.Sprintf("of an earlier revision, replaced by that of %s", p.Have.Date(current.CTime)))

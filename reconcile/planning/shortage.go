@@ -32,7 +32,9 @@ func holdShort(p *planner, b *spec.Backup, shortages []refresh.Shortage) {
 	}
 	avail := p.Have.Storages[b.Storage].Status.Avail
 	cure := []string{"make room, or plug in a larger disk"}
-	slices.SortStableFunc(older, func(a, b proxmox.StorageContent) int { return cmp.Or(a.CTime.Compare(b.CTime), cmp.Compare(a.VolID, b.VolID)) })
+	slices.SortStableFunc(older, func(a, b proxmox.StorageContent) int {
+		return cmp.Or(a.CTime.Compare(b.CTime), cmp.Compare(a.VolID, b.VolID))
+	})
 	var could []string
 	for _, v := range older[:min(len(older), 3)] {
 		could = append(could, fmt.Sprintf("pvesm free %s (%s, %s)", v.VolID, p.Have.Date(v.CTime), v.Size.Human()))

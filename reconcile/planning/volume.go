@@ -23,6 +23,9 @@ func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 			return
 		}
 	}
+	if len(g.Config.Mounts) == 0 {
+		return
+	}
 	live := questions.EffectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]

@@ -22,7 +22,7 @@ type OwnBackup struct {
 func OwnBackups(q Questions, b *spec.Backup, g *spec.Guest) []OwnBackup {
 	var own []OwnBackup
 	for _, v := range q.Have.ArchivesOf(b.Storage, g.VMID) {
-		if m, ok := marker.OneMarker(v.Notes); ok && OwnsSeries(q, m, &b.Object, g) {
+		if m, ok := q.Have.MarkerOf(v.Notes); ok && OwnsSeries(q, m, &b.Object, g) {
 			own = append(own, OwnBackup{v, m, q.Have.Wholeness(v)})
 		}
 	}

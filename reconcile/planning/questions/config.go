@@ -2,7 +2,6 @@ package questions
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -49,11 +48,15 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 		}
 		return "needs a restart (" + restart + ")"
 	}
-	for _, key := range slices.Sorted(maps.Keys(want.Values)) {
-		value, live := want.Values[key], values[key]
-		if key == "protection" || compare.SameValue(key, value, live) {
-			continue
+	var differ []string
+	for key, value := range want.Values {
+		if key != "protection" && !compare.SameValue(key, value, values[key]) {
+			differ = append(differ, key)
 		}
+	}
+	slices.Sort(differ)
+	for _, key := range differ {
+		value, live := want.Values[key], values[key]
 		f := plan.Field{Name: key, Old: People(key, live), New: People(key, value), When: when(key)}
 		if value == "" {
 			d.Drop = append(d.Drop, key)
@@ -63,9 +66,12 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 		}
 		d.add(key, value, f)
 	}
-	for _, i := range slices.Sorted(maps.Keys(want.Nets)) {
-		key := fmt.Sprintf("net%d", i)
+	for _, i := range numbers(want.Nets) {
+		key := "net" + strconv.Itoa(i)
 		live, _ := proxmox.ParseNet(values[key])
+		if len(live) > 0 && compare.Covers(live, want.Nets[i]) {
+			continue
+		}
 		net := maps.Clone(live)
 		if net == nil {
 			net = proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": Mac(q.Have.Owner, state.VMID, i)}
@@ -97,7 +103,7 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 			d.add("features", features.String(), plan.Field{Name: "features", Old: old, New: new, When: when("features")})
 		}
 	}
-	if all := AddTags(values["tags"], want.Tags); len(proxmox.ParseTags(all)) > len(proxmox.ParseTags(values["tags"])) {
+	if all := AddTags(values["tags"], want.Tags); all != values["tags"] && len(proxmox.ParseTags(all)) > len(proxmox.ParseTags(values["tags"])) {
 		tidy := func(list string) string { return strings.Join(proxmox.ParseTags(list), " ") }
 		d.add("tags", all, plan.Field{Name: "tags", Old: tidy(values["tags"]), New: tidy(all), When: "now"})
 	}
@@ -106,7 +112,10 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 		d.Fields = append(d.Fields, plan.Field{Name: "description", Old: FirstLine(text), New: FirstLine(*want.Description), When: "now"})
 		text = *want.Description
 	}
-	if description := marker.Describe(text, m); strings.TrimRight(state.Config.Description(), "\n") != description && !d.onlyMarkerMoved(state, m, text) {
+	if description := ""; !onlyMarkerMoved(state, m, text) {
+		if description = marker.Describe(text, m); strings.TrimRight(state.Config.Description(), "\n") == description {
+			return d
+		}
 		if d.Set == nil {
 			d.Set = map[string]string{}
 		}
@@ -115,11 +124,18 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 	return d
 }
 
+// numbers are the numbers of a row, ascending.
+func numbers[V any](row map[int]V) []int {
+	all := slices.AppendSeq(make([]int, 0, len(row)), maps.Keys(row))
+	slices.Sort(all)
+	return all
+}
+
 // onlyMarkerMoved reports whether the description differs from ours only in where
 // its marker stands or how it is wrapped, which is no reason to write it.
-func (d *Difference) onlyMarkerMoved(state *node.GuestState, m marker.Marker, text string) bool {
+func onlyMarkerMoved(state *node.GuestState, m marker.Marker, text string) bool {
 	have, ok := marker.OneMarker(state.Config.Description())
-	return ok && have.String() == m.String() && marker.WithoutMarker(state.Config.Description()) == strings.TrimRight(text, "\n")
+	return ok && have.Equal(m) && marker.WithoutMarker(state.Config.Description()) == strings.TrimRight(text, "\n")
 }
 
 // People prints a value with its unit.
@@ -151,7 +167,7 @@ func AppliesLive(key string, existed bool) bool {
 	case "description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "memory", "swap", "cpulimit", "cpuunits":
 		return true
 	}
-	if NetKey.MatchString(key) {
+	if _, net := proxmox.NumberedKey(key, "net"); net {
 		return true
 	}
 	return !existed && (strings.HasPrefix(key, "mp") || strings.HasPrefix(key, "dev"))

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -75,7 +74,7 @@ func departure(q Questions, ref spec.Ref, vmid proxmox.VMID, declared map[proxmo
 func coveredBefore(q Questions, ref spec.Ref, vmid proxmox.VMID) []string {
 	made := map[string]bool{}
 	for _, v := range q.Have.ByGuest[vmid] {
-		if m, ok := marker.OneMarker(v.Notes); ok && v.Content == "backup" && m.Owner == q.Have.Owner && m.Facts["guest"] == ref.Name {
+		if m, ok := q.Have.MarkerOf(v.Notes); ok && v.Content == "backup" && m.Owner == q.Have.Owner && m.Facts["guest"] == ref.Name {
 			made[m.Object] = true
 		}
 	}

@@ -72,7 +72,7 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 func AllSeen(q Questions, mounting Mounting, g *spec.Guest) *plan.Blocker {
 	for _, name := range slices.Sorted(maps.Keys(q.Want.Backups)) {
 		b := q.Want.Backups[name]
-		if !slices.Contains(q.Want.BackupGuests(b), g.Ref.Name) {
+		if !q.Want.BacksUp(b, g.Ref.Name) {
 			continue
 		}
 		if o := Seen(q, mounting, b.Storage); o != nil { // it does not exist, say, or is disabled

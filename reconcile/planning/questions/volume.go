@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -17,9 +16,8 @@ import (
 func EffectiveMounts(config *proxmox.GuestConfig) map[int]proxmox.MountPoint {
 	mounts := map[int]proxmox.MountPoint{}
 	for key, value := range node.Effective(config) {
-		digits, ok := strings.CutPrefix(key, "mp")
-		i, err := strconv.Atoi(digits)
-		if !ok || err != nil {
+		i, ok := proxmox.NumberedKey(key, "mp")
+		if !ok {
 			continue
 		}
 		mp, err := proxmox.ParseMountPoint(value)
