@@ -43,23 +43,23 @@ func archivePath(v string) string {
 	return relativePath(v)
 }
 
-func (s *scene) checkArchive() (any, error) {
-	if err := s.mountPoint(); err != nil {
+func answerCheckArchive(r diskReader) (any, error) {
+	if err := r.mountPoint(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, ArchiveTime)
+	ctx, cancel := context.WithTimeout(r.ctx, ArchiveTime)
 	defer cancel()
-	fault, unchecked, err := s.host.CheckArchive(ctx, s.args["path"]+"/"+s.args["file"])
+	fault, unchecked, err := r.host.CheckArchive(ctx, r.args["path"]+"/"+r.args["file"])
 	var odd *UnexpectedError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, s.miss("file", "there is no such file", "")
+		return nil, r.miss("file", "there is no such file", "")
 	case errors.Is(err, errSymlink), errors.As(err, &odd):
-		return nil, s.refuse("file", err.Error(), "")
+		return nil, r.refuse("file", err.Error(), "")
 	case ctx.Err() != nil:
 		return ArchiveCheck{Unchecked: fmt.Sprintf("its check did not end within %s", ArchiveTime)}, nil
 	case err != nil:
-		return nil, &FailedError{Op: s.op, Reason: fmt.Sprintf("cannot read %s: %v", s.args["file"], err)}
+		return nil, &FailedError{Op: r.op, Reason: fmt.Sprintf("cannot read %s: %v", r.args["file"], err)}
 	}
 	return ArchiveCheck{Fault: fault, Unchecked: unchecked}, nil
 }
