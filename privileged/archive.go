@@ -90,9 +90,9 @@ func (m *Machine) CheckArchive(ctx context.Context, name string) (fault, uncheck
 	}
 	switch path.Ext(base) {
 	case ".zst":
-		return m.testWith(ctx, f, "/usr/bin/zstd", "-t", "-q", "-")
+		return testWith(ctx, m.root, f, "/usr/bin/zstd", "-t", "-q", "-")
 	case ".lzo":
-		return m.testWith(ctx, f, "/usr/bin/lzop", "-t", "-q")
+		return testWith(ctx, m.root, f, "/usr/bin/lzop", "-t", "-q")
 	case ".gz":
 		z, err := gzip.NewReader(endingWith{ctx, f})
 		if err == nil {
@@ -197,12 +197,12 @@ func faultOf(ctx context.Context, read error) (fault, unchecked string, err erro
 }
 
 // testWith has a program test an open file, behind everybody else who wants the processor.
-func (m *Machine) testWith(ctx context.Context, f *os.File, program string, args ...string) (fault, unchecked string, err error) {
-	if _, err := os.Stat(m.root + program); err != nil {
+func testWith(ctx context.Context, root string, f *os.File, program string, args ...string) (fault, unchecked string, err error) {
+	if _, err := os.Stat(root + program); err != nil {
 		return "", program + " is not installed, so its contents are not checked", nil
 	}
 	var warnings capped
-	cmd := exec.CommandContext(ctx, m.root+program, args...)
+	cmd := exec.CommandContext(ctx, root+program, args...)
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stderr = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}, "/", f, &warnings
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

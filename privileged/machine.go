@@ -44,7 +44,7 @@ func (m *Machine) NodeName() (string, error) {
 
 // ReadFile implements [Host]. It refuses a file that somebody else could have written: what the fence reads decides what root does.
 func (m *Machine) ReadFile(name string) ([]byte, error) {
-	if err := m.trusted(name); err != nil {
+	if err := trusted(m.root, name); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(m.root+name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -63,9 +63,9 @@ func (m *Machine) ReadFile(name string) ([]byte, error) {
 }
 
 // trusted makes sure that a file and the directories that lead to it belong to the user whom the fence runs as, and that nobody else may write them.
-func (m *Machine) trusted(name string) error {
+func trusted(root, name string) error {
 	for p := path.Clean(name); ; p = path.Dir(p) {
-		info, err := os.Stat(m.root + p)
+		info, err := os.Stat(root + p)
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (m *Machine) trusted(name string) error {
 
 // ReplaceFile implements [Host]: write beside, fsync, rename, fsync the directory. A kill at any point leaves the old or the new file, whole.
 func (m *Machine) ReplaceFile(name string, old, new []byte) error {
-	if err := m.trusted(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := trusted(m.root, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	real := m.root + name
