@@ -40,9 +40,10 @@ type command struct {
 	held          time.Duration // --for: how long a hold lasts; 0: until it is released
 	why           string        // -m
 	vmid          proxmox.VMID
-	out           string // --out: where the plan is saved
-	planFile      string // --plan-file: the saved plan that is carried out
-	ask           bool   // --ask: show the plan and ask
+	out           string   // --out: where the plan is saved
+	now           []string // --now: what is made at once
+	planFile      string   // --plan-file: the saved plan that is carried out
+	ask           bool     // --ask: show the plan and ask
 }
 
 // alone is the value of a flag that stands without one, where it may have one.
@@ -75,6 +76,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"message":    func(s string) error { cmd.why = s; return config.NotEmpty(s) },
 		"vmid":       func(s string) (err error) { cmd.vmid, err = proxmox.ParseVMID(s); return err },
 		"out":        func(s string) error { cmd.out = s; return config.NotEmpty(s) },
+		"now":        func(s string) error { cmd.now = append(cmd.now, s); return config.NotEmpty(s) },
 		"plan-file":  func(s string) error { cmd.planFile = s; return config.NotEmpty(s) },
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
@@ -199,6 +201,8 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 		return usagef("--selftest=task takes a snapshot of a guest and deletes it: say of which, with --vmid N")
 	case cmd.planFile != "" && len(cmd.only) > 0:
 		return usagef("--only cannot be used with --plan-file: the plan was limited when it was saved")
+	case len(cmd.now) > 0 && (cmd.planFile != "" || len(cmd.only) > 0):
+		return usagef("--now cannot be used with --only or --plan-file: it names what is made")
 	case cmd.planFile != "" && cmd.ask:
 		return usagef("--ask cannot be used with --plan-file: the plan was reviewed when it was saved")
 	case cmd.ask && cmd.json:

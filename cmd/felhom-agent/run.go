@@ -59,6 +59,15 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if err != nil {
 		return 0, err
 	}
+	atOnce, err := madeNow(want, cmd.now)
+	if err != nil {
+		return 0, err
+	}
+	for name := range atOnce {
+		kind, rest, _ := strings.Cut(name, "/")
+		object, _, _ := strings.Cut(rest, "/")
+		only = append(only, spec.Ref{Kind: spec.Kind(kind), Name: object})
+	}
 	reviewed, err := cmd.reviewed()
 	if err != nil {
 		return 0, err
@@ -74,7 +83,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if err := n.FindPatiently(ctx); err != nil {
 		return 0, n.Explain(err)
 	}
-	n.Sight.Only = only
+	n.Sight.Only, n.Sight.AtOnce.Names = only, atOnce
 	told := newTeller(con, cmd, only)
 	if cmd.ask {
 		if reviewed, err = askFirst(ctx, n, want, con, told.text); err != nil {

@@ -71,6 +71,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	have, err := l.Look(ctx)
 	if have != nil {
 		a.zone.Store(have.Now.Location())
+		a.O.AtOnce.Since = have.AtOnce.Since // the first refresh of the run
 	}
 	for _, e := range finished {
 		a.report(e, have)

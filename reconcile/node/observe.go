@@ -51,6 +51,7 @@ type Observed struct {
 	Scope map[spec.Ref]bool
 	// Named are the objects that a person named with --only.
 	Named        map[spec.Ref]bool
+	AtOnce       AtOnce     // what a person wants made now
 	Watching     bool       // nobody is looking: some acts wait for a person
 	Drift        spec.Drift // the default of agent.yaml
 	MaxDeletions int

@@ -23,6 +23,9 @@ func SnapshotDue(s *spec.Snapshot, state *GuestState, have *Observed) bool {
 	if s.Every > 0 {
 		name, begin = SlotName(s, have.Now)
 	}
+	if g := have.AtOnce; g.Wants(s.Ref, s.Guest) {
+		return true
+	}
 	return !s.Absent && !slices.ContainsFunc(state.Snapshots.Snapshots, func(snap proxmox.Snapshot) bool {
 		return snap.Name == name || s.Every > 0 && strings.HasPrefix(snap.Name, s.Ref.Name+"_") && !snap.Time.Before(begin)
 	})

@@ -2,6 +2,7 @@ package planning
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,13 +90,18 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 	if lost != nil {
 		born = lost.Born
 	}
-	due, slot := backupDue(p, b, own, born, found)
+	scheduled := slices.DeleteFunc(slices.Clone(own), func(have questions.OwnBackup) bool { return node.ByHand(have.Marker) })
+	due, slot := backupDue(p, b, scheduled, born, found)
 	if b.At != nil {
 		p.due(b.At.Next(p.Have.Now))
 	} else if !due {
-		p.due(questions.NewestOwn(p.Questions, own, born).Add(b.Every))
+		p.due(questions.NewestOwn(p.Questions, scheduled, born).Add(b.Every))
 	}
-	if due && !wantedAgain(p, b, g, slot) {
+	byHand := !due && wantedAtOnce(p, b, g, own, born)
+	if byHand {
+		due, slot = true, p.Have.AtOnce.Since
+	}
+	if due && !wantedAgain(p, b, g, slot, byHand) {
 		text := fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage)
 		state, marker, ok := ready(p, o, g, "back up", text)
 		if !ok {
@@ -105,7 +111,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 			p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
 			return
 		}
-		if short := backUp(p, b, g, state, marker); short != nil {
+		if short := backUp(p, b, g, state, marker, byHand); short != nil {
 			found.short = append(found.short, *short)
 		}
 	}
@@ -171,12 +177,12 @@ func noteFuture(p *planner, b *spec.Backup, g *spec.Guest) {
 // wantedAgain says that a backup is due although it was made often enough since it
 // became due: PVE does not show the archives, or something takes them away. Going on
 // would fill the disk.
-func wantedAgain(p *planner, b *spec.Backup, g *spec.Guest, slot time.Time) (held bool) {
-	if b.At == nil {
+func wantedAgain(p *planner, b *spec.Backup, g *spec.Guest, slot time.Time, byHand bool) (held bool) {
+	if b.At == nil && !byHand {
 		slot = slot.Add(-b.Every)
 	}
 	made := 0
-	for _, t := range p.Have.Memory.BackedUp[b.Ref.String()+"/"+g.Ref.Name+"/create"] {
+	for _, t := range p.Have.Memory.BackedUp[backupID(b, g, byHand)] {
 		if t.After(slot) && !p.Have.Future(t) { // what a clock that was ahead has dated says nothing
 			made++
 		}
@@ -210,7 +216,7 @@ func warnOverdue(p *planner, b *spec.Backup, g *spec.Guest, own []questions.OwnB
 // by the storage's retention; with mode and compress, whose defaults in the API are
 // a silent fall back to suspend and a plain tar; and with the marker as notes. Where the
 // storage has no room for the archive, it says so instead.
-func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, mark marker.Marker) *refresh.Shortage {
+func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, mark marker.Marker, byHand bool) *refresh.Shortage {
 	o := &b.Object
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Backup"); ob != nil {
 		p.block(o, "guests", ob.Reason, ob.Fix...)
@@ -231,8 +237,11 @@ func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, m
 		return &s
 	}
 	m := marker.Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name, "host": p.Have.Node}}
+	if byHand {
+		m.Facts[node.Unscheduled] = "yes"
+	}
 	call := questions.Vzdump(p.Questions, g.VMID, b.Storage, b.Mode, b.Compress, m)
-	a := plan.Action{ID: b.Ref.String() + "/" + g.Ref.Name + "/create", Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
+	a := plan.Action{ID: backupID(b, g, byHand), Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Queue: Queue(g.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
 		Facts: questions.DumpFacts(p.Questions, b.Storage)}
 	if b.Mode == "stop" && state.Status == "running" {

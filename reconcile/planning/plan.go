@@ -16,6 +16,7 @@ func PlanOf(want *spec.Desired, have *node.Observed) *plan.Plan {
 	plan := NewPlan(want, have)
 	plan.Header.Elapsed = fmt.Sprintf("%.2f s", have.Elapsed.Seconds())
 	plan.Digests = digests(have)
+	limitToAtOnce(plan, have)
 	return plan
 }
 

@@ -131,8 +131,11 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 			taken = true
 		}
 	}
-	if !taken {
+	switch {
+	case !taken:
 		takeSnapshot(p, s, g, state, mark, name)
+	case snapshotAtOnce(p, s, g, own):
+		takeSnapshot(p, s, g, state, mark, s.Ref.Name+"_"+p.Have.AtOnce.Since.UTC().Format("20060102_150405"))
 	}
 	if p.of[g.Ref].lost != nil {
 		return // nothing is pruned meanwhile

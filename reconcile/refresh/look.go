@@ -128,6 +128,9 @@ func (l *Looker) lookAround(ctx context.Context) error {
 	}
 	have.Version, have.Permissions = kept.version, maps.Clone(kept.permissions)
 	have.Now = l.View.Now().In(kept.zone)
+	if have.AtOnce.Since.IsZero() {
+		have.AtOnce.Since = have.Now
+	}
 	if have.Now.Unix() <= 0 {
 		return errors.New("the node's answers have no Date, so its clock is not known and nothing can be planned")
 	}

@@ -25,6 +25,7 @@ type Sight struct {
 	NotifyPVE    bool         // PVE's own notifications of each backup
 	Stored       state.Stored // holds, and what was once seen
 	Watching     bool         // nobody is looking: some acts wait for a person
+	AtOnce       node.AtOnce  // what a person wants made now; zero Since: since this refresh
 	Only         []spec.Ref   // limits the plan to these and what they need; empty: all
 }
 
@@ -36,7 +37,7 @@ func (s Sight) Looker(want *spec.Desired, journal *journal.Journal, kept *Facts)
 // observed is what is known before looking.
 func (s Sight) observed(want *spec.Desired) *node.Observed {
 	have := &node.Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE,
-		Stored: s.Stored, Watching: s.Watching,
+		Stored: s.Stored, Watching: s.Watching, AtOnce: s.AtOnce,
 		Guests: map[proxmox.VMID]*node.GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*node.StorageState{},
 		Taken: map[proxmox.VMID]bool{}, Inside: map[string]node.Inside{}}
 	if len(s.Only) > 0 {
