@@ -79,14 +79,14 @@ func parsePolicy(data []byte) (policy, error) {
 	return p, nil
 }
 
-func (r reader) policy() (policy, error) {
-	data, err := r.read(policyPath)
+func (s *scene) policy() (policy, error) {
+	data, err := s.read(policyPath)
 	if err != nil || data == nil {
 		return defaultPolicy, err
 	}
 	p, err := parsePolicy(data)
 	if err != nil {
-		return policy{}, &RefusedError{Op: r.op, Reason: policyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
+		return policy{}, &RefusedError{Op: s.op, Reason: policyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
 	}
 	return p, nil
 }
@@ -95,15 +95,15 @@ func (r reader) policy() (policy, error) {
 var system = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var"}
 
 // allowedPath makes sure that the path in an argument lies below an allowed root and in no directory of the system.
-func (r reader) allowedPath(arg string) error {
-	p, err := r.policy()
+func (s *scene) allowedPath(arg string) error {
+	p, err := s.policy()
 	if err != nil {
 		return err
 	}
-	at := r.args[arg]
+	at := s.args[arg]
 	for _, dir := range system {
 		if within(at, dir) {
-			return r.refuse(arg, "it lies in a directory of the system", "Choose a path below "+strings.Join(p.Roots, " or "))
+			return s.refuse(arg, "it lies in a directory of the system", "Choose a path below "+strings.Join(p.Roots, " or "))
 		}
 	}
 	for _, root := range p.Roots {
@@ -113,9 +113,9 @@ func (r reader) allowedPath(arg string) error {
 	}
 	fix := "As root, add a root to " + policyPath + ` of this host: {"roots": ["/mnt", "` + path.Dir(at) + `"]}`
 	if within(at, storages) {
-		return r.refuse(arg, "PVE mounts its storages below "+storages+"; only a root of its own opens it", fix)
+		return s.refuse(arg, "PVE mounts its storages below "+storages+"; only a root of its own opens it", fix)
 	}
-	return r.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "), fix)
+	return s.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "), fix)
 }
 
 // storages is where PVE mounts network storages, with the backups and disks of all guests in them. A root above it does not open it.
@@ -145,11 +145,11 @@ func mapsHostIDs(idmap string) bool {
 }
 
 // allowedIDMap makes sure that a bind gives its guest no IDs of the host, unless root allows that for the folder.
-func (r reader) allowedIDMap(arg, source string) error {
-	if !mapsHostIDs(r.args[arg]) {
+func (s *scene) allowedIDMap(arg, source string) error {
+	if !mapsHostIDs(s.args[arg]) {
 		return nil
 	}
-	p, err := r.policy()
+	p, err := s.policy()
 	if err != nil {
 		return err
 	}
@@ -158,20 +158,20 @@ func (r reader) allowedIDMap(arg, source string) error {
 			return nil
 		}
 	}
-	return r.refuse(arg, fmt.Sprintf("root of the guest would be root of the host in %s: IDs below %d belong to the host", source, firstGuestID),
+	return s.refuse(arg, fmt.Sprintf("root of the guest would be root of the host in %s: IDs below %d belong to the host", source, firstGuestID),
 		"Leave idmap out, or as root, allow it for this folder in "+policyPath+`: {"idmap": ["`+source+`"]}`)
 }
 
 // allowedDevice makes sure that the policy lets guests have this device.
-func (r reader) allowedDevice(arg string) error {
-	p, err := r.policy()
+func (s *scene) allowedDevice(arg string) error {
+	p, err := s.policy()
 	if err != nil {
 		return err
 	}
 	for _, pattern := range p.Devices {
-		if ok, _ := path.Match(pattern, r.args[arg]); ok && strings.HasPrefix(pattern, "/dev/") {
+		if ok, _ := path.Match(pattern, s.args[arg]); ok && strings.HasPrefix(pattern, "/dev/") {
 			return nil
 		}
 	}
-	return r.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+policyPath)
+	return s.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+policyPath)
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // mountBlue mounts the backup disk of the fresh world.
@@ -13,7 +16,7 @@ func mountBlue(t *testing.T, s *Sim) {
 	if _, err := s.Host("pve1").MakeMountPoint("/mnt/usb/backup"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Shell("pve1", "mount UUID="+blueUUID+" /mnt/usb/backup"); err != nil {
+	if _, err := s.Shell("pve1", "mount UUID="+world.BlueUUID+" /mnt/usb/backup"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -158,7 +161,7 @@ func TestOneVzdumpAtATimePerNode(t *testing.T) {
 func TestStorageRetention(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
 		mountBlue(t, s)
-		s.storages["usb-backup"].Prune = "keep-last=1"
+		s.cl.Storages["usb-backup"].Prune = "keep-last=1"
 		_, log := c.task("POST", dumps, dumpForm())
 		if text := strings.Join(log, "\n"); !strings.Contains(text, "ERROR: Backup of VM 101 failed - There is a max backup limit of 1 enforced by the target storage") {
 			t.Errorf("remove=0 at the limit: %s", text)
@@ -175,8 +178,8 @@ func TestStorageRetention(t *testing.T) {
 func TestFullStorage(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
 		mountBlue(t, s)
-		blue := s.w.Nodes[0].Disks[1]
-		blue.Used = blue.Size - s.usedOn(blue) - 1<<20
+		blue := s.cl.World.Nodes[0].Disks[1]
+		blue.Used = blue.Size - blue.Taken() - 1<<20
 		end, log := c.task("POST", dumps, dumpForm())
 		if end != "job errors" || !strings.Contains(strings.Join(log, "\n"), "No space left on device") {
 			t.Errorf("%s\n%s", end, strings.Join(log, "\n"))
@@ -202,7 +205,7 @@ func TestArchiveOfAPulledDisk(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			fresh(t, func(t *testing.T, s *Sim, c *client) {
 				mountBlue(t, s)
-				s.SetDuration(func(TaskInfo) time.Duration { return 0 })
+				s.SetDuration(func(cluster.TaskInfo) time.Duration { return 0 })
 				c.done("POST", dumps, dumpForm())
 				time.Sleep(f.after)
 				if f.sync {
@@ -212,7 +215,7 @@ func TestArchiveOfAPulledDisk(t *testing.T) {
 				}
 				const name = "vzdump-lxc-101-2026_11_22-18_02_09.tar.zst"
 				whole := c.backups("usb-backup")[name]
-				s.Unplug(blueUUID)
+				s.Unplug(world.BlueUUID)
 				if got := c.backups("usb-backup")[name]; got != whole {
 					t.Errorf("the cache shows %q, want %q", got, whole)
 				}
@@ -222,7 +225,7 @@ func TestArchiveOfAPulledDisk(t *testing.T) {
 				if _, err := s.Shell("pve1", "umount /mnt/usb/backup"); err != nil {
 					t.Fatal(err)
 				}
-				s.Plug(blueUUID)
+				s.Plug(world.BlueUUID)
 				mountBlue(t, s)
 				got := "whole"
 				switch now := c.backups("usb-backup")[name]; {
@@ -254,7 +257,7 @@ func TestAnImmutableMountPointTakesNothing(t *testing.T) {
 		if _, err := s.Host("pve1").MakeMountPoint("/mnt/usb/backup"); err != nil {
 			t.Fatal(err)
 		}
-		s.storages["usb-backup"].Mountpoint = "" // so that PVE does not notice that the disk is away
+		s.cl.Storages["usb-backup"].Mountpoint = "" // so that PVE does not notice that the disk is away
 		if end, _ := c.task("POST", dumps, dumpForm()); end != "job errors" {
 			t.Errorf("a backup under an empty immutable mount point ended %s", end)
 		}
@@ -300,7 +303,7 @@ func TestFailedForceRestoreLeavesTheOldGuestOrNothing(t *testing.T) {
 		if end != "unable to restore CT 101 - volume '"+missing+"' does not exist" || s.Data() != before || c.config(101)["lock"] != "" {
 			t.Errorf("%s\n%s", end, s)
 		}
-		if err := s.Inject(Fault{Match: "task vzrestore 101", Effect: "fail", Text: "tar failed"}); err != nil {
+		if err := s.Inject(world.Fault{Match: "task vzrestore 101", Effect: "fail", Text: "tar failed"}); err != nil {
 			t.Fatal(err)
 		}
 		end, _ = c.task("POST", lxc, form("vmid", "101", "restore", "1", "force", "1", "ostemplate", "local:backup/vzdump-lxc-101-2026_11_22-18_02_09.tar.zst", "storage", "local-lvm"))
@@ -335,7 +338,7 @@ func TestRestoreKeepsAndLoses(t *testing.T) {
 		c.done("POST", lxc, form("vmid", "201", "restore", "1", "ostemplate", volid, "storage", "local-lvm", "hostname", "twin"))
 		c.done("POST", lxc, form("vmid", "202", "restore", "1", "ostemplate", volid, "rootfs", "local-lvm:6"))
 		d := data()
-		if d["201 rootfs"] != d["101 rootfs"] || d["201 mp0"] != d["101 mp0"] || d["201 mp1"] != emptyData {
+		if d["201 rootfs"] != d["101 rootfs"] || d["201 mp0"] != d["101 mp0"] || d["201 mp1"] != world.EmptyData {
 			t.Errorf("a restore with storage alone: %v", d)
 		}
 		if d["202 mp0"] != "" || d["202 rootfs"] == d["101 rootfs"] {
@@ -360,8 +363,8 @@ func TestRestoreKeepsAndLoses(t *testing.T) {
 // Without quorum not even the lock of a backup can be written, so none is made.
 func TestNoBackupWithoutQuorum(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
-		s.w.Nodes = append(s.w.Nodes, &node{Name: "pve2", Down: true, zone: time.UTC})
-		s.w.NoQuorum = true
+		s.cl.World.Nodes = append(s.cl.World.Nodes, &world.Node{Name: "pve2", Down: true, Location: time.UTC})
+		s.cl.World.NoQuorum = true
 		end, log := c.task("POST", "/nodes/pve1/vzdump", form("vmid", "101", "storage", "local"))
 		if text := strings.Join(log, "\n"); end != "job errors" || !strings.Contains(text, "ERROR: Backup of VM 101 failed - unable to open file '/etc/pve/nodes/pve1/lxc/101.conf.tmp.") {
 			t.Errorf("%s\n%s", end, text)
@@ -373,7 +376,7 @@ func TestNoBackupWithoutQuorum(t *testing.T) {
 // stop one. The words are assumed.
 func TestNoStopModeUnderHighAvailabilityAssumedWords(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
-		s.guests[101].HA = "started"
+		s.cl.Guests[101].HA = "started"
 		end, log := c.task("POST", "/nodes/pve1/vzdump", form("vmid", "101", "storage", "local", "mode", "stop"))
 		if text := strings.Join(log, "\n"); end != "job errors" || !strings.Contains(text, "on a HA managed and enabled Service") {
 			t.Errorf("%s\n%s", end, text)

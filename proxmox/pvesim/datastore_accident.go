@@ -2,32 +2,34 @@ package pvesim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // A Datastore is what its administrator does to a datastore of a Proxmox Backup Server.
 type Datastore struct {
 	s *Sim
-	d *datastore
+	d *world.Datastore
 }
 
 // AddDatastore sets a datastore up on a backup server. users are the users and API tokens
 // with their roles: DatastoreBackup, DatastorePowerUser, DatastoreReader, DatastoreAdmin.
 func (s *Sim) AddDatastore(server, name string, size int64, users map[string]string) *Datastore {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle()
-	d := &datastore{Server: server, Name: name, Size: size, Users: users}
-	s.w.Datastores = append(s.w.Datastores, d)
+	defer s.cl.Enter()()
+	d := &world.Datastore{Server: server, Name: name, Size: size, Users: users}
+	s.cl.World.Datastores = append(s.cl.World.Datastores, d)
 	return &Datastore{s, d}
 }
 
 // Datastore returns a datastore by its name, or nil.
 func (s *Sim) Datastore(name string) *Datastore {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, d := range s.w.Datastores {
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	for _, d := range s.cl.World.Datastores {
 		if d.Name == name {
 			return &Datastore{s, d}
 		}
@@ -35,16 +37,14 @@ func (s *Sim) Datastore(name string) *Datastore {
 	return nil
 }
 
-func (d *Datastore) change(f func(*datastore)) {
-	d.s.mu.Lock()
-	defer d.s.mu.Unlock()
-	d.s.settle()
+func (d *Datastore) change(f func(*world.Datastore)) {
+	defer d.s.cl.Enter()()
 	f(d.d)
 }
 
 // SetRole gives a user or API token a role; "" takes it away.
 func (d *Datastore) SetRole(user, role string) {
-	d.change(func(d *datastore) {
+	d.change(func(d *world.Datastore) {
 		if d.Users == nil {
 			d.Users = make(map[string]string)
 		}
@@ -57,22 +57,22 @@ func (d *Datastore) SetRole(user, role string) {
 // SetMaintenance sets the maintenance mode: "read-only", "offline", with ": MESSAGE" behind
 // it; "" ends it.
 func (d *Datastore) SetMaintenance(mode string) {
-	d.change(func(d *datastore) { d.Maintenance = mode })
+	d.change(func(d *world.Datastore) { d.Maintenance = mode })
 }
 
 // SetDown lets the server not answer, or answer again.
-func (d *Datastore) SetDown(down bool) { d.change(func(d *datastore) { d.Down = down }) }
+func (d *Datastore) SetDown(down bool) { d.change(func(d *world.Datastore) { d.Down = down }) }
 
 // Fill takes all room but some of the datastore.
 func (d *Datastore) Fill(left int64) {
-	d.change(func(d *datastore) { d.Used = 0; d.Used = max(0, d.Size-d.taken()-left) })
+	d.change(func(d *world.Datastore) { d.Used = 0; d.Used = max(0, d.Size-d.Taken()-left) })
 }
 
 // Verify has the server verify all snapshots of a guest, with the result "ok" or "failed".
 func (d *Datastore) Verify(vmid int, result string) {
 	now := d.s.Now().Unix()
-	d.change(func(d *datastore) {
-		d.each(vmid, func(_ string, v *volume) {
+	d.change(func(d *world.Datastore) {
+		d.Each(vmid, func(_ string, v *world.Volume) {
 			if !v.Unfinished {
 				v.Verified, v.VerifiedAt = result, now
 			}
@@ -83,29 +83,29 @@ func (d *Datastore) Verify(vmid int, result string) {
 // CutOff adds a snapshot of a guest that was never finished, begun now.
 func (d *Datastore) CutOff(vmid int, owner string) {
 	now := d.s.Now().UTC()
-	d.change(func(d *datastore) {
-		p := &place{st: &storage{Username: owner}, items: store{}, datastore: d}
+	d.change(func(d *world.Datastore) {
+		p := &places.Place{Storage: &world.Storage{Username: owner}, Items: world.Store{}, Datastore: d}
 		if d.Spaces == nil {
-			d.Spaces = map[string]store{"": {}}
+			d.Spaces = map[string]world.Store{"": {}}
 		}
-		p.put(fmt.Sprintf("backup/ct/%d/%s", vmid, now.Format(snapshotTime)), &volume{VMID: vmid, Size: 1, Created: now.Unix(), Unfinished: true})
+		p.Put(fmt.Sprintf("backup/ct/%d/%s", vmid, now.Format(world.SnapshotTime)), &world.Volume{VMID: vmid, Size: 1, Created: now.Unix(), Unfinished: true})
 	})
 }
 
 // Prune is a prune job of the server: of each group the newest snapshots stay, and those
 // that are protected.
 func (d *Datastore) Prune(keep int) {
-	d.change(func(d *datastore) {
+	d.change(func(d *world.Datastore) {
 		for space, items := range d.Spaces {
 			groups := map[string][]string{}
-			for _, name := range sortedKeys(items) {
+			for _, name := range slices.Sorted(maps.Keys(items)) {
 				if !items[name].Protected {
-					groups[group(name)] = append(groups[group(name)], name)
+					groups[world.Group(name)] = append(groups[world.Group(name)], name)
 				}
 			}
 			for _, names := range groups {
 				for _, name := range names[:max(0, len(names)-keep)] {
-					d.drop(space, name)
+					d.Drop(space, name)
 				}
 			}
 		}
@@ -114,24 +114,13 @@ func (d *Datastore) Prune(keep int) {
 
 // Snapshots lists all that the datastore has, as "NAMESPACE|ct/110/TIME OWNER", sorted.
 func (d *Datastore) Snapshots() (all []string) {
-	d.change(func(d *datastore) {
+	d.change(func(d *world.Datastore) {
 		for space, items := range d.Spaces {
 			for name := range items {
-				all = append(all, space+"|"+strings.TrimPrefix(name, "backup/")+" "+d.owner(space, name))
+				all = append(all, space+"|"+strings.TrimPrefix(name, "backup/")+" "+d.Owner(space, name))
 			}
 		}
 	})
 	slices.Sort(all)
 	return all
-}
-
-// each calls f for the snapshots of a container.
-func (d *datastore) each(vmid int, f func(name string, v *volume)) {
-	for _, items := range d.Spaces {
-		for _, name := range sortedKeys(items) {
-			if group(name) == "ct/"+itoa(vmid) {
-				f(name, items[name])
-			}
-		}
-	}
 }

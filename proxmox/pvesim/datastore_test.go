@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 const serverToken = "felhom@pbs!pve"
@@ -66,7 +68,7 @@ func TestBackupServerListsWhatPVELists(t *testing.T) {
 			t.Errorf("a verification too: %v", v)
 		}
 		d.CutOff(102, serverToken)
-		if all := c.backups("pbs"); all["ct/102/"+s.Now().UTC().Format(snapshotTime)] != "1 <nil>" {
+		if all := c.backups("pbs"); all["ct/102/"+s.Now().UTC().Format(world.SnapshotTime)] != "1 <nil>" {
 			t.Errorf("an unfinished one has the size 1 and no notes: %v", all)
 		}
 		before, _ := s.Save()

@@ -9,15 +9,22 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/outcome"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/schema"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // FuzzParseConfig: what is read is written again in one form, and reading that changes nothing.
 func FuzzParseConfig(f *testing.F) {
-	f.Add(dnsConfig)
+	f.Add(world.DnsConfig)
 	f.Add("#a%3A b\n#%zz\nmemory: 12\n\n[pve:pending]\ndelete: mp0,net1\nnameserver: 1.1.1.1\n\n[snap]\nsnaptime: 1\nlxc.cap.drop: x\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		once := parseConfig(text).text()
-		if again := parseConfig(once).text(); again != once {
+		once := lxcconf.Parse(text).Text()
+		if again := lxcconf.Parse(once).Text(); again != once {
 			t.Errorf("read again:\n%q\nwant\n%q", again, once)
 		}
 	})
@@ -28,13 +35,13 @@ func FuzzPropertyStrings(f *testing.F) {
 	f.Add("name=eth0,bridge=vmbr0,ip=dhcp,firewall=yes")
 	f.Add("local-lvm:vm-1-disk-0,mp=/x,size=1G")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, sc := range []*schema{netSchema, mpSchema, rootfsSchema, featuresSchema, devSchema} {
-			p, err := sc.parse(text, "")
+		for _, sc := range []*schema.Schema{schema.Net, schema.MountPoint, schema.RootFS, schema.Features, schema.Device} {
+			p, err := sc.Parse(text, "")
 			if err != nil {
 				continue
 			}
-			out := sc.print(p)
-			q, err := sc.parse(out, "")
+			out := sc.Text(p)
+			q, err := sc.Parse(out, "")
 			if err != nil || fmt.Sprint(p) != fmt.Sprint(q) {
 				t.Errorf("%q prints as %q, which is %v, %v", text, out, q, err)
 			}
@@ -63,9 +70,9 @@ func chaos(t *testing.T, seed uint64, steps int) {
 	vmid := func() string { return pick("100", "101", "102", "103", "101", "102") }
 	archive := func() string {
 		var all []string
-		for _, st := range s.w.Storages {
-			if p, err := s.place(s.w.Nodes[0], st); err == nil {
-				for name := range p.items {
+		for _, st := range s.cl.World.Storages {
+			if p, err := places.Of(s.cl, s.cl.World.Nodes[0], st); err == nil {
+				for name := range p.Items {
 					if strings.HasPrefix(name, "backup/") {
 						all = append(all, st.ID+":"+name)
 					}
@@ -97,8 +104,8 @@ func chaos(t *testing.T, seed uint64, steps int) {
 		_, _ = s.Shell("pve1", cmd)
 	}
 	for range steps {
-		for _, g := range s.guests { // what is kept must be forgotten by whatever comes next
-			_ = g.conf.text()
+		for _, g := range s.cl.Guests { // what is kept must be forgotten by whatever comes next
+			_ = g.Conf.Text()
 		}
 		id := vmid()
 		at := lxc + "/" + id
@@ -141,25 +148,25 @@ func chaos(t *testing.T, seed uint64, steps int) {
 		case 19:
 			do("POST", at+"/template")
 		case 20:
-			shell(pick("mount /dev/sdb1 /mnt/usb/backup", "mount UUID="+mediaUUID+" /mnt/usb/media", "umount /mnt/usb/backup", "umount /mnt/usb/media", "mkdir /mnt/usb/backup", "mkdir /mnt/usb/media"))
+			shell(pick("mount /dev/sdb1 /mnt/usb/backup", "mount UUID="+world.MediaUUID+" /mnt/usb/media", "umount /mnt/usb/backup", "umount /mnt/usb/media", "mkdir /mnt/usb/backup", "mkdir /mnt/usb/media"))
 		case 21:
-			uuid := pick(blueUUID, mediaUUID)
+			uuid := pick(world.BlueUUID, world.MediaUUID)
 			trail = append(trail, "unplug "+uuid)
 			s.Unplug(uuid)
 		case 22:
-			uuid := pick(blueUUID, mediaUUID)
+			uuid := pick(world.BlueUUID, world.MediaUUID)
 			trail = append(trail, "plug "+uuid)
 			s.Plug(uuid)
 		case 23:
 			shell("pct " + pick("unlock ", "mount ", "unmount ", "rescan --vmid ") + id)
 		case 24:
-			_ = s.Inject(Fault{Match: "task " + pick("vzdump", "vzrestore", "vzsnapshot", "vzstart", "vzrollback", "vzclone", "vzdestroy"), Effect: pick("fail", "die", "warn", "hang")})
+			_ = s.Inject(world.Fault{Match: "task " + pick("vzdump", "vzrestore", "vzsnapshot", "vzstart", "vzrollback", "vzclone", "vzdestroy"), Effect: pick("fail", "die", "warn", "hang")})
 		case 25:
-			if running := s.running; len(running) > 0 {
-				do("DELETE", "/nodes/pve1/tasks/"+running[r.IntN(len(running))].upid())
+			if running := s.cl.Running; len(running) > 0 {
+				do("DELETE", "/nodes/pve1/tasks/"+running[r.IntN(len(running))].UPID())
 			}
 		case 26:
-			s.WriteData(atoi(id), pick("rootfs", "mp0"), pick("a", "b"))
+			s.WriteData(notation.Atoi(id), pick("rootfs", "mp0"), pick("a", "b"))
 		default:
 			s.Advance(time.Duration(r.IntN(90)) * time.Second)
 		}
@@ -174,20 +181,20 @@ func chaos(t *testing.T, seed uint64, steps int) {
 			t.Logf("seed %d:\n%s", seed, strings.Join(trail, "\n"))
 		}
 	}()
-	if len(s.running) > 0 {
-		t.Errorf("after an hour %s %s still runs", s.running[0].Type, s.running[0].ID)
+	if len(s.cl.Running) > 0 {
+		t.Errorf("after an hour %s %s still runs", s.cl.Running[0].Type, s.cl.Running[0].ID)
 	}
-	for key, owner := range s.locks {
+	for key, owner := range s.cl.Locks {
 		t.Errorf("lock %s is left to %s", key, owner)
 	}
-	for id, g := range s.guests {
-		if g.Running && g.conf.vals["template"] == "1" {
+	for id, g := range s.cl.Guests {
+		if g.Running && g.Conf.Vals["template"] == "1" {
 			t.Errorf("the template %d runs", id)
 		}
-		if now := (&config{section: g.conf.section, pending: g.conf.pending, snaps: g.conf.snaps}).text(); now != g.conf.text() {
-			t.Errorf("the text of %d is an old one:\n%s", id, Diff(g.conf.text(), now))
+		if now := (&lxcconf.Config{Section: g.Conf.Section, Pending: g.Conf.Pending, Snaps: g.Conf.Snaps}).Text(); now != g.Conf.Text() {
+			t.Errorf("the text of %d is an old one:\n%s", id, outcome.Diff(g.Conf.Text(), now))
 		}
-		if text := g.conf.text(); parseConfig(text).text() != text {
+		if text := g.Conf.Text(); lxcconf.Parse(text).Text() != text {
 			t.Errorf("the config of %d does not read back:\n%s", id, text)
 		}
 	}
@@ -201,9 +208,9 @@ func chaos(t *testing.T, seed uint64, steps int) {
 	}
 	second, err := again.Save()
 	if err != nil || !bytes.Equal(first, second) {
-		t.Errorf("the world file is not canonical:\n%s", Diff(string(first), string(second)))
+		t.Errorf("the world file is not canonical:\n%s", outcome.Diff(string(first), string(second)))
 	}
 	if a, b := s.String(), again.String(); a != b {
-		t.Errorf("loaded it prints otherwise:\n%s", Diff(a, b))
+		t.Errorf("loaded it prints otherwise:\n%s", outcome.Diff(a, b))
 	}
 }

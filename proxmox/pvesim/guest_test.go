@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
 )
 
 // config is what GET config answers, as text by key.
@@ -67,7 +69,7 @@ unprivileged: 1
 
 // The digest of a file that a real node answered with.
 func TestDigestIsTheFilesSHA1(t *testing.T) {
-	conf := parseConfig(`#felhom web
+	conf := lxcconf.Parse(`#felhom web
 arch: amd64
 features: keyctl=1,nesting=1
 hostname: ct100
@@ -78,7 +80,7 @@ rootfs: local-lvm:vm-100-disk-0,size=1G
 swap: 0
 unprivileged: 1
 `)
-	if got, want := conf.sum(), "b34b004dacdbdcb9d4cc0ff0d6efb2dae823b864"; got != want {
+	if got, want := conf.Sum(), "b34b004dacdbdcb9d4cc0ff0d6efb2dae823b864"; got != want {
 		t.Errorf("digest %s, want %s", got, want)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 func TestWhatTheHTTPLayerSays(t *testing.T) {
@@ -128,7 +130,7 @@ func TestServedOverAConnectionTheStatusLineBearsTheText(t *testing.T) {
 	if st, b := get("/api2/json/version", auth); st != "200 OK" || !strings.Contains(b, "9.2.11") {
 		t.Error(st, b)
 	}
-	if err := s.Inject(Fault{Match: "GET /version", Effect: "eof", Times: -1}); err != nil {
+	if err := s.Inject(world.Fault{Match: "GET /version", Effect: "eof", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	req, _ := http.NewRequest("GET", srv.URL+"/api2/json/version", nil)

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // What a node of PVE 9.2.11 did otherwise than one guesses, beyond what its recordings show.
@@ -30,7 +33,7 @@ func TestANetWithoutABridgeNeverStarts(t *testing.T) {
 
 func TestASnapshotWhoseGuestDiesEndsWithOK(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
-		s.SetDuration(func(TaskInfo) time.Duration { return 10 * time.Second })
+		s.SetDuration(func(cluster.TaskInfo) time.Duration { return 10 * time.Second })
 		c.ok("POST", lxc+"/101/snapshot", form("snapname", "one"))
 		s.Advance(5 * time.Second)
 		s.Die(101)
@@ -58,7 +61,7 @@ func TestAKilledRestoreLeavesAVolume(t *testing.T) {
 		for _, v := range c.ok("GET", "/nodes/pve1/storage/local/content", form("content", "backup")).([]any) {
 			archive = v.(map[string]any)["volid"].(string)
 		}
-		if err := s.Inject(Fault{Match: "task vzrestore 900", Effect: "die"}); err != nil {
+		if err := s.Inject(world.Fault{Match: "task vzrestore 900", Effect: "die"}); err != nil {
 			t.Fatal(err)
 		}
 		status, body := s.Do("root@pam", "POST", lxc, map[string]string{"vmid": "900", "restore": "1", "ostemplate": archive, "storage": "local-lvm", "pool": "drill"})

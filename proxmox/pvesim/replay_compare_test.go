@@ -3,9 +3,11 @@ package pvesim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -21,6 +23,7 @@ func newLikeness() *likeness {
 }
 
 func (l *likeness) now(then string) string { return l.nows[then] }
+
 func (l *likeness) then(now string) string { return l.thens[now] }
 
 // learn notes that two names mean one thing; an answer says why they cannot.
@@ -265,7 +268,7 @@ func (w *walk) value(path string, then, now any, stopped bool) {
 		b, ok := now.(float64)
 		key := path[strings.LastIndexByte(path, '.')+1:]
 		loose := bound[key] && !stopped || key == "total" && path != ".total" || key == "maxdisk" && !stopped
-		if !ok || !loose && !machine.MatchString(path) && a != b {
+		if !ok || !loose && !machinePaths.MatchString(path) && a != b {
 			w.say(path, differ(then, now))
 		}
 	default:
@@ -283,28 +286,28 @@ func (w *walk) text(path, then, now string) {
 		sort.Strings(b)
 		w.say(path, w.l.texts(strings.Join(a, ","), strings.Join(b, ",")))
 	case bound[strings.TrimRight(key, "[]0123456789")]:
-	case machine.MatchString(path):
+	case machinePaths.MatchString(path):
 	default:
 		w.say(path, w.l.texts(then, now))
 	}
 }
 
-// machine are the paths that describe the hardware and its firmware.
-var machine = regexp.MustCompile(`\.(boot-info|current-kernel|cpuinfo)\.`)
+// machinePaths are the paths that describe the hardware and its firmware.
+var machinePaths = regexp.MustCompile(`\.(boot-info|current-kernel|cpuinfo)\.`)
 
 func (w *walk) object(path string, then, now map[string]any) {
-	for _, k := range sortedKeys(then) {
+	for _, k := range slices.Sorted(maps.Keys(then)) {
 		if _, ok := now[k]; !ok {
 			w.say(path+"."+k, "missing; recorded "+short(then[k]))
 		}
 	}
-	for _, k := range sortedKeys(now) {
+	for _, k := range slices.Sorted(maps.Keys(now)) {
 		if _, ok := then[k]; !ok && !(w.cut && path == "") {
 			w.say(path+"."+k, "too much: "+short(now[k]))
 		}
 	}
 	stopped := then["status"] == "stopped" && then["type"] == "lxc"
-	for _, k := range sortedKeys(then) {
+	for _, k := range slices.Sorted(maps.Keys(then)) {
 		if b, ok := now[k]; ok {
 			w.value(path+"."+k, then[k], b, stopped)
 		}
@@ -383,12 +386,12 @@ func surplus(then, now []any) string {
 	}
 	a, b := name(then), name(now)
 	var out []string
-	for _, k := range sortedKeys(a) {
+	for _, k := range slices.Sorted(maps.Keys(a)) {
 		if a[k] > b[k] {
 			out = append(out, "-"+k)
 		}
 	}
-	for _, k := range sortedKeys(b) {
+	for _, k := range slices.Sorted(maps.Keys(b)) {
 		if b[k] > a[k] {
 			out = append(out, "+"+k)
 		}
@@ -437,7 +440,7 @@ func (w *walk) log(then, now map[string]any) {
 	if t, ok := now["total"].(float64); !w.cut && (!ok || allThen == allNow && then["total"] != t) {
 		w.say("total", differ(then["total"], now["total"]))
 	}
-	for _, k := range sortedKeys(now) {
+	for _, k := range slices.Sorted(maps.Keys(now)) {
 		if _, ok := then[k]; !ok && !w.cut {
 			w.say(k, "too much")
 		}

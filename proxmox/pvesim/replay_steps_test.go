@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // A stepPlan is what happened between two exchanges of a recording.
@@ -47,7 +49,7 @@ type deed struct {
 	Kill    string         `yaml:"kill"`   // SIGKILL for the worker of the running task "TYPE ID"
 	Finish  string         `yaml:"finish"` // wait for the running task "TYPE ID"
 	Keep    string         `yaml:"keep"`   // tasks "TYPE ID" run on while later exchanges are made, until they are finished
-	Fault   *Fault         `yaml:"fault"`  // something that goes wrong from now on
+	Fault   *world.Fault   `yaml:"fault"`  // something that goes wrong from now on
 	Task    string         `yaml:"task"`   // the next task "TYPE ID" takes as long as lasts says
 }
 
@@ -96,7 +98,7 @@ func (r *replay) do(d deed) error {
 		if err != nil {
 			return err
 		}
-		_, err = r.sim.Shell(t.node.Name, "kill -9 "+strconv.Itoa(t.PID))
+		_, err = r.sim.Shell(t.Node.Name, "kill -9 "+strconv.Itoa(t.PID))
 		return err
 	case d.Finish != "":
 		t, err := r.task(d.Finish)
@@ -104,7 +106,7 @@ func (r *replay) do(d deed) error {
 			return err
 		}
 		delete(r.kept, d.Finish)
-		r.finish(t.upid())
+		r.finish(t.UPID())
 	case d.Keep != "":
 		r.kept[d.Keep] = true
 	case d.Fault != nil:
@@ -118,11 +120,9 @@ func (r *replay) do(d deed) error {
 }
 
 // task is a running task, by type and ID.
-func (r *replay) task(what string) (*task, error) {
-	r.sim.mu.Lock()
-	defer r.sim.mu.Unlock()
-	r.sim.settle()
-	for _, t := range r.sim.running {
+func (r *replay) task(what string) (*world.Task, error) {
+	defer r.sim.cl.Enter()()
+	for _, t := range r.sim.cl.Running {
 		if t.Type+" "+t.ID == what {
 			return t, nil
 		}
@@ -161,8 +161,8 @@ func (r *replay) call(d deed) error {
 	if want == "" {
 		want = "OK"
 	}
-	for _, n := range r.sim.w.Nodes {
-		if t := n.byUPID[upid]; t != nil && t.Status != want {
+	for _, n := range r.sim.cl.World.Nodes {
+		if t := n.ByUPID[upid]; t != nil && t.Status != want {
 			return fmt.Errorf("%s: its task ended with %q, not with %q", d.Call, t.Status, want)
 		}
 	}

@@ -20,6 +20,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // A replay makes the requests that somebody made to a real node again to the
@@ -214,7 +218,7 @@ func (r *replay) wrong(format string, args ...any) {
 
 // rule sets how long tasks take: as long as recorded where that is known, else a second.
 func (r *replay) rule() {
-	r.sim.SetDuration(func(t TaskInfo) time.Duration {
+	r.sim.SetDuration(func(t cluster.TaskInfo) time.Duration {
 		key := t.Type + " " + t.ID
 		if d, ok := r.next[key]; ok {
 			delete(r.next, key)
@@ -331,11 +335,9 @@ func (r *replay) finish(upid string) {
 }
 
 func (r *replay) runs(upid string) bool {
-	r.sim.mu.Lock()
-	defer r.sim.mu.Unlock()
-	r.sim.settle()
-	for _, n := range r.sim.w.Nodes {
-		if t := n.byUPID[upid]; t != nil && t.End == 0 {
+	defer r.sim.cl.Enter()()
+	for _, n := range r.sim.cl.World.Nodes {
+		if t := n.ByUPID[upid]; t != nil && t.End == 0 {
 			return true
 		}
 	}
@@ -416,7 +418,7 @@ func (r *replay) credentials(req *http.Request, auth string) error {
 // login gets a ticket with the password that the world holds.
 func (r *replay) login(req *http.Request, user string) error {
 	var password string
-	for _, u := range r.sim.w.Access.Users {
+	for _, u := range r.sim.cl.World.Access.Users {
 		if u.ID == user {
 			password = u.Password
 		}
@@ -436,18 +438,18 @@ func (r *replay) login(req *http.Request, user string) error {
 // unnamed is the newest task of the simulator that is like a recorded one whose start was not recorded.
 func (r *replay) unnamed(recorded string) string {
 	f := strings.Split(recorded, ":")
-	r.sim.mu.Lock()
-	defer r.sim.mu.Unlock()
-	var all []*task
-	for _, n := range r.sim.w.Nodes {
+	r.sim.cl.Mu.Lock()
+	defer r.sim.cl.Mu.Unlock()
+	var all []*world.Task
+	for _, n := range r.sim.cl.World.Nodes {
 		if n.Name == f[1] {
 			all = append(all, n.Tasks...)
 		}
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].Start > all[j].Start })
 	for _, t := range all {
-		if t.Type == f[5] && t.ID == f[6] && t.User == f[7] && r.known.then(t.upid()) == "" {
-			return t.upid()
+		if t.Type == f[5] && t.ID == f[6] && t.User == f[7] && r.known.then(t.UPID()) == "" {
+			return t.UPID()
 		}
 	}
 	return ""
@@ -494,10 +496,10 @@ func (r *replay) digestOf(path string) string {
 	if m == nil {
 		return ""
 	}
-	r.sim.mu.Lock()
-	defer r.sim.mu.Unlock()
-	if g := r.sim.guests[atoi(m[1])]; g != nil {
-		return g.conf.sum()
+	r.sim.cl.Mu.Lock()
+	defer r.sim.cl.Mu.Unlock()
+	if g := r.sim.cl.Guests[notation.Atoi(m[1])]; g != nil {
+		return g.Conf.Sum()
 	}
 	return ""
 }

@@ -16,6 +16,10 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // A fact is one row of testdata/replay/table.yaml; see there.
@@ -66,7 +70,7 @@ func TestTable(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				s.SetDuration(func(TaskInfo) time.Duration { return time.Second })
+				s.SetDuration(func(cluster.TaskInfo) time.Duration { return time.Second })
 				for i, f := range g.Rows {
 					for _, why := range f.check(s) {
 						t.Errorf("row %d, %s %s: %s", i+1, f.As, f.Call, why)
@@ -178,19 +182,19 @@ func (f *fact) check(s *Sim) (wrong []string) {
 		wrong = append(wrong, f.ended(s, upid)...)
 	}
 	for vmid, lines := range f.Conf {
-		wrong = append(wrong, confWrong(s, atoi(vmid), lines)...)
+		wrong = append(wrong, confWrong(s, notation.Atoi(vmid), lines)...)
 	}
 	return wrong
 }
 
 // ended waits for the task of the answer and compares its end and its log.
 func (f *fact) ended(s *Sim, upid string) (wrong []string) {
-	var t *task
+	var t *world.Task
 	for range 1000 {
-		s.mu.Lock()
-		s.settle()
-		t = s.w.Nodes[0].byUPID[upid]
-		s.mu.Unlock()
+		s.cl.Mu.Lock()
+		s.cl.Settle()
+		t = s.cl.World.Nodes[0].ByUPID[upid]
+		s.cl.Mu.Unlock()
 		if t == nil {
 			return []string{"the answer is no task: " + upid}
 		}
@@ -224,19 +228,19 @@ func (f *fact) ended(s *Sim, upid string) (wrong []string) {
 }
 
 func confWrong(s *Sim, vmid int, lines []string) (wrong []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g := s.guests[vmid]
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	g := s.cl.Guests[vmid]
 	if g == nil {
 		return []string{fmt.Sprintf("there is no guest %d", vmid)}
 	}
 	have := make(map[string]bool)
-	for _, line := range strings.Split(g.conf.text(), "\n") {
+	for _, line := range strings.Split(g.Conf.Text(), "\n") {
 		have[line] = true
 	}
 	for _, line := range lines {
 		if want, no := strings.CutPrefix(line, "-"); no && have[want] || !no && !have[line] {
-			wrong = append(wrong, fmt.Sprintf("config of %d: %q in\n%s", vmid, line, g.conf.text()))
+			wrong = append(wrong, fmt.Sprintf("config of %d: %q in\n%s", vmid, line, g.Conf.Text()))
 		}
 	}
 	return wrong

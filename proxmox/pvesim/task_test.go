@@ -5,14 +5,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/outcome"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // stranger adds a user with two tokens and the privileges of a role on /.
 func stranger(s *Sim, privs ...string) (one, two string) {
-	s.w.Access.Roles["Strange"] = privs
-	s.w.Access.Users = append(s.w.Access.Users, &user{ID: "other@pve", Tokens: []*token{{ID: "one", Secret: "1", Full: true}, {ID: "two", Secret: "2", Full: true}}})
-	s.w.Access.ACL = append(s.w.Access.ACL, aclEntry{Path: "/", Type: "user", ID: "other@pve", Role: "Strange"})
-	s.acl.dirty()
+	s.cl.World.Access.Roles["Strange"] = privs
+	s.cl.World.Access.Users = append(s.cl.World.Access.Users, &world.User{ID: "other@pve", Tokens: []*world.Token{{ID: "one", Secret: "1", Full: true}, {ID: "two", Secret: "2", Full: true}}})
+	s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/", Type: "user", ID: "other@pve", Role: "Strange"})
+	s.cl.Rights.Dirty()
 	return "other@pve!one", "other@pve!two"
 }
 
@@ -62,7 +65,7 @@ func TestTaskListsPageAndFilter(t *testing.T) {
 		for range 3 {
 			c.task("POST", lxc+"/101/snapshot", form("snapname", "aa"))
 		}
-		if err := s.Inject(Fault{Match: "task vzdelsnapshot", Effect: "warn"}); err != nil {
+		if err := s.Inject(world.Fault{Match: "task vzdelsnapshot", Effect: "warn"}); err != nil {
 			t.Fatal(err)
 		}
 		c.task("DELETE", lxc+"/101/snapshot/aa", nil)
@@ -113,24 +116,24 @@ func TestEffectsComeWhenNobodyPolls(t *testing.T) {
 func TestDeeperACLReplaces(t *testing.T) {
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
 		stranger(s, "VM.Audit", "VM.PowerMgmt")
-		can := func(priv string) bool { return s.can(s.acl.subject("other@pve"), "/vms/101", priv) }
+		can := func(priv string) bool { return s.cl.Rights.Can(s.cl.Rights.Subject("other@pve"), "/vms/101", priv) }
 		if !can("VM.Audit") || !can("VM.PowerMgmt") || can("VM.Backup") {
 			t.Error("a role on / reaches down")
 		}
-		s.w.Access.Roles["Less"] = []string{"VM.Backup"}
-		s.w.Access.ACL = append(s.w.Access.ACL, aclEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "Less"})
-		s.acl.dirty()
+		s.cl.World.Access.Roles["Less"] = []string{"VM.Backup"}
+		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "Less"})
+		s.cl.Rights.Dirty()
 		if can("VM.Audit") || !can("VM.Backup") {
 			t.Error("a deeper role replaces, it does not add")
 		}
-		s.w.Access.ACL = append(s.w.Access.ACL, aclEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "NoAccess"})
-		s.acl.dirty()
+		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "NoAccess"})
+		s.cl.Rights.Dirty()
 		if can("VM.Backup") {
 			t.Error("NoAccess wins")
 		}
 		// a token has what both it and its user have
-		s.w.Access.ACL = append(s.w.Access.ACL, aclEntry{Path: "/vms/101", Type: "token", ID: s.TokenID(), Role: "Less"})
-		s.acl.dirty()
+		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/vms/101", Type: "token", ID: s.TokenID(), Role: "Less"})
+		s.cl.Rights.Dirty()
 		if status, _ := c.do("GET", lxc+"/101/config", nil); status != "403 Permission check failed (/vms/101, VM.Audit)" {
 			t.Error(status)
 		}
@@ -159,6 +162,6 @@ func TestSameCallsGiveTheSameWorld(t *testing.T) {
 		return world
 	}
 	if a, b := run(), run(); a != b {
-		t.Errorf("two runs differ:\n%s", Diff(a, b))
+		t.Errorf("two runs differ:\n%s", outcome.Diff(a, b))
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 // A mount that a line in /etc/fstab describes ends when its disk goes: systemd binds it to the device (systemd.mount(5), AUTOMATIC DEPENDENCIES and
 // x-systemd.device-bound). It does not end while something writes there, nor where no line describes it, and it does not come back by itself.
 func TestSystemdUnmountsAPulledDiskOfTheFstab(t *testing.T) {
-	const line = "UUID=" + mediaUUID + " /mnt/usb/media ext4 nofail 0 0\n"
+	const line = "UUID=" + world.MediaUUID + " /mnt/usb/media ext4 nofail 0 0\n"
 	for name, c := range map[string]struct {
 		fstab string
 		want  bool // still mounted
@@ -17,8 +19,8 @@ func TestSystemdUnmountsAPulledDiskOfTheFstab(t *testing.T) {
 		"of the fstab":           {line, false},
 		"by its label":           {"LABEL=media /mnt/usb/media ext4 nofail 0 0\n", false},
 		"of no line":             {"", true},
-		"of another path's line": {"UUID=" + mediaUUID + " /mnt/elsewhere ext4 nofail 0 0\n", true},
-		"of another disk's line": {"UUID=" + blueUUID + " /mnt/usb/media ext4 nofail 0 0\n", true},
+		"of another path's line": {"UUID=" + world.MediaUUID + " /mnt/elsewhere ext4 nofail 0 0\n", true},
+		"of another disk's line": {"UUID=" + world.BlueUUID + " /mnt/usb/media ext4 nofail 0 0\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fresh(t, func(t *testing.T, s *Sim, c2 *client) {
@@ -32,12 +34,12 @@ func TestSystemdUnmountsAPulledDiskOfTheFstab(t *testing.T) {
 						t.Fatal(out, err)
 					}
 				}
-				s.Unplug(mediaUUID)
+				s.Unplug(world.MediaUUID)
 				table, err := h.MountInfo(1)
 				if err != nil || strings.Contains(string(table), " /mnt/usb/media ") != c.want {
 					t.Errorf("pulled: %v\n%s", err, table)
 				}
-				s.Plug(mediaUUID)
+				s.Plug(world.MediaUUID)
 				time.Sleep(time.Minute)
 				if table, err = h.MountInfo(1); err != nil || strings.Contains(string(table), " /mnt/usb/media ") != c.want {
 					t.Errorf("connected again: %v\n%s", err, table)

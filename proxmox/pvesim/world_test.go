@@ -13,6 +13,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/outcome"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
 func TestWorldFileIsCanonical(t *testing.T) {
@@ -35,14 +39,14 @@ func TestWorldFileIsCanonical(t *testing.T) {
 		}
 		second, err := again.Save()
 		if err != nil || !bytes.Equal(first, second) {
-			t.Errorf("saved again it differs: %v\n%s", err, Diff(string(first), string(second)))
+			t.Errorf("saved again it differs: %v\n%s", err, outcome.Diff(string(first), string(second)))
 		}
 		if a, b := s.String(), again.String(); a != b {
-			t.Errorf("loaded it prints otherwise:\n%s", Diff(a, b))
+			t.Errorf("loaded it prints otherwise:\n%s", outcome.Diff(a, b))
 		}
 		time.Sleep(time.Minute) // the task that ran goes on in both
 		if a, b := s.String(), again.String(); a != b || strings.Contains(a, "task vzdump") {
-			t.Errorf("a minute later:\n%s", Diff(a, b))
+			t.Errorf("a minute later:\n%s", outcome.Diff(a, b))
 		}
 		if got := len(newClient(t, again).backups("usb-backup")); got != 2 {
 			t.Errorf("%d archives, want the old one and the new one", got)
@@ -54,10 +58,10 @@ func TestDiffNamesWhatALineIsAbout(t *testing.T) {
 	a := "guest 1\n    cores: 1\n    memory: 2\nnode x\n  mount a\n"
 	b := "guest 1\n    cores: 1\n    memory: 3\nnode x\n  mount a\n  mount b\n"
 	want := "  guest 1\n-     memory: 2\n+     memory: 3\n  node x\n+   mount b\n"
-	if got := Diff(a, b); got != want {
+	if got := outcome.Diff(a, b); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	if got := Diff(a, a); got != "" {
+	if got := outcome.Diff(a, a); got != "" {
 		t.Errorf("a text and itself differ: %s", got)
 	}
 }
@@ -97,7 +101,7 @@ func TestFaultsOfRequests(t *testing.T) {
 	} {
 		t.Run(f.effect, func(t *testing.T) {
 			fresh(t, func(t *testing.T, s *Sim, c *client) {
-				fault := Fault{Match: "POST */status/shutdown", Effect: f.effect}
+				fault := world.Fault{Match: "POST */status/shutdown", Effect: f.effect}
 				if f.effect == "slow" {
 					fault.For = 20 * time.Second
 				}
@@ -141,7 +145,7 @@ func TestFaultsOfTasks(t *testing.T) {
 	} {
 		t.Run(f.match+" "+f.effect, func(t *testing.T) {
 			fresh(t, func(t *testing.T, s *Sim, c *client) {
-				if err := s.Inject(Fault{Match: f.match, Effect: f.effect, Text: f.text}); err != nil {
+				if err := s.Inject(world.Fault{Match: f.match, Effect: f.effect, Text: f.text}); err != nil {
 					t.Fatal(err)
 				}
 				end, _ := c.task("POST", lxc+"/101/snapshot", form("snapname", "aa"))
@@ -152,7 +156,7 @@ func TestFaultsOfTasks(t *testing.T) {
 		})
 	}
 	fresh(t, func(t *testing.T, s *Sim, c *client) {
-		if err := s.Inject(Fault{Match: "task vzdump", Effect: "hang"}); err != nil {
+		if err := s.Inject(world.Fault{Match: "task vzdump", Effect: "hang"}); err != nil {
 			t.Fatal(err)
 		}
 		upid := c.ok("POST", dumps, dumpForm("storage", "local")).(string)
@@ -161,7 +165,7 @@ func TestFaultsOfTasks(t *testing.T) {
 			t.Errorf("a task that hangs is %v", st)
 		}
 	})
-	if err := New().Inject(Fault{Match: "GET /version", Effect: "explode"}); err == nil {
+	if err := New().Inject(world.Fault{Match: "GET /version", Effect: "explode"}); err == nil {
 		t.Error("an unknown effect was taken")
 	}
 }
@@ -173,9 +177,9 @@ func TestAfterAFire(t *testing.T) {
 		s.WriteData(101, "mp0", "photos")
 		before := s.Data()
 		log := c.done("POST", dumps, dumpForm())
-		s.Host("pve1").ReplaceFile("/etc/fstab", mustRead(t, s, "/etc/fstab"), []byte("UUID="+blueUUID+" /mnt/usb/backup ext4 nofail 0 2\n"))
+		s.Host("pve1").ReplaceFile("/etc/fstab", mustRead(t, s, "/etc/fstab"), []byte("UUID="+world.BlueUUID+" /mnt/usb/backup ext4 nofail 0 2\n"))
 		s.Reinstall()
-		if s.Data() != "" || strings.Contains(string(mustRead(t, s, "/etc/fstab")), blueUUID) {
+		if s.Data() != "" || strings.Contains(string(mustRead(t, s, "/etc/fstab")), world.BlueUUID) {
 			t.Errorf("left over:\n%s", s)
 		}
 		if n := len(c.ok("GET", "/nodes/pve1/tasks", form("source", "all")).([]any)); n != 0 {
@@ -276,7 +280,7 @@ func TestGoldenIsSealedAndCopiesAreTwins(t *testing.T) {
 		}
 		for _, id := range []string{"111", "112"} {
 			c.done("POST", lxc, form("vmid", id, "restore", "1", "ostemplate", "local:backup/"+name, "storage", "local-lvm"))
-			if got := c.config(atoi(id))["features"]; got != "keyctl=1,nesting=1" {
+			if got := c.config(notation.Atoi(id))["features"]; got != "keyctl=1,nesting=1" {
 				t.Errorf("features of a copy: %s", got)
 			}
 			c.done("POST", lxc+"/"+id+"/status/start", nil)
@@ -310,7 +314,7 @@ func TestMountsOfTheHostAndOfGuests(t *testing.T) {
 		}
 		c.done("POST", lxc+"/101/status/start", nil)
 		pid, _ := s.Shell("pve1", "lxc-info -n 101 -p -H")
-		info, err = h.MountInfo(atoi(strings.TrimSpace(pid)))
+		info, err = h.MountInfo(notation.Atoi(strings.TrimSpace(pid)))
 		if err != nil || !strings.Contains(string(info), "8:33 /library /media ro,relatime") {
 			t.Errorf("%v\n%s", err, info)
 		}
@@ -326,8 +330,8 @@ func TestMountsOfTheHostAndOfGuests(t *testing.T) {
 		if err := h.Exclusive("/dev/sdc1"); err == nil {
 			t.Error("a running guest holds it, and nobody notices")
 		}
-		s.Unplug(mediaUUID)
-		s.Plug(mediaUUID)
+		s.Unplug(world.MediaUUID)
+		s.Plug(world.MediaUUID)
 		devices, _ := h.BlockDevices()
 		if fmt.Sprint(devices) != "[/dev/sda2 /dev/sdb1 /dev/sdd1]" {
 			t.Errorf("plugged in again while a guest holds the old one: %v", devices)
@@ -338,7 +342,7 @@ func TestMountsOfTheHostAndOfGuests(t *testing.T) {
 			t.Errorf("a bind of a folder that is away: %s", end)
 		}
 		out, err := s.Shell("pve1", "blkid -p -o export /dev/sdd1")
-		if err != nil || !strings.Contains(out, "UUID="+mediaUUID+"\n") {
+		if err != nil || !strings.Contains(out, "UUID="+world.MediaUUID+"\n") {
 			t.Errorf("%v %s", err, out)
 		}
 		if _, _, err := h.Run(context.Background(), "/usr/bin/rm", []string{"-rf", "/"}, nil); !errors.Is(err, fs.ErrNotExist) {
@@ -393,11 +397,11 @@ func TestSeveralNodes(t *testing.T) {
 		if _, body := c.do("GET", "/cluster/nextid", form("vmid", "777")); !strings.Contains(body, "VM 777 already exists") {
 			t.Error(body)
 		}
-		s.w.Nodes[1].Down = true
+		s.cl.World.Nodes[1].Down = true
 		if status, body := c.do("GET", "/nodes/pve2/lxc", nil); status != "595 No route to host" || body != "" {
 			t.Errorf("a node that is down: %s %s", status, body)
 		}
-		s.w.NoQuorum = true
+		s.cl.World.NoQuorum = true
 		c.done("POST", lxc+"/101/status/stop", nil)
 		if status, _ := c.do("POST", lxc+"/101/status/start", nil); status != "500 cluster not ready - no quorum?" {
 			t.Error(status)
@@ -446,7 +450,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 		wg.Wait()
 		want := New().String()
 		if got := s.String(); got != want {
-			t.Errorf("what is left:\n%s", Diff(want, got))
+			t.Errorf("what is left:\n%s", outcome.Diff(want, got))
 		}
 	})
 }

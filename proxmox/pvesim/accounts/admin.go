@@ -1,0 +1,305 @@
+package accounts
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/request"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/rights"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
+)
+
+// What an administrator does to users, roles, tokens, rights and pools.
+
+func GetRealm(c *request.Call) error {
+	switch c.Param("realm") {
+	case "pam":
+		c.Data().Open().Str("type", "pam").Str("comment", "Linux PAM standard authentication").Close()
+	case "pve":
+		c.Data().Open().Str("type", "pve").Str("comment", "Proxmox VE authentication server").Close()
+	default:
+		return refusal.Fail("domain '%s' does not exist", c.Param("realm"))
+	}
+	return nil
+}
+
+func GetGroup(c *request.Call) error {
+	users, ok := c.Cluster.World.Access.Groups[c.Param("groupid")]
+	if !ok {
+		return refusal.Fail("group '%s' does not exist", c.Param("groupid"))
+	}
+	d := c.Data().Open().Key("members").List()
+	for _, u := range users {
+		d.Text(u)
+	}
+	d.End().Close()
+	return nil
+}
+
+func SetGroup(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("groupid")
+	_, ok := a.Groups[id]
+	switch {
+	case c.Method == "POST" && ok:
+		return refusal.Fail("create group failed: group '%s' already exists", id)
+	case c.Method == "PUT" && !ok:
+		return refusal.Fail("update group failed: group '%s' does not exist", id)
+	case c.Method == "POST":
+		if a.Groups == nil {
+			a.Groups = make(map[string][]string)
+		}
+		a.Groups[id] = nil
+	}
+	return nil
+}
+
+func DeleteGroup(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("groupid")
+	if _, ok := a.Groups[id]; !ok {
+		return refusal.Fail("delete group failed: group '%s' does not exist", id)
+	}
+	delete(a.Groups, id)
+	a.Drop(func(e world.AclEntry) bool { return e.Type == "group" && e.ID == id })
+	c.Cluster.Rights.Dirty()
+	return nil
+}
+
+func SetPassword(c *request.Call) error {
+	u := c.Cluster.World.Access.User(c.Param("userid"))
+	if u == nil {
+		return refusal.Fail("no such user ('%s')", c.Param("userid"))
+	}
+	u.Password = c.Param("password")
+	return nil
+}
+
+func GetRole(c *request.Call) error {
+	id := c.Param("roleid")
+	if !rights.IsRole(&c.Cluster.Rights, id) {
+		return refusal.Fail("role '%s' does not exist", id)
+	}
+	d := c.Data().Open()
+	for _, p := range c.Cluster.Rights.Privileges(id) {
+		d.Num(p, 1)
+	}
+	d.Close()
+	return nil
+}
+
+func SetRole(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("roleid")
+	if strings.HasPrefix(strings.ToUpper(id), "PVE") && c.Method == "POST" {
+		return refusal.BadParam("roleid", "role ID may not start with 'PVE' (reserved for built-in roles)")
+	}
+	own, ok := a.Roles[id]
+	switch {
+	case c.Method == "POST" && rights.IsRole(&c.Cluster.Rights, id):
+		return refusal.Fail("create role failed: role '%s' already exists", id)
+	case c.Method == "PUT" && !rights.IsRole(&c.Cluster.Rights, id):
+		return refusal.Fail("update role failed: role '%s' does not exist", id)
+	case c.Method == "PUT" && !ok:
+		return refusal.Fail("update role failed: auto-generated role '%s' cannot be modified", id)
+	}
+	privs := notation.SplitList(c.Param("privs"))
+	for _, p := range privs {
+		if !slices.Contains(rights.AllPrivileges, p) {
+			return refusal.Fail("update role failed: invalid privilege '%s'", p)
+		}
+	}
+	if c.Flag("append") {
+		for _, p := range own {
+			if !slices.Contains(privs, p) {
+				privs = append(privs, p)
+			}
+		}
+	}
+	sort.Strings(privs)
+	if a.Roles == nil {
+		a.Roles = make(map[string][]string)
+	}
+	a.Roles[id] = privs
+	c.Cluster.Rights.Dirty()
+	return nil
+}
+
+func DeleteRole(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("roleid")
+	if _, ok := a.Roles[id]; !ok {
+		return refusal.Fail("delete role failed: role '%s' does not exist", id)
+	}
+	delete(a.Roles, id)
+	a.Drop(func(e world.AclEntry) bool { return e.Role == id })
+	c.Cluster.Rights.Dirty()
+	return nil
+}
+
+// SetACL adds or removes entries of the ACL.
+func SetACL(c *request.Call) error {
+	a, path := &c.Cluster.World.Access, c.Param("path")
+	if !strings.HasPrefix(path, "/") {
+		return refusal.BadParam("path", "invalid ACL path '"+path+"'")
+	}
+	path = "/" + strings.Trim(path, "/")
+	for _, role := range notation.SplitList(c.Param("roles")) {
+		if !rights.IsRole(&c.Cluster.Rights, role) {
+			return refusal.Fail("update ACL failed: role '%s' does not exist", role)
+		}
+		for _, kind := range []string{"user", "group", "token"} {
+			for _, id := range notation.SplitList(c.Param(kind + "s")) {
+				switch {
+				case kind == "user" && a.User(id) == nil:
+					return refusal.Fail("update ACL failed: user '%s' does not exist", id)
+				case kind == "token" && c.Cluster.Rights.Subject(id) == nil:
+					return refusal.Fail("update ACL failed: no such token '%s'", id)
+				}
+				a.Drop(func(e world.AclEntry) bool { return e.Path == path && e.Type == kind && e.ID == id && e.Role == role })
+				if !c.Flag("delete") {
+					a.ACL = append(a.ACL, world.AclEntry{Path: path, Type: kind, ID: id, Role: role, Here: c.Param("propagate") == "0"})
+				}
+			}
+		}
+	}
+	c.Cluster.Rights.Dirty()
+	return nil
+}
+
+func SetUser(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("userid")
+	u := a.User(id)
+	switch {
+	case c.Method == "POST" && u != nil:
+		return refusal.Fail("create user failed: user '%s' already exists", id)
+	case c.Method == "PUT" && u == nil:
+		return refusal.Fail("update user failed: no such user ('%s')", id)
+	case u == nil:
+		u = &world.User{ID: id}
+		a.Users = append(a.Users, u)
+	}
+	for k, v := range c.Params {
+		v := v
+		switch k {
+		case "comment":
+			u.Comment = v
+		case "email":
+			u.Email = &v
+		case "enable":
+			u.Disabled = v == "0"
+		case "expire":
+			u.Expire, _ = strconv.ParseInt(v, 10, 64)
+		case "password":
+			u.Password = v
+		case "groups":
+			for _, g := range notation.SplitList(v) {
+				if members, ok := a.Groups[g]; ok && !slices.Contains(members, id) {
+					a.Groups[g] = append(members, id)
+				}
+			}
+		}
+	}
+	c.Cluster.Rights.Dirty()
+	return nil
+}
+
+func DeleteUser(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("userid")
+	for i, u := range a.Users {
+		if u.ID == id {
+			a.Users = append(a.Users[:i:i], a.Users[i+1:]...)
+			a.Drop(func(e world.AclEntry) bool { return e.ID == id || strings.HasPrefix(e.ID, id+"!") })
+			c.Cluster.Rights.Dirty()
+			return nil
+		}
+	}
+	return refusal.Fail("delete user failed: no such user ('%s')", id)
+}
+
+func GetToken(c *request.Call) error {
+	u := c.Cluster.World.Access.User(c.Param("userid"))
+	if u == nil {
+		return refusal.Fail("no such user ('%s')", c.Param("userid"))
+	}
+	t := u.Token(c.Param("tokenid"))
+	if t == nil {
+		return refusal.Fail("no such token '%s' for user '%s'", c.Param("tokenid"), u.ID)
+	}
+	d := c.Data().Open()
+	tokenFields(d, t)
+	d.Close()
+	return nil
+}
+
+// SetToken makes a token, whose secret is shown this once, or changes one.
+func SetToken(c *request.Call) error {
+	cl, id := c.Cluster, c.Param("tokenid")
+	u := cl.World.Access.User(c.Param("userid"))
+	if u == nil {
+		return refusal.Fail("no such user ('%s')", c.Param("userid"))
+	}
+	t := u.Token(id)
+	made := c.Method == "POST"
+	switch {
+	case made && t != nil:
+		return refusal.BadParam("tokenid", "Token already exists.")
+	case !made && t == nil:
+		return refusal.Fail("no such token '%s' for user '%s'", id, u.ID)
+	case made:
+		t = &world.Token{ID: id}
+		u.Tokens = append(u.Tokens, t)
+	}
+	if made || c.Flag("regenerate") {
+		sum := sha1.Sum([]byte("token " + u.ID + id + strconv.Itoa(cl.World.NextSerial())))
+		h := hex.EncodeToString(sum[:16])
+		t.Secret = h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	}
+	if v, ok := c.Params["comment"]; ok {
+		t.Comment = v
+	}
+	if v, ok := c.Params["expire"]; ok {
+		t.Expire, _ = strconv.ParseInt(v, 10, 64)
+	}
+	if v, ok := c.Params["privsep"]; ok {
+		t.Full = v == "0"
+	}
+	cl.Rights.Dirty()
+	d := c.Data().Open()
+	if made {
+		d.Str("full-tokenid", u.ID+"!"+id).Str("value", t.Secret).Key("info").Open()
+		if t.Comment != "" {
+			d.Str("comment", t.Comment)
+		}
+		if c.Has("expire") {
+			d.Str("expire", c.Param("expire"))
+		}
+		d.Str("privsep", map[bool]string{true: "0", false: "1"}[t.Full]).Close()
+	} else {
+		tokenFields(d, t)
+		if c.Flag("regenerate") {
+			d.Str("value", t.Secret)
+		}
+	}
+	d.Close()
+	return nil
+}
+
+func DeleteToken(c *request.Call) error {
+	a, id := &c.Cluster.World.Access, c.Param("tokenid")
+	u := a.User(c.Param("userid"))
+	if u == nil || u.Token(id) == nil {
+		return refusal.Fail("no such token '%s' for user '%s'", id, c.Param("userid"))
+	}
+	for i, t := range u.Tokens {
+		if t.ID == id {
+			u.Tokens = append(u.Tokens[:i:i], u.Tokens[i+1:]...)
+			break
+		}
+	}
+	a.Drop(func(e world.AclEntry) bool { return e.ID == u.ID+"!"+id })
+	c.Cluster.Rights.Dirty()
+	return nil
+}

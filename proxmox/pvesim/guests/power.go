@@ -1,0 +1,340 @@
+package guests
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/machine"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/request"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/schema"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
+)
+
+func rootOnly(c *request.Call) error {
+	if c.Flag("skiplock") && !c.Who.Root() {
+		return refusal.BadParam("skiplock", "Only root may use this option.")
+	}
+	return nil
+}
+
+// onNode is a guest that lives on the node of the call; nil when none does.
+func onNode(c *request.Call) *world.Guest {
+	g, _ := c.Guest()
+	return g
+}
+
+// Start: a missing guest is a task that fails. PVE: LXC/Status vm_start.
+func Start(c *request.Call) error {
+	if err := rootOnly(c); err != nil {
+		return err
+	}
+	g := onNode(c)
+	if g != nil && g.Running {
+		return refusal.Fail("CT %d already running", c.VMID())
+	}
+	if err := c.Cluster.World.Quorum(); err != nil {
+		return err
+	}
+	if g != nil && g.HA != "" {
+		return c.Worker("hastart", nil)
+	}
+	args := map[string]string{}
+	if c.Flag("skiplock") {
+		args["skiplock"] = "1"
+	}
+	return c.Worker("vzstart", args)
+}
+
+func Stop(c *request.Call) error {
+	if err := rootOnly(c); err != nil {
+		return err
+	}
+	g := onNode(c)
+	if g == nil || !g.Running {
+		return refusal.Fail("CT %d not running", c.VMID())
+	}
+	if g.HA != "" {
+		return c.Worker("hastop", nil)
+	}
+	args := map[string]string{}
+	if c.Flag("skiplock") {
+		args["skiplock"] = "1"
+	}
+	if c.Flag("overrule-shutdown") {
+		for _, t := range append([]*world.Task(nil), c.Cluster.Running...) {
+			if t.Type == "vzshutdown" && t.ID == strconv.Itoa(g.VMID) && t.Node == c.Node && (c.Owns(t.User) || c.Cluster.Rights.Can(c.Who, "/nodes/"+c.Node.Name, "Sys.Modify")) {
+				c.Cluster.Kill(t)
+			}
+		}
+	}
+	return c.Worker("vzstop", args)
+}
+
+func Shutdown(c *request.Call) error {
+	g := onNode(c)
+	if g == nil || !g.Running {
+		return refusal.Fail("CT %d not running", c.VMID())
+	}
+	if g.HA != "" {
+		return c.Worker("hastop", nil)
+	}
+	args := map[string]string{"timeout": "60", "force": c.Param("forceStop")}
+	if v := c.Param("timeout"); v != "" {
+		args["timeout"] = v
+	}
+	return c.Worker("vzshutdown", args)
+}
+
+func Reboot(c *request.Call) error {
+	g := onNode(c)
+	if g == nil || !g.Running {
+		return refusal.Fail("VM %d not running", c.VMID())
+	}
+	return c.Worker("vzreboot", map[string]string{"timeout": c.Param("timeout")})
+}
+
+func Freeze(kind string) func(*request.Call) error {
+	return func(c *request.Call) error {
+		running := false
+		if g := onNode(c); g != nil {
+			running = g.Running
+		}
+		switch {
+		case kind == "vzsuspend" && !running:
+			return refusal.Fail("CT %d not running", c.VMID())
+		case kind == "vzresume" && running:
+			return refusal.Fail("CT %d already running", c.VMID())
+		}
+		return c.Worker(kind, nil)
+	}
+}
+
+// recovering: a start that replays the journal of a rolled back file system takes
+// about 42 s (multi-mount protection), and the guest's status hangs meanwhile.
+func recovering(cl *cluster.Cluster, g *world.Guest) bool {
+	for _, t := range cl.Running {
+		if t.Type == "vzstart" && t.Args["journal"] == "1" && t.ID == strconv.Itoa(g.VMID) {
+			return true
+		}
+	}
+	return false
+}
+
+func RunStart(cl *cluster.Cluster, t *world.Task) error {
+	g, err := TaskGuest(cl, t)
+	if err != nil {
+		return err
+	}
+	if t.Phase == 0 {
+		if err := LockConfig(cl, t, g.VMID); err != nil {
+			return err
+		}
+		if g.Conf.Vals["template"] == "1" {
+			return errors.New("you can't start a CT if it's a template")
+		}
+		if l := g.Conf.Vals["lock"]; l != "" && l != "mounted" && t.Args["skiplock"] != "1" {
+			return CheckLock(g.Conf)
+		}
+		if g.Running {
+			return fmt.Errorf("CT %d already running", g.VMID)
+		}
+		ApplyPending(cl, t.Node, g, func(string, bool) bool { return true })
+		if err := startable(cl, t, g); err != nil {
+			return err
+		}
+		if g.Journal {
+			t.Args["journal"] = "1"
+			cl.Locks["migrate/"+t.ID] = t.UPID()
+			t.Holds = append(t.Holds, "migrate/"+t.ID)
+			return cl.After(t, 42*time.Second+t.Length)
+		}
+		return cl.Then(t, 1)
+	}
+	if err := startable(cl, t, g); err != nil { // a disk may have gone meanwhile
+		return err
+	}
+	g.Journal = false
+	Boot(cl, t.Node, g)
+	return cluster.ErrDone
+}
+
+// startable: the volumes, binds, devices and bridges that a start needs.
+func startable(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
+	n := t.Node
+	for _, m := range g.Conf.MountPoints() {
+		if m.Kind() == "volume" {
+			v, p, err := places.Find(cl, n, m.Volid())
+			if err != nil {
+				return err
+			}
+			if v == nil {
+				return p.Missing(m.Volid())
+			}
+			continue
+		}
+		if m.Kind() == "bind" && !n.Exists(m.Volid()) {
+			t.Logf("directory '%s' does not exist", m.Volid())
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+		if m.Kind() == "device" && !n.HasDevice(m.Volid()) {
+			t.Logf("unable to open '%s': No such file or directory", m.Volid())
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+	}
+	for _, k := range g.Conf.Numbered("dev") {
+		if p, err := schema.Device.Parse(g.Conf.Vals[k], ""); err == nil && !n.HasDevice(p["path"]) {
+			return refusal.Fail("Device %s does not exist", p["path"])
+		}
+	}
+	names := map[string]bool{}
+	for _, k := range g.Conf.Numbered("net") {
+		net, err := schema.Net.Parse(g.Conf.Vals[k], "")
+		if err == nil && names[net["name"]] {
+			t.Logf("lxc_create_network_priv: Failed to setup netdev")
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+		if bridgeless(g.Conf.Vals[k]) {
+			for _, line := range []int{134, 135} {
+				t.Logf("Use of uninitialized value $bridge in concatenation (.) or string at /usr/share/perl5/PVE/Network.pm line %d.", line)
+			}
+			return errors.New("bridge '' does not exist")
+		}
+		names[net["name"]] = true
+	}
+	return WriteRuntime(cl, n, g)
+}
+
+// Boot lets a guest run: it keeps the mounts that are there now, and the first start of
+// a fresh volume writes what makes it this guest's.
+func Boot(cl *cluster.Cluster, n *world.Node, g *world.Guest) {
+	g.Running = true
+	g.Since = cl.Now.Unix()
+	n.PID++
+	g.PID = n.PID
+	g.Using = g.Appetite()
+	g.Holds = nil
+	for _, m := range g.Conf.MountPoints() {
+		if h, err := machine.HoldOf(cl, n, m); err == nil {
+			g.Holds = append(g.Holds, h)
+		}
+		if m.Kind() != "volume" {
+			continue
+		}
+		v, _, _ := places.Find(cl, n, m.Volid())
+		if v == nil || !strings.HasSuffix(v.Data, "*") {
+			continue
+		}
+		place := strconv.Itoa(g.VMID) + "/" + m.Key
+		cl.World.Boots[place]++
+		v.Data = world.Imprint(v.Data, "first start", place, strconv.Itoa(cl.World.Boots[place]))
+		if v.Used < v.Size/100 {
+			v.Used = v.Size / 100
+		}
+	}
+	if machine.Starves(cl, g) {
+		cl.World.Events = append(cl.World.Events, &world.Event{At: cl.Now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
+	}
+}
+
+// Halt is a guest that stopped, however it came.
+func Halt(cl *cluster.Cluster, g *world.Guest) {
+	if !g.Running {
+		return
+	}
+	g.Running = false
+	g.PID, g.Using, g.Shmem, g.Cache = 0, 0, 0, 0
+	g.Holds = nil
+	g.Since = cl.Now.Unix()
+	// pending deletions of mount points come into force when the guest stops
+	n := cl.World.Node(g.Node)
+	ApplyPending(cl, n, g, func(key string, deleted bool) bool {
+		return deleted && strings.HasPrefix(key, "mp")
+	})
+}
+
+func RunStop(cl *cluster.Cluster, t *world.Task) error {
+	g, err := TaskGuest(cl, t)
+	if err != nil {
+		return err
+	}
+	if t.Phase == 0 {
+		if err := LockConfig(cl, t, g.VMID); err != nil {
+			return err
+		}
+		if !g.Running {
+			return fmt.Errorf("CT %d not running", g.VMID)
+		}
+		if l := g.Conf.Vals["lock"]; l != "" && l != "mounted" && t.Args["skiplock"] != "1" {
+			return CheckLock(g.Conf)
+		}
+		if t.Type == "vzshutdown" {
+			sec, _ := strconv.Atoi(t.Args["timeout"])
+			timeout := time.Duration(sec) * time.Second
+			if g.Stubborn || timeout < t.Length {
+				t.Args["expires"] = "1"
+				return cl.After(t, timeout)
+			}
+		}
+		return cl.Then(t, 1)
+	}
+	if t.Args["expires"] == "1" && t.Args["force"] != "1" {
+		return errors.New("container did not stop")
+	}
+	Halt(cl, g)
+	return cluster.ErrDone
+}
+
+// RunReboot stops without looking at the lock; the start hook does look at it.
+func RunReboot(cl *cluster.Cluster, t *world.Task) error {
+	g, err := TaskGuest(cl, t)
+	if err != nil {
+		return err
+	}
+	switch t.Phase {
+	case 0:
+		if err := LockConfig(cl, t, g.VMID); err != nil {
+			return err
+		}
+		return cl.Then(t, 0.6)
+	case 1:
+		Halt(cl, g)
+		if g.Conf.Vals["lock"] != "" {
+			t.Logf("CT is locked (%s)", g.Conf.Vals["lock"])
+			return fmt.Errorf("startup for container '%d' failed", g.VMID)
+		}
+		ApplyPending(cl, t.Node, g, func(string, bool) bool { return true })
+		if err := startable(cl, t, g); err != nil {
+			return err
+		}
+		return cl.Then(t, 0.4)
+	}
+	Boot(cl, t.Node, g)
+	return cluster.ErrDone
+}
+
+// RunFreeze fails as it does where CRIU is not installed, which PVE does not bring along.
+func RunFreeze(cl *cluster.Cluster, t *world.Task) error {
+	g, err := TaskGuest(cl, t)
+	if err != nil {
+		return err
+	}
+	if t.Phase == 0 {
+		if t.Type == "vzsuspend" {
+			if err := CheckLock(g.Conf); err != nil {
+				return err
+			}
+		}
+		return cl.Then(t, 0.5)
+	}
+	how := "-s"
+	if t.Type == "vzresume" {
+		how = "-r --foreground"
+	}
+	return fmt.Errorf("command 'lxc-checkpoint -n %d %s -D /var/lib/vz/dump' failed: exit code 1", g.VMID, how)
+}

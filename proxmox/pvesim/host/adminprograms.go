@@ -1,0 +1,160 @@
+package host
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/request"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
+)
+
+// The programs with which root sets a node up: pvesm, pveum, pveam, pvesh get and systemctl enable.
+
+// runPvesm adds a storage.
+func runPvesm(p *process) (int, error) {
+	if len(p.args) < 3 || p.args[0] != "add" {
+		return 0, fmt.Errorf("pvesim: pvesm %s: not on the simulated host", strings.Join(p.args, " "))
+	}
+	params, rest := cliParams(p.args[3:])
+	st := &world.Storage{Type: p.args[1], ID: p.args[2]}
+	if len(rest) > 0 {
+		return p.complain(255, "400 too many arguments"), nil
+	}
+	if p.s.Storages[st.ID] != nil {
+		return p.complain(255, "create storage failed: storage ID '%s' already defined", st.ID), nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(params)) {
+		if !st.Option(key, params[key]) {
+			return p.complain(255, "Unknown option: %s\n400 unable to parse option", key), nil
+		}
+	}
+	if missing := st.Missing(); missing != "" {
+		return p.complain(255, "400 Parameter verification failed.\n%s: property is missing and it is not optional", missing), nil
+	}
+	if len(st.Content) == 0 {
+		st.Content = []string{"images"}
+	}
+	p.s.World.Storages = append(p.s.World.Storages, st)
+	p.s.Storages[st.ID] = st
+	if !st.IsDir() && p.n.Pools[st.ID] == nil {
+		p.n.Pools[st.ID] = make(world.Store)
+	}
+	return 0, nil
+}
+
+// pveumCalls are the calls behind pveum, by its words; the last words are the parameters named here.
+var pveumCalls = []struct {
+	words, names, method, path string
+}{
+	{"role add", "roleid", "POST", "/access/roles"},
+	{"user add", "userid", "POST", "/access/users"},
+	{"user token add", "userid tokenid", "POST", "/access/users/{userid}/token/{tokenid}"},
+	{"user token modify", "userid tokenid", "PUT", "/access/users/{userid}/token/{tokenid}"},
+	{"acl modify", "path", "PUT", "/access/acl"},
+	{"role modify", "roleid", "PUT", "/access/roles/{roleid}"},
+}
+
+func runPveum(p *process) (int, error) {
+	line := strings.Join(p.args, " ") + " "
+	for _, c := range pveumCalls {
+		if !strings.HasPrefix(line, c.words+" ") {
+			continue
+		}
+		params, rest := cliParams(p.args[strings.Count(c.words, " ")+1:])
+		delete(params, "output-format")
+		names, to := strings.Fields(c.names), c.path
+		if len(rest) != len(names) {
+			return p.complain(255, "400 not enough arguments"), nil
+		}
+		for i, name := range names {
+			if strings.Contains(to, "{"+name+"}") {
+				to = strings.ReplaceAll(to, "{"+name+"}", rest[i])
+			} else {
+				params[name] = rest[i]
+			}
+		}
+		answer, err := p.rootCall(c.method, to, params)
+		if err != nil {
+			return p.fail(err), nil
+		}
+		if c.words == "user token add" {
+			p.print("%s", dataOf(answer))
+		}
+		return 0, nil
+	}
+	return 0, fmt.Errorf("pvesim: pveum %s: not on the simulated host", strings.TrimSpace(line))
+}
+
+// runPvesh gets one path of the API as root: pvesh get PATH --output-format json [--NAME VALUE].
+func runPvesh(p *process) (int, error) {
+	if len(p.args) < 2 || p.args[0] != "get" {
+		return 0, fmt.Errorf("pvesim: pvesh %s: not on the simulated host", strings.Join(p.args, " "))
+	}
+	params, _ := cliParams(p.args[2:])
+	delete(params, "output-format")
+	answer, err := p.rootCall("GET", p.args[1], params)
+	if err != nil {
+		return p.fail(err), nil
+	}
+	p.print("%s", dataOf(answer))
+	return 0, nil
+}
+
+// dataOf is what an answer holds, without its envelope.
+func dataOf(c *request.Call) string {
+	return strings.TrimSuffix(strings.TrimPrefix(string(c.Body.B), request.Envelope), "}")
+}
+
+// runPveam downloads a template that the appliance list has: one of those of the fresh node.
+func runPveam(p *process) (int, error) {
+	if len(p.args) != 3 || p.args[0] != "download" {
+		return 0, fmt.Errorf("pvesim: pveam %s: not on the simulated host", strings.Join(p.args, " "))
+	}
+	if f := p.s.FaultFor("pveam download"); f != nil {
+		return p.complain(255, "download of %s failed: %s", p.args[2], cmp.Or(f.Text, "Could not resolve host: download.proxmox.com")), nil
+	}
+	st := p.s.Storages[p.args[1]]
+	if st == nil || !st.IsDir() || !st.Holds("vztmpl") {
+		return p.complain(255, "storage '%s' does not support templates", p.args[1]), nil
+	}
+	fresh := world.Fresh().Nodes[0].Disks[0].Dirs["/var/lib/vz"]
+	v, name := fresh["vztmpl/"+p.args[2]], "vztmpl/"+p.args[2]
+	if v == nil {
+		return p.complain(255, "no such template '%s'", p.args[2]), nil
+	}
+	d, rel := p.n.Inside(path.Clean(st.Path))
+	if d.Dirs[rel] == nil {
+		d.Dirs[rel] = make(world.Store)
+	}
+	d.Dirs[rel][name] = v
+	p.print("download of '%s' finished", p.args[2])
+	return 0, nil
+}
+
+// enabledUnits is systemctl enable [--now] UNIT and is-enabled UNIT.
+func enabledUnits(p *process) (exit int, done bool) {
+	args := slices.DeleteFunc(slices.Clone(p.args), func(a string) bool { return strings.HasPrefix(a, "--") })
+	if len(args) != 2 {
+		return 0, false
+	}
+	link := "/etc/systemd/system/multi-user.target.wants/" + args[1]
+	switch _, on := p.n.Files[link]; args[0] {
+	case "enable":
+		if p.n.Files == nil {
+			p.n.Files = make(map[string]string)
+		}
+		p.n.Files[link] = ""
+	case "is-enabled":
+		if !on {
+			return p.complain(1, "disabled"), true
+		}
+		p.print("enabled")
+	default:
+		return 0, false
+	}
+	return 0, true
+}

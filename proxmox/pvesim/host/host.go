@@ -1,0 +1,333 @@
+// Package host is what root finds on the machine of a node: its files, and the programs that can be
+// run there. It is what the root helper of felhom-agent meets instead of a real host.
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/machine"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
+)
+
+// Host is the machine of a simulated node.
+type Host struct {
+	s    *cluster.Cluster
+	node string
+}
+
+// New is the machine of a node.
+func New(cl *cluster.Cluster, node string) *Host { return &Host{s: cl, node: node} }
+
+// locked runs f with the node of the host, the clock settled.
+func (h *Host) locked(f func(n *world.Node) error) error {
+	defer h.s.Enter()()
+	n := h.s.World.Node(h.node)
+	if n == nil {
+		return fmt.Errorf("pvesim: there is no node %q", h.node)
+	}
+	return f(n)
+}
+
+// NodeName is where /etc/pve/local points.
+func (h *Host) NodeName() (name string, err error) {
+	err = h.locked(func(n *world.Node) error {
+		name = n.Name
+		if n.Local != "" {
+			name = n.Local
+		}
+		return nil
+	})
+	return name, err
+}
+
+// BlockDevices lists the devices with a file system that are plugged in.
+func (h *Host) BlockDevices() (devices []string, err error) {
+	err = h.locked(func(n *world.Node) error {
+		for _, d := range n.Disks {
+			if !d.Absent && d.Device != "" && (d.UUID != "" || d.FS != "") {
+				devices = append(devices, d.Device)
+			}
+		}
+		return nil
+	})
+	return devices, err
+}
+
+// MountTables are the mount tables of the host and of every guest that runs.
+func (h *Host) MountTables() (tables [][]byte, err error) {
+	pids := []int{1}
+	err = h.locked(func(n *world.Node) error {
+		for _, g := range h.s.World.Guests {
+			if g.Running && !g.Qemu && g.Node == n.Name && g.PID > 1 {
+				pids = append(pids, g.PID)
+			}
+		}
+		return nil
+	})
+	for _, pid := range pids {
+		table, e := h.MountInfo(pid)
+		if errors.Is(e, fs.ErrNotExist) { // it stopped meanwhile
+			continue
+		}
+		err = errors.Join(err, e)
+		tables = append(tables, table)
+	}
+	return tables, err
+}
+
+// ReadDir lists what the kernel built on a device, and the plain files of a disk; the simulator knows no other directory.
+func (h *Host) ReadDir(name string) (names []string, err error) {
+	err = h.locked(func(n *world.Node) error {
+		for _, d := range n.Disks {
+			if !d.Absent && name == "/sys/class/block/"+path.Base(d.Device)+"/holders" {
+				names = append(names, d.Holders...)
+				return nil
+			}
+		}
+		if names = n.PlainNames(name); len(names) > 0 {
+			return nil
+		}
+		return fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+	})
+	return names, err
+}
+
+// MountInfo is the mount table that a process sees: 1 is the host, else a guest's first process.
+func (h *Host) MountInfo(pid int) (text []byte, err error) {
+	err = h.locked(func(n *world.Node) error {
+		var b bytes.Buffer
+		if pid == 1 {
+			for i, m := range n.Mounts {
+				parent := 24
+				if m.Target != "/" {
+					parent = 25
+				}
+				options, _, _ := strings.Cut(m.Options, ",errors=")
+				fmt.Fprintf(&b, "%d %d %s / %s %s shared:%d - %s %s rw\n", 25+i, parent, machine.DeviceNumber(m.Device), machine.Octal(m.Target), options, i+1, m.FS, machine.Octal(m.Device))
+			}
+			text = b.Bytes()
+			return nil
+		}
+		for _, g := range h.s.World.Guests {
+			if !g.Running || g.PID != pid || g.Node != n.Name {
+				continue
+			}
+			for i, hold := range g.Holds {
+				fmt.Fprintf(&b, "%d %d %s %s %s %s master:%d - %s %s rw\n", 300+i, 299, machine.DeviceNumber(hold.Source), machine.Octal(hold.Root), machine.Octal(hold.Path), hold.Options, i+1, hold.FS, machine.Octal(hold.Source))
+			}
+			text = b.Bytes()
+			return nil
+		}
+		return fmt.Errorf("open /proc/%d/mountinfo: %w", pid, fs.ErrNotExist)
+	})
+	return text, err
+}
+
+// ReadFile reads one of the host's files; fs.ErrNotExist when the simulator knows none there.
+func (h *Host) ReadFile(name string) (text []byte, err error) {
+	err = h.locked(func(n *world.Node) error {
+		text, err = machine.ReadFile(h.s, n, name)
+		return err
+	})
+	return text, err
+}
+
+// ReplaceFile replaces a file whose content is still old.
+func (h *Host) ReplaceFile(name string, old, new []byte) error {
+	return h.locked(func(n *world.Node) error {
+		now, err := machine.ReadFile(h.s, n, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if !bytes.Equal(now, old) {
+			return fmt.Errorf("%s was changed by somebody else meanwhile", name)
+		}
+		if name == "/etc/fstab" {
+			n.Fstab = string(new)
+			return nil
+		}
+		if strings.HasPrefix(name, "/etc/pve/") {
+			return fmt.Errorf("%s: not by this way", name)
+		}
+		if n.Files == nil {
+			n.Files = make(map[string]string)
+		}
+		n.Files[name] = string(new)
+		return nil
+	})
+}
+
+// Stat is lstat.
+func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
+	err = h.locked(func(n *world.Node) error {
+		p = path.Clean(p)
+		switch {
+		case n.HasDevice(p):
+			mode = fs.ModeDevice | 0o660
+			for _, d := range n.Disks {
+				if d.Device == p || world.WholeDisk(d.Device) == p {
+					return nil
+				}
+			}
+			mode |= fs.ModeCharDevice
+		case n.Exists(p):
+			mode = fs.ModeDir | 0o755
+		default:
+			if _, err := machine.ReadFile(h.s, n, p); err == nil {
+				mode = 0o644
+				return nil
+			}
+			return fmt.Errorf("lstat %s: %w", p, fs.ErrNotExist)
+		}
+		return nil
+	})
+	return mode, err
+}
+
+// OpenFolder finds a directory; same fails when it is no longer there.
+func (h *Host) OpenFolder(p string) (same func() error, close func(), err error) {
+	same = func() error {
+		mode, err := h.Stat(p)
+		if err == nil && !mode.IsDir() {
+			err = fmt.Errorf("%s: it is no directory", p)
+		}
+		return err
+	}
+	return same, func() {}, same()
+}
+
+// CheckArchive finds out whether an archive is as it was written: fault is what is wrong.
+func (h *Host) CheckArchive(ctx context.Context, p string) (fault, unchecked string, err error) {
+	err = h.locked(func(n *world.Node) error {
+		d, rel := n.Inside(p)
+		if d == nil || n.MountAt(p).Ghost != nil {
+			return fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
+		}
+		dir, file := path.Split(rel)
+		v := d.Dirs[path.Clean(strings.TrimSuffix(path.Clean(dir), "dump"))]["backup/"+file]
+		switch {
+		case v == nil:
+			return fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
+		case v.Garbage:
+			fault = "its contents are not whole: unsupported format"
+		case v.Whole > v.Size:
+			fault = "its contents are not whole: premature end"
+		}
+		return nil
+	})
+	return fault, "", err
+}
+
+// MakeMountPoint makes sure of an empty directory, immutable where the file system knows that.
+func (h *Host) MakeMountPoint(p string) (immutable bool, err error) {
+	err = h.locked(func(n *world.Node) error {
+		p = path.Clean(p)
+		for _, m := range n.Mounts {
+			if m.Target == p {
+				return fmt.Errorf("%s: something is mounted there", p)
+			}
+		}
+		d, rel := n.Inside(p)
+		if d == nil || n.MountAt(p).Ghost != nil {
+			return fmt.Errorf("%s: Input/output error", p)
+		}
+		for _, f := range d.Folders {
+			if f != rel && world.Under(f, rel) {
+				return fmt.Errorf("%s is not empty", p)
+			}
+		}
+		for dir, items := range d.Dirs {
+			if world.Under(dir, rel) && len(items) > 0 {
+				return fmt.Errorf("%s is not empty", p)
+			}
+		}
+		n.Mkdir(p)
+		switch d.FS {
+		case "ext4", "ext3", "xfs", "btrfs":
+			if !slices.Contains(d.Locked, rel) {
+				d.Locked = append(d.Locked, rel)
+			}
+			immutable = true
+		}
+		return nil
+	})
+	return immutable, err
+}
+
+// SyncFS writes out the file system that a path lies on.
+func (h *Host) SyncFS(p string) error {
+	return h.locked(func(n *world.Node) error {
+		if n.MountAt(p).Ghost != nil {
+			return fmt.Errorf("syncfs %s: Input/output error", p)
+		}
+		if d, _ := n.Inside(p); d != nil {
+			d.Sync()
+		}
+		return nil
+	})
+}
+
+// Exclusive fails while a mount of the host or of a guest holds the device.
+func (h *Host) Exclusive(device string) error {
+	return h.locked(func(n *world.Node) error {
+		if !n.HasDevice(device) {
+			return fmt.Errorf("open %s: %w", device, fs.ErrNotExist)
+		}
+		for _, m := range n.Mounts {
+			if m.Device == device {
+				return fmt.Errorf("open %s: device or resource busy", device)
+			}
+		}
+		for _, g := range h.s.World.Guests {
+			for _, hold := range g.Holds {
+				if g.Node == n.Name && g.Running && hold.Source == device {
+					return fmt.Errorf("open %s: device or resource busy", device)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// SealRootfs takes the machine's identity out of a container that `pct mount` mounted.
+// What is left depends on nothing but what was there; sealing twice is sealing once.
+func (h *Host) SealRootfs(_ context.Context, p string) (done []string, err error) {
+	err = h.locked(func(n *world.Node) error {
+		id := strings.TrimSuffix(strings.TrimPrefix(path.Clean(p), "/var/lib/lxc/"), "/rootfs")
+		g := h.s.Guests[notation.Atoi(id)]
+		if g == nil || g.Node != n.Name || !g.Mounted || path.Clean(p) != "/var/lib/lxc/"+id+"/rootfs" {
+			return fmt.Errorf("%s: there is no root file system of a container", p)
+		}
+		m, err := lxcconf.ParseMountPoint("rootfs", g.Conf.Vals["rootfs"])
+		if err != nil {
+			return err
+		}
+		v, _, err := places.Find(h.s, n, m.Volid())
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			return fmt.Errorf("volume '%s' does not exist", m.Volid())
+		}
+		if !strings.HasSuffix(v.Data, sealed) {
+			v.Data = strings.TrimSuffix(v.Data, "*") + sealed
+			done = append(done, "machine-id is empty", "6 SSH host key files are gone", "new SSH host keys are made at the first boot")
+		}
+		return nil
+	})
+	return done, err
+}
+
+// sealed ends the fingerprint of what was sealed: the next start is a first one.
+const sealed = "^*"

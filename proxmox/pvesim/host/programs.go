@@ -1,0 +1,328 @@
+package host
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"path"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/backups"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/guests"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/machine"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
+)
+
+func runMount(p *process) (int, error) {
+	opts, rest := p.flags("-t -o -U -L")
+	n := p.n
+	switch {
+	case len(rest) == 1 && slices.Contains(strings.Split(opts["-o"], ","), "remount"):
+		for _, m := range n.Mounts {
+			if m.Target == path.Clean(rest[0]) {
+				m.Options = machine.MountOptions(opts["-o"])
+				return 0, nil
+			}
+		}
+		return p.complain(32, "mount: %s: mount point not mounted or bad option.", rest[0]), nil
+	case len(rest) == 0 && p.has(opts, "-a"):
+		machine.MountFstab(p.s, n)
+		return 0, nil
+	case len(rest) == 0:
+		for _, m := range n.Mounts {
+			p.print("%s on %s type %s (%s)", m.Device, m.Target, m.FS, m.Options)
+		}
+		return 0, nil
+	case len(rest) == 1 && opts["-U"] != "":
+		rest = []string{"UUID=" + opts["-U"], rest[0]}
+	case len(rest) == 1:
+		for _, f := range n.FstabLines() {
+			if path.Clean(f[1]) == path.Clean(rest[0]) || f[0] == rest[0] {
+				if text := machine.MountDisk(p.s, n, strings.Trim(f[0], `"`), f[1], f[3]); text != "" {
+					return p.complain(32, "%s", text), nil
+				}
+				return 0, nil
+			}
+		}
+		return p.complain(1, "mount: %s: can't find in /etc/fstab.", rest[0]), nil
+	}
+	if kind := opts["-t"]; kind != "" {
+		for _, d := range n.Disks {
+			if !d.Absent && d.Device == rest[0] && d.FS != kind && !(d.FS == "ntfs" && kind == "ntfs3") {
+				return p.complain(32, "mount: %s: wrong fs type, bad option, bad superblock on %s, missing codepage or helper program, or other error.", rest[1], rest[0]), nil
+			}
+		}
+	}
+	if text := machine.MountDisk(p.s, n, rest[0], rest[1], opts["-o"]); text != "" {
+		return p.complain(32, "%s", text), nil
+	}
+	return 0, nil
+}
+
+func runUmount(p *process) (int, error) {
+	opts, rest := p.flags("")
+	if len(rest) == 0 {
+		return p.complain(1, "umount: bad usage"), nil
+	}
+	for _, what := range rest {
+		if text := machine.Unmount(p.s, p.n, what, p.has(opts, "-l")); text != "" {
+			return p.complain(32, "%s", text), nil
+		}
+	}
+	return 0, nil
+}
+
+func runMountpoint(p *process) (int, error) {
+	opts, rest := p.flags("")
+	if len(rest) != 1 {
+		return p.complain(1, "mountpoint: bad usage"), nil
+	}
+	yes := p.n.Mountpoint(rest[0])
+	if !p.has(opts, "-q") {
+		if yes {
+			p.print("%s is a mountpoint", rest[0])
+		} else {
+			p.print("%s is not a mountpoint", rest[0])
+		}
+	}
+	if !yes {
+		return 32, nil
+	}
+	return 0, nil
+}
+
+func runFindmnt(p *process) (int, error) {
+	opts, rest := p.flags("-o --output -S --source -T --target -M --mountpoint -t --types")
+	columns := opts["-o"] + opts["--output"]
+	if columns == "" {
+		columns = "TARGET,SOURCE,FSTYPE,OPTIONS"
+	}
+	source := opts["-S"] + opts["--source"]
+	target := opts["-M"] + opts["--mountpoint"]
+	if len(rest) > 0 {
+		target = rest[0]
+	}
+	cols := strings.Split(strings.ToUpper(columns), ",")
+	found := false
+	show := func(f []string) {
+		if !found && !p.has(opts, "-n") && !p.has(opts, "--noheadings") {
+			p.print("%s", strings.Join(cols, " "))
+		}
+		found = true
+		p.print("%s", strings.Join(f, " "))
+	}
+	for _, m := range p.n.Mounts {
+		if target != "" && m.Target != path.Clean(target) && m.Device != target || source != "" && m.Device != source && "UUID="+m.UUID != source {
+			continue
+		}
+		if at := opts["-T"] + opts["--target"]; at != "" && p.n.MountAt(path.Clean(at)) != m {
+			continue
+		}
+		var f []string
+		for _, c := range cols {
+			f = append(f, map[string]string{"TARGET": m.Target, "SOURCE": m.Device, "FSTYPE": m.FS, "OPTIONS": m.Options, "UUID": m.UUID}[c])
+		}
+		show(f)
+	}
+	if !found {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+func runLxcInfo(p *process) (int, error) {
+	opts, _ := p.flags("-n --name")
+	id := opts["-n"] + opts["--name"]
+	g := p.s.Guests[notation.Atoi(id)]
+	if g == nil || g.Node != p.n.Name {
+		return p.complain(1, "%s doesn't exist", id), nil
+	}
+	if !g.Running {
+		return 0, nil
+	}
+	if p.has(opts, "-H") {
+		p.print("%d", g.PID)
+	} else {
+		p.print("PID:            %d", g.PID)
+	}
+	return 0, nil
+}
+
+func runSystemctl(p *process) (int, error) {
+	if len(p.args) == 1 && p.args[0] == "daemon-reload" {
+		seen := make(map[string]bool)
+		for _, f := range p.n.FstabLines() {
+			if seen[f[1]] {
+				p.print("systemd-fstab-generator: Failed to create unit file '%s', as it already exists. Duplicate entry in '/etc/fstab'?", f[1])
+			}
+			seen[f[1]] = true
+		}
+		return 0, nil
+	}
+	if len(p.args) == 2 && p.args[0] == "restart" && p.args[1] == "pvedaemon" { // its workers go on, and nobody watches them
+		for _, t := range p.s.Running {
+			t.Unwatched = t.Unwatched || t.Node == p.n
+		}
+		return 0, nil
+	}
+	if exit, done := enabledUnits(p); done {
+		return exit, nil
+	}
+	return 0, fmt.Errorf("pvesim: systemctl %s: not on the simulated host", strings.Join(p.args, " "))
+}
+
+func runChattr(p *process) (int, error) {
+	if len(p.args) != 2 || p.args[0] != "+i" && p.args[0] != "-i" {
+		return p.complain(1, "Usage: chattr [+-=i] files..."), nil
+	}
+	d, rel := p.n.Inside(path.Clean(p.args[1]))
+	if d == nil || !p.n.Exists(p.args[1]) {
+		return p.complain(1, "chattr: No such file or directory while trying to stat %s", p.args[1]), nil
+	}
+	d.Locked = notation.Without(d.Locked, rel)
+	if p.args[0] == "+i" {
+		d.Locked = append(d.Locked, rel)
+	}
+	return 0, nil
+}
+
+func runSync(p *process) (int, error) {
+	_, rest := p.flags("")
+	if len(rest) == 0 {
+		for _, d := range p.n.Disks {
+			d.Sync()
+		}
+	}
+	for _, f := range rest {
+		if d, _ := p.n.Inside(f); d != nil && p.n.MountAt(f).Ghost == nil {
+			d.Sync()
+		}
+	}
+	return 0, nil
+}
+
+func runMkdir(p *process) (int, error) {
+	_, rest := p.flags("-m")
+	for _, dir := range rest {
+		p.n.Mkdir(path.Clean(dir))
+	}
+	return 0, nil
+}
+
+func runRmdir(p *process) (int, error) {
+	_, rest := p.flags("")
+	for _, dir := range rest {
+		if d, rel := p.n.Inside(path.Clean(dir)); d != nil {
+			d.Folders = notation.Without(d.Folders, rel)
+			d.Locked = notation.Without(d.Locked, rel)
+		}
+	}
+	return 0, nil
+}
+
+func runCat(p *process) (int, error) {
+	for _, f := range p.args {
+		text, err := machine.ReadFile(p.s, p.n, f)
+		if err != nil {
+			return p.complain(1, "cat: %s: No such file or directory", f), nil
+		}
+		p.out.Write(text)
+	}
+	return 0, nil
+}
+
+// runFlock holds one of PVE's locks: flock /run/lock/lxc/pve-config-101.lock sleep 60.
+func runFlock(p *process) (int, error) {
+	if len(p.args) != 3 || p.args[1] != "sleep" {
+		return 0, errors.New("pvesim: flock FILE sleep SECONDS is all that the simulated host knows")
+	}
+	key := ""
+	switch name := path.Base(p.args[0]); {
+	case strings.HasPrefix(name, "pve-config-"):
+		key = cluster.FlockKey(notation.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, "pve-config-"), ".lock")))
+	case strings.HasPrefix(name, "pve-migrate-"):
+		key = "migrate/" + strings.TrimPrefix(name, "pve-migrate-")
+	case name == "vzdump.lock":
+		key = backups.LockKey(p.n)
+	default:
+		return 0, fmt.Errorf("pvesim: flock: no lock %s", p.args[0])
+	}
+	if p.s.Locks[key] != "" {
+		return 1, nil
+	}
+	p.s.Locks[key] = "held by the host"
+	p.s.World.Events = append(p.s.World.Events, &world.Event{At: p.s.Now.Add(time.Duration(notation.Atoi(p.args[2])) * time.Second), Kind: "unlock", Key: key})
+	return 0, nil
+}
+
+// runKill ends the worker of a task by its PID: with -9 it cleans nothing up.
+func runKill(p *process) (int, error) {
+	opts, rest := p.flags("")
+	for _, pid := range rest {
+		for _, t := range append([]*world.Task(nil), p.s.Running...) {
+			if strconv.Itoa(t.PID) != pid || t.Node != p.n {
+				continue
+			}
+			if p.has(opts, "-9") || p.has(opts, "-KILL") {
+				p.s.End(t, "")
+			} else {
+				p.s.Kill(t)
+			}
+		}
+	}
+	return 0, nil
+}
+
+func runRebootHost(p *process) (int, error) {
+	guests.RebootNode(p.s, p.n, true)
+	return 0, nil
+}
+
+func runBlkid(p *process) (int, error) {
+	opts, rest := p.flags("-o -U -L -s")
+	disks := append([]*world.Disk(nil), p.n.Disks...)
+	sort.Slice(disks, func(i, j int) bool { return disks[i].Device < disks[j].Device })
+	found := false
+	for _, d := range disks {
+		if d.Absent || d.UUID == "" || len(rest) > 0 && !slices.Contains(rest, d.Device) {
+			continue
+		}
+		if u := opts["-U"]; u != "" {
+			if d.UUID == u {
+				p.print("%s", d.Device)
+				found = true
+			}
+			continue
+		}
+		if len(d.Left) > 0 {
+			if opts["-o"] == "udev" {
+				p.print("ID_FS_AMBIVALENT=filesystem:%s:1.0 filesystem:%s:1", d.FS, strings.Join(d.Left, ":1 filesystem:"))
+			}
+			return 8, nil
+		}
+		found = true
+		if opts["-o"] != "export" {
+			p.print(`%s: LABEL="%s" UUID="%s" TYPE="%s"`, d.Device, d.Label, d.UUID, d.FS)
+			continue
+		}
+		p.print("DEVNAME=%s", d.Device)
+		if d.Label != "" {
+			p.print("LABEL=%s", strings.ReplaceAll(d.Label, " ", `\ `))
+		}
+		if d.FS == "btrfs" {
+			p.print("UUID_SUB=%s", cmp.Or(d.Member, "00000000-0000-4000-8000-"+fmt.Sprintf("%012x", crc32.ChecksumIEEE([]byte(d.Serial+d.Model+d.Device)))))
+		}
+		p.print("UUID=%s\nVERSION=1.0\nBLOCK_SIZE=4096\nTYPE=%s\nUSAGE=filesystem\nPART_ENTRY_SIZE=%d", d.UUID, d.FS, d.Size/512)
+	}
+	if !found {
+		return 2, nil
+	}
+	return 0, nil
+}

@@ -1,0 +1,64 @@
+package world
+
+// Drop takes entries out of the ACL.
+func (a *Access) Drop(gone func(AclEntry) bool) {
+	kept := a.ACL[:0:0]
+	for _, e := range a.ACL {
+		if !gone(e) {
+			kept = append(kept, e)
+		}
+	}
+	a.ACL = kept
+}
+
+func (a *Access) User(id string) *User {
+	for _, u := range a.Users {
+		if u.ID == id {
+			return u
+		}
+	}
+	return nil
+}
+
+func (u *User) Token(id string) *Token {
+	for _, t := range u.Tokens {
+		if t.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// Access is user.cfg.
+type Access struct {
+	Users  []*User             `yaml:"users"`
+	Roles  map[string][]string `yaml:"roles,omitempty"` // besides the built-in ones
+	ACL    []AclEntry          `yaml:"acl,omitempty"`
+	Groups map[string][]string `yaml:"groups,omitempty"`
+}
+
+type User struct {
+	ID       string   `yaml:"id"`
+	Comment  string   `yaml:"comment,omitempty"`
+	Email    *string  `yaml:"email,omitempty"`
+	Password string   `yaml:"password,omitempty"`
+	Disabled bool     `yaml:"disabled,omitempty"`
+	Expire   int64    `yaml:"expire,omitempty"`
+	Tokens   []*Token `yaml:"tokens,omitempty"`
+}
+
+type Token struct {
+	ID      string `yaml:"id"` // the part after the !
+	Secret  string `yaml:"secret"`
+	Full    bool   `yaml:"full,omitempty"` // without privilege separation
+	Expire  int64  `yaml:"expire,omitempty"`
+	Comment string `yaml:"comment,omitempty"`
+}
+
+type AclEntry struct {
+	Path string `yaml:"path"`
+	Type string `yaml:"type"` // user, token, group
+	ID   string `yaml:"id"`
+	Role string `yaml:"role"`
+	Here bool   `yaml:"here,omitempty"` // does not propagate
+}

@@ -1,0 +1,112 @@
+package world
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
+)
+
+func (st *Storage) On(node string) bool { return len(st.Nodes) == 0 || slices.Contains(st.Nodes, node) }
+
+func (st *Storage) Holds(content string) bool { return slices.Contains(st.Content, content) }
+
+// IsDir reports whether the storage keeps files in a directory.
+func (st *Storage) IsDir() bool {
+	switch st.Type {
+	case "dir", "nfs", "cifs", "btrfs":
+		return true
+	}
+	return false
+}
+
+// CanSnapshot reports whether the storage's container volumes can be snapshot.
+func (st *Storage) CanSnapshot() bool {
+	switch st.Type {
+	case "lvmthin", "zfspool", "rbd", "btrfs":
+		return true
+	}
+	return false
+}
+
+// Occupies is the room that a volume takes.
+func (v *Volume) Occupies() int64 {
+	if v.Used > 0 || v.Format == "raw" || v.Format == "subvol" {
+		return v.Used
+	}
+	return v.Size
+}
+
+var (
+	ImageRE   = regexp.MustCompile(`^(?:(\d+)/)?(vm|subvol|base|basevol)-(\d+)-.+$`)
+	ArchiveRE = regexp.MustCompile(`^backup/((?:[^/]+)\.(tar(?:\.(?:zst|gz|lzo|bz2))?|tgz|vma(?:\.(?:zst|gz|lzo))?))$`)
+	DumpRE    = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-([1-9][0-9]{2,8})-(.+)\.(tar|tgz|vma)`)
+	OurDumpRE = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-(\d+)-(.+)\.(tar|tgz|vma)`)
+	OwnedRE   = regexp.MustCompile(`-([1-9][0-9]{2,8})-[^/]+\.(?:tar|tgz|vma)`)
+	StampRE   = regexp.MustCompile(`^(\d{4})_(\d\d)_(\d\d)-(\d\d)_(\d\d)_(\d\d)$`)
+)
+
+// KindOf is a volume's content type and owner (0: none). PVE: parse_volname.
+func (st *Storage) KindOf(name string) (kind string, owner int, err error) {
+	switch {
+	case st.Type == "pbs":
+		if m := SnapshotRE.FindStringSubmatch(name); m != nil {
+			return "backup", notation.Atoi(m[2]), nil
+		}
+		return "", 0, refusal.Fail("unable to parse PBS volume name '%s'", name)
+	case strings.HasPrefix(name, "vztmpl/"):
+		return "vztmpl", 0, nil
+	case strings.HasPrefix(name, "iso/"):
+		return "iso", 0, nil
+	case strings.HasPrefix(name, "snippets/"):
+		return "snippets", 0, nil
+	case ArchiveRE.MatchString(name):
+		if m := DumpRE.FindStringSubmatch(name); m != nil {
+			owner = notation.Atoi(m[2])
+		}
+		return "backup", owner, nil
+	}
+	if m := ImageRE.FindStringSubmatch(name); m != nil && st.IsDir() == (m[1] != "") {
+		return "images", notation.Atoi(m[3]), nil
+	}
+	return "", 0, refusal.Fail("unable to parse %s volume name '%s'", map[bool]string{true: "directory", false: st.Type}[st.IsDir()], name)
+}
+
+func (st *Storage) VolumeGroup() string {
+	if st.VG == "" {
+		return "pve"
+	}
+	return st.VG
+}
+
+// File is the path of a volume of a directory storage.
+func (st *Storage) File(name string) string {
+	kind, rest, _ := strings.Cut(name, "/")
+	switch kind {
+	case "backup":
+		return st.Path + "/dump/" + rest
+	case "vztmpl":
+		return st.Path + "/template/cache/" + rest
+	case "iso":
+		return st.Path + "/template/iso/" + rest
+	case "snippets":
+		return st.Path + "/snippets/" + rest
+	}
+	return st.Path + "/images/" + name
+}
+
+// PathOf is where the host finds a volume.
+func (st *Storage) PathOf(name string) string {
+	switch {
+	case st.Type == "pbs":
+		return fmt.Sprintf("pbs:%s@%s:%s:%s", st.User(), st.Server, st.Datastore, name)
+	case st.IsDir():
+		return st.File(name)
+	case st.Type == "zfspool":
+		return "/" + st.Pool + "/" + name
+	}
+	return "/dev/" + st.VolumeGroup() + "/" + name
+}
