@@ -177,7 +177,8 @@ func TestABackupServersWord(t *testing.T) {
 		`{"format":"pbs-ct","size":5,"notes":"` + notes + ` size=5","verification":{"state":"failed"}}`:          node.Damaged,
 		`{"format":"pbs-ct","size":5,"notes":"nightly of anna","verification":{"state":"failed","upid":"UPID"}}`: node.Damaged,
 		`{"format":"pbs-ct","size":5,"notes":"` + notes + `"}`:                                                   node.Unproven,
-		`{"format":"pbs-ct","size":1}`:                                 node.Unrecorded, // being made
+		`{"format":"pbs-ct","size":1}`:                                 node.Unfinished, // being made, or cut off
+		`{"format":"pbs-ct","size":1,"notes":"` + notes + ` size=4"}`:  node.Damaged,    // its manifest cannot be read
 		`{"format":"tar.zst","size":5,"notes":"` + notes + ` size=4"}`: node.Damaged,
 	} {
 		var v struct {

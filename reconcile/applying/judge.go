@@ -83,6 +83,11 @@ func (a *Agent) report(e ending, have *node.Observed) {
 		}
 		f := a.cool(e, !permanent(e.err))
 		f.Basis = basis(e.act.Queue, have)
+		if serverPasses(e) {
+			event.State = "waits"
+			a.cooling[e.act.ID] = f
+			break
+		}
 		if hidden := hiddenCure(e.err, have); hidden != "" {
 			f.Fix = []string{hidden}
 		}
@@ -119,6 +124,7 @@ const (
 // changes or the agent is started anew.
 func (a *Agent) cool(e ending, again bool) journal.Failure {
 	f := journal.Failure{ID: e.act.ID, Queue: e.act.Queue, Text: e.text, Fix: failureCure(e)}
+	f.Storage, f.Trouble = serverTrouble(e)
 	a.tries[e.act.ID]++
 	if again {
 		wait, most := coolFirst, coolMost
@@ -139,7 +145,10 @@ func failureCure(e ending) []string {
 	var task *proxmox.TaskError
 	denied := proxmox.DeniedBy(e.err)
 	unseen, _ := errors.AsType[*unseenError](e.err)
+	storage, trouble := serverTrouble(e)
 	switch {
+	case trouble != "":
+		return serverFix(storage, trouble)
 	case unseen != nil && unseen.fix != "":
 		return []string{unseen.fix}
 	case denied != nil && len(denied.Privileges) > 0:

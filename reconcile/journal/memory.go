@@ -10,28 +10,30 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
 // Memory is what the agent remembers of its own acts, as far as planning needs it:
 // a part of the planner's input, so that the planner needs no memory of its own.
 type Memory struct {
-	Repeats   map[string]int             // actKey -> how often it ended well lately
-	Cooling   map[string]Failure         // action ID -> its last failure, until it is tried again
-	Making    map[proxmox.VMID]string    // guests that an act of ours is making now
-	Stale     map[proxmox.VMID]bool      // locks that were there before and that nothing explains
-	Unmade    map[proxmox.VMID]time.Time // guests whose making by us did not end well -> when it was begun
-	Made      map[string]time.Time       // object -> when we made its guest
-	Changed   map[string]bool            // objects of which an action ended well
-	Notes     map[string]string          // object -> what we wrote last as the notes of its guest
-	Done      map[string]bool            // action IDs that ended well
-	Rollbacks map[string]RollbackState   // rollbackKey -> what became of it
-	Archives  map[string]ArchiveState    // volume id -> what is known of an archive of ours
-	Checking  map[string]time.Time       // archives whose contents are being checked -> since when
-	Tasks     map[proxmox.UPID]bool      // of acts of ours that have no outcome yet
-	Reading   map[string]bool            // archives that a restore of ours reads now
-	BackedUp  map[string][]time.Time     // action ID -> when backups that ended well were begun
-	Flights   []Flight                   // acts of ours that have no outcome yet, in the order in which they were begun
+	Repeats     map[string]int             // actKey -> how often it ended well lately
+	Cooling     map[string]Failure         // action ID -> its last failure, until it is tried again
+	Making      map[proxmox.VMID]string    // guests that an act of ours is making now
+	Stale       map[proxmox.VMID]bool      // locks that were there before and that nothing explains
+	Unmade      map[proxmox.VMID]time.Time // guests whose making by us did not end well -> when it was begun
+	Made        map[string]time.Time       // object -> when we made its guest
+	Changed     map[string]bool            // objects of which an action ended well
+	Notes       map[string]string          // object -> what we wrote last as the notes of its guest
+	Done        map[string]bool            // action IDs that ended well
+	Rollbacks   map[string]RollbackState   // rollbackKey -> what became of it
+	Archives    map[string]ArchiveState    // volume id -> what is known of an archive of ours
+	Checking    map[string]time.Time       // archives whose contents are being checked -> since when
+	Tasks       map[proxmox.UPID]bool      // of acts of ours that have no outcome yet
+	Undeletable map[string]time.Time       // storage -> when its backup server last refused to delete an archive
+	Reading     map[string]bool            // archives that a restore of ours reads now
+	BackedUp    map[string][]time.Time     // action ID -> when backups that ended well were begun
+	Flights     []Flight                   // acts of ours that have no outcome yet, in the order in which they were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
 }
@@ -60,9 +62,12 @@ type Failure struct {
 	Until time.Time `json:"until,omitzero"` // when it is tried again; zero: not before something changes
 	// Undelivered marks what never reached PVE: a run tries it again, other failures
 	// only the next run does.
-	Undelivered bool   `json:"undelivered,omitempty"`
-	Queue       string `json:"-"`
-	Basis       string `json:"-"` // see basis
+	Undelivered bool `json:"undelivered,omitempty"`
+	// Storage and Trouble are set where a Proxmox Backup Server refused it.
+	Storage string                `json:"-"`
+	Trouble proxmox.ServerTrouble `json:"-"`
+	Queue   string                `json:"-"`
+	Basis   string                `json:"-"` // see basis
 }
 
 // RollbackState is what became of one request to roll back.
@@ -94,7 +99,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 		Changed: map[string]bool{},
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
 		Done: map[string]bool{}, Notes: map[string]string{}, Unmade: map[proxmox.VMID]time.Time{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
-		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Tasks: map[proxmox.UPID]bool{},
+		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Undeletable: map[string]time.Time{}, Tasks: map[proxmox.UPID]bool{},
 	}
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
@@ -139,6 +144,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 			state.Begun, state.Result = true, a.Result
 			m.Rollbacks[key] = state
 		}
+		m.noteDelete(a)
 		if volid := a.outcomeFacts["archive"]; volid != "" {
 			written := a.Result == ResultOK && (a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge)
 			marker := ""
@@ -188,4 +194,31 @@ func notesOf(a *Operation) string {
 		return a.Op.Args["description"]
 	}
 	return ""
+}
+
+// StorageOf is the storage that a call to it, or to an archive on it, names; "" for others.
+func StorageOf(call *proxmox.Call) string {
+	if call == nil {
+		return ""
+	}
+	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
+		return text.ProxmoxStorage(volid)
+	}
+	if strings.HasSuffix(call.Path, "/vzdump") {
+		return call.Params["storage"]
+	}
+	return ""
+}
+
+// noteDelete remembers whether a backup server lets archives be deleted.
+func (m *Memory) noteDelete(a *Operation) {
+	if a.Call == nil || a.Call.Method != "DELETE" || StorageOf(a.Call) == "" {
+		return
+	}
+	switch storage := StorageOf(a.Call); {
+	case a.Result == ResultOK:
+		delete(m.Undeletable, storage)
+	case proxmox.TroubleIn(a.text) == proxmox.ServerDenies:
+		m.Undeletable[storage] = a.ended
+	}
 }

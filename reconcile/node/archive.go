@@ -26,6 +26,7 @@ const (
 	Unproven                    // ours, without a size
 	Damaged                     // ours, with another size than was noted; or a backup server found it so
 	Whole                       // ours, as long as it was when it had been written out
+	Unfinished                  // on a backup server, without a manifest: it is being made, or was cut off
 )
 
 // Wholeness judges a listed archive. That of a backup server is judged by the server's
@@ -36,6 +37,12 @@ func (o *Observed) Wholeness(v proxmox.StorageContent) Wholeness {
 		return Damaged
 	}
 	m, ok := o.MarkerOf(v.Notes)
+	if unfinished(v) {
+		if ok {
+			return Damaged
+		}
+		return Unfinished
+	}
 	size := m.Facts["size"]
 	switch ours := ok && m.Owner == o.Owner; {
 	case size == "" && o.Memory.Archives[v.VolID].Broken != "":
@@ -66,10 +73,6 @@ func (o *Observed) Proven(v proxmox.StorageContent) bool {
 	return false
 }
 
-// OnServer reports whether an archive lies on a backup server, which lists nothing that
-// is cut off: without the manifest, which is written last, it has no notes.
-func OnServer(v proxmox.StorageContent) bool { return strings.HasPrefix(v.Format, "pbs-") }
-
 // shorter reports whether an archive of ours is listed with another size than vzdump said
 // when it had written it.
 func (o *Observed) shorter(v proxmox.StorageContent) bool {
@@ -84,6 +87,8 @@ func (o *Observed) Damage(v proxmox.StorageContent) string {
 	switch {
 	case v.Verified == "failed":
 		return "the backup server's verification of it failed"
+	case unfinished(v):
+		return "the backup server cannot read its manifest"
 	case o.Memory.Archives[v.VolID].Broken != "":
 		return o.Memory.Archives[v.VolID].Broken
 	case err == nil:

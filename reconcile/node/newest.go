@@ -81,6 +81,12 @@ func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.S
 	switch {
 	case o.Wholeness(v) == Damaged:
 		return fmt.Sprintf("is damaged (%s)", o.Damage(v)), nil
+	case o.Wholeness(v) == Unfinished:
+		return "is unfinished", nil
+	case o.KeyMissing(v) != nil:
+		ob := o.KeyMissing(v)
+		ob.Fix = append(ob.Fix, "or name an archive to take: from: {archive: VOLID}")
+		return "", ob
 	case o.Wholeness(v) == Unproven && !o.Proven(v):
 		if ob := o.unchecked(v); ob != nil {
 			return "", ob
@@ -108,7 +114,7 @@ func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Bl
 		m, ok := o.MarkerOf(v.Notes)
 		name := m.Facts["guest"]
 		others := ok && (m.Owner != o.Owner || IsOwn(guest, source) && name != "" && name != guest.Ref.Name && (guest.Was == "" || name != guest.Was))
-		return others || o.Wholeness(v) == Damaged
+		return others || o.Wholeness(v) == Damaged || o.Wholeness(v) == Unfinished
 	})
 	if len(future) == 0 {
 		return nil

@@ -22,7 +22,7 @@ import (
 func planRecords(p *planner, o *spec.Object, storage string, mine func(marker.Marker) bool) {
 	for _, v := range p.Have.Storages[storage].Content {
 		state := p.Have.Wholeness(v)
-		if v.Content != "backup" || node.Ambiguous(v) || state == node.Damaged || state != node.Unproven && v.Notes != "" {
+		if v.Content != "backup" || node.Ambiguous(v) || state == node.Damaged || state == node.Unfinished || state != node.Unproven && v.Notes != "" {
 			continue
 		}
 		made, known := p.Have.Memory.Archives[v.VolID]

@@ -32,6 +32,7 @@ func planBackup(p *planner, b *spec.Backup) {
 	planRecords(p, o, b.Storage, func(m marker.Marker) bool {
 		return m.Object == o.Ref.String() || o.Was != "" && m.Object == "backups/"+o.Was
 	})
+	describeServer(p, b)
 	var later []string // of guests that this plan makes
 	var found ofGuests
 	for _, name := range p.Want.BackupGuests(b) {
@@ -79,6 +80,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 	}
 	own := questions.OwnBackups(p.Questions, b, g)
 	holdDamaged(p, b, g)
+	noteUnfinished(p, b, g)
 	state := p.Have.Guests[g.VMID]
 	var born time.Time
 	if state != nil && state.Config != nil {
@@ -117,7 +119,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 	}
 	warnOverdue(p, b, g, own, born)
 	noteFuture(p, b, g)
-	if lost != nil || born.IsZero() {
+	if lost != nil || born.IsZero() || questions.ServerKeeps(p.Questions, b) {
 		return
 	}
 	pruneBackups(p, b, g, own, born)
@@ -241,6 +243,9 @@ func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, m
 		m.Facts[node.Unscheduled] = "yes"
 	}
 	call := questions.Vzdump(p.Questions, g.VMID, b.Storage, b.Mode, b.Compress, m)
+	if b.ChangeDetection != "" {
+		call.Params["pbs-change-detection-mode"] = b.ChangeDetection
+	}
 	a := plan.Action{ID: backupID(b, g, byHand), Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Queue: Queue(g.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
 		Facts: questions.DumpFacts(p.Questions, b.Storage)}

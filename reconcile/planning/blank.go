@@ -42,6 +42,10 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 		}
 		return wait("when the golden is published")
 	}
+	if ob := p.Have.KeyMissing(*archive); ob != nil {
+		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
+		return outcome{}
+	}
 	inside := p.Have.Inside[archive.VolID]
 	if inside.Err != nil {
 		p.block(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", archive.VolID, inside.Err), questions.FixOf(inside.Err, "publish the golden anew: raise its revision")...)
@@ -81,9 +85,7 @@ func mayBeBlank(p *planner, g *spec.Guest, text string) (out outcome, ok bool) {
 	return out, true
 }
 
-// despiteNow is how `despite` is written. The time itself stands in no plan: a plan stays
-// the same while it is blocked.
-const despiteNow = "despite: TIME, with the time that this prints: date -u +%FT%TZ"
+const despiteNow = questions.DespiteNow
 
 // releasedFrom holds a blank while volumes or archives of the VMID, or archives with
 // the object's marker, exist that are younger than `despite`.

@@ -109,6 +109,9 @@ func fromNewest(p *planner, g *spec.Guest, source spec.Source) (out outcome, pas
 		if ob := questions.Seen(p.Questions, p.mounting, source.Newest); ob != nil {
 			return holdCreation(p, g, source, ob), nil, true
 		}
+		if ob := questions.ServerHides(p.Questions, source.Newest, g); ob != nil {
+			return holdCreation(p, g, source, ob), nil, true
+		}
 		if ob := questions.Twin(p.Questions, source.Newest); ob != nil {
 			p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 			return out, nil, true
@@ -145,6 +148,10 @@ func fromArchive(p *planner, g *spec.Guest, source spec.Source) (out outcome, pa
 	}
 	if node.Ambiguous(*v) {
 		p.block(&g.Object, "from", fmt.Sprintf("storage %s lists the archive %s twice, with different values; it is not restored", storage, v.VolID), fmt.Sprintf("compare: pvesm list %s", storage))
+		return out, nil, true
+	}
+	if ob := p.Have.KeyMissing(*v); ob != nil {
+		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 		return out, nil, true
 	}
 	inside := p.Have.Inside[source.Archive]

@@ -42,6 +42,7 @@ func describe(q questions.Questions, pl *plan.Plan) {
 		}
 	}
 	lastBackups(q, pl)
+	pl.Servers = serversSeen(have)
 }
 
 // lastBackups notes the newest whole archive of every declared guest, by the node's clock.

@@ -32,6 +32,9 @@ type Stored struct {
 	TrustedOn string `json:"trusted_on,omitempty"`
 	// Backups are the last whole backups, by guest: their disk may be away now.
 	Backups map[string]LastBackup `json:"backups,omitempty"`
+	// Servers are the storages of backup servers, with the newest backup of this agent that was
+	// ever listed there: an empty list proves nothing after that.
+	Servers map[string]time.Time `json:"servers,omitempty"`
 	// Known are the objects of the last desired state, with the VMID of those that have
 	// one: what leaves the YAML is named once.
 	Known map[string]proxmox.VMID `json:"known,omitempty"`

@@ -54,6 +54,9 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 	if state.Conf.Disabled {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is disabled", storage), Fix: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}
 	}
+	if ob := ServerAway(q, storage); ob != nil {
+		return ob
+	}
 	if state.Status == nil || !state.Status.Active {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"look: pvesm status"}}
 	}
@@ -92,6 +95,9 @@ func AllSeen(q Questions, mounting Mounting, g *spec.Guest) *plan.Blocker {
 		if o := Visible(q, id); o != nil {
 			return o
 		}
+		if o := ServerHides(q, id, g); o != nil {
+			return o
+		}
 	}
 	return nil
 }
@@ -99,6 +105,9 @@ func AllSeen(q Questions, mounting Mounting, g *spec.Guest) *plan.Blocker {
 // TakesBackups says why a storage cannot take archives of ours, or nil.
 func TakesBackups(q Questions, mounting Mounting, storage string) *plan.Blocker {
 	if o := Seen(q, mounting, storage); o != nil {
+		return o
+	}
+	if o := ServerRefuses(q, storage); o != nil {
 		return o
 	}
 	if m, mounted := q.Have.MountOf(q.Want, storage); m != nil && mounted && q.Have.Host != nil {

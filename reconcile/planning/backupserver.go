@@ -1,0 +1,51 @@
+package planning
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// serversSeen notes the newest backup of ours on each backup server: later an empty list
+// proves nothing.
+func serversSeen(have *node.Observed) map[string]time.Time {
+	seen := map[string]time.Time{}
+	for _, id := range slices.Sorted(maps.Keys(have.Storages)) {
+		if ours := have.Ours(id); have.Storages[id].IsServer() && len(ours) > 0 {
+			seen[id] = ours[0].CTime.In(have.Now.Location())
+		}
+	}
+	return seen
+}
+
+// describeServer says once per object what its storage on a backup server is, and what keep
+// comes to there.
+func describeServer(p *planner, b *spec.Backup) {
+	state := p.Have.Storages[b.Storage]
+	switch {
+	case b.ServerKeeps && state != nil && !state.IsServer():
+		p.block(&b.Object, "keep", fmt.Sprintf("keep: server is for a storage of type pbs, and %s is of type %s", b.Storage, state.Conf.Type), "keep: {daily: 7}")
+	case !b.ServerKeeps && questions.ServerKeeps(p.Questions, b):
+		p.block(&b.Object, "keep", fmt.Sprintf("the backup server of %s does not allow deleting: its role, such as DatastoreBackup, cannot prune", b.Storage),
+			"let the server decide, with a prune job there: keep: server", fmt.Sprintf("or give its user the role DatastorePowerUser, then: felhom-agent --once --only %s", b.Ref))
+	}
+	if note := questions.ServerNote(p.Questions, b); note != "" {
+		p.note(&b.Object, "%s", note)
+	}
+}
+
+// noteUnfinished names the archives of a guest on a backup server that nobody finishes.
+func noteUnfinished(p *planner, b *spec.Backup, g *spec.Guest) {
+	for _, v := range p.Have.ByGuest[g.VMID] {
+		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || p.Have.Wholeness(*v) != node.Unfinished || p.Have.Task(g.VMID, "vzdump") != nil {
+			continue
+		}
+		p.note(&b.Object, "the archive %s of %s is unfinished: its backup was cut off, or is made by another node. It does not count; the server removes it when it prunes", v.VolID, g.Ref.Name)
+	}
+}
