@@ -42,7 +42,8 @@ var arrows = map[string][]string{
 	"reconcile/node":               {"reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/refresh":            {"reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/planning/questions": {"reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
-	"reconcile/planning":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/planning/forecast":  {"reconcile/planning/questions", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/text", "spec", "proxmox", "privileged"},
+	"reconcile/planning":           {"reconcile/planning/forecast", "reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/refresh", "reconcile/retention", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/applying":           {"reconcile/planning/questions", "reconcile/compare", "reconcile/journal", "reconcile/marker", "reconcile/node", "reconcile/plan", "reconcile/planning", "reconcile/refresh", "reconcile/saved", "reconcile/state", "reconcile/text", "spec", "proxmox", "privileged"},
 	"reconcile/saved":              {"reconcile/plan", "spec"},
 	"reconcile/view":               {"reconcile/applying", "reconcile/plan", "reconcile/text", "spec", "quote"},
@@ -81,6 +82,7 @@ var arrows = map[string][]string{
 // forbidden says why an arrow must not be.
 var forbidden = map[string]string{
 	"reconcile/planning/questions -> reconcile/planning": "who only asks cannot write a plan",
+	"reconcile/planning/forecast -> reconcile/planning":  "the same planners plan on the forecast: it must not know what they will want",
 	"spec -> reconcile":                              "what is wanted does not know how it is reached",
 	"spec -> privileged":                             "YAML says what, never how; no text of a user becomes an act of root by itself",
 	"reconcile -> proxmox/pvesim":                    "the code that meets real nodes does not know that simulated ones exist",
@@ -120,6 +122,7 @@ var notItself = map[string]map[string]string{
 	"reconcile/applying":           {"os/exec": "acts on the host go via the root helper", "net/http": "requests go through package proxmox"},
 	"reconcile/planning":           {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
 	"reconcile/planning/questions": {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
+	"reconcile/planning/forecast":  {"os/exec": "planning is pure", "net/http": "planning is pure", "os": "planning is pure", "context": "planning is pure"},
 	"reconcile/saved":              {"os/exec": "a saved plan is data", "net/http": "a saved plan is data", "context": "a saved plan is data"},
 	"reconcile/node":               {"os/exec": "it is data", "net/http": "it is data", "os": "it is data", "context": "it is data"},
 	"proxmox/pvesim/world":         {"os/exec": "it is data", "net/http": "it is data", "os": "it is data", "context": "it is data"},

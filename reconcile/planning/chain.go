@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/forecast"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -27,12 +28,12 @@ type chain struct {
 	asked questions.Questions // of the desired state and the node as it was read
 	known known               // what the latest round knows
 	plan  *plan.Plan          // of the first round, to which all is added
-	after *forecast
+	after *forecast.Forecast
 	uses  dependents
 
 	waiting map[spec.Ref][]plan.Deferred // what waits, by its object, as of the last time it was planned
 	waited  map[spec.Ref][]plan.Deferred // the same as of the time before
-	last    map[string]string            // object or lane -> the verb of its latest step
+	last    map[string]string            // object or queue -> the verb of its latest step
 	done    map[string]bool              // see actKey: what has been done is not wanted again
 	told    map[string]bool              // see actKey: what the plan has already
 	steps   []plan.Deferred
@@ -50,7 +51,7 @@ func follow(q questions.Questions, pl *plan.Plan, k known) {
 	if len(pl.Actions)+len(pl.Deferred)+len(pl.Running) == 0 {
 		return
 	}
-	c := &chain{asked: q, known: k, plan: pl, after: newForecast(q.Want, q.Have), uses: dependentsOf(q.Want, pl.Objects),
+	c := &chain{asked: q, known: k, plan: pl, after: forecast.New(q.Want, q.Have), uses: dependentsOf(q.Want, pl.Objects),
 		waiting: map[spec.Ref][]plan.Deferred{}, waited: map[spec.Ref][]plan.Deferred{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
 	for _, l := range pl.Deferred {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
@@ -60,7 +61,7 @@ func follow(q questions.Questions, pl *plan.Plan, k known) {
 	}
 	touched := map[spec.Ref]bool{}
 	for _, f := range q.Have.Memory.Flights {
-		c.after.land(&f)
+		c.after.Land(&f)
 		c.carryOut(touched, []plan.Action{f.Action}, f.Since)
 		delete(c.done, journal.ActKey(f.ID, f.Call, f.Op)) // what was begun long ago may be due again
 	}
@@ -69,7 +70,7 @@ func follow(q questions.Questions, pl *plan.Plan, k known) {
 		c.told[journal.ActKey(actions[i].ID, actions[i].Call, actions[i].Op)] = true
 	}
 	for range mostRounds {
-		c.carryOut(touched, c.firstOfEachLane(touched, actions), q.Have.Now)
+		c.carryOut(touched, c.firstOfEachQueue(touched, actions), q.Have.Now)
 		if len(touched) == 0 && !c.sketch(touched) {
 			break
 		}
@@ -80,7 +81,7 @@ func follow(q questions.Questions, pl *plan.Plan, k known) {
 		touched = map[spec.Ref]bool{}
 	}
 	pl.Deferred = c.steps
-	for _, name := range slices.Sorted(maps.Keys(c.after.node.Unread)) {
+	for _, name := range slices.Sorted(maps.Keys(c.after.Node.Unread)) {
 		ref := spec.Ref{Kind: spec.KindMount, Name: name}
 		if slices.ContainsFunc(pl.Objects, func(b spec.Ref) bool { return c.prunesOn(b, name) }) {
 			pl.Uncounted = append(pl.Uncounted, ref.String())
@@ -102,13 +103,13 @@ func (c *chain) prunesOn(ref spec.Ref, mount string) bool {
 			storage = publish.Storage
 		}
 	}
-	m, _ := c.after.node.MountOf(c.asked.Want, storage)
+	m, _ := c.after.Node.MountOf(c.asked.Want, storage)
 	return storage != "" && m != nil && m.Ref.Name == mount
 }
 
-// firstOfEachLane are the actions that are sent first: those of one guest never overlap. The
+// firstOfEachQueue are the actions that are sent first: those of one guest never overlap. The
 // others are asked for again on the node as it is then.
-func (c *chain) firstOfEachLane(touched map[spec.Ref]bool, actions []plan.Action) (first []plan.Action) {
+func (c *chain) firstOfEachQueue(touched map[spec.Ref]bool, actions []plan.Action) (first []plan.Action) {
 	taken := map[string]bool{}
 	for _, a := range actions {
 		if a.Queue != "" && taken[a.Queue] {
@@ -125,19 +126,19 @@ func (c *chain) firstOfEachLane(touched map[spec.Ref]bool, actions []plan.Action
 func (c *chain) carryOut(touched map[spec.Ref]bool, actions []plan.Action, since time.Time) {
 	for i := range actions {
 		a := &actions[i]
-		c.after.apply(a, since)
+		c.after.Apply(a, since)
 		c.done[journal.ActKey(a.ID, a.Call, a.Op)] = true
 		c.last[a.Object.String()], c.last[a.Queue] = a.Verb, a.Verb
 		c.touch(touched, a.Object, a.Queue)
 	}
-	c.after.settle()
+	c.after.Settle()
 }
 
 // touch notes the objects that a step concerns.
-func (c *chain) touch(touched map[spec.Ref]bool, object spec.Ref, lane string) {
+func (c *chain) touch(touched map[spec.Ref]bool, object spec.Ref, queue string) {
 	touched[object] = true
 	refs := []spec.Ref{object}
-	if id, ok := strings.CutPrefix(lane, "lxc/"); ok {
+	if id, ok := strings.CutPrefix(queue, "lxc/"); ok {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if ref, ok := c.uses.guest[vmid]; ok {
 				touched[ref] = true
@@ -158,10 +159,10 @@ func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
 	for _, ref := range c.plan.Objects {
 		for _, l := range c.waiting[ref] {
 			g := c.asked.Want.Guest(ref.Name)
-			if l.Verb != "restore" || g == nil || g.Ref != ref || c.after.node.Guests[g.VMID] != nil {
+			if l.Verb != "restore" || g == nil || g.Ref != ref || c.after.Node.Guests[g.VMID] != nil {
 				continue
 			}
-			c.after.sketch(g)
+			c.after.Sketch(g)
 			c.last[ref.String()], c.last[Queue(g.VMID)] = l.Verb, l.Verb
 			c.steps = append(c.steps, l)
 			c.touch(touched, ref, Queue(g.VMID))
@@ -173,7 +174,7 @@ func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
 
 // replan plans what a round has touched, and what waits, on the node as it will be.
 func (c *chain) replan(touched map[spec.Ref]bool) *plan.Plan {
-	q := questions.Questions{Want: c.asked.Want, Have: c.after.node}
+	q := questions.Questions{Want: c.asked.Want, Have: c.after.Node}
 	b := newBuilder(q)
 	for _, ref := range c.plan.Objects {
 		if !touched[ref] && len(c.waiting[ref]) == 0 {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/privileged"
-	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -90,7 +89,7 @@ func planMount(p *planner, m *spec.Mount) (out outcome) {
 
 // mountable asks the root helper's own policy whether it mounts a disk, and blocks the mount with its reason where it does not.
 func mountable(p *planner, m *spec.Mount, disk spec.Disk) bool {
-	_, refused := privileged.Mountable(mountSpec(p.Have.Host, m, disk), p.Have.Host.Disks, p.Have.Host.Mounts)
+	_, refused := privileged.Mountable(questions.MountSpec(p.Have.Host, m, disk), p.Have.Host.Disks, p.Have.Host.Mounts)
 	if refused != nil {
 		p.block(&m.Object, refused.Arg, refused.Reason, refused.Cure)
 	}
@@ -132,7 +131,7 @@ func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 		p.block(o, "options", ob.Reason, ob.Fix...)
 		return
 	}
-	line, wanted := "", privileged.FstabEntry(mountSpec(p.Have.Host, m, disk))
+	line, wanted := "", privileged.FstabEntry(questions.MountSpec(p.Have.Host, m, disk))
 	if have.Fstab != nil && have.Fstab.Name == m.Ref.Name {
 		line = have.Fstab.Text
 	}
@@ -165,18 +164,8 @@ func NotPlugged(m *spec.Mount) string {
 	return fmt.Sprintf("neither %s is plugged in", strings.Join(names, " nor "))
 }
 
-// mountSpec is a disk of a mount as the fence mounts it. Two lines in /etc/fstab with one
-// path break systemd's generator, so disks that take turns have none.
-func mountSpec(host *node.HostState, m *spec.Mount, disk spec.Disk) privileged.MountSpec {
-	s := privileged.MountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: len(m.UUIDs) == 1}
-	if i := slices.IndexFunc(host.Disks, func(d privileged.Disk) bool { return strings.EqualFold(d.UUID, disk.UUID) }); i >= 0 {
-		s = s.On(host.Disks[i])
-	}
-	return s
-}
-
 func mount(p *planner, m *spec.Mount, disk spec.Disk, text string) {
-	op := privileged.MountUSBByUUID(p.Have.Node, mountSpec(p.Have.Host, m, disk))
+	op := privileged.MountUSBByUUID(p.Have.Node, questions.MountSpec(p.Have.Host, m, disk))
 	p.act(plan.Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: plan.Create, Text: text,
 		Queue: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
 }

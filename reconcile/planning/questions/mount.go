@@ -226,3 +226,13 @@ func Users(q Questions, m *spec.Mount) []string {
 	}
 	return users
 }
+
+// MountSpec is a disk of a mount as the root helper mounts it. Two lines in /etc/fstab with one
+// path break systemd's generator, so disks that take turns have none.
+func MountSpec(host *node.HostState, m *spec.Mount, disk spec.Disk) privileged.MountSpec {
+	s := privileged.MountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, FSType: m.FSType, Options: m.Options, Fstab: len(m.UUIDs) == 1}
+	if i := slices.IndexFunc(host.Disks, func(d privileged.Disk) bool { return strings.EqualFold(d.UUID, disk.UUID) }); i >= 0 {
+		s = s.On(host.Disks[i])
+	}
+	return s
+}
