@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -38,6 +39,18 @@ func describeServer(p *planner, b *spec.Backup) {
 	if note := questions.ServerNote(p.Questions, b); note != "" {
 		p.note(&b.Object, "%s", note)
 	}
+}
+
+// serverDetail says of an archive on a backup server what the server knows of it.
+func serverDetail(have *node.Observed, v proxmox.StorageContent) []string {
+	if !node.OnServer(v) {
+		return nil
+	}
+	detail := "on the backup server: " + have.VerifiedText(v)
+	if v.Encrypted {
+		detail += ", encrypted"
+	}
+	return []string{detail}
 }
 
 // noteUnfinished names the archives of a guest on a backup server that nobody finishes.

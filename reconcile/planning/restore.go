@@ -2,6 +2,7 @@ package planning
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -82,7 +83,7 @@ func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) 
 	call := proxmox.On(p.Have.Node).RestoreLXC(b.Spec)
 	p.act(plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
-		Text: fmt.Sprintf("create %d from %s", g.VMID, archiveText(p.Questions, source, own, c)), Detail: append(b.Detail, c.Notes...),
+		Text: fmt.Sprintf("create %d from %s", g.VMID, archiveText(p.Questions, source, own, c)), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
 		Queue: Queue(g.VMID), Limit: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
 		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
 	})
