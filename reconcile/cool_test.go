@@ -154,7 +154,7 @@ func TestTheHistoryTellsTheEndOfALog(t *testing.T) {
 		b.fail("task vzsnapshot 101")
 		b.once(want)
 		var text strings.Builder
-		must(t, b.journal.WriteText(&text, "snapshots/before", false))
+		must(t, b.journal.WriteText(&text, HistoryFilter{Objects: []string{"snapshots/before"}}, false))
 		told := regexp.MustCompile(`snapshots/before +snapshot +FAILED .*exit code 1\n +UPID:pve1:\w+:\w+:\w+:vzsnapshot:101:felhom@pve!agent:\n( +\| line \d+\n){40}$`)
 		if !told.MatchString(text.String()) || !strings.Contains(text.String(), "| line 61\n") || !strings.HasSuffix(text.String(), "| line 100\n") {
 			t.Errorf("it tells\n%s", &text)

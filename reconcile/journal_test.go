@@ -218,7 +218,7 @@ func TestHistoryKnowsNoNegativeTimes(t *testing.T) {
 	e := intent("a", "restores/web/start")
 	must(t, j.Append(e))
 	must(t, j.Append(Entry{Time: e.Time.Add(-7 * time.Hour), Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
-	if h := j.History(""); len(h) != 1 || h[0].Elapsed != 0 {
+	if h := j.History(HistoryFilter{}); len(h) != 1 || h[0].Elapsed != 0 {
 		t.Errorf("%+v", h)
 	}
 }

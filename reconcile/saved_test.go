@@ -23,7 +23,7 @@ func savedBench(t *testing.T, sim *pvesim.Sim, want *spec.Desired, journal *Jour
 	})
 	b.journal = b.agent.O.Journal
 	p, _ := b.plan(want)
-	b.agent.O.Saved = SavePlan(p, "", b.agent.O.Owner, nil)
+	b.agent.O.Saved = SavePlan(p, SavedAbout{Owner: b.agent.O.Owner, Last: b.journal.Last()})
 	return b
 }
 

@@ -93,12 +93,12 @@ func TestAnAdoptedTaskTookAsLongAsItTook(t *testing.T) {
 		if r := again.once(want); r.ExitCode() != 0 {
 			t.Fatal(again.closing(r))
 		}
-		for _, e := range b.journal.History("snapshots/before") {
+		for _, e := range b.journal.History(HistoryFilter{Objects: []string{"snapshots/before"}}) {
 			if e.Verb == "snapshot" && (e.Result != "ok" || e.Elapsed > time.Minute) {
 				t.Errorf("it is %s after %s\n%s", e.Result, e.Elapsed, again.events)
 			}
 		}
-		if n := len(b.journal.History("snapshots/before")); n != 1 {
+		if n := len(b.journal.History(HistoryFilter{Objects: []string{"snapshots/before"}})); n != 1 {
 			t.Errorf("%d actions", n)
 		}
 	})

@@ -41,6 +41,9 @@ type command struct {
 	why           string        // -m
 	vmid          proxmox.VMID
 	out           string   // --out: where the plan is saved
+	lines         int      // -n: of the history
+	since         string   // --since: of the history
+	failed        bool     // --failed: of the history
 	now           []string // --now: what is made at once
 	planFile      string   // --plan-file: the saved plan that is carried out
 	ask           bool     // --ask: show the plan and ask
@@ -76,12 +79,14 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"message":    func(s string) error { cmd.why = s; return config.NotEmpty(s) },
 		"vmid":       func(s string) (err error) { cmd.vmid, err = proxmox.ParseVMID(s); return err },
 		"out":        func(s string) error { cmd.out = s; return config.NotEmpty(s) },
+		"lines":      func(s string) (err error) { cmd.lines, err = config.ParseCount(s); return err },
+		"since":      func(s string) error { cmd.since = s; _, err := sinceWhen(s, time.Now()); return err },
 		"now":        func(s string) error { cmd.now = append(cmd.now, s); return config.NotEmpty(s) },
 		"plan-file":  func(s string) error { cmd.planFile = s; return config.NotEmpty(s) },
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
-	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask}
+	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "failed": &cmd.failed}
 	add := func(o option) {
 		if o.arg == "" {
 			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)
@@ -189,8 +194,6 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 		return usagef("%q and %q are two paths: give one (the file of a simulated node is joined to its flag: --simulate=FILE)", paths[0], paths[1])
 	case len(paths) > 1:
 		return usagef("%q and %q are two paths: give one", paths[0], paths[1])
-	case len(paths) == 1 && !cmd.mode.path:
-		return usagef("%s takes no PATH, but %q is given", mode, paths[0])
 	case len(paths) == 1 && paths[0] == "":
 		return usagef("the PATH is empty: name a file or folder, or leave it out for %s", defaultPath)
 	case len(paths) == 1:
@@ -209,8 +212,6 @@ func (cmd *command) settle(given map[string]bool, paths []string) error {
 		return usagef("--ask cannot be used with -o json: it shows the plan to you")
 	case !cmd.task && cmd.vmid != 0:
 		return usagef("--vmid needs --selftest=task")
-	case cmd.mode.name == "history" && len(cmd.only) > 1:
-		return usagef("--history shows one object at a time: give one --only")
 	case (cmd.mode.name == "history" || cmd.mode.name == "status") && cmd.simulate && cmd.world == "" && cmd.state == "":
 		return usagef("a simulated node in memory has no %s: say --simulate=FILE", cmd.mode.name)
 	}

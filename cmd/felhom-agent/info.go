@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
@@ -16,7 +15,6 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -112,46 +110,4 @@ func stateOf(cmd *command) (string, error) {
 		dir = cmp.Or(c.State, session.FirstOf(os.Getenv("STATE_DIRECTORY")), config.DefaultState)
 	}
 	return dir, nil
-}
-
-// runHistory prints the journal. It needs no node.
-func runHistory(_ context.Context, cmd *command, con *console.Console) (int, error) {
-	dir, err := stateOf(cmd)
-	if err != nil {
-		return 0, err
-	}
-	journal, err := reconcile.ReadJournal(dir)
-	if err != nil {
-		return 0, err
-	}
-	defer journal.Close()
-	only := ""
-	if len(cmd.only) == 1 {
-		if only, err = inJournal(journal.History(""), cmd.only[0]); err != nil {
-			return 0, err
-		}
-	}
-	if cmd.json {
-		return exit.OK, journal.WriteJSON(con.Stdout, only)
-	}
-	return exit.OK, journal.WriteText(con.Stdout, only, cmd.verbose)
-}
-
-// inJournal finds the object of the journal that a person means by restores/web, or by web alone.
-func inJournal(acts []reconcile.HistoryEntry, name string) (string, error) {
-	var fits []string
-	for _, act := range acts {
-		_, short, _ := strings.Cut(act.Object, "/")
-		if (act.Object == name || short == name) && !slices.Contains(fits, act.Object) {
-			fits = append(fits, act.Object)
-		}
-	}
-	switch len(fits) {
-	case 1:
-		return fits[0], nil
-	case 0:
-		return "", usagef("--only %s: the journal has nothing of that name", name)
-	}
-	slices.Sort(fits)
-	return "", usagef("--only %s fits %s: say which", name, strings.Join(fits, ", "))
 }

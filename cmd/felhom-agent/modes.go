@@ -11,7 +11,6 @@ import (
 type mode struct {
 	name    string
 	arg     string   // what it is about, in help: "NAME"; "" where it takes none
-	path    bool     // it takes a PATH
 	options []string // those that make sense with it
 	group   string   // the heading of help under which it stands
 	usage   string
@@ -33,27 +32,27 @@ var modes []mode
 func init() {
 	modes = []mode{
 		{name: "", run: runBare},
-		{name: "plan", path: true, run: runPlan, group: groupConverge, usage: "print what would change; cannot write",
+		{name: "plan", run: runPlan, group: groupConverge, usage: "print what would change; cannot write",
 			options: []string{"simulate", "config", "output", "verbose", "only", "out", "state", "log-level", "log-format"}},
-		{name: "once", path: true, run: runOnce, group: groupConverge, usage: "converge once and exit",
+		{name: "once", run: runOnce, group: groupConverge, usage: "converge once and exit",
 			options: []string{"simulate", "config", "output", "verbose", "only", "now", "ask", "plan-file", "state", "timeout", "log-level", "log-format"}},
-		{name: "watch", path: true, run: runWatch, group: groupConverge, usage: "run continuously: converge on file changes, on drift, and on schedule",
+		{name: "watch", run: runWatch, group: groupConverge, usage: "run continuously: converge on file changes, on drift, and on schedule",
 			options: []string{"simulate", "config", "verbose", "only", "state", "interval", "timeout", "log-level", "log-format"}},
 		{name: "status", run: runStatus, group: groupInspect, usage: "what the service does now, what is blocked, the last verified backups",
 			options: []string{"simulate", "config", "output", "state"}},
-		{name: "history", run: runHistory, group: groupInspect, usage: "what was done here; with --only one object, with the logs of its tasks",
-			options: []string{"simulate", "config", "output", "verbose", "only", "state"}},
-		{name: "check", path: true, run: runCheck, group: groupInspect, usage: "check the YAML and agent.yaml, without a node",
+		{name: "history", run: runHistory, group: groupInspect, usage: "what was done here; with --only some objects, with the logs of their tasks",
+			options: []string{"simulate", "config", "output", "verbose", "only", "lines", "since", "failed", "state"}},
+		{name: "check", run: runCheck, group: groupInspect, usage: "check the YAML and agent.yaml, without a node",
 			options: []string{"config"}},
 		{name: "selftest", run: runSelftest, group: groupInspect, usage: "check connection, privileges, storages and clock; changes nothing. --selftest=task also runs one real task: a snapshot of the guest --vmid, taken and deleted",
 			options: []string{"simulate", "config", "vmid", "log-level", "log-format"}},
-		{name: "hold", arg: "NAME", path: true, run: runHold, group: groupStepIn, usage: "block all writes to an object, or to all",
+		{name: "hold", arg: "NAME", run: runHold, group: groupStepIn, usage: "block all writes to an object, or to all",
 			options: []string{"simulate", "config", "state", "for", "message"}},
-		{name: "release", arg: "NAME", path: true, run: runRelease, group: groupStepIn, usage: "release a hold",
+		{name: "release", arg: "NAME", run: runRelease, group: groupStepIn, usage: "release a hold",
 			options: []string{"simulate", "config", "state"}},
-		{name: "eject", arg: "NAME", path: true, run: runEject, group: groupStepIn, usage: "make the disk of a mount safe to remove",
+		{name: "eject", arg: "NAME", run: runEject, group: groupStepIn, usage: "make the disk of a mount safe to remove",
 			options: []string{"simulate", "config", "state", "timeout", "log-level", "log-format"}},
-		{name: "print-rollback", arg: "GUEST/SNAPSHOT", path: true, run: runPrintRollback, group: groupStepIn, usage: "print the YAML lines of a rollback requested now, and what it would lose",
+		{name: "print-rollback", arg: "GUEST/SNAPSHOT", run: runPrintRollback, group: groupStepIn, usage: "print the YAML lines of a rollback requested now, and what it would lose",
 			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
 		{name: "export", run: runExport, group: groupSetUp, usage: "print the containers of the node as YAML that adopts them unchanged",
 			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
@@ -89,8 +88,11 @@ type option struct {
 var options = []option{
 	{name: "simulate", arg: "FILE", optional: true, usage: "use a simulated node instead of a real one, in memory or kept in FILE"},
 	{name: "config", arg: "FILE", usage: "the configuration (default " + config.DefaultConfig + "); " + config.EnvPrefix + "KEY overrides a key of it"},
-	{name: "only", arg: "NAME", usage: "only this object and what it needs: restores/web, or web; may be repeated"},
+	{name: "only", arg: "NAME", usage: "only this object, what it needs, and its snapshots and backups: restores/web, or web; a list (web,dns), a kind (guests) or a glob ('svc-*'); may be repeated"},
 	{name: "now", arg: "NAME", usage: "make a backup or periodic snapshot at once, and nothing else: backups/nightly, backups/nightly/web, snapshots/hourly; may be repeated"},
+	{name: "lines", short: "n", arg: "N", usage: "only the newest N actions"},
+	{name: "since", arg: "WHEN", usage: "only actions since a time: 2d, or 2026-11-22"},
+	{name: "failed", usage: "only actions that failed, with the logs of their tasks"},
 	{name: "out", arg: "FILE", usage: "also save the plan: what --plan-file carries out"},
 	{name: "plan-file", arg: "FILE", usage: "carry out exactly this saved plan, or nothing"},
 	{name: "ask", usage: "show the plan and ask before it is carried out"},

@@ -45,6 +45,10 @@ func savePlan(path string, plan *reconcile.SavedPlan) error {
 	return nil
 }
 
+func savedAbout(n *session.Session) reconcile.SavedAbout {
+	return reconcile.SavedAbout{Agent: version.Version, Owner: n.Sight.Owner, Last: n.Journal.Last(), Only: n.Sight.Only, Fitting: n.Sight.Fitting}
+}
+
 // reviewed is the plan of --plan-file; nil: none is named.
 func (cmd *command) reviewed() (*reconcile.SavedPlan, error) {
 	if cmd.planFile == "" {
@@ -91,7 +95,7 @@ func askFirst(ctx context.Context, n *session.Session, want *spec.Desired, con *
 			}
 		}
 	}
-	return reconcile.SavePlan(plan, version.Version, n.Sight.Owner, n.Sight.Only), nil
+	return reconcile.SavePlan(plan, savedAbout(n)), nil
 }
 
 // refuse tells why a saved plan is not carried out.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,20 +34,20 @@ func runPlan(ctx context.Context, cmd *command, con *console.Console) (int, erro
 		return 0, err
 	}
 	defer n.Close()
-	n.Sight.Only = only
+	n.Sight.Only, n.Sight.Fitting = only.refs, only.fitting
 	plan, err := reconcile.Preview(ctx, n.Sight, want, n.Journal)
 	if err != nil {
 		return 0, n.Explain(err)
 	}
 	plan.Header.Desired = cmd.path
-	if err := savePlan(cmd.out, reconcile.SavePlan(plan, version.Version, n.Sight.Owner, only)); err != nil {
+	if err := savePlan(cmd.out, reconcile.SavePlan(plan, savedAbout(n))); err != nil {
 		return 0, err
 	}
 	if cmd.json {
 		warnOfLeases(ctx, n, cmd, con)
 		return plan.ExitCode(), httpstatus.WriteJSON(con.Stdout, plan)
 	}
-	err = reconcile.WritePlan(con.Stdout, plan, textOptions(con, cmd, only))
+	err = reconcile.WritePlan(con.Stdout, plan, textOptions(con, cmd, only.refs))
 	warnOfLeases(ctx, n, cmd, con)
 	return plan.ExitCode(), err
 }
@@ -66,14 +65,14 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	for name := range atOnce {
 		kind, rest, _ := strings.Cut(name, "/")
 		object, _, _ := strings.Cut(rest, "/")
-		only = append(only, spec.Ref{Kind: spec.Kind(kind), Name: object})
+		only.refs = append(only.refs, spec.Ref{Kind: spec.Kind(kind), Name: object})
 	}
 	reviewed, err := cmd.reviewed()
 	if err != nil {
 		return 0, err
 	}
 	if reviewed != nil {
-		only = reviewed.Only
+		only = selection{refs: reviewed.Only, fitting: reviewed.Fitting}
 	}
 	n, err := connect(ctx, cmd, con, true)
 	if err != nil {
@@ -83,8 +82,8 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if err := n.FindPatiently(ctx); err != nil {
 		return 0, n.Explain(err)
 	}
-	n.Sight.Only, n.Sight.AtOnce.Names = only, atOnce
-	told := newTeller(con, cmd, only)
+	n.Sight.Only, n.Sight.Fitting, n.Sight.AtOnce.Names = only.refs, only.fitting, atOnce
+	told := newTeller(con, cmd, only.refs)
 	if cmd.ask {
 		if reviewed, err = askFirst(ctx, n, want, con, told.text); err != nil {
 			return 0, n.Explain(err)
@@ -131,62 +130,16 @@ func (cmd *command) load() (*spec.Desired, error) {
 }
 
 // desired loads what is wanted, and finds what --only names in it.
-func desired(cmd *command, con *console.Console) (*spec.Desired, []spec.Ref, error) {
+func desired(cmd *command, con *console.Console) (*spec.Desired, selection, error) {
 	want, err := cmd.load()
 	if err != nil {
-		return nil, nil, err
+		return nil, selection{}, err
 	}
 	if text := source.PassedOver(want); text != "" {
 		con.Say("%s", text)
 	}
-	only, err := named(want, "--only", cmd.only)
+	only, err := selected(want, cmd.only)
 	return want, only, err
-}
-
-// named finds the objects that a flag names: restores/web, or web where that fits exactly one.
-func named(want *spec.Desired, flag string, names []string) ([]spec.Ref, error) {
-	var only []spec.Ref
-	for _, name := range names {
-		var fits []spec.Ref
-		for _, ref := range want.Refs() {
-			if ref.String() == name || ref.Name == name {
-				fits = append(fits, ref)
-			}
-		}
-		switch len(fits) {
-		case 1:
-			only = append(only, fits[0])
-		case 0:
-			return nil, usagef("%s %s: nothing of that name is declared%s", flag, name, config.Nearest(name, slices.Values(likely(want.Refs(), name))))
-		default:
-			return nil, usagef("%s %s fits %s: say which", flag, name, strings.Join(labels(fits), ", "))
-		}
-	}
-	return only, nil
-}
-
-// likely are the names among which a mistyped one is sought: short ones for a short one.
-func likely(refs []spec.Ref, name string) []string {
-	all := labels(refs)
-	if strings.Contains(name, "/") {
-		return all
-	}
-	var short []string
-	for _, ref := range refs {
-		short = append(short, ref.Name)
-	}
-	if spec.Nearest(name, short) == "" {
-		return all
-	}
-	return short
-}
-
-func labels(refs []spec.Ref) []string {
-	var all []string
-	for _, ref := range refs {
-		all = append(all, ref.String())
-	}
-	return all
 }
 
 // optionsOf are what an agent of this node works with.
@@ -206,7 +159,7 @@ func optionsOf(n *session.Session, who string, event func(reconcile.Event)) reco
 
 // textOptions is how things are printed here.
 func textOptions(con *console.Console, cmd *command, only []spec.Ref) reconcile.TextOptions {
-	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.Colour, Live: con.Terminal, Width: con.Width, Desired: cmd.path, Args: cmd.again(), Only: only, Simulated: cmd.simulate || cmd.world != ""}
+	return reconcile.TextOptions{Verbose: cmd.verbose, Colour: con.Colour, Live: con.Terminal, Width: con.Width, Desired: cmd.path, Args: cmd.again(), Only: only, OnlyTyped: cmd.only, Simulated: cmd.simulate || cmd.world != ""}
 }
 
 // again is what another call needs to mean the same node and the same files.

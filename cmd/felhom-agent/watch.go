@@ -98,9 +98,11 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 		return exit.OK, nil
 	}
 	want := src.Load()
-	if n.Sight.Only, err = named(want, "--only", cmd.only); err != nil {
+	only, err := selected(want, cmd.only)
+	if err != nil {
 		return 0, err
 	}
+	n.Sight.Only, n.Sight.Fitting = only.refs, only.fitting
 	report := &watchReport{con: con, text: textOptions(con, cmd, n.Sight.Only)}
 	report.progress = reconcile.NewProgress(con.Stdout, report.text)
 	mu.Lock()

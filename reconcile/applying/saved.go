@@ -33,7 +33,7 @@ func (a *Agent) limitToSaved(want *spec.Desired, p *plan.Plan) error {
 
 // since is what this agent has begun since a plan was made.
 func (a *Agent) since(s *saved.Plan) (since saved.Since) {
-	for _, act := range a.O.Journal.Since(s.Made) {
+	for _, act := range a.O.Journal.Since(s.Last, s.Made) {
 		since.Did(act.Object, act.Verb, act.Queue)
 	}
 	return since

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,14 +50,33 @@ func (e *HistoryEntry) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// History lists the acts of the journal, oldest first; of one object where only is
-// not empty.
-func (j *Journal) History(only string) []HistoryEntry {
+// A Filter says which actions of the journal are listed. The zero value lists all.
+type Filter struct {
+	Objects []string  // "restores/web": these, and the snapshots and backups of those that are guests; empty: all
+	Since   time.Time // begun at or after it; zero: whenever
+	Failed  bool      // only those that failed or were refused
+	Last    int       // at most so many, the newest; 0: all
+}
+
+// limited reports whether a person looks for something: then UPIDs and logs are of interest too.
+func (f Filter) limited() bool { return len(f.Objects) > 0 || f.Failed }
+
+// History lists the actions of the journal that fit, oldest first.
+func (j *Journal) History(f Filter) []HistoryEntry {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
+	queues := map[string]bool{} // of the guests that are named
+	for _, a := range j.Order {
+		guest := strings.HasPrefix(a.Object, "restores/") || strings.HasPrefix(a.Object, "guests/")
+		if guest && strings.HasPrefix(a.Queue, "lxc/") && slices.Contains(f.Objects, a.Object) {
+			queues[a.Queue] = true
+		}
+	}
 	all := []HistoryEntry{}
 	for _, a := range j.Order {
-		if only != "" && a.Object != only {
+		switch {
+		case len(f.Objects) > 0 && !slices.Contains(f.Objects, a.Object) && !queues[a.Queue],
+			a.Time.Before(f.Since), f.Failed && a.Result != ResultFailed && a.Result != ResultRefused:
 			continue
 		}
 		e := HistoryEntry{Time: a.Time, Object: a.Object, Verb: a.Verb, Text: a.Text, Result: a.Result, Why: a.text, UPID: a.Upid.String(), Log: a.log}
@@ -65,16 +85,30 @@ func (j *Journal) History(only string) []HistoryEntry {
 		}
 		all = append(all, e)
 	}
+	if f.Last > 0 && len(all) > f.Last {
+		all = all[len(all)-f.Last:]
+	}
 	return all
 }
 
-// Since lists the intents at or after a time by the node's clock of actions that may have had an effect: not of those that
-// were refused, locked out or never delivered.
-func (j *Journal) Since(t time.Time) (all []Entry) {
+// Last is the ID of the newest action of the journal; "" where it is empty.
+func (j *Journal) Last() string {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
-	for _, a := range j.Order {
-		if !a.Time.Before(t) && a.Result != ResultRefused && a.Result != ResultLocked && a.Result != ResultUnsent {
+	if len(j.Order) == 0 {
+		return ""
+	}
+	return j.Order[len(j.Order)-1].Act
+}
+
+// Since lists the intents that follow an action, of actions that may have had an effect: not of those that were refused,
+// locked out or never delivered. Where the journal does not have that action, those after a time by the node's clock.
+func (j *Journal) Since(last string, t time.Time) (all []Entry) {
+	j.Mu.Lock()
+	defer j.Mu.Unlock()
+	from := slices.IndexFunc(j.Order, func(a *Operation) bool { return a.Act == last })
+	for i, a := range j.Order {
+		if (from >= 0 && i > from || from < 0 && a.Time.After(t)) && a.Result != ResultRefused && a.Result != ResultLocked && a.Result != ResultUnsent {
 			all = append(all, a.Entry)
 		}
 	}
@@ -99,12 +133,12 @@ func (j *Journal) Damage() string {
 		text.Count(j.unread, "line", "lines"), map[bool]string{true: "is", false: "are"}[j.unread == 1], j.whyUnread, map[bool]string{true: "it", false: "they"}[j.unread == 1])
 }
 
-// WriteText prints the journal for people; of one object, where only is not empty,
-// with the logs of its failed tasks.
-func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
+// WriteText prints what fits of the journal for people; where it is limited to objects or failures, with the logs of
+// failed tasks.
+func (j *Journal) WriteText(w io.Writer, f Filter, verbose bool) error {
 	b := bufio.NewWriter(w)
 	day := ""
-	for _, e := range j.History(only) {
+	for _, e := range j.History(f) {
 		if d := e.Time.Format("Mon 2 Jan 2006"); d != day {
 			quote.Fprintf(b, "%s\n", d)
 			day = d
@@ -125,10 +159,10 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 			took = text.Elapsed(e.Elapsed)
 		}
 		quote.Fprintf(b, "  %s  %-20s %-15s %-8s %7s  %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, result, took, s)
-		if (only != "" || verbose) && e.UPID != "" {
+		if (f.limited() || verbose) && e.UPID != "" {
 			quote.Fprintf(b, "            %s\n", e.UPID)
 		}
-		if only != "" {
+		if f.limited() {
 			for _, line := range e.Log {
 				quote.Fprintf(b, "            | %s\n", line)
 			}
@@ -138,6 +172,8 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 	switch {
 	case day == "" && damage != "":
 		fmt.Fprintln(b, "The journal contains no actions.")
+	case day == "" && len(j.History(Filter{})) > 0:
+		fmt.Fprintln(b, "No action of the journal fits.")
 	case day == "":
 		fmt.Fprintln(b, "The journal is empty: nothing was done here yet.")
 	}
@@ -147,8 +183,8 @@ func (j *Journal) WriteText(w io.Writer, only string, verbose bool) error {
 	return b.Flush()
 }
 
-// WriteJSON prints the journal as one JSON document.
-func (j *Journal) WriteJSON(w io.Writer, only string) error {
+// WriteJSON prints what fits of the journal as one JSON document.
+func (j *Journal) WriteJSON(w io.Writer, f Filter) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
@@ -156,5 +192,5 @@ func (j *Journal) WriteJSON(w io.Writer, only string) error {
 		Format int            `json:"format"`
 		Acts   []HistoryEntry `json:"history"`
 		Unread int            `json:"unread,omitempty"` // lines that could not be read
-	}{1, j.History(only), j.unreadLines()})
+	}{1, j.History(f), j.unreadLines()})
 }

@@ -49,6 +49,8 @@ type Observed struct {
 	Stored state.Stored
 	// Scope limits a plan to these objects; nil means all.
 	Scope map[spec.Ref]bool
+	// Part are, of a backup that is in the scope only for some of its guests, these.
+	Part map[spec.Ref][]string
 	// Named are the objects that a person named with --only.
 	Named        map[spec.Ref]bool
 	AtOnce       AtOnce     // what a person wants made now

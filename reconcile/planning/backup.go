@@ -21,7 +21,7 @@ import (
 func planBackup(p *planner, b *spec.Backup) {
 	o := &b.Object
 	if ob := questions.TakesBackups(p.Questions, p.mounting, b.Storage); ob != nil {
-		p.blockFor(o, "storage", ob, plan.Deferred{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(p.Want.BackupGuests(b), ", "), b.Storage)})
+		p.blockFor(o, "storage", ob, plan.Deferred{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(questions.BackupGuests(p.Questions, b), ", "), b.Storage)})
 		return
 	}
 	if m, mounted := p.Have.MountOf(p.Want, b.Storage); m != nil && mounted {
@@ -30,12 +30,15 @@ func planBackup(p *planner, b *spec.Backup) {
 		}
 	}
 	planRecords(p, o, b.Storage, func(m marker.Marker) bool {
+		if part := p.Have.Part[b.Ref]; part != nil && !slices.ContainsFunc(part, func(name string) bool { return p.Want.Guest(name).VMID == m.VMID }) {
+			return false
+		}
 		return m.Object == o.Ref.String() || o.Was != "" && m.Object == "backups/"+o.Was
 	})
 	describeServer(p, b)
 	var later []string // of guests that this plan makes
 	var found ofGuests
-	for _, name := range p.Want.BackupGuests(b) {
+	for _, name := range questions.BackupGuests(p.Questions, b) {
 		g := p.Want.Guest(name)
 		if questions.Elsewhere(p.Questions, g.Ref) != "" {
 			continue

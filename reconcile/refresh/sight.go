@@ -1,6 +1,8 @@
 package refresh
 
 import (
+	"slices"
+
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
@@ -25,6 +27,7 @@ type Sight struct {
 	NotifyPVE    bool         // PVE's own notifications of each backup
 	Stored       state.Stored // holds, and what was once seen
 	Watching     bool         // nobody is looking: some acts wait for a person
+	Fitting      []spec.Ref   // of Only, those that fit a kind or a glob: nobody has named them one by one
 	AtOnce       node.AtOnce  // what a person wants made now; zero Since: since this refresh
 	Only         []spec.Ref   // limits the plan to these and what they need; empty: all
 }
@@ -43,11 +46,37 @@ func (s Sight) observed(want *spec.Desired) *node.Observed {
 	if len(s.Only) > 0 {
 		have.Named = map[spec.Ref]bool{}
 		for _, ref := range s.Only {
-			have.Named[ref] = true
+			have.Named[ref] = !slices.Contains(s.Fitting, ref)
 		}
 		have.Scope = scope(want, s.Only)
+		have.Part = withTheirs(want, s.Only, have.Scope)
 	}
 	return have
+}
+
+// withTheirs adds the snapshots and backups of named guests to the scope. Of a backup that is there for them alone, it
+// returns the guests that are meant.
+func withTheirs(want *spec.Desired, named []spec.Ref, scope map[spec.Ref]bool) map[spec.Ref][]string {
+	part := map[spec.Ref][]string{}
+	for _, s := range want.Snapshots {
+		if g := want.Guest(s.Guest); g != nil && slices.Contains(named, g.Ref) {
+			scope[s.Ref] = true
+		}
+	}
+	for _, b := range want.Backups {
+		if scope[b.Ref] {
+			continue // it is named itself
+		}
+		for _, name := range want.BackupGuests(b) {
+			if slices.Contains(named, want.Guest(name).Ref) {
+				part[b.Ref] = append(part[b.Ref], name)
+			}
+		}
+	}
+	for ref := range part {
+		scope[ref] = true
+	}
+	return part
 }
 
 // scope is the named objects and all that they need.

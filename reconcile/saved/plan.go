@@ -30,8 +30,10 @@ type Plan struct {
 	Owner   string            `json:"owner"`   // in the ownership markers
 	PVE     string            `json:"version"` // PVE's
 	Made    time.Time         `json:"made"`    // by the node's clock
+	Last    string            `json:"last"`    // the newest action of the journal then; "": none
 	Desired string            `json:"desired"` // SHA-256 (hex) of the YAML: names and contents
 	Only    []spec.Ref        `json:"only"`    // the objects to which it is limited; empty: all
+	Fitting []spec.Ref        `json:"fitting"` // of those, what fits a kind or a glob
 	Digests map[string]string `json:"digests"` // queue of a guest ("lxc/201") -> PVE's digest of its configuration
 	Steps   []Step            `json:"steps"`
 	Sum     string            `json:"sum"` // SHA-256 (hex) of this document with an empty sum
@@ -51,10 +53,18 @@ type Step struct {
 	Request string       `json:"request,omitempty"` // of a step that is ready, without its digest and notes
 }
 
+// About is what a plan does not say of itself.
+type About struct {
+	Agent         string // version of the program
+	Owner         string // in the ownership markers
+	Last          string // the newest action of the journal
+	Only, Fitting []spec.Ref
+}
+
 // Of is a plan as it is saved.
-func Of(p *plan.Plan, agent, owner string, only []spec.Ref) *Plan {
-	s := &Plan{Kind: Kind, Format: Format, Agent: agent, Node: p.Header.Node, Owner: owner, PVE: p.Header.Version, Made: p.Header.Refreshed,
-		Desired: p.Header.Hash, Only: append([]spec.Ref{}, only...), Digests: map[string]string{}, Steps: stepsOf(p)}
+func Of(p *plan.Plan, o About) *Plan {
+	s := &Plan{Kind: Kind, Format: Format, Agent: o.Agent, Node: p.Header.Node, Owner: o.Owner, PVE: p.Header.Version, Made: p.Header.Refreshed, Last: o.Last,
+		Desired: p.Header.Hash, Only: append([]spec.Ref{}, o.Only...), Fitting: append([]spec.Ref{}, o.Fitting...), Digests: map[string]string{}, Steps: stepsOf(p)}
 	for _, step := range s.Steps {
 		if digest := p.Digests[step.Queue]; digest != "" {
 			s.Digests[step.Queue] = digest

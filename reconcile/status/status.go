@@ -70,7 +70,7 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 	s.Refreshed, s.Clock, s.Due = plan.Header.Refreshed, a.Clock(), plan.Due
 	s.Fine, s.Of, s.Blocked, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Blocked, plan.Notes
 	s.Uncovered, s.Unmanaged = plan.Uncovered, plan.Unmanaged
-	for _, e := range a.O.Journal.History("") {
+	for _, e := range a.O.Journal.History(journal.Filter{}) {
 		if e.Result == "" {
 			s.Now = append(s.Now, e)
 		}

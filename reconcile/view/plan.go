@@ -26,7 +26,9 @@ type TextOptions struct {
 	Desired string     // the path, as it was typed
 	Args    string     // options and PATH of this call that another one needs too, as they were typed: " --simulate=node.yaml desired"
 	Only    []spec.Ref // what was named with --only
-	Asks    bool       // you are asked next: no command is offered
+	// OnlyTyped are the values of --only as they were typed.
+	OnlyTyped []string
+	Asks      bool // you are asked next: no command is offered
 	// Simulated is set where no real node is behind what is printed.
 	Simulated bool
 }
@@ -160,8 +162,11 @@ func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	quote.Fprintf(b, "\nPlan: %s. %s\n", text.OrElse(summary(p, true), "nothing to do"), destroys(p))
 	if p.Changes() && !o.Asks {
 		only := ""
-		for _, ref := range o.Only {
-			only += " --only " + ref.String()
+		for _, name := range o.OnlyTyped {
+			if strings.ContainsAny(name, "*?[") {
+				name = "'" + name + "'"
+			}
+			only += " --only " + name
 		}
 		quote.Fprintf(b, "Next: felhom-agent --once%s%s", only, o.Args)
 		if ref, ok := p.First(); ok && len(o.Only) == 0 {

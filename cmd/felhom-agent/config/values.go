@@ -46,6 +46,15 @@ func ParseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseCount reads how many of something are wanted: 1 or more.
+func ParseCount(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, errors.New("expected a number from 1 on")
+	}
+	return n, nil
+}
+
 func ParseLevel(s string) (*zapcore.Level, error) {
 	levels := []string{"debug", "info", "warn", "error"}
 	if err := OneOf(levels...)(s); err != nil {

@@ -138,7 +138,7 @@ func (o *Observer) Report(ctx context.Context) Report {
 	o.Mu.Lock()
 	defer o.Mu.Unlock()
 	r := live{Desired: o.Src.Path, State: state, Healthy: healthy, Next: o.inZone(o.next), Converged: o.converged, Host: host, Objects: []ObjectState{}, Plan: o.Plan}
-	r.Acts = o.Node.Journal.History("")
+	r.Acts = o.Node.Journal.History(reconcile.HistoryFilter{})
 	slices.Reverse(r.Acts)
 	r.Acts = r.Acts[:min(len(r.Acts), ShownActs)]
 	if o.Plan != nil {

@@ -18,6 +18,14 @@ type OwnBackup struct {
 	State  node.Wholeness
 }
 
+// BackupGuests are the guests of a backup that the plan is about.
+func BackupGuests(q Questions, b *spec.Backup) []string {
+	if part := q.Have.Part[b.Ref]; part != nil {
+		return part
+	}
+	return q.Want.BackupGuests(b)
+}
+
 // OwnBackups lists the archives that the object has made of a guest, newest first.
 func OwnBackups(q Questions, b *spec.Backup, g *spec.Guest) []OwnBackup {
 	var own []OwnBackup
