@@ -44,6 +44,7 @@ type (
 	Stored       = state.Stored
 	Hold         = state.Hold
 	LastBackup   = state.LastBackup
+	Kit          = state.Kit
 	Export       = export.Export
 	Marker       = marker.Marker
 )

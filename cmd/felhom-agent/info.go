@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
@@ -52,18 +53,14 @@ func runSudoers(_ context.Context, _ *command, con *console.Console) (int, error
 	return exit.OK, nil
 }
 
-// needed are the privileges that the agent's token must have on /: these and no others. They exist in PVE
-// 8 and 9.
-var needed = []string{
-	"Datastore.AllocateSpace", "Datastore.Audit", "Pool.Audit", "SDN.Use", "Sys.Audit", "VM.Allocate", "VM.Audit", "VM.Backup",
-	"VM.Config.CPU", "VM.Config.Disk", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options", "VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback",
-}
+// needed are the privileges that the agent's token must have.
+var needed = recovery.Privileges
 
 // What --print-setup makes.
 const (
 	setupUser  = "felhom@pve"
 	setupToken = "agent"
-	setupRole  = "FelhomAgent"
+	setupRole  = recovery.Role
 )
 
 // runSetup prints the commands that give the agent its rights, with the names of this host: its token is of

@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
@@ -97,7 +98,8 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if !cmd.json { // the run's first line stands above what it does
 		options.Planned = func(plan *reconcile.Plan) { reconcile.WriteRunHeader(con.Stdout, plan, told.text) }
 	}
-	report, err := reconcile.New(options).Once(ctx, want)
+	agent := reconcile.New(options)
+	report, err := agent.Once(ctx, want)
 	var different *reconcile.DifferentError
 	switch {
 	case errors.As(err, &different):
@@ -105,6 +107,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	case err != nil:
 		return 0, n.Explain(err)
 	}
+	recovery.NewKeeper(n).Keep(ctx, recovery.See(ctx, agent, report.Plan, cmd.path, want))
 	report.Plan.Header.Desired = cmd.path
 	err = told.end(report)
 	warnOfLeases(ctx, n, cmd, con)

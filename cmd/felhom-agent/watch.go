@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/httpstatus"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
@@ -118,12 +119,17 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 			notify.Expiring(all, now)
 		})
 	})
+	keeper := recovery.NewKeeper(n)
+	keeper.Kept = seen.Refresh
+	exit.Go(func() { keeper.Run(ctx) })
+	load := func() *spec.Desired { want = src.Load(); return want }
 	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Sight.Node)
-	return exit.OK, agent.Watch(ctx, n.Config.Interval, src.Load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+	return exit.OK, agent.Watch(ctx, n.Config.Interval, load, func(plan *reconcile.Plan, wait time.Duration, err error) {
 		why := n.Explain(err)
 		report.passed(plan, why) // what is printed stands there when the service manager hears of it
 		seen.Pass(agent, plan, wait, err)
 		notify.Pass(plan, why)
+		keeper.Pass(recovery.See(ctx, agent, plan, cmd.path, want))
 	})
 }
 

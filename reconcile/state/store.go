@@ -38,6 +38,8 @@ type Stored struct {
 	// Known are the objects of the last desired state, with the VMID of those that have
 	// one: what leaves the YAML is named once.
 	Known map[string]proxmox.VMID `json:"known,omitempty"`
+	// Kits are the recovery kits that were written, by storage and disk.
+	Kits map[string]Kit `json:"kits,omitempty"`
 	// Drift is since when a difference that is only reported has been seen.
 	Drift map[string]time.Time `json:"drift,omitempty"`
 }
@@ -71,6 +73,15 @@ type LastBackup struct {
 	Time    time.Time `json:"time"`
 	Storage string    `json:"storage"`
 	Disk    string    `json:"disk,omitempty"` // the label, where disks take turns
+}
+
+// Kit is the newest recovery kit on one disk of a backup storage.
+type Kit struct {
+	Storage string    `json:"storage"`
+	Disk    string    `json:"disk,omitempty"` // its label, else the UUID of its file system; "" for a storage without a disk of its own
+	Digest  string    `json:"digest,omitempty"`
+	Time    time.Time `json:"time,omitzero"`     // when it was collected, by the node's clock
+	Problem string    `json:"problem,omitempty"` // why a newer one could not be written
 }
 
 // Store keeps Stored in a state directory. It is safe for concurrent use, by several

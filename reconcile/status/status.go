@@ -51,6 +51,7 @@ type Status struct {
 	Uncovered []spec.Ref           `json:"uncovered"`
 	Unmanaged []plan.Unmanaged     `json:"unmanaged"`
 	Drift     map[string]time.Time `json:"drift,omitempty"`
+	Kits      []state.Kit          `json:"recovery_kits,omitempty"`
 	Due       time.Time            `json:"due,omitzero"`
 	// Errors are what keeps the service from its work as a whole: a broken YAML, a
 	// node that does not answer, a token that is refused.
@@ -143,6 +144,9 @@ func StatusOf(stored state.Stored) Status {
 	s := Status{Format: 1, Now: []journal.HistoryEntry{}, Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Uncovered: []spec.Ref{}, Unmanaged: []plan.Unmanaged{}, Errors: []string{},
 		Holds: append([]state.Hold{}, stored.Holds...), Drift: stored.Drift, Backups: map[string]state.LastBackup{}}
 	maps.Copy(s.Backups, stored.Backups)
+	for _, key := range slices.Sorted(maps.Keys(stored.Kits)) {
+		s.Kits = append(s.Kits, stored.Kits[key])
+	}
 	return s
 }
 
@@ -283,6 +287,9 @@ func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error 
 			parts = append(parts, fmt.Sprintf("%s %s %s", name, local(last.Time).Format("2 Jan 15:04"), text.OrElse(last.Disk, last.Storage)))
 		}
 		quote.Fprintf(b, "  last good backup   %s\n", strings.Join(parts, "    "))
+	}
+	for _, kit := range s.Kits {
+		quote.Fprintf(b, "  recovery kit       %s\n", kitText(kit, local(kit.Time), clock))
 	}
 	if !s.Due.IsZero() {
 		quote.Fprintf(b, "  next due           %s\n", at(s.Due))

@@ -55,6 +55,7 @@ var (
 	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
 	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command did not take and that are tried again.")
 	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
+	descKit         = describe("recovery_kit_timestamp_seconds", "When the newest recovery kit of a disk was collected, by the node's clock; 0 if none could be written.", "storage", "disk", "digest")
 	descToken       = describe("token_expiry_timestamp_seconds", "When the API token expires; absent where it never does.")
 	descCertificate = describe("certificate_expiry_timestamp_seconds", "When the certificate of the node's API expires.")
 	descHealth      = describe("disk_healthy", "What a disk's SMART says about itself: 1 passed, 0 failing; absent where it does not say.", "device", "model")
@@ -69,7 +70,7 @@ type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup,
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup, descKit,
 		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
 		to <- d
 	}
@@ -114,6 +115,12 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 			gauge(descBackup, 0, guest)
 		}
 		at(descBackup, last.Time, guest)
+	}
+	for _, kit := range r.Kits {
+		if kit.Time.IsZero() {
+			gauge(descKit, 0, kit.Storage, kit.Disk, kit.Digest)
+		}
+		at(descKit, kit.Time, kit.Storage, kit.Disk, kit.Digest)
 	}
 	g.Mu.Lock()
 	leases := g.leases
