@@ -30,14 +30,14 @@ func TestBindIDMap(t *testing.T) {
 		for policy, allowed := range map[string]bool{"": false, `{"idmap": ["/mnt/usb/media/"]}`: true, `{"idmap": ["/mnt/usb/med"]}`: false, `{"idmap": ["mnt"]}`: false, `{"idmap": []}`: false} {
 			box := newBox(t)
 			if policy != "" {
-				box.write(policyPath, policy, 0o644)
+				box.write(PolicyPath, policy, 0o644)
 			}
 			_, err := box.do(bindOf(here, map[string]string{"idmap": idmap}))
 			var refused *RefusedError
 			if errors.As(err, &refused) != (bad && !allowed) || !(bad && !allowed) && err != nil {
 				t.Errorf("%s with %s: %v", idmap, policy, err)
 			}
-			if refused != nil && (refused.Arg != "option.idmap" || !strings.Contains(refused.Cure, policyPath) || box.calls() != "") {
+			if refused != nil && (refused.Arg != "option.idmap" || !strings.Contains(refused.Cure, PolicyPath) || box.calls() != "") {
 				t.Errorf("%s: %v\n%s", idmap, refused, box.calls())
 			}
 			if _, err := box.do(bindOf(other, map[string]string{"idmap": idmap})); errors.As(err, new(*RefusedError)) != bad {
@@ -53,13 +53,13 @@ func TestBindStorages(t *testing.T) {
 		box := newBox(t)
 		tree(t, box.root, "mnt/pve/nas/dump/", "mnt/pvx/")
 		if policy != "" {
-			box.write(policyPath, policy, 0o644)
+			box.write(PolicyPath, policy, 0o644)
 		}
 		_, err := box.do(bindOf("/mnt/pve/nas/dump", nil))
 		if refused := errors.As(err, new(*RefusedError)); refused == allowed {
 			t.Errorf("%s: %v", policy, err)
 		}
-		if !allowed && (!strings.Contains(err.Error(), policyPath) || box.calls() != "") {
+		if !allowed && (!strings.Contains(err.Error(), PolicyPath) || box.calls() != "") {
 			t.Errorf("%s: %v\n%s", policy, err, box.calls())
 		}
 	}

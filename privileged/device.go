@@ -50,7 +50,7 @@ func (t deviceTable) refusal(p policy, name string) string {
 	case i < 0:
 		return name + " no longer exists"
 	case !slices.ContainsFunc(p.Disks, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok }):
-		return fmt.Sprintf("root's policy does not allow %s; it allows %s (disks in %s)", name, strings.Join(p.Disks, ", "), policyPath)
+		return fmt.Sprintf("root's policy does not allow %s; it allows %s (disks in %s)", name, strings.Join(p.Disks, ", "), PolicyPath)
 	}
 	for _, d := range t.devices {
 		if d.path == name || d.disk == name && t.devices[i].disk == name || d.path == t.devices[i].disk { // itself, its partitions, its disk

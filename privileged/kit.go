@@ -159,7 +159,7 @@ func kitName(name string) bool {
 // addHostFiles adds what only root and www-data may read: the policy, and what a person has to set up again by hand.
 func (s *scene) addHostFiles(files map[string][]byte) error {
 	for from, to := range map[string]string{
-		policyPath: KitPolicy, "/etc/pve/jobs.cfg": KitHost + "jobs.cfg", "/etc/pve/ha/rules.cfg": KitHost + "ha/rules.cfg",
+		PolicyPath: KitPolicy, "/etc/pve/jobs.cfg": KitHost + "jobs.cfg", "/etc/pve/ha/rules.cfg": KitHost + "ha/rules.cfg",
 		"/etc/pve/ha/resources.cfg": KitHost + "ha/resources.cfg", "/etc/pve/ha/groups.cfg": KitHost + "ha/groups.cfg",
 		"/etc/pve/nodes/" + s.node + "/host.fw": KitHost + "firewall/host.fw",
 	} {

@@ -13,10 +13,10 @@ import (
 	"strings"
 )
 
-// policyPath is what root says to the fence. Never does the caller say it.
-const policyPath = "/etc/felhom-agent/fence.json"
+// PolicyPath is the file in which root says to the fence what it may do. Never does the caller say it.
+const PolicyPath = "/etc/felhom-agent/fence.json"
 
-// policy is the file at policyPath. What it leaves out has its default.
+// policy is the file at PolicyPath. What it leaves out has its default.
 type policy struct {
 	Roots   []string `json:"roots"`   // under which disks are mounted and directories are bound; default /mnt
 	Disks   []string `json:"disks"`   // patterns of path.Match of the disks and partitions that are mounted; default all
@@ -40,7 +40,7 @@ type Folders struct {
 
 // LocalFolders are the folders of this machine that its root helper works on, for those who want to know before they ask it. It is an
 // error where root's file cannot be read or is not right.
-func LocalFolders() (Folders, error) { return foldersIn(policyPath) }
+func LocalFolders() (Folders, error) { return foldersIn(PolicyPath) }
 
 func foldersIn(file string) (Folders, error) {
 	data, err := os.ReadFile(file)
@@ -51,6 +51,12 @@ func foldersIn(file string) (Folders, error) {
 		return Folders{}, err
 	}
 	p, err := parsePolicy(data)
+	return Folders{p.Roots, p.IDMap}, err
+}
+
+// FoldersOf are what a file such as /etc/felhom-agent/fence.json allows.
+func FoldersOf(text []byte) (Folders, error) {
+	p, err := parsePolicy(text)
 	return Folders{p.Roots, p.IDMap}, err
 }
 
@@ -80,13 +86,13 @@ func parsePolicy(data []byte) (policy, error) {
 }
 
 func (s *scene) policy() (policy, error) {
-	data, err := s.read(policyPath)
+	data, err := s.read(PolicyPath)
 	if err != nil || data == nil {
 		return defaultPolicy, err
 	}
 	p, err := parsePolicy(data)
 	if err != nil {
-		return policy{}, &RefusedError{Op: s.op, Reason: policyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
+		return policy{}, &RefusedError{Op: s.op, Reason: PolicyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
 	}
 	return p, nil
 }
@@ -111,7 +117,7 @@ func (s *scene) allowedPath(arg string) error {
 			return nil
 		}
 	}
-	fix := "As root, add a root to " + policyPath + ` of this host: {"roots": ["/mnt", "` + path.Dir(at) + `"]}`
+	fix := "As root, add a root to " + PolicyPath + ` of this host: {"roots": ["/mnt", "` + path.Dir(at) + `"]}`
 	if within(at, storages) {
 		return s.refuse(arg, "PVE mounts its storages below "+storages+"; only a root of its own opens it", fix)
 	}
@@ -159,7 +165,7 @@ func (s *scene) allowedIDMap(arg, source string) error {
 		}
 	}
 	return s.refuse(arg, fmt.Sprintf("root of the guest would be root of the host in %s: IDs below %d belong to the host", source, firstGuestID),
-		"Leave idmap out, or as root, allow it for this folder in "+policyPath+`: {"idmap": ["`+source+`"]}`)
+		"Leave idmap out, or as root, allow it for this folder in "+PolicyPath+`: {"idmap": ["`+source+`"]}`)
 }
 
 // allowedDevice makes sure that the policy lets guests have this device.
@@ -173,5 +179,5 @@ func (s *scene) allowedDevice(arg string) error {
 			return nil
 		}
 	}
-	return s.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+policyPath)
+	return s.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+PolicyPath)
 }

@@ -55,6 +55,7 @@ const (
 	BlockedFailed  = plan.BlockedFailed
 	HoldPerson     = state.HoldPerson
 	HoldEjected    = state.HoldEjected
+	HoldDestroyed  = state.HoldDestroyed
 )
 
 var (
@@ -75,4 +76,5 @@ var (
 	OpenStore      = state.OpenStore
 	MemoryStore    = state.MemoryStore
 	ExportNode     = export.ExportNode
+	FindMarkers    = marker.FindMarkers
 )

@@ -3,6 +3,8 @@ package kit
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 )
@@ -38,7 +40,7 @@ func uncomment(n *yaml.Node) {
 	}
 }
 
-// WithKeys is an agent.yaml with other values for some keys of the top level.
+// WithKeys is an agent.yaml with other values for some keys of the top level; "" removes a key.
 func WithKeys(text []byte, keys map[string]string) ([]byte, error) {
 	root, err := mapping(text)
 	if err != nil {
@@ -47,15 +49,18 @@ func WithKeys(text []byte, keys map[string]string) ([]byte, error) {
 	if root == nil {
 		root = &yaml.Node{Kind: yaml.MappingNode}
 	}
-	for key, value := range keys {
-		set := false
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		value, set := keys[key], false
 		for i := 0; i+1 < len(root.Content); i += 2 {
 			if root.Content[i].Value == key {
 				root.Content[i+1] = &yaml.Node{Kind: yaml.ScalarNode, Value: value}
 				set = true
 			}
 		}
-		if !set {
+		switch i := slices.IndexFunc(root.Content, func(n *yaml.Node) bool { return n.Value == key }); {
+		case value == "" && i >= 0:
+			root.Content = slices.Delete(root.Content, i, i+2)
+		case value != "" && !set:
 			root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, &yaml.Node{Kind: yaml.ScalarNode, Value: value})
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
 )
 
 // Format is the version of kit.json that this program writes, and the newest that it reads.
@@ -23,10 +25,10 @@ const (
 	TimeFile   = "TIME"
 	Desired    = "desired/"
 
-	folder     = "felhom-recovery"
-	sumsFile   = "SHA256SUMS"
-	policyFile = "fence.json"
-	hostFiles  = "host/"
+	folder     = privileged.KitFolder
+	sumsFile   = privileged.KitSums
+	policyFile = privileged.KitPolicy
+	hostFiles  = privileged.KitHost
 )
 
 // Facts are kit.json: what has to be there before the desired state can be carried out. Nothing in it is secret.
@@ -143,7 +145,7 @@ With it and the backups beside it, the containers come back on a new host:
   2. Mount it (mount /dev/sdX1 /mnt), and install the package: apt install /mnt/felhom-recovery/%s/felhom-agent_*.deb
   3. umount /mnt, then felhom-agent --recover: it shows each step first.
 
-kit.json: storages, token ID, bridges, templates. desired/: the YAML. agent.yaml, fence.json: the configuration.
+kit.json: storages, token ID, bridges, templates. desired/: the YAML. The other .yaml and .json: the configuration.
 host/: firewall, HA, pools, backup jobs of Proxmox VE, for you to read: they are not restored.
 No password, token secret or encryption key is in here. SHA256SUMS: sha256sum -c SHA256SUMS
 `, f.Node, f.Version, major(f.PVE), f.Node, f.Node)
