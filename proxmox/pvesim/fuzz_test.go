@@ -20,7 +20,7 @@ import (
 
 // FuzzParseConfig: what is read is written again in one form, and reading that changes nothing.
 func FuzzParseConfig(f *testing.F) {
-	f.Add(world.DnsConfig)
+	f.Add(world.DNSConfig)
 	f.Add("#a%3A b\n#%zz\nmemory: 12\n\n[pve:pending]\ndelete: mp0,net1\nnameserver: 1.1.1.1\n\n[snap]\nsnaptime: 1\nlxc.cap.drop: x\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		once := lxcconf.Parse(text).Text()

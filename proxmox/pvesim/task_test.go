@@ -14,7 +14,7 @@ import (
 func stranger(s *Sim, privs ...string) (one, two string) {
 	s.cl.World.Access.Roles["Strange"] = privs
 	s.cl.World.Access.Users = append(s.cl.World.Access.Users, &world.User{ID: "other@pve", Tokens: []*world.Token{{ID: "one", Secret: "1", Full: true}, {ID: "two", Secret: "2", Full: true}}})
-	s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/", Type: "user", ID: "other@pve", Role: "Strange"})
+	s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.ACLEntry{Path: "/", Type: "user", ID: "other@pve", Role: "Strange"})
 	s.cl.Rights.Dirty()
 	return "other@pve!one", "other@pve!two"
 }
@@ -121,18 +121,18 @@ func TestDeeperACLReplaces(t *testing.T) {
 			t.Error("a role on / reaches down")
 		}
 		s.cl.World.Access.Roles["Less"] = []string{"VM.Backup"}
-		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "Less"})
+		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.ACLEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "Less"})
 		s.cl.Rights.Dirty()
 		if can("VM.Audit") || !can("VM.Backup") {
 			t.Error("a deeper role replaces, it does not add")
 		}
-		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "NoAccess"})
+		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.ACLEntry{Path: "/vms/101", Type: "user", ID: "other@pve", Role: "NoAccess"})
 		s.cl.Rights.Dirty()
 		if can("VM.Backup") {
 			t.Error("NoAccess wins")
 		}
 		// a token has what both it and its user have
-		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.AclEntry{Path: "/vms/101", Type: "token", ID: s.TokenID(), Role: "Less"})
+		s.cl.World.Access.ACL = append(s.cl.World.Access.ACL, world.ACLEntry{Path: "/vms/101", Type: "token", ID: s.TokenID(), Role: "Less"})
 		s.cl.Rights.Dirty()
 		if status, _ := c.do("GET", lxc+"/101/config", nil); status != "403 Permission check failed (/vms/101, VM.Audit)" {
 			t.Error(status)

@@ -17,6 +17,7 @@ import (
 
 // What an administrator does to users, roles, tokens, rights and pools.
 
+// GetRealm answers GET /access/domains/{realm}.
 func GetRealm(c *request.Call) error {
 	switch c.Param("realm") {
 	case "pam":
@@ -29,6 +30,7 @@ func GetRealm(c *request.Call) error {
 	return nil
 }
 
+// GetGroup answers GET /access/groups/{groupid}.
 func GetGroup(c *request.Call) error {
 	users, ok := c.Cluster.World.Access.Groups[c.Param("groupid")]
 	if !ok {
@@ -42,6 +44,7 @@ func GetGroup(c *request.Call) error {
 	return nil
 }
 
+// SetGroup answers POST /access/groups and PUT /access/groups/{groupid}.
 func SetGroup(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("groupid")
 	_, ok := a.Groups[id]
@@ -59,17 +62,19 @@ func SetGroup(c *request.Call) error {
 	return nil
 }
 
+// DeleteGroup answers DELETE /access/groups/{groupid}.
 func DeleteGroup(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("groupid")
 	if _, ok := a.Groups[id]; !ok {
 		return refusal.Fail("delete group failed: group '%s' does not exist", id)
 	}
 	delete(a.Groups, id)
-	a.Drop(func(e world.AclEntry) bool { return e.Type == "group" && e.ID == id })
+	a.Drop(func(e world.ACLEntry) bool { return e.Type == "group" && e.ID == id })
 	c.Cluster.Rights.Dirty()
 	return nil
 }
 
+// SetPassword answers PUT /access/password.
 func SetPassword(c *request.Call) error {
 	u := c.Cluster.World.Access.User(c.Param("userid"))
 	if u == nil {
@@ -79,6 +84,7 @@ func SetPassword(c *request.Call) error {
 	return nil
 }
 
+// GetRole answers GET /access/roles/{roleid}.
 func GetRole(c *request.Call) error {
 	id := c.Param("roleid")
 	if !rights.IsRole(&c.Cluster.Rights, id) {
@@ -92,6 +98,7 @@ func GetRole(c *request.Call) error {
 	return nil
 }
 
+// SetRole answers POST /access/roles and PUT /access/roles/{roleid}.
 func SetRole(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("roleid")
 	if strings.HasPrefix(strings.ToUpper(id), "PVE") && c.Method == "POST" {
@@ -128,13 +135,14 @@ func SetRole(c *request.Call) error {
 	return nil
 }
 
+// DeleteRole answers DELETE /access/roles/{roleid}.
 func DeleteRole(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("roleid")
 	if _, ok := a.Roles[id]; !ok {
 		return refusal.Fail("delete role failed: role '%s' does not exist", id)
 	}
 	delete(a.Roles, id)
-	a.Drop(func(e world.AclEntry) bool { return e.Role == id })
+	a.Drop(func(e world.ACLEntry) bool { return e.Role == id })
 	c.Cluster.Rights.Dirty()
 	return nil
 }
@@ -158,9 +166,9 @@ func SetACL(c *request.Call) error {
 				case kind == "token" && c.Cluster.Rights.Subject(id) == nil:
 					return refusal.Fail("update ACL failed: no such token '%s'", id)
 				}
-				a.Drop(func(e world.AclEntry) bool { return e.Path == path && e.Type == kind && e.ID == id && e.Role == role })
+				a.Drop(func(e world.ACLEntry) bool { return e.Path == path && e.Type == kind && e.ID == id && e.Role == role })
 				if !c.Flag("delete") {
-					a.ACL = append(a.ACL, world.AclEntry{Path: path, Type: kind, ID: id, Role: role, Here: c.Param("propagate") == "0"})
+					a.ACL = append(a.ACL, world.ACLEntry{Path: path, Type: kind, ID: id, Role: role, Here: c.Param("propagate") == "0"})
 				}
 			}
 		}
@@ -169,6 +177,7 @@ func SetACL(c *request.Call) error {
 	return nil
 }
 
+// SetUser answers POST /access/users and PUT /access/users/{userid}.
 func SetUser(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("userid")
 	u := a.User(id)
@@ -206,12 +215,13 @@ func SetUser(c *request.Call) error {
 	return nil
 }
 
+// DeleteUser answers DELETE /access/users/{userid}.
 func DeleteUser(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("userid")
 	for i, u := range a.Users {
 		if u.ID == id {
 			a.Users = append(a.Users[:i:i], a.Users[i+1:]...)
-			a.Drop(func(e world.AclEntry) bool { return e.ID == id || strings.HasPrefix(e.ID, id+"!") })
+			a.Drop(func(e world.ACLEntry) bool { return e.ID == id || strings.HasPrefix(e.ID, id+"!") })
 			c.Cluster.Rights.Dirty()
 			return nil
 		}
@@ -219,6 +229,7 @@ func DeleteUser(c *request.Call) error {
 	return refusal.Fail("delete user failed: no such user ('%s')", id)
 }
 
+// GetToken answers GET /access/users/{userid}/token/{tokenid}.
 func GetToken(c *request.Call) error {
 	u := c.Cluster.World.Access.User(c.Param("userid"))
 	if u == nil {
@@ -287,6 +298,7 @@ func SetToken(c *request.Call) error {
 	return nil
 }
 
+// DeleteToken answers DELETE /access/users/{userid}/token/{tokenid}.
 func DeleteToken(c *request.Call) error {
 	a, id := &c.Cluster.World.Access, c.Param("tokenid")
 	u := a.User(c.Param("userid"))
@@ -299,7 +311,7 @@ func DeleteToken(c *request.Call) error {
 			break
 		}
 	}
-	a.Drop(func(e world.AclEntry) bool { return e.ID == u.ID+"!"+id })
+	a.Drop(func(e world.ACLEntry) bool { return e.ID == u.ID+"!"+id })
 	c.Cluster.Rights.Dirty()
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// RealmOf is the realm in a user's ID: what stands behind the last @.
 func RealmOf(id string) string {
 	_, realm, _ := strings.Cut(id, "@")
 	return realm
@@ -37,6 +38,7 @@ func writeUser(c *request.Call, u *world.User) {
 	d.Close()
 }
 
+// Users answers GET /access/users.
 func Users(c *request.Call) error {
 	all := c.Cluster.Rights.Can(c.Who, "/access/groups", "User.Modify") || c.Cluster.Rights.Can(c.Who, "/access/groups", "Sys.Audit")
 	d := c.Data().List()
@@ -60,6 +62,7 @@ func userOf(c *request.Call) (*world.User, error) {
 	return nil, refusal.Fail("no such user ('%s')", c.Param("userid"))
 }
 
+// GetUser answers GET /access/users/{userid}.
 func GetUser(c *request.Call) error {
 	u, err := userOf(c)
 	if err != nil {
@@ -101,6 +104,7 @@ func tokenFields(d *jsontext.Doc, t *world.Token) {
 	}
 }
 
+// Tokens answers GET /access/users/{userid}/token.
 func Tokens(c *request.Call) error {
 	u, err := userOf(c)
 	if err != nil {
@@ -116,6 +120,7 @@ func Tokens(c *request.Call) error {
 	return nil
 }
 
+// Roles answers GET /access/roles.
 func Roles(c *request.Call) error {
 	names := append(slices.Sorted(maps.Keys(c.Cluster.World.Access.Roles)), "Administrator", "NoAccess", "PVEAdmin", "PVEAuditor", "PVEVMUser")
 	sort.Strings(names)
@@ -128,6 +133,7 @@ func Roles(c *request.Call) error {
 	return nil
 }
 
+// Groups answers GET /access/groups.
 func Groups(c *request.Call) error {
 	d := c.Data().List()
 	if c.Cluster.Rights.Can(c.Who, "/access/groups", "Sys.Audit") {
@@ -139,6 +145,7 @@ func Groups(c *request.Call) error {
 	return nil
 }
 
+// ListACL answers GET /access/acl.
 func ListACL(c *request.Call) error {
 	d := c.Data().List()
 	if c.Cluster.Rights.Can(c.Who, "/access", "Sys.Audit") {
@@ -150,10 +157,12 @@ func ListACL(c *request.Call) error {
 	return nil
 }
 
+// MaySeeACL is who may read the ACL.
 func MaySeeACL(c *request.Call) error {
 	return c.Cluster.Rights.Need(c.Who, c.Param("path"), "Permissions.Modify")
 }
 
+// Domains answers GET /access/domains.
 func Domains(c *request.Call) error {
 	d := c.Data().List()
 	d.Open().Str("realm", "pam").Str("type", "pam").Str("comment", "Linux PAM standard authentication").Close()
@@ -184,6 +193,7 @@ func Ticket(c *request.Call) error {
 	return &refusal.Refusal{Code: 401, Text: "authentication failure"}
 }
 
+// CSRFToken is the token that a request which writes with a ticket must send beside it.
 func CSRFToken(ticket string) string {
 	sum := sha256.Sum256([]byte("csrf " + ticket))
 	return strings.ToUpper(hex.EncodeToString(sum[:4])) + ":" + hex.EncodeToString(sum[4:20])

@@ -164,27 +164,27 @@ storage format=storage
 unique boolean requires=restore`, schema.Config)
 	add("POST", "/nodes/{node}/lxc", request.Route{Schema: createSchema, Run: lifecycle.Create, Protected: true})
 	fast("/nodes/{node}/lxc/{vmid}", vmKeys, nil, request.OfGuest(request.Index("subdir", "config", "pending", "status", "vncproxy", "termproxy", "vncwebsocket", "spiceproxy", "migrate", "clone", "rrd", "rrddata", "firewall", "snapshot", "resize", "interfaces")))
-	do("DELETE", "/nodes/{node}/lxc/{vmid}", vmKeys+"destroy-unreferenced-disks boolean\nforce boolean\npurge boolean", request.VmNeeds("VM.Allocate"), lifecycle.Destroy)
-	fast("/nodes/{node}/lxc/{vmid}/config", vmKeys+"current boolean\nsnapshot format=configid len=0..40", request.VmNeeds("VM.Audit"), guests.Config)
+	do("DELETE", "/nodes/{node}/lxc/{vmid}", vmKeys+"destroy-unreferenced-disks boolean\nforce boolean\npurge boolean", request.VMNeeds("VM.Allocate"), lifecycle.Destroy)
+	fast("/nodes/{node}/lxc/{vmid}/config", vmKeys+"current boolean\nsnapshot format=configid len=0..40", request.VMNeeds("VM.Audit"), guests.Config)
 	putSchema := schema.New(vmKeys+`
 delete format=configid-list list
 digest len=0..40
 revert format=configid-list list`, schema.Config)
 	add("PUT", "/nodes/{node}/lxc/{vmid}/config", request.Route{Schema: putSchema, Run: guests.Update, Protected: true,
-		Perm: request.VmNeedsAny("VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options")})
-	fast("/nodes/{node}/lxc/{vmid}/pending", vmKeys, request.VmNeeds("VM.Audit"), guests.Pending)
+		Perm: request.VMNeedsAny("VM.Config.Disk", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Options")})
+	fast("/nodes/{node}/lxc/{vmid}/pending", vmKeys, request.VMNeeds("VM.Audit"), guests.Pending)
 	fast("/nodes/{node}/lxc/{vmid}/status", vmKeys, nil, request.OfGuest(request.Index("subdir", "current", "start", "stop", "shutdown", "reboot", "migrate")))
-	get("/nodes/{node}/lxc/{vmid}/status/current", vmKeys, request.VmNeeds("VM.Audit"), guests.Status)
-	do("POST", "/nodes/{node}/lxc/{vmid}/status/start", vmKeys+"debug boolean\nskiplock boolean", request.VmNeeds("VM.PowerMgmt"), guests.Start)
-	do("POST", "/nodes/{node}/lxc/{vmid}/status/stop", vmKeys+"overrule-shutdown boolean\nskiplock boolean", request.VmNeeds("VM.PowerMgmt"), guests.Stop)
-	do("POST", "/nodes/{node}/lxc/{vmid}/status/shutdown", vmKeys+"forceStop boolean\ntimeout integer 0..", request.VmNeeds("VM.PowerMgmt"), guests.Shutdown)
-	do("POST", "/nodes/{node}/lxc/{vmid}/status/reboot", vmKeys+"timeout integer 0..", request.VmNeeds("VM.PowerMgmt"), guests.Reboot)
-	do("POST", "/nodes/{node}/lxc/{vmid}/status/suspend", vmKeys, request.VmNeeds("VM.PowerMgmt"), guests.Freeze("vzsuspend"))
-	do("POST", "/nodes/{node}/lxc/{vmid}/status/resume", vmKeys, request.VmNeeds("VM.PowerMgmt"), guests.Freeze("vzresume"))
-	get("/nodes/{node}/lxc/{vmid}/interfaces", vmKeys, request.VmNeeds("VM.Audit"), guests.Interfaces)
-	get("/nodes/{node}/lxc/{vmid}/rrddata", vmKeys+"timeframe! enum=hour,day,week,month,year\ncf enum=AVERAGE,MAX", request.VmNeeds("VM.Audit"), datacenter.RRD(datacenter.MeasuredGuest, datacenter.GuestRRD))
-	get("/nodes/{node}/lxc/{vmid}/feature", vmKeys+"feature! enum=snapshot,clone,copy\nsnapname format=configid len=0..40", request.VmNeeds("VM.Audit"), guests.Feature)
-	do("PUT", "/nodes/{node}/lxc/{vmid}/resize", vmKeys+"digest len=0..40\ndisk! enum="+mountKeys+"\nsize! re=\\+?\\d+(\\.\\d+)?[KMGT]?", request.VmNeedsAny("VM.Config.Disk"), volumes.Resize)
+	get("/nodes/{node}/lxc/{vmid}/status/current", vmKeys, request.VMNeeds("VM.Audit"), guests.Status)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/start", vmKeys+"debug boolean\nskiplock boolean", request.VMNeeds("VM.PowerMgmt"), guests.Start)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/stop", vmKeys+"overrule-shutdown boolean\nskiplock boolean", request.VMNeeds("VM.PowerMgmt"), guests.Stop)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/shutdown", vmKeys+"forceStop boolean\ntimeout integer 0..", request.VMNeeds("VM.PowerMgmt"), guests.Shutdown)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/reboot", vmKeys+"timeout integer 0..", request.VMNeeds("VM.PowerMgmt"), guests.Reboot)
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/suspend", vmKeys, request.VMNeeds("VM.PowerMgmt"), guests.Freeze("vzsuspend"))
+	do("POST", "/nodes/{node}/lxc/{vmid}/status/resume", vmKeys, request.VMNeeds("VM.PowerMgmt"), guests.Freeze("vzresume"))
+	get("/nodes/{node}/lxc/{vmid}/interfaces", vmKeys, request.VMNeeds("VM.Audit"), guests.Interfaces)
+	get("/nodes/{node}/lxc/{vmid}/rrddata", vmKeys+"timeframe! enum=hour,day,week,month,year\ncf enum=AVERAGE,MAX", request.VMNeeds("VM.Audit"), datacenter.RRD(datacenter.MeasuredGuest, datacenter.GuestRRD))
+	get("/nodes/{node}/lxc/{vmid}/feature", vmKeys+"feature! enum=snapshot,clone,copy\nsnapname format=configid len=0..40", request.VMNeeds("VM.Audit"), guests.Feature)
+	do("PUT", "/nodes/{node}/lxc/{vmid}/resize", vmKeys+"digest len=0..40\ndisk! enum="+mountKeys+"\nsize! re=\\+?\\d+(\\.\\d+)?[KMGT]?", request.VMNeedsAny("VM.Config.Disk"), volumes.Resize)
 	do("POST", "/nodes/{node}/lxc/{vmid}/clone", vmKeys+`
 bwlimit number 0..
 description
@@ -195,7 +195,7 @@ pool format=poolid
 snapname format=configid len=0..40
 storage format=storage
 target format=node`, lifecycle.MayClone, lifecycle.Clone)
-	do("POST", "/nodes/{node}/lxc/{vmid}/template", vmKeys, request.VmNeeds("VM.Allocate"), lifecycle.Convert)
+	do("POST", "/nodes/{node}/lxc/{vmid}/template", vmKeys, request.VMNeeds("VM.Allocate"), lifecycle.Convert)
 	do("POST", "/nodes/{node}/lxc/{vmid}/move_volume", vmKeys+`
 bwlimit number 0..
 delete boolean
@@ -204,15 +204,15 @@ storage format=storage
 target-digest len=0..40
 target-vmid integer 100..999999999 format=vmid
 target-volume enum=`+mountKeys+unusedKeys+`
-volume! enum=`+mountKeys+unusedKeys, request.VmNeeds("VM.Config.Disk"), volumes.Move)
-	do("POST", "/nodes/{node}/lxc/{vmid}/migrate", vmKeys+"bwlimit number 0..\nonline boolean\nrestart boolean\ntarget! format=node\ntarget-storage\ntimeout integer", request.VmNeeds("VM.Migrate"), guests.Migrate)
-	get("/nodes/{node}/lxc/{vmid}/snapshot", vmKeys, request.VmNeeds("VM.Audit"), snapshots.List)
-	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot", snapKeys+"description", request.VmNeeds("VM.Snapshot"), snapshots.Create)
+volume! enum=`+mountKeys+unusedKeys, request.VMNeeds("VM.Config.Disk"), volumes.Move)
+	do("POST", "/nodes/{node}/lxc/{vmid}/migrate", vmKeys+"bwlimit number 0..\nonline boolean\nrestart boolean\ntarget! format=node\ntarget-storage\ntimeout integer", request.VMNeeds("VM.Migrate"), guests.Migrate)
+	get("/nodes/{node}/lxc/{vmid}/snapshot", vmKeys, request.VMNeeds("VM.Audit"), snapshots.List)
+	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot", snapKeys+"description", request.VMNeeds("VM.Snapshot"), snapshots.Create)
 	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys, nil, request.Index("cmd", "rollback", "config"))
-	do("DELETE", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys+"force boolean", request.VmNeeds("VM.Snapshot"), snapshots.Delete)
-	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys, request.VmNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), snapshots.GetConfig)
-	do("PUT", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys+"description", request.VmNeeds("VM.Snapshot"), snapshots.Describe)
-	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback", snapKeys+"start boolean", request.VmNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback"), snapshots.Rollback)
+	do("DELETE", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", snapKeys+"force boolean", request.VMNeeds("VM.Snapshot"), snapshots.Delete)
+	fast("/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys, request.VMNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback", "VM.Audit"), snapshots.GetConfig)
+	do("PUT", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", snapKeys+"description", request.VMNeeds("VM.Snapshot"), snapshots.Describe)
+	do("POST", "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback", snapKeys+"start boolean", request.VMNeedsAny("VM.Snapshot", "VM.Snapshot.Rollback"), snapshots.Rollback)
 
 	audit := request.StorageNeedsAny("Datastore.Audit", "Datastore.AllocateSpace")
 	fast("/storage", "type enum=btrfs,cephfs,cifs,dir,esxi,iscsi,iscsidirect,lvm,lvmthin,nfs,pbs,rbd,zfs,zfspool", nil, storages.List)

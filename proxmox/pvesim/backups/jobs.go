@@ -15,6 +15,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// ListJobs answers GET /cluster/backup.
 func ListJobs(c *request.Call) error {
 	d := c.Data().List()
 	for _, j := range c.Cluster.World.Jobs {
@@ -77,6 +78,7 @@ func SetJob(c *request.Call) error {
 	return nil
 }
 
+// GetJob answers GET /cluster/backup/{id}.
 func GetJob(c *request.Call) error {
 	j := job(c.Cluster, c.Param("id"))
 	if j == nil {
@@ -86,6 +88,7 @@ func GetJob(c *request.Call) error {
 	return nil
 }
 
+// DeleteJob answers DELETE /cluster/backup/{id}.
 func DeleteJob(c *request.Call) error {
 	for i, j := range c.Cluster.World.Jobs {
 		if j["id"] == c.Param("id") {
@@ -127,6 +130,7 @@ func NotBackedUp(c *request.Call) error {
 	return nil
 }
 
+// IncludedVolumes answers GET /cluster/backup/{id}/included_volumes.
 func IncludedVolumes(c *request.Call) error {
 	j := job(c.Cluster, c.Param("id"))
 	if j == nil {

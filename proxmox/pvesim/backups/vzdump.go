@@ -25,6 +25,7 @@ import (
 
 var notesVarRE = regexp.MustCompile(`\{\{([^}]*)\}\}|\\(.)`)
 
+// LockKey is the lock that one job at a time has on a node.
 func LockKey(n *world.Node) string { return "vzdump/" + n.Name }
 
 // Start starts a backup. PVE: API2/VZDump.
@@ -184,7 +185,7 @@ func stamp(cl *cluster.Cluster, n *world.Node) string {
 	return cl.Now.In(n.Location).Format("2006-01-02 15:04:05")
 }
 
-// Run: phase 0 is the job's beginning, then each guest has a phase 1 and a phase 2.
+// Run runs vzdump: phase 0 is the job's beginning, then each guest has a phase 1 and a phase 2.
 func Run(cl *cluster.Cluster, t *world.Task) error {
 	switch t.Phase {
 	case 0:
@@ -317,6 +318,7 @@ func ExtractConfig(c *request.Call) error {
 	return nil
 }
 
+// Defaults answers GET /nodes/{node}/vzdump/defaults.
 func Defaults(c *request.Call) error {
 	cl, id := c.Cluster, c.Param("storage")
 	if id == "" {

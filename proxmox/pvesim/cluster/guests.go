@@ -5,15 +5,18 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// NoConfig is the error of a guest that is not on the node.
 func NoConfig(node string, vmid int) error {
 	return refusal.Fail("Configuration file 'nodes/%s/lxc/%d.conf' does not exist", node, vmid)
 }
 
+// AddGuest takes a guest into the cluster.
 func (cl *Cluster) AddGuest(g *world.Guest) {
 	cl.Guests[g.VMID] = g
 	cl.World.Guests = append(cl.World.Guests, g)
 }
 
+// DropGuest takes a guest out of the cluster; its volumes are not touched.
 func (cl *Cluster) DropGuest(vmid int) {
 	delete(cl.Guests, vmid)
 	for i, g := range cl.World.Guests {

@@ -38,10 +38,13 @@ func (cl *Cluster) Acquire(t *world.Task, key string, wait time.Duration, said, 
 	return ErrWait
 }
 
+// TryLock is what a task logs while it waits for a lock, and finishes with OK.
 const TryLock = "trying to acquire lock..."
 
+// FlockKey is the lock on a guest's config file.
 func FlockKey(vmid int) string { return "config/" + strconv.Itoa(vmid) }
 
+// FlockTimeout is the error of who waited in vain for that lock.
 func FlockTimeout(vmid int) string {
 	return fmt.Sprintf("can't lock file '/run/lock/lxc/pve-config-%d.lock' - got timeout", vmid)
 }

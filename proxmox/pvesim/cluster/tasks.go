@@ -19,8 +19,11 @@ type TaskInfo struct {
 }
 
 var (
-	ErrDone   = errors.New("the task is done")
-	ErrWait   = errors.New("the task waits for a lock")
+	// ErrDone ends a task well.
+	ErrDone = errors.New("the task is done")
+	// ErrWait keeps a task in its phase until it has a lock.
+	ErrWait = errors.New("the task waits for a lock")
+	// ErrVanish ends a task without a last line, as when its process is killed.
 	ErrVanish = errors.New("the task ends without a last line")
 )
 

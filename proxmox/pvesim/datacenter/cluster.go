@@ -22,6 +22,7 @@ import (
 
 const repoID = "14a22df35955d97d"
 
+// Version answers GET /version and GET /nodes/{node}/version.
 func Version(c *request.Call) error {
 	v := c.Cluster.World.Version
 	release := v
@@ -38,6 +39,7 @@ func fingerprint(node string) string {
 	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
 }
 
+// ListNodes answers GET /nodes.
 func ListNodes(c *request.Call) error {
 	cl := c.Cluster
 	d := c.Data().List()
@@ -64,6 +66,7 @@ func nodeStats(cl *cluster.Cluster, d *jsontext.Doc, n *world.Node) {
 	d.Num("maxmem", n.Memory).Num("mem", machine.MemoryUsed(cl, n)).Num("maxdisk", disk.Size).Num("disk", disk.Taken())
 }
 
+// NodeStatus answers GET /nodes/{node}/status.
 func NodeStatus(c *request.Call) error {
 	cl, n := c.Cluster, c.Node
 	disk, used, kernel := n.RootDisk(), machine.MemoryUsed(cl, n), n.KernelRelease()
@@ -83,6 +86,7 @@ func NodeStatus(c *request.Call) error {
 	return nil
 }
 
+// NodeTime answers GET /nodes/{node}/time.
 func NodeTime(c *request.Call) error {
 	t := c.Cluster.Now.In(c.Node.Location)
 	_, offset := t.Zone()
@@ -106,6 +110,7 @@ func NodeCommand(c *request.Call) error {
 	return nil
 }
 
+// Status answers GET /cluster/status.
 func Status(c *request.Call) error {
 	cl := c.Cluster
 	d := c.Data().List()
@@ -137,6 +142,7 @@ func seen(cl *cluster.Cluster, since int64) bool {
 	return since <= 0 || cl.Now.Unix()/statAge*statAge > since
 }
 
+// Resources answers GET /cluster/resources.
 func Resources(c *request.Call) error {
 	cl := c.Cluster
 	kind := c.Param("type")
@@ -229,11 +235,12 @@ func resource(cl *cluster.Cluster, d *jsontext.Doc, who *rights.Subject, g *worl
 	} else {
 		d.Str("status", "stopped").Num("uptime", 0).Num("mem", 0)
 	}
-	d.Str("name", g.Name()).Num("maxcpu", int64(machine.Cpus(cl, g))).Num("cpu", 0).Num("maxmem", g.MemoryLimit()).Num("disk", 0)
+	d.Str("name", g.Name()).Num("maxcpu", int64(machine.CPUs(cl, g))).Num("cpu", 0).Num("maxmem", g.MemoryLimit()).Num("disk", 0)
 	d.Num("maxdisk", g.RootSize()).Num("netin", 0).Num("netout", 0).Num("diskread", 0).Num("diskwrite", 0)
 	d.Flag("template", g.Conf.Vals["template"] == "1").Num("memhost", 0).Close()
 }
 
+// NextID answers GET /cluster/nextid.
 func NextID(c *request.Call) error {
 	if v := c.Param("vmid"); v != "" {
 		if c.Cluster.Guests[notation.Atoi(v)] != nil {
@@ -251,6 +258,7 @@ func NextID(c *request.Call) error {
 	return refusal.Fail("unable to get any free VMID in range [100, 1000000]")
 }
 
+// Options answers GET /cluster/options.
 func Options(c *request.Call) error {
 	d := c.Data().Open().Str("mac_prefix", "BC:24:11").Str("description", "").Key("allowed-tags").List()
 	for _, t := range c.Cluster.World.Tags {

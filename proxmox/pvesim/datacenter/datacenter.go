@@ -33,6 +33,7 @@ func HostsFile(c *request.Call) error {
 	return nil
 }
 
+// FirewallLog answers GET /nodes/{node}/lxc/{vmid}/firewall/log.
 func FirewallLog(c *request.Call) error {
 	c.Data().List().Open().Num("n", 1).Str("t", "no content").Close().End()
 	c.Total = 1

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// MaySeeDisks is who may list the disks of a node.
 func MaySeeDisks(c *request.Call) error {
 	if c.Cluster.Rights.Can(c.Who, "/", "Sys.Audit") || c.Cluster.Rights.Can(c.Who, "/nodes/"+c.Param("node"), "Sys.Audit") {
 		return nil
@@ -79,6 +80,7 @@ func ListDisks(c *request.Call) error {
 	return nil
 }
 
+// SMART answers GET /nodes/{node}/disks/smart.
 func SMART(c *request.Call) error {
 	for _, k := range c.Node.AllDrives() {
 		if k.Device != c.Param("disk") {
@@ -180,6 +182,7 @@ func RRD(since func(*request.Call) int64, write func(*request.Call, *jsontext.Do
 	}
 }
 
+// NodeRRD writes one point of a node's chart.
 func NodeRRD(c *request.Call, d *jsontext.Doc) {
 	n := c.Node
 	root, used := n.RootDisk(), machine.MemoryUsed(c.Cluster, n)
@@ -188,15 +191,17 @@ func NodeRRD(c *request.Call, d *jsontext.Doc) {
 	d.Nothing("arcsize iowait swaptotal swapused pressurecpusome pressureiosome pressureiofull pressurememorysome pressurememoryfull")
 }
 
+// GuestRRD writes one point of a guest's chart.
 func GuestRRD(c *request.Call, d *jsontext.Doc) {
 	g, err := c.Guest()
 	if err != nil {
 		return
 	}
-	d.Num("maxcpu", int64(machine.Cpus(c.Cluster, g))).Num("maxmem", g.MemoryLimit()).Num("mem", machine.MemoryUse(c.Cluster, g)).Num("maxdisk", g.RootSize())
+	d.Num("maxcpu", int64(machine.CPUs(c.Cluster, g))).Num("maxmem", g.MemoryLimit()).Num("mem", machine.MemoryUse(c.Cluster, g)).Num("maxdisk", g.RootSize())
 	d.Nothing("cpu disk diskread diskwrite netin netout memhost pressurecpusome pressurecpufull pressureiosome pressureiofull pressurememorysome pressurememoryfull")
 }
 
+// MeasuredNode is since when (Unix seconds) there are points of a node.
 func MeasuredNode(c *request.Call) int64 {
 	if c.Node.Stats != 0 {
 		return c.Node.Stats
@@ -204,6 +209,7 @@ func MeasuredNode(c *request.Call) int64 {
 	return c.Node.Boot
 }
 
+// MeasuredGuest is since when (Unix seconds) there are points of a guest.
 func MeasuredGuest(c *request.Call) int64 {
 	if g, err := c.Guest(); err == nil {
 		return g.Born

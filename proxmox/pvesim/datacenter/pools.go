@@ -53,6 +53,7 @@ func SetPool(c *request.Call) error {
 	return nil
 }
 
+// DeletePool answers DELETE /pools and DELETE /pools/{poolid}.
 func DeletePool(c *request.Call) error {
 	for i, p := range c.Cluster.World.Pools {
 		if p.ID != c.Param("poolid") {
@@ -68,6 +69,7 @@ func DeletePool(c *request.Call) error {
 	return refusal.Fail("delete pool failed: pool '%s' does not exist", c.Param("poolid"))
 }
 
+// ListPools answers GET /pools.
 func ListPools(c *request.Call) error {
 	d := c.Data().List()
 	for _, p := range c.Cluster.World.Pools {
@@ -93,6 +95,7 @@ func ListPools(c *request.Call) error {
 	return nil
 }
 
+// GetPool answers GET /pools/{poolid}.
 func GetPool(c *request.Call) error {
 	id := c.Param("poolid")
 	if err := c.Cluster.Rights.Need(c.Who, "/pool/"+id, "Pool.Audit"); err != nil {

@@ -26,6 +26,7 @@ func taskOf(c *request.Call) (t *world.Task, own bool, err error) {
 	return c.Node.ByUPID[upid], c.Owns(m[7]), nil
 }
 
+// TaskStatus answers GET /nodes/{node}/tasks/{upid}/status.
 func TaskStatus(c *request.Call) error {
 	t, own, err := taskOf(c)
 	if err != nil {
@@ -61,6 +62,7 @@ func userFields(d *jsontext.Doc, id string) {
 	}
 }
 
+// TaskLog answers GET /nodes/{node}/tasks/{upid}/log.
 func TaskLog(c *request.Call) error {
 	t, own, err := taskOf(c)
 	if err != nil {
@@ -96,6 +98,7 @@ func TaskLog(c *request.Call) error {
 	return nil
 }
 
+// TaskStop answers DELETE /nodes/{node}/tasks/{upid}.
 func TaskStop(c *request.Call) error {
 	t, own, err := taskOf(c)
 	if err != nil {

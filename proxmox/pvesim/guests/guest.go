@@ -51,7 +51,7 @@ const runningStatus = `,"diskread":7979008,"diskwrite":6668288,"pressurecpusome"
 func fixedStatus(cl *cluster.Cluster, d *jsontext.Doc, g *world.Guest) {
 	c := g.Conf
 	d.Open().Num("vmid", int64(g.VMID)).Str("type", "lxc").Str("name", g.Name())
-	d.Num("cpus", int64(machine.Cpus(cl, g))).Num("maxmem", g.MemoryLimit())
+	d.Num("cpus", int64(machine.CPUs(cl, g))).Num("maxmem", g.MemoryLimit())
 	if _, ok := c.Vals["swap"]; ok {
 		d.Num("maxswap", g.SwapLimit())
 	} else {
@@ -118,6 +118,7 @@ func Shuffled(cl *cluster.Cluster, n int, visit func(int)) {
 	}
 }
 
+// Status answers GET /nodes/{node}/lxc/{vmid}/status/current.
 func Status(c *request.Call) error {
 	g, err := c.Guest()
 	if err != nil {
@@ -156,7 +157,7 @@ func Feature(c *request.Call) error {
 	return nil
 }
 
-// HasFeature: every mount point must be able to. PVE: has_feature.
+// HasFeature reports whether a guest can be snapshot, cloned or copied: every mount point must be able to. PVE: has_feature.
 func HasFeature(cl *cluster.Cluster, sec *lxcconf.Section, feature string) bool {
 	for _, m := range sec.MountPoints() {
 		id, _, _ := strings.Cut(m.Volid(), ":")

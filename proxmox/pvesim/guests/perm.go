@@ -94,7 +94,7 @@ func MayModify(cl *cluster.Cluster, w *rights.Subject, vmid int, pool string, co
 	return nil
 }
 
-// BridgeAccess: a net needs SDN.Use on its bridge. PVE: check_bridge_access, check_vnet_access.
+// BridgeAccess is the 403 of who may not use a bridge: a net needs SDN.Use on its bridge. PVE: check_bridge_access, check_vnet_access.
 func BridgeAccess(cl *cluster.Cluster, w *rights.Subject, net string) error {
 	if net == "" || w.Root() {
 		return nil

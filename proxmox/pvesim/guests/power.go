@@ -29,7 +29,7 @@ func onNode(c *request.Call) *world.Guest {
 	return g
 }
 
-// Start: a missing guest is a task that fails. PVE: LXC/Status vm_start.
+// Start answers POST /nodes/{node}/lxc/{vmid}/status/start: a missing guest is a task that fails. PVE: LXC/Status vm_start.
 func Start(c *request.Call) error {
 	if err := rootOnly(c); err != nil {
 		return err
@@ -51,6 +51,7 @@ func Start(c *request.Call) error {
 	return c.Worker("vzstart", args)
 }
 
+// Stop answers POST /nodes/{node}/lxc/{vmid}/status/stop.
 func Stop(c *request.Call) error {
 	if err := rootOnly(c); err != nil {
 		return err
@@ -76,6 +77,7 @@ func Stop(c *request.Call) error {
 	return c.Worker("vzstop", args)
 }
 
+// Shutdown answers POST /nodes/{node}/lxc/{vmid}/status/shutdown.
 func Shutdown(c *request.Call) error {
 	g := onNode(c)
 	if g == nil || !g.Running {
@@ -91,6 +93,7 @@ func Shutdown(c *request.Call) error {
 	return c.Worker("vzshutdown", args)
 }
 
+// Reboot answers POST /nodes/{node}/lxc/{vmid}/status/reboot.
 func Reboot(c *request.Call) error {
 	g := onNode(c)
 	if g == nil || !g.Running {
@@ -99,6 +102,7 @@ func Reboot(c *request.Call) error {
 	return c.Worker("vzreboot", map[string]string{"timeout": c.Param("timeout")})
 }
 
+// Freeze answers POST suspend and resume of a guest: kind is the type of the task.
 func Freeze(kind string) func(*request.Call) error {
 	return func(c *request.Call) error {
 		running := false
@@ -126,6 +130,7 @@ func recovering(cl *cluster.Cluster, g *world.Guest) bool {
 	return false
 }
 
+// RunStart runs vzstart.
 func RunStart(cl *cluster.Cluster, t *world.Task) error {
 	g, err := TaskGuest(cl, t)
 	if err != nil {
@@ -258,6 +263,7 @@ func Halt(cl *cluster.Cluster, g *world.Guest) {
 	})
 }
 
+// RunStop runs vzstop and vzshutdown.
 func RunStop(cl *cluster.Cluster, t *world.Task) error {
 	g, err := TaskGuest(cl, t)
 	if err != nil {

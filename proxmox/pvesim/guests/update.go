@@ -168,7 +168,7 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 	return WriteRuntime(cl, n, g)
 }
 
-// Writable: without quorum all of /etc/pve is read-only.
+// Writable is the error of a config that cannot be written: without quorum all of /etc/pve is read-only.
 func Writable(cl *cluster.Cluster, n *world.Node, vmid int) error {
 	if cl.World.Quorum() == nil {
 		return nil

@@ -128,6 +128,7 @@ func linkLocal(mac string) string {
 	return ip.String() + "/64"
 }
 
+// Interfaces answers GET /nodes/{node}/lxc/{vmid}/interfaces.
 func Interfaces(c *request.Call) error {
 	g, err := c.Guest()
 	if err != nil {

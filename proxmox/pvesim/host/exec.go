@@ -204,7 +204,7 @@ func runSmartctl(p *process) (int, error) {
 		j.Key("smart_status").Open().Key("passed")
 		j.B = append(j.B, fmt.Sprint(!d.Failing)...)
 		j.Close().Key("ata_smart_attributes").Open().Key("table").List()
-		for _, a := range world.SmartAttributes(d) {
+		for _, a := range world.DiskAttributes(d) {
 			j.Open().Num("id", int64(a.ID)).Str("name", a.Name).Num("value", 100).Num("worst", 100).Num("thresh", int64(a.Threshold))
 			j.Key("raw").Open().Num("value", int64(notation.Atoi(a.Raw))).Str("string", cmp.Or(a.Raw, "0")).Close().Close()
 		}

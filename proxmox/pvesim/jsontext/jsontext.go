@@ -11,6 +11,7 @@ import (
 // of their time.
 type Doc struct{ B []byte }
 
+// Comma writes a comma where one belongs.
 func (d *Doc) Comma() {
 	if n := len(d.B); n > 0 {
 		switch d.B[n-1] {
@@ -21,14 +22,19 @@ func (d *Doc) Comma() {
 	}
 }
 
+// Open begins an object.
 func (d *Doc) Open() *Doc { d.Comma(); d.B = append(d.B, '{'); return d }
 
+// Close ends an object.
 func (d *Doc) Close() *Doc { d.B = append(d.B, '}'); return d }
 
+// List begins a list.
 func (d *Doc) List() *Doc { d.Comma(); d.B = append(d.B, '['); return d }
 
+// End ends a list.
 func (d *Doc) End() *Doc { d.B = append(d.B, ']'); return d }
 
+// Key writes a key; its value follows.
 func (d *Doc) Key(k string) *Doc {
 	d.Comma()
 	d.B = appendJSON(d.B, k)
@@ -36,18 +42,21 @@ func (d *Doc) Key(k string) *Doc {
 	return d
 }
 
+// Str writes a key with a string.
 func (d *Doc) Str(k, v string) *Doc {
 	d.Key(k)
 	d.B = appendJSON(d.B, v)
 	return d
 }
 
+// Num writes a key with a number.
 func (d *Doc) Num(k string, v int64) *Doc {
 	d.Key(k)
 	d.B = strconv.AppendInt(d.B, v, 10)
 	return d
 }
 
+// Flag writes a key with 1 or 0.
 func (d *Doc) Flag(k string, v bool) *Doc {
 	if v {
 		return d.Num(k, 1)
@@ -55,12 +64,14 @@ func (d *Doc) Flag(k string, v bool) *Doc {
 	return d.Num(k, 0)
 }
 
+// Float writes a key with a number of 15 digits, as Perl prints one.
 func (d *Doc) Float(k string, v float64) *Doc {
 	d.Key(k)
 	d.B = strconv.AppendFloat(d.B, v, 'g', 15, 64)
 	return d
 }
 
+// Null writes a key with null.
 func (d *Doc) Null(k string) *Doc {
 	d.Key(k)
 	d.B = append(d.B, "null"...)

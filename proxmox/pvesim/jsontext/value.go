@@ -35,6 +35,7 @@ func (d *Doc) Any(v any) {
 	}
 }
 
+// Nothing writes keys, separated by spaces, each with 0.
 func (d *Doc) Nothing(keys string) {
 	for _, k := range strings.Fields(keys) {
 		d.Num(k, 0)

@@ -18,6 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// MayClone is who may clone the guest of a request.
 func MayClone(c *request.Call) error {
 	if err := c.Cluster.Rights.Need(c.Who, "/vms/"+c.Param("vmid"), "VM.Clone"); err != nil {
 		return err
@@ -94,6 +95,7 @@ func Clone(c *request.Call) error {
 	return c.Started(cl.Start(c.Node, "vzclone", strconv.Itoa(g.VMID), c.Who.ID, size, args))
 }
 
+// RunClone runs vzclone.
 func RunClone(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {
@@ -166,6 +168,7 @@ func RunClone(cl *cluster.Cluster, t *world.Task) error {
 	return cluster.ErrDone
 }
 
+// UndoClone removes what a clone that fails has made.
 func UndoClone(cl *cluster.Cluster, t *world.Task) {
 	for _, volid := range strings.Fields(t.Args["made"]) {
 		_, _ = places.Free(cl, t.Node, volid)

@@ -39,6 +39,7 @@ func convert(c *request.Call) error {
 	return nil
 }
 
+// RunConvert runs vztemplate.
 func RunConvert(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {

@@ -38,6 +38,7 @@ func Destroy(c *request.Call) error {
 	return c.Started(cl.Start(c.Node, "vzdestroy", strconv.Itoa(g.VMID), c.Who.ID, 0, args))
 }
 
+// RunDestroy runs vzdestroy.
 func RunDestroy(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {

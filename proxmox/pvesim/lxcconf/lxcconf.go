@@ -39,8 +39,10 @@ type Config struct {
 	Status []byte // the beginning of its entry in lists
 }
 
+// NewSection is an empty section.
 func NewSection() Section { return Section{Vals: make(map[string]string)} }
 
+// New is an empty config.
 func New() *Config {
 	return &Config{Section: NewSection(), Pending: NewSection(), Snaps: make(map[string]*Section)}
 }
@@ -80,15 +82,18 @@ func (c *Config) Text() string {
 	return c.cached
 }
 
+// Sum is the digest of the file (SHA-1, hex).
 func (c *Config) Sum() string {
 	c.Text()
 	return c.digest
 }
 
+// Empty reports whether nothing is in a section.
 func (sec *Section) Empty() bool {
 	return len(sec.Vals) == 0 && sec.Desc == "" && len(sec.Env) == 0 && len(sec.Raw) == 0 && len(sec.Del) == 0
 }
 
+// Render writes the lines of a section.
 func (sec *Section) Render(b *strings.Builder) {
 	if sec.Desc != "" {
 		for _, line := range strings.Split(sec.Desc, "\n") {
@@ -126,6 +131,7 @@ func (sec *Section) Has(key string) bool {
 	return ok
 }
 
+// Get is the value of a key, description and raw lxc lines too.
 func (sec *Section) Get(key string) (string, bool) {
 	switch key {
 	case "description":
@@ -137,6 +143,7 @@ func (sec *Section) Get(key string) (string, bool) {
 	return v, ok
 }
 
+// Set sets a key to a value.
 func (sec *Section) Set(key, value string) {
 	switch key {
 	case "description":
@@ -154,6 +161,7 @@ func (sec *Section) Set(key, value string) {
 	}
 }
 
+// Unset removes a key.
 func (sec *Section) Unset(key string) {
 	switch key {
 	case "description":
@@ -178,6 +186,7 @@ func (sec *Section) Keys() []string {
 	return keys
 }
 
+// Clone is a copy of a section.
 func (sec *Section) Clone() *Section {
 	c := &Section{Desc: sec.Desc, Vals: make(map[string]string, len(sec.Vals))}
 	for k, v := range sec.Vals {
@@ -255,6 +264,7 @@ func EncodeText(b *strings.Builder, line string) {
 	}
 }
 
+// DecodeText reads a line of a description: %XX is a byte.
 func DecodeText(line string) string {
 	if !strings.Contains(line, "%") {
 		return line

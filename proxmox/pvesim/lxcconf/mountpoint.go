@@ -27,10 +27,13 @@ type MountPoint struct {
 	schema.Props
 }
 
+// Volid is the volume ID, or the path of a bind or device.
 func (m MountPoint) Volid() string { return m.Props["volume"] }
 
+// Kind is "volume", "bind" or "device".
 func (m MountPoint) Kind() string { return schema.VolumeKind(m.Volid()) }
 
+// Text is the mount point as a property string.
 func (m MountPoint) Text() string {
 	if m.Key == "rootfs" {
 		return schema.RootFS.Text(m.Props)
@@ -38,6 +41,7 @@ func (m MountPoint) Text() string {
 	return schema.MountPoint.Text(m.Props)
 }
 
+// ParseMountPoint reads the value of rootfs or mpN.
 func ParseMountPoint(key, text string) (MountPoint, error) {
 	sc := schema.MountPoint
 	if key == "rootfs" {

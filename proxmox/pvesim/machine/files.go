@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// ReadFile reads one of the host's files; fs.ErrNotExist where the simulator knows none.
 func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 	switch name {
 	case "/etc/fstab":
@@ -98,6 +99,7 @@ func memoryFile(cl *cluster.Cluster, g *world.Guest, name string) string {
 // kernelOctal escapes as the kernel does in mount tables.
 var kernelOctal = strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
 
+// Octal escapes as the kernel does in mount tables.
 func Octal(s string) string { return kernelOctal.Replace(s) }
 
 // DeviceNumber is a device's major:minor, by its name.

@@ -7,6 +7,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// Uptime is how long a node has been running, in seconds.
 func Uptime(cl *cluster.Cluster, n *world.Node) int64 { return max(0, cl.Now.Unix()-n.Boot) }
 
 // MemoryUsed is the host's: itself and its guests.
@@ -44,7 +45,8 @@ func Starves(cl *cluster.Cluster, g *world.Guest) bool {
 	return g.Running && pinned(cl, g) > g.MemoryLimit()+g.SwapLimit()
 }
 
-func Cpus(cl *cluster.Cluster, g *world.Guest) int {
+// CPUs is how many CPUs a guest has: its limit, or all of its node.
+func CPUs(cl *cluster.Cluster, g *world.Guest) int {
 	if n := g.Conf.Num("cores"); n > 0 {
 		return n
 	}

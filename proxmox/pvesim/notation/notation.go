@@ -10,6 +10,7 @@ import (
 	"strings"
 )
 
+// Atoi is a decimal number; 0 for any other text.
 func Atoi(s string) int {
 	n := 0
 	for i := 0; i < len(s); i++ {
@@ -28,6 +29,7 @@ func SplitList(s string) []string {
 	})
 }
 
+// PlainSizeRE is a size without a unit.
 var PlainSizeRE = regexp.MustCompile(`^\d+(\.\d+)?$`)
 
 // HumanSize prints an archive's size as vzdump logs it. PVE: VZDump format_size.
@@ -55,6 +57,7 @@ func Binary(n int64) string {
 	return fmt.Sprintf("%.0f%s", f, units[i])
 }
 
+// IsInteger reports whether a text is an integer.
 func IsInteger(v string) bool {
 	v = strings.TrimPrefix(v, "-")
 	v = strings.TrimPrefix(v, "+")
@@ -71,6 +74,7 @@ func IsInteger(v string) bool {
 
 var numberRE = regexp.MustCompile(`^[+-]?(\d+(\.\d*)?|\.\d+)$`)
 
+// IsNumber reports whether a text is a decimal number.
 func IsNumber(v string) bool { return numberRE.MatchString(v) }
 
 // Without is a list but for one value.

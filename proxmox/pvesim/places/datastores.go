@@ -1,7 +1,6 @@
 package places
 
 import (
-	"fmt"
 	"maps"
 	"strings"
 
@@ -69,11 +68,11 @@ func (p *Place) Refuses(name string, needs world.Right) error {
 	}
 	switch owner := d.Owner(p.Storage.Namespace, name); {
 	case d.Maintenance != "":
-		return fmt.Errorf("Error: %s", d.MaintenanceText())
+		return refusal.Fail("Error: %s", d.MaintenanceText())
 	case d.Rights(user)&needs == 0:
-		return fmt.Errorf("Error: permission check failed")
+		return refusal.Fail("Error: permission check failed")
 	case needs == world.Writes && owner != "" && owner != user && d.Rights(user)&world.SeesAll == 0:
-		return fmt.Errorf("Error: backup owner check failed (%s != %s)", user, owner)
+		return refusal.Fail("Error: backup owner check failed (%s != %s)", user, owner)
 	}
 	return nil
 }

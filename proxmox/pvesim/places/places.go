@@ -41,6 +41,7 @@ func (p *Place) Used() int64 {
 	return used
 }
 
+// Avail is the room that is left, in bytes.
 func (p *Place) Avail() int64 { return max(0, p.Total-p.Used()) }
 
 // StorageOn is a storage that exists, is enabled, and is there on the node.
@@ -103,7 +104,7 @@ func Of(cl *cluster.Cluster, n *world.Node, st *world.Storage) (*Place, error) {
 // Missing is what the storage's tools say of a volume that is not there.
 func (p *Place) Missing(volid string) error {
 	if p.Datastore != nil {
-		return fmt.Errorf("Error: snapshot '%s' does not exist.", volid)
+		return refusal.Fail("Error: snapshot '%s' does not exist.", volid)
 	}
 	if p.Storage.IsDir() {
 		return fmt.Errorf("volume '%s' does not exist", volid)
@@ -248,6 +249,7 @@ func Free(cl *cluster.Cluster, n *world.Node, volid string) (lines []string, err
 	return lines, nil
 }
 
+// UUID is the UUID of a new file system, by the world's count.
 func UUID(cl *cluster.Cluster) string {
 	sum := sha1.Sum([]byte("uuid " + strconv.Itoa(cl.World.NextSerial())))
 	h := hex.EncodeToString(sum[:16])

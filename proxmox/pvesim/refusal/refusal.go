@@ -15,6 +15,7 @@ type Refusal struct {
 	Bare   bool // the HTTP layer's own: no JSON
 }
 
+// Error is the text.
 func (r *Refusal) Error() string { return r.Text }
 
 // Fail is a plain Perl die: 500 with its text.

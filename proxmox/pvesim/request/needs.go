@@ -4,6 +4,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
 )
 
+// NotSimulated answers for an act that the simulator does not carry out.
 func NotSimulated(c *Call) error {
 	return refusal.Fail("pvesim does not simulate %s %s", c.Method, c.Path)
 }
@@ -31,22 +32,27 @@ func OfGuest(run func(*Call) error) func(*Call) error {
 	}
 }
 
-func VmNeeds(privs ...string) func(*Call) error {
+// VMNeeds has a route ask for all of some privileges on the guest of the path.
+func VMNeeds(privs ...string) func(*Call) error {
 	return func(c *Call) error { return c.Cluster.Rights.Need(c.Who, "/vms/"+c.Param("vmid"), privs...) }
 }
 
-func VmNeedsAny(privs ...string) func(*Call) error {
+// VMNeedsAny has a route ask for one of some privileges on the guest of the path.
+func VMNeedsAny(privs ...string) func(*Call) error {
 	return func(c *Call) error { return c.Cluster.Rights.NeedAny(c.Who, "/vms/"+c.Param("vmid"), privs...) }
 }
 
+// StorageNeedsAny has a route ask for one of some privileges on the storage of the path.
 func StorageNeedsAny(privs ...string) func(*Call) error {
 	return func(c *Call) error { return c.Cluster.Rights.NeedAny(c.Who, "/storage/"+c.Param("storage"), privs...) }
 }
 
+// NodeNeeds has a route ask for all of some privileges on the node of the path.
 func NodeNeeds(privs ...string) func(*Call) error {
 	return func(c *Call) error { return c.Cluster.Rights.Need(c.Who, "/nodes/"+c.Param("node"), privs...) }
 }
 
+// TopNeeds has a route ask for all of some privileges on /.
 func TopNeeds(privs ...string) func(*Call) error {
 	return func(c *Call) error { return c.Cluster.Rights.Need(c.Who, "/", privs...) }
 }

@@ -33,13 +33,16 @@ type Call struct {
 // HungFor is how long a daemon that hangs lets one wait.
 const HungFor = 30 * time.Second
 
+// Param is a parameter, "" when it was not given.
 func (c *Call) Param(key string) string { return c.Params[key] }
 
+// Has reports whether a parameter was given.
 func (c *Call) Has(key string) bool {
 	_, ok := c.Params[key]
 	return ok
 }
 
+// Flag reports whether a boolean parameter is set.
 func (c *Call) Flag(key string) bool { return c.Params[key] == "1" }
 
 // VMID is the path's guest; its schema was checked.
@@ -74,11 +77,12 @@ func (c *Call) Started(t *world.Task) error {
 	return nil
 }
 
+// Worker starts a task for the guest of the path and answers with it.
 func (c *Call) Worker(kind string, args map[string]string) error {
 	return c.Started(c.Cluster.Start(c.Node, kind, c.Param("vmid"), c.Who.ID, 0, args))
 }
 
-// Owns: a token its own tasks, a user its own and those of its tokens. PVE: check_task_user.
+// Owns reports whether a task of a user belongs to who asks: a token owns its own tasks, a user its own and those of its tokens. PVE: check_task_user.
 func (c *Call) Owns(user string) bool {
 	return user == c.Who.ID || c.Who.Token == nil && strings.HasPrefix(user, c.Who.ID+"!")
 }

@@ -18,6 +18,7 @@ import (
 // A Rule is a retention: how many to keep of each kind.
 type Rule map[string]int
 
+// Kinds are the kinds of a rule in the order in which they mark.
 var Kinds = []string{"last", "hourly", "daily", "weekly", "monthly", "yearly"}
 
 // Parse reads a prune-backups string.
@@ -50,6 +51,7 @@ func (k Rule) All() bool {
 	return true
 }
 
+// String is the rule as PVE writes it.
 func (k Rule) String() string {
 	var f []string
 	for _, kind := range Kinds {

@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// IsRole reports whether there is a role of a name.
 func IsRole(a *ACL, id string) bool {
 	_, own := a.w.Access.Roles[id]
 	return own || id == "NoAccess" || a.Privileges(id) != nil
@@ -40,6 +41,7 @@ func New(w *world.World) ACL {
 	return ACL{w: w, subjects: make(map[string]*Subject), auths: make(map[string]*Subject), Tickets: make(map[string]string)}
 }
 
+// Dirty forgets who there is: the world's users or tokens changed.
 func (a *ACL) Dirty() { a.subjects = make(map[string]*Subject) }
 
 // Subject is the user or token of a name; nil when there is none.
@@ -187,6 +189,7 @@ func (a *ACL) poolsOf(path string) []string {
 	return in
 }
 
+// Privileges are those of a role; nil when there is no such one.
 func (a *ACL) Privileges(role string) []string {
 	if p, ok := a.w.Access.Roles[role]; ok {
 		return p
@@ -236,8 +239,10 @@ func (a *ACL) NeedAny(w *Subject, path string, privs ...string) error {
 // OnVM and onStorage are the paths of permissions.
 func OnVM(vmid int) string { return "/vms/" + strconv.Itoa(vmid) }
 
+// OnStorage is the path of permissions of a storage.
 func OnStorage(storage string) string { return "/storage/" + storage }
 
+// AllPrivileges are all privileges of PVE 9.
 var AllPrivileges = strings.Fields(`
 Datastore.Allocate Datastore.AllocateSpace Datastore.AllocateTemplate Datastore.Audit Group.Allocate
 Mapping.Audit Mapping.Modify Mapping.Use Permissions.Modify Pool.Allocate Pool.Audit Realm.Allocate

@@ -16,10 +16,12 @@ import (
 var (
 	configIDRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]+$`)
 	dnsNameRE  = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
+	// StorageRE is the name of a storage.
 	StorageRE  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$`)
 	tagRE      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_+.-]*$`)
 	volumeIDRE = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]):(.+)$`)
 	macRE      = regexp.MustCompile(`^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$`)
+	// NewDiskRE asks for a new volume: STORAGE:SIZE in GiB.
 	NewDiskRE  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]):(\d+(\.\d+)?)$`)
 	nodeRE     = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
 	startupRE  = regexp.MustCompile(`^(order=)?\d+$|^(up|down)=\d+$`)

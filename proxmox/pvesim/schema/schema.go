@@ -139,7 +139,8 @@ func (sc *Schema) Find(key string) *property {
 
 const (
 	notDefined = "property is not defined in schema and the schema does not allow additional properties"
-	Missing    = "property is missing and it is not optional"
+	// Missing is what is wrong with a parameter that must be given.
+	Missing = "property is missing and it is not optional"
 )
 
 // Check validates parameters and rewrites lists; the errors are by key.

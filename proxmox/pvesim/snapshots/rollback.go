@@ -14,10 +14,12 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
+// Rollback answers POST /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback.
 func Rollback(c *request.Call) error {
 	return c.Worker("vzrollback", map[string]string{"snap": c.Param("snapname"), "start": c.Param("start")})
 }
 
+// RunRollback runs vzrollback.
 func RunRollback(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {

@@ -55,6 +55,7 @@ func List(c *request.Call) error {
 	return nil
 }
 
+// GetConfig answers GET /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config.
 func GetConfig(c *request.Call) error {
 	g, err := c.Guest()
 	if err != nil {
@@ -73,6 +74,7 @@ func GetConfig(c *request.Call) error {
 	return nil
 }
 
+// Describe answers PUT /nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config.
 func Describe(c *request.Call) error {
 	return c.WithConfig(c.VMID(), func() error {
 		g, err := c.Guest()
@@ -97,6 +99,7 @@ func Describe(c *request.Call) error {
 	})
 }
 
+// Create answers POST /nodes/{node}/lxc/{vmid}/snapshot.
 func Create(c *request.Call) error {
 	name := c.Param("snapname")
 	if name == "current" || name == "vzdump" {
@@ -105,10 +108,12 @@ func Create(c *request.Call) error {
 	return c.Worker("vzsnapshot", map[string]string{"snap": name, "description": c.Param("description")})
 }
 
+// Delete answers DELETE /nodes/{node}/lxc/{vmid}/snapshot/{snapname}.
 func Delete(c *request.Call) error {
 	return c.Worker("vzdelsnapshot", map[string]string{"snap": c.Param("snapname"), "force": c.Param("force")})
 }
 
+// RunCreate runs vzsnapshot.
 func RunCreate(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {
@@ -232,7 +237,7 @@ func UnsnapVolumes(cl *cluster.Cluster, n *world.Node, sec *lxcconf.Section, nam
 	return lines
 }
 
-// UndoCreate: a failed one cleans itself up.
+// UndoCreate undoes vzsnapshot: a failed one cleans itself up.
 func UndoCreate(cl *cluster.Cluster, t *world.Task) {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil || t.Phase == 0 {
@@ -254,6 +259,7 @@ func UndoLock(cl *cluster.Cluster, t *world.Task) {
 	}
 }
 
+// RunDelete runs vzdelsnapshot.
 func RunDelete(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {

@@ -167,6 +167,7 @@ func volumeOf(c *request.Call) (volid, name string, st *world.Storage, err error
 	return volid, name, st, nil
 }
 
+// GetVolume answers GET /nodes/{node}/storage/{storage}/content/{volume+}.
 func GetVolume(c *request.Call) error {
 	volid, name, st, err := volumeOf(c)
 	if err != nil {
@@ -282,6 +283,7 @@ func SetVolume(c *request.Call) error {
 	return nil
 }
 
+// DeleteVolume answers DELETE /nodes/{node}/storage/{storage}/content/{volume+}.
 func DeleteVolume(c *request.Call) error {
 	cl := c.Cluster
 	volid, name, st, err := volumeOf(c)
@@ -324,6 +326,7 @@ func DeleteVolume(c *request.Call) error {
 	return c.Started(t)
 }
 
+// RunDelete runs imgdel.
 func RunDelete(cl *cluster.Cluster, t *world.Task) error {
 	if t.Phase == 0 {
 		volid := t.Args["volid"]

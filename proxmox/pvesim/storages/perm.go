@@ -8,7 +8,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/rights"
 )
 
-// VolumeAccess: who may use a volume for a guest. PVE: Storage check_volume_access.
+// VolumeAccess is who may use a volume for a guest. PVE: Storage check_volume_access.
 func VolumeAccess(cl *cluster.Cluster, w *rights.Subject, vmid int, volid, want string) error {
 	id, name, ok := strings.Cut(volid, ":")
 	if !ok || strings.HasPrefix(volid, "/") {

@@ -59,6 +59,7 @@ func pruneRequest(c *request.Call) (p *places.Place, k retention.Rule, vmid int,
 	return p, k, notation.Atoi(c.Param("vmid")), err
 }
 
+// PruneDry answers GET /nodes/{node}/storage/{storage}/prunebackups.
 func PruneDry(c *request.Call) error {
 	p, k, vmid, err := pruneRequest(c)
 	if err != nil {
@@ -78,6 +79,7 @@ func PruneDry(c *request.Call) error {
 	return nil
 }
 
+// Prune answers DELETE /nodes/{node}/storage/{storage}/prunebackups.
 func Prune(c *request.Call) error {
 	cl, id := c.Cluster, c.Param("storage")
 	if v := c.Param("vmid"); v != "" {
@@ -98,6 +100,7 @@ func Prune(c *request.Call) error {
 		"storage": c.Param("storage"), "keep": c.Param("prune-backups"), "vmid": c.Param("vmid"), "kind": c.Param("type")}))
 }
 
+// RunPrune runs prunebackups.
 func RunPrune(cl *cluster.Cluster, t *world.Task) error {
 	if t.Phase == 0 {
 		return cl.Then(t, 1)

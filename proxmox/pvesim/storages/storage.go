@@ -87,6 +87,7 @@ func Set(c *request.Call) error {
 	return nil
 }
 
+// Delete answers DELETE /storage/{storage}.
 func Delete(c *request.Call) error {
 	id := c.Param("storage")
 	if c.Cluster.Storages[id] == nil {
@@ -112,6 +113,7 @@ func ListLVM(c *request.Call) error {
 	return nil
 }
 
+// ListLVMThin answers GET /nodes/{node}/disks/lvmthin.
 func ListLVMThin(c *request.Call) error {
 	d := c.Data().List()
 	for _, vg := range volumeGroups(c) {
@@ -176,6 +178,7 @@ func Allocate(c *request.Call) error {
 	return nil
 }
 
+// RRD writes one point of a storage's chart.
 func RRD(c *request.Call, d *jsontext.Doc) {
 	if st := c.Cluster.Storages[c.Param("storage")]; st != nil {
 		if p, err := places.Of(c.Cluster, c.Node, st); err == nil {
@@ -233,6 +236,7 @@ func configFields(d *jsontext.Doc, st *world.Storage, digest string) {
 	d.Close()
 }
 
+// List answers GET /storage.
 func List(c *request.Call) error {
 	digest := digest(c.Cluster)
 	d := c.Data().List()
@@ -246,6 +250,7 @@ func List(c *request.Call) error {
 	return nil
 }
 
+// Get answers GET /storage/{storage}.
 func Get(c *request.Call) error {
 	st := c.Cluster.Storages[c.Param("storage")]
 	if st == nil {
@@ -269,6 +274,7 @@ func state(cl *cluster.Cluster, d *jsontext.Doc, n *world.Node, st *world.Storag
 	d.Num("active", 1).Num("total", p.Total).Num("used", p.Used()).Num("avail", p.Avail())
 }
 
+// OfNode answers GET /nodes/{node}/storage.
 func OfNode(c *request.Call) error {
 	cl := c.Cluster
 	d := c.Data().List()
@@ -300,6 +306,7 @@ func OfNode(c *request.Call) error {
 	return nil
 }
 
+// Status answers GET /nodes/{node}/storage/{storage}/status.
 func Status(c *request.Call) error {
 	st := c.Cluster.Storages[c.Param("storage")]
 	if st == nil {

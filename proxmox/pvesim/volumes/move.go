@@ -105,6 +105,7 @@ func Move(c *request.Call) error {
 	return c.Started(cl.Start(c.Node, "move_volume", strconv.Itoa(g.VMID), c.Who.ID, size, args))
 }
 
+// RunMove runs move_volume.
 func RunMove(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {

@@ -86,6 +86,7 @@ func mayResize(cl *cluster.Cluster, c *request.Call, g *world.Guest) error {
 	return cl.Rights.Need(c.Who, rights.OnVM(g.VMID), "VM.Config.Options")
 }
 
+// RunResize runs resize.
 func RunResize(cl *cluster.Cluster, t *world.Task) error {
 	g, err := guests.TaskGuest(cl, t)
 	if err != nil {

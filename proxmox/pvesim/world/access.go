@@ -1,7 +1,7 @@
 package world
 
 // Drop takes entries out of the ACL.
-func (a *Access) Drop(gone func(AclEntry) bool) {
+func (a *Access) Drop(gone func(ACLEntry) bool) {
 	kept := a.ACL[:0:0]
 	for _, e := range a.ACL {
 		if !gone(e) {
@@ -11,6 +11,7 @@ func (a *Access) Drop(gone func(AclEntry) bool) {
 	a.ACL = kept
 }
 
+// User is the user of an ID; nil when there is none.
 func (a *Access) User(id string) *User {
 	for _, u := range a.Users {
 		if u.ID == id {
@@ -20,6 +21,7 @@ func (a *Access) User(id string) *User {
 	return nil
 }
 
+// Token is the token of an ID without the user's; nil when there is none.
 func (u *User) Token(id string) *Token {
 	for _, t := range u.Tokens {
 		if t.ID == id {
@@ -33,10 +35,11 @@ func (u *User) Token(id string) *Token {
 type Access struct {
 	Users  []*User             `yaml:"users"`
 	Roles  map[string][]string `yaml:"roles,omitempty"` // besides the built-in ones
-	ACL    []AclEntry          `yaml:"acl,omitempty"`
+	ACL    []ACLEntry          `yaml:"acl,omitempty"`
 	Groups map[string][]string `yaml:"groups,omitempty"`
 }
 
+// A User is a user of user.cfg.
 type User struct {
 	ID       string   `yaml:"id"`
 	Comment  string   `yaml:"comment,omitempty"`
@@ -47,6 +50,7 @@ type User struct {
 	Tokens   []*Token `yaml:"tokens,omitempty"`
 }
 
+// A Token is an API token of a user.
 type Token struct {
 	ID      string `yaml:"id"` // the part after the !
 	Secret  string `yaml:"secret"`
@@ -55,7 +59,8 @@ type Token struct {
 	Comment string `yaml:"comment,omitempty"`
 }
 
-type AclEntry struct {
+// An ACLEntry is one line of the ACL: who has which role where.
+type ACLEntry struct {
 	Path string `yaml:"path"`
 	Type string `yaml:"type"` // user, token, group
 	ID   string `yaml:"id"`

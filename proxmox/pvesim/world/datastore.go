@@ -74,9 +74,9 @@ type Right int
 
 const (
 	SeesAll Right = 1 << iota // groups of other owners too
-	SeesOwn
-	Writes // backs up, into groups of its own; sets notes and protection there
-	Prunes // deletes, in groups of its own
+	SeesOwn                   // groups of its own
+	Writes                    // backs up, into groups of its own; sets notes and protection there
+	Prunes                    // deletes, in groups of its own
 )
 
 // datastoreRoles are the roles of a Proxmox Backup Server (proxmox-backup: pbs-api-types, acl).
@@ -114,6 +114,7 @@ func (w *World) Datastore(server, name string) *Datastore {
 // User is with whom a storage logs in.
 func (st *Storage) User() string { return cmp.Or(st.Username, "root@pam") }
 
+// Rights is what a user may on the datastore.
 func (d *Datastore) Rights(user string) Right {
 	if user == "root@pam" {
 		return datastoreRoles["Admin"]
@@ -145,6 +146,7 @@ func (d *Datastore) Taken() int64 {
 	return min(used, d.Size)
 }
 
+// Drop removes a snapshot; a group without any has no owner.
 func (d *Datastore) Drop(space, name string) {
 	delete(d.Spaces[space], name)
 	for other := range d.Spaces[space] {
@@ -169,6 +171,7 @@ func (d *Datastore) Each(vmid int, f func(name string, v *Volume)) {
 // What PVE's API shows of the snapshots of a Proxmox Backup Server, and what a backup to it
 // does. PVE: Storage::PBSPlugin, VZDump.
 
+// SnapshotTime is the layout of the time in a snapshot's name, in UTC.
 const SnapshotTime = "2006-01-02T15:04:05Z"
 
 // ListedSize is the size as a backup server lists it.

@@ -65,4 +65,5 @@ func (d *Disk) Taken() int64 {
 	return min(used, d.Size)
 }
 
+// Free is the room that is left, in bytes.
 func (d *Disk) Free() int64 { return max(0, d.Size-d.Taken()) }

@@ -32,6 +32,7 @@ type Fault struct {
 	Hit  int `yaml:"hit,omitempty"`  // how many of them were hit
 }
 
+// Check says what is wrong with a fault.
 func (f *Fault) Check() error {
 	switch f.Effect {
 	case "refused", "lost", "lost-after", "late", "eof", "eof-after", "error", "error-after", "stopping", "slow", "twice":

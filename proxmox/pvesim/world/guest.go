@@ -42,6 +42,7 @@ func (g *Guest) Appetite() int {
 	return min(152, int(g.MemoryLimit()>>20)*8/10)
 }
 
+// RootSize is the size of the root volume, in bytes.
 func (g *Guest) RootSize() int64 {
 	return notation.ParseSize(g.Conf.Rootfs().Props["size"])
 }

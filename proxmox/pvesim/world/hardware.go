@@ -21,11 +21,11 @@ type drive struct {
 	GPT        bool             `yaml:"gpt,omitempty"`
 	Used       string           `yaml:"used,omitempty"`   // what it is used for besides file systems: LVM
 	Health     string           `yaml:"health,omitempty"` // PASSED unless given; UNKNOWN without SMART
-	Attributes []smartAttribute `yaml:"smart,omitempty"`
+	Attributes []SMARTAttribute `yaml:"smart,omitempty"`
 	USB        *usbDevice       `yaml:"usb,omitempty"`
 }
 
-type smartAttribute struct {
+type SMARTAttribute struct {
 	ID        int    `yaml:"id"`
 	Name      string `yaml:"name"`
 	Value     int    `yaml:"value,omitempty"` // 100 unless given
@@ -53,7 +53,7 @@ func (n *Node) AllDrives() []*drive {
 		if k.Absent || k.Device == "" || found[whole] != nil {
 			continue
 		}
-		d := &drive{Device: whole, Model: k.Model, Serial: k.Serial, WWN: k.WWN, Type: k.Transport, Size: k.Size, GPT: whole != k.Device, Attributes: SmartAttributes(k)}
+		d := &drive{Device: whole, Model: k.Model, Serial: k.Serial, WWN: k.WWN, Type: k.Transport, Size: k.Size, GPT: whole != k.Device, Attributes: DiskAttributes(k)}
 		switch {
 		case k.Failing:
 			d.Health = "FAILED"
@@ -83,12 +83,13 @@ func (n *Node) AllDrives() []*drive {
 	return all
 }
 
-func SmartAttributes(d *Disk) []smartAttribute {
+// DiskAttributes are those that a disk tells where its drive says none of its own.
+func DiskAttributes(d *Disk) []SMARTAttribute {
 	bad, pending := "0", "0"
 	if d.Failing {
 		bad, pending = "1312", "32"
 	}
-	return []smartAttribute{
+	return []SMARTAttribute{
 		{ID: 1, Name: "Raw_Read_Error_Rate", Threshold: 6}, {ID: 5, Name: "Reallocated_Sector_Ct", Threshold: 36, Raw: bad},
 		{ID: 9, Name: "Power_On_Hours", Raw: "8123"}, {ID: 12, Name: "Power_Cycle_Count", Raw: "41"}, {ID: 194, Name: "Temperature_Celsius", Raw: "34"},
 		{ID: 197, Name: "Current_Pending_Sector", Raw: pending}, {ID: 198, Name: "Offline_Uncorrectable", Raw: pending},
@@ -116,4 +117,5 @@ func (n *Node) Mounted(f *Disk) bool {
 	return false
 }
 
+// KernelRelease is what uname -r says.
 func (n *Node) KernelRelease() string { return cmp.Or(n.Kernel, "6.17.13-2-pve") }

@@ -16,6 +16,7 @@ func (n *Node) Knows(name string) bool {
 	return false
 }
 
+// RootDisk is the disk that is mounted at /.
 func (n *Node) RootDisk() *Disk { return n.DiskOf(n.MountAt("/")) }
 
 // KeepTasks is about what PVE's two index files hold.

@@ -10,8 +10,10 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
 )
 
+// On reports whether the storage is there on a node.
 func (st *Storage) On(node string) bool { return len(st.Nodes) == 0 || slices.Contains(st.Nodes, node) }
 
+// Holds reports whether the storage takes a type of content.
 func (st *Storage) Holds(content string) bool { return slices.Contains(st.Content, content) }
 
 // IsDir reports whether the storage keeps files in a directory.
@@ -41,12 +43,18 @@ func (v *Volume) Occupies() int64 {
 }
 
 var (
-	ImageRE   = regexp.MustCompile(`^(?:(\d+)/)?(vm|subvol|base|basevol)-(\d+)-.+$`)
+	// ImageRE is the name of a guest's volume.
+	ImageRE = regexp.MustCompile(`^(?:(\d+)/)?(vm|subvol|base|basevol)-(\d+)-.+$`)
+	// ArchiveRE is the name of a file that counts as an archive.
 	ArchiveRE = regexp.MustCompile(`^backup/((?:[^/]+)\.(tar(?:\.(?:zst|gz|lzo|bz2))?|tgz|vma(?:\.(?:zst|gz|lzo))?))$`)
-	DumpRE    = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-([1-9][0-9]{2,8})-(.+)\.(tar|tgz|vma)`)
+	// DumpRE is the name of an archive that says whose it is; its groups are the kind, the VMID, the time.
+	DumpRE = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-([1-9][0-9]{2,8})-(.+)\.(tar|tgz|vma)`)
+	// OurDumpRE is the name of an archive that retention may touch.
 	OurDumpRE = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-(\d+)-(.+)\.(tar|tgz|vma)`)
-	OwnedRE   = regexp.MustCompile(`-([1-9][0-9]{2,8})-[^/]+\.(?:tar|tgz|vma)`)
-	StampRE   = regexp.MustCompile(`^(\d{4})_(\d\d)_(\d\d)-(\d\d)_(\d\d)_(\d\d)$`)
+	// OwnedRE finds the VMID in any archive's name.
+	OwnedRE = regexp.MustCompile(`-([1-9][0-9]{2,8})-[^/]+\.(?:tar|tgz|vma)`)
+	// StampRE is the time in an archive's name, in the node's zone.
+	StampRE = regexp.MustCompile(`^(\d{4})_(\d\d)_(\d\d)-(\d\d)_(\d\d)_(\d\d)$`)
 )
 
 // KindOf is a volume's content type and owner (0: none). PVE: parse_volname.
@@ -75,6 +83,7 @@ func (st *Storage) KindOf(name string) (kind string, owner int, err error) {
 	return "", 0, refusal.Fail("unable to parse %s volume name '%s'", map[bool]string{true: "directory", false: st.Type}[st.IsDir()], name)
 }
 
+// VolumeGroup is the name of its LVM volume group.
 func (st *Storage) VolumeGroup() string {
 	if st.VG == "" {
 		return "pve"

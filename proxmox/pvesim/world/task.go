@@ -67,6 +67,7 @@ type Task struct {
 	name string // the UPID
 }
 
+// UPID is the task's ID in the API.
 func (t *Task) UPID() string {
 	if t.name == "" {
 		t.name = fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%s:%s:", t.nodeName(), t.PID, t.PStart, t.Start, t.Type, t.ID, t.User)
@@ -81,8 +82,10 @@ func (t *Task) nodeName() string {
 	return t.Node.Name
 }
 
+// VMID is the guest that the task is about.
 func (t *Task) VMID() int { return notation.Atoi(t.ID) }
 
+// Logf adds lines to the task's log.
 func (t *Task) Logf(format string, args ...any) {
 	text := format
 	if len(args) > 0 {

@@ -215,6 +215,7 @@ type Hold struct {
 	Options  string `yaml:"options"`
 }
 
+// A Pool is a resource pool with its members.
 type Pool struct {
 	ID       string   `yaml:"id"`
 	Comment  string   `yaml:"comment,omitempty"`
