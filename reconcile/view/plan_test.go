@@ -71,3 +71,25 @@ func TestALongFirstLineIsCutBetweenLetters(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// While own work is in flight a report blocks nothing and advises nothing: what is in the way may
+// be that work. The report after it has both.
+func TestAReportInTheMiddleBlocksNothing(t *testing.T) {
+	web, mail := spec.Ref{Kind: spec.KindRestore, Name: "web"}, spec.Ref{Kind: spec.KindRestore, Name: "mail"}
+	dns := spec.Ref{Kind: spec.KindGuest, Name: "dns"}
+	p := &plan.Plan{Objects: []spec.Ref{web, mail, dns}, Blocked: []plan.Blocked{{Object: web, Reason: "volumes of 201 exist", Fix: []string{"really start empty: despite: TIME"}}},
+		Running: []plan.Running{{Object: mail, Verb: "restore", Text: "create 202"}}}
+	for _, c := range []struct {
+		running []plan.Running
+		want    string
+	}{
+		{p.Running, "\n1 of 3 so far, 1 running.\n  running  restores/mail     create 202, since 00:00:00\n  waits    restores/web      volumes of 201 exist\n"},
+		{nil, "\nConverged 2 of 3 objects.\n  blocked  restores/web      volumes of 201 exist: really start empty: despite: TIME\n"},
+	} {
+		p.Running = c.running
+		var text strings.Builder
+		if err := WriteReport(&text, &applying.Report{Plan: p, Sent: 1}, TextOptions{}); err != nil || text.String() != c.want {
+			t.Errorf("%v\n%s\nwant\n%s", err, &text, c.want)
+		}
+	}
+}

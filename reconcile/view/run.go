@@ -57,20 +57,7 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 			lines = append(lines, line{object: e.Object, symbol: "FAILED", text: text})
 		}
 	}
-	said := Alike{}
-	for _, h := range r.Plan.Blocked {
-		if failed[h.Object] {
-			continue
-		}
-		text := h.Reason
-		if len(h.Fix) > 0 {
-			text += ": " + strings.Join(h.Fix, "; ")
-		}
-		if first, ok := said.Before(&h); ok {
-			text = "as " + first.String()
-		}
-		lines = append(lines, line{object: h.Object, symbol: "blocked", text: text + h.Place()})
-	}
+	lines = append(lines, blockedLines(r.Plan, failed)...)
 	for _, l := range r.Plan.Deferred {
 		lines = append(lines, line{object: l.Object, symbol: "waits", text: l.Said() + ", " + l.Waits})
 	}
@@ -92,4 +79,26 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 		quote.Fprintf(b, "  %-8s %-*s  %s\n", l.symbol, width, l.object, quote.Own(wrap(quote.Line(l.text), strings.Repeat(" ", width+13), o.Width)))
 	}
 	return nil
+}
+
+// blockedLines are what is blocked, each cause once, with its fix. While own work is in flight that
+// may be what is in the way: then it waits, and nothing is advised. What failed is told already.
+func blockedLines(p *plan.Plan, failed map[spec.Ref]bool) (lines []line) {
+	said := Alike{}
+	for _, h := range p.Blocked {
+		if failed[h.Object] {
+			continue
+		}
+		symbol, text := plan.Symbol("blocked"), h.Reason
+		if len(p.Running) > 0 {
+			symbol = "waits"
+		} else if len(h.Fix) > 0 {
+			text += ": " + strings.Join(h.Fix, "; ")
+		}
+		if first, ok := said.Before(&h); ok {
+			text = "as " + first.String()
+		}
+		lines = append(lines, line{object: h.Object, symbol: symbol, text: text + h.Place()})
+	}
+	return lines
 }
