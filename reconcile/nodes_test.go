@@ -36,7 +36,7 @@ func TestTheFirstVolumeThatCannotBeMadeIsNamed(t *testing.T) {
 	}
 	root, _ := in.RootFS()
 	for range 20 {
-		_, _, _, ob := questions.BirthVolumes(questions.Questions{Have: &node.Observed{}}, &spec.Guest{}, "local-lvm", root, in)
+		_, _, _, ob := questions.CreatedVolumes(questions.Questions{Have: &node.Observed{}}, &spec.Guest{}, "local-lvm", root, in)
 		if want := "the archive does not say how large its mp0 is"; ob == nil || ob.Reason != want {
 			t.Fatalf("it says %+v, want %q", ob, want)
 		}

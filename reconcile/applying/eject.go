@@ -49,7 +49,7 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 		return "", err
 	}
 	if where == nil && disk == nil {
-		return fmt.Sprintf("%s: %s. There is nothing to eject.", m.Ref, planning.NotPlugged(m)), nil
+		return fmt.Sprintf("%s: %s. There is nothing to eject.", m.Ref, planning.NotConnected(m)), nil
 	}
 	users, err := a.bindUsers(ctx, m)
 	if err != nil {
@@ -148,7 +148,7 @@ func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.
 		}
 	}
 	if silent := privileged.Unreadable(disks); silent != "" {
-		return nil, nil, fmt.Errorf("%s: %s%s", m.Ref, planning.NotPlugged(m), silent)
+		return nil, nil, fmt.Errorf("%s: %s%s", m.Ref, planning.NotConnected(m), silent)
 	}
 	return nil, nil, nil
 }

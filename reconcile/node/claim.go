@@ -36,7 +36,7 @@ type Clash struct {
 }
 
 // Claims are the identities that the settings of a guest make, by key. What is not
-// understood makes none: holdUnreadable blocks it.
+// understood makes none: blockUnreadable blocks it.
 func Claims(values map[string]string, raw [][2]string) map[string][]Claim {
 	all := map[string][]Claim{}
 	for key, value := range values {

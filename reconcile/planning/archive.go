@@ -16,10 +16,10 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// planRecords writes into the notes of our archives how long they are: the proof, by
+// planVerified writes into the notes of our archives how long they are: the proof, by
 // which later passes know a whole archive from one that a pulled disk has cut off.
 // Only archives count whose task ended well and that have been written out since.
-func planRecords(p *planner, o *spec.Object, storage string, mine func(marker.Marker) bool) {
+func planVerified(p *planner, o *spec.Object, storage string, mine func(marker.Marker) bool) {
 	for _, v := range p.Have.Storages[storage].Content {
 		state := p.Have.Wholeness(v)
 		if v.Content != "backup" || node.Ambiguous(v) || state == node.Damaged || state == node.Unfinished || state != node.Unproven && v.Notes != "" {

@@ -29,7 +29,7 @@ func planBackup(p *planner, b *spec.Backup) {
 			p.note(o, "%s", text)
 		}
 	}
-	planRecords(p, o, b.Storage, func(m marker.Marker) bool {
+	planVerified(p, o, b.Storage, func(m marker.Marker) bool {
 		if part := p.Have.Part[b.Ref]; part != nil && !slices.ContainsFunc(part, func(name string) bool { return p.Want.Guest(name).VMID == m.VMID }) {
 			return false
 		}
@@ -57,7 +57,7 @@ func planBackup(p *planner, b *spec.Backup) {
 			found = before
 		}
 	}
-	holdShort(p, b, found.short)
+	blockShort(p, b, found.short)
 	if len(later) > 0 {
 		waits := "when they exist"
 		if len(later) == 1 {
@@ -82,7 +82,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 		return
 	}
 	own := questions.OwnBackups(p.Questions, b, g)
-	holdDamaged(p, b, g)
+	blockDamaged(p, b, g)
 	noteUnfinished(p, b, g)
 	state := p.Have.Guests[g.VMID]
 	var born time.Time
@@ -128,9 +128,9 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 	pruneBackups(p, b, g, own, born)
 }
 
-// holdDamaged names the archives of a guest that are not all there, which nobody else would:
+// blockDamaged names the archives of a guest that are not all there, which nobody else would:
 // PVE lists them like any other.
-func holdDamaged(p *planner, b *spec.Backup, g *spec.Guest) {
+func blockDamaged(p *planner, b *spec.Backup, g *spec.Guest) {
 	for _, v := range p.Have.ByGuest[g.VMID] {
 		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || p.Have.Wholeness(*v) != node.Damaged {
 			continue

@@ -16,7 +16,7 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 		return outcome{}
 	}
 	text := fmt.Sprintf("create %d from golden/%s", g.VMID, source.Golden)
-	if out, ok := mayBeBlank(p, g, text); !ok {
+	if out, ok := mayBeEmpty(p, g, text); !ok {
 		return out
 	}
 	wait := func(waits string) outcome {
@@ -54,9 +54,9 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 	return planRestore(p, g, source, &node.Choice{Volume: *archive, Inside: inside.Config, Notes: passed})
 }
 
-// mayBeBlank applies the rule that a tool must never break: no blank guest where
+// mayBeEmpty applies the rule that a tool must never break: no blank guest where
 // data of it exists, or may exist on a storage that cannot be seen.
-func mayBeBlank(p *planner, g *spec.Guest, text string) (out outcome, ok bool) {
+func mayBeEmpty(p *planner, g *spec.Guest, text string) (out outcome, ok bool) {
 	if !releasedFrom(p, g) {
 		return out, false
 	}

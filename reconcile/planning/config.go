@@ -16,8 +16,8 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// holdUnreadable blocks an object whose guest has what is not understood, and says so.
-func holdUnreadable(p *planner, o *spec.Object, state *node.GuestState) (down string) {
+// blockUnreadable blocks an object whose guest has what is not understood, and says so.
+func blockUnreadable(p *planner, o *spec.Object, state *node.GuestState) (down string) {
 	key, err := node.Unreadable(state.Config)
 	if err == nil {
 		return ""

@@ -107,10 +107,10 @@ func destroyed(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 func fromNewest(p *planner, g *spec.Guest, source spec.Source) (out outcome, passed []string, taken bool) {
 	if !questions.Released(p.Questions, g) {
 		if ob := questions.Seen(p.Questions, p.mounting, source.Newest); ob != nil {
-			return holdCreation(p, g, source, ob), nil, true
+			return blockCreation(p, g, source, ob), nil, true
 		}
 		if ob := questions.ServerHides(p.Questions, source.Newest, g); ob != nil {
-			return holdCreation(p, g, source, ob), nil, true
+			return blockCreation(p, g, source, ob), nil, true
 		}
 		if ob := questions.Twin(p.Questions, source.Newest); ob != nil {
 			p.block(&g.Object, "from", ob.Reason, ob.Fix...)
@@ -140,7 +140,7 @@ func fromNewest(p *planner, g *spec.Guest, source spec.Source) (out outcome, pas
 func fromArchive(p *planner, g *spec.Guest, source spec.Source) (out outcome, passed []string, taken bool) {
 	storage, _, _ := strings.Cut(source.Archive, ":")
 	if ob := questions.Seen(p.Questions, p.mounting, storage); ob != nil {
-		return holdCreation(p, g, source, ob), nil, true
+		return blockCreation(p, g, source, ob), nil, true
 	}
 	v := p.Have.Volume(source.Archive)
 	if v == nil {

@@ -35,7 +35,7 @@ func planGoldenState(p *planner, golden *spec.Golden, state *node.GuestState) ou
 		return outcome{}
 	}
 	if state.Err != nil {
-		holdUnread(p, o, golden.VMID, state.Err)
+		blockUnread(p, o, golden.VMID, state.Err)
 		return outcome{}
 	}
 	if down := cutOff(p, o, state); down != "" {
@@ -52,7 +52,7 @@ func planGoldenState(p *planner, golden *spec.Golden, state *node.GuestState) ou
 	if stale(p, o, state) {
 		return outcome{down: isLocked, locked: true}
 	}
-	if down := holdUnreadable(p, o, state); down != "" {
+	if down := blockUnreadable(p, o, state); down != "" {
 		return outcome{down: down}
 	}
 	if have, err := strconv.Atoi(marker.Facts["revision"]); err == nil && golden.Publish != nil && golden.Publish.Revision < have {
@@ -143,7 +143,7 @@ func planMissingGolden(p *planner, golden *spec.Golden) {
 	for _, f := range text.SortedFlags(golden.Features) {
 		s += ", " + f
 	}
-	if _, ok := mayBeBlank(p, guest, s); !ok {
+	if _, ok := mayBeEmpty(p, guest, s); !ok {
 		return
 	}
 	if p.Have.Host == nil {

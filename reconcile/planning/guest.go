@@ -37,7 +37,7 @@ func planGuestState(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 		return planMissing(p, g)
 	}
 	if state.Err != nil {
-		holdUnread(p, &g.Object, g.VMID, state.Err)
+		blockUnread(p, &g.Object, g.VMID, state.Err)
 		return outcome{down: "it cannot be read"}
 	}
 	if down := cutOff(p, &g.Object, state); down != "" {
@@ -62,9 +62,9 @@ func planGuestState(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 // isLocked is why a guest is down that a crash has left locked.
 const isLocked = "it is locked"
 
-// holdUnread blocks an object whose guest cannot be read; a read that only failed for the
+// blockUnread blocks an object whose guest cannot be read; a read that only failed for the
 // moment is waited for.
-func holdUnread(p *planner, o *spec.Object, vmid proxmox.VMID, err error) {
+func blockUnread(p *planner, o *spec.Object, vmid proxmox.VMID, err error) {
 	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("look: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
 }
 
@@ -134,7 +134,7 @@ func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Ma
 	case len(found) == 1 && p.Have.Owns(found[0], o, g.VMID):
 		return found[0], true, out
 	case len(found) == 1:
-		holdForeign(p, g, found[0])
+		blockForeign(p, g, found[0])
 		return mark, false, out
 	}
 	if out = markerLost(p, g, state); out.down != "" {
@@ -178,8 +178,8 @@ func adopt(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 // notesAtMost is how many characters PVE takes as a description (PVE: LXC::Config, confdesc).
 const notesAtMost = 8192
 
-// holdForeign says whose marker stands on a guest that is not ours.
-func holdForeign(p *planner, g *spec.Guest, m marker.Marker) {
+// blockForeign says whose marker stands on a guest that is not ours.
+func blockForeign(p *planner, g *spec.Guest, m marker.Marker) {
 	o := &g.Object
 	switch {
 	case m.Object == g.Ref.Name && m.VMID == g.VMID:
@@ -198,7 +198,7 @@ func holdForeign(p *planner, g *spec.Guest, m marker.Marker) {
 // binds, rollback, run state, in this order and one action at a time.
 func planPresent(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) (out outcome) {
 	marker.Object = g.Ref.Name // an old name is rewritten
-	if down := holdUnreadable(p, &g.Object, state); down != "" {
+	if down := blockUnreadable(p, &g.Object, state); down != "" {
 		return outcome{down: down}
 	}
 	presentClashes(p, g, state)
@@ -211,7 +211,7 @@ func planPresent(p *planner, g *spec.Guest, state *node.GuestState, marker marke
 		case done && !p.Have.Named[g.Ref]:
 			planReplugs(p, g, state)
 			reportDrift(p, g, state, marker)
-			birthNotes(p, g, state, marker)
+			creationNotes(p, g, state, marker)
 			return out
 		case !done, len(questions.Differences(p.Questions, g, state, marker)) > 0, movedRunState(g, state):
 			marker = marker.With("want", "") // an edit, or a drift to be healed: until it is carried out whole
@@ -224,7 +224,7 @@ func planPresent(p *planner, g *spec.Guest, state *node.GuestState, marker marke
 	}
 	started := planRunState(p, g, state)
 	out.coming, out.down = started.coming, text.OrElse(started.down, out.down)
-	birthNotes(p, g, state, marker)
+	creationNotes(p, g, state, marker)
 	if questions.OnlyReports(p.Questions, g) && marker.Facts["want"] == "" && p.idle(before) && !out.coming {
 		planWish(p, g, state, marker)
 	}

@@ -24,13 +24,13 @@ func unique(p *planner, g *spec.Guest, state *node.GuestState, set map[string]st
 		if mp, err := proxmox.ParseMountPoint(values[c.Other]); err == nil && c.Kind == node.ClaimPath {
 			has += " (" + mp.Volume() + ")"
 		}
-		holdClash(p, g, c, has)
+		blockClash(p, g, c, has)
 	}
 	return len(found) == 0
 }
 
-// holdClash says who has the identity already and what to write instead.
-func holdClash(p *planner, g *spec.Guest, c node.Clash, has string) {
+// blockClash says who has the identity already and what to write instead.
+func blockClash(p *planner, g *spec.Guest, c node.Clash, has string) {
 	var reason string
 	var cure []string
 	switch {
@@ -70,7 +70,7 @@ func uniqueNets(p *planner, g *spec.Guest, state *node.GuestState, d *questions.
 		if _, still := d.Set[c.Key]; !still {
 			continue
 		}
-		holdClash(p, g, c, c.Other)
+		blockClash(p, g, c, c.Other)
 		delete(d.Set, c.Key)
 		d.Fields = slices.DeleteFunc(d.Fields, func(f plan.Field) bool { return f.Name == c.Key })
 	}
@@ -92,11 +92,11 @@ func presentClashes(p *planner, g *spec.Guest, state *node.GuestState) {
 	}
 }
 
-// bornTwice blocks the creation of a guest that would have two settings of one identity: of
+// createdTwice blocks the creation of a guest that would have two settings of one identity: of
 // what the archive brings and what the YAML adds. A folder of the host that the archive has
 // and this restore leaves out counts too: an empty volume would stand in its place.
-func bornTwice(p *planner, g *spec.Guest, c *node.Choice, b *questions.BirthPlan) bool {
-	values, declared := questions.BornWith(p.Questions, g, c, b)
+func createdTwice(p *planner, g *spec.Guest, c *node.Choice, b *questions.CreationPlan) bool {
+	values, declared := questions.CreatedWith(p.Questions, g, c, b)
 	all := node.Claims(values, nil)
 	has := map[string]string{}
 	for i, mp := range c.Inside.MountPoints() {
@@ -114,7 +114,7 @@ func bornTwice(p *planner, g *spec.Guest, c *node.Choice, b *questions.BirthPlan
 	}
 	found := append(node.Clashes(all, declared), node.Covered(all, declared, false)...)
 	for _, c := range found {
-		holdClash(p, g, c, text.OrElse(has[c.Other], c.Other))
+		blockClash(p, g, c, text.OrElse(has[c.Other], c.Other))
 	}
 	return len(found) > 0
 }

@@ -24,12 +24,12 @@ func markerLost(p *planner, g *spec.Guest, have *node.GuestState) (out outcome) 
 	if !remembered { // it is backed up meanwhile; what is only remembered may be another guest now
 		out.lost = &m
 	}
-	out.down = holdLost(p, &g.Object, m, witness)
+	out.down = blockLost(p, &g.Object, m, witness)
 	return out
 }
 
-// holdLost gives the line that brings an ownership marker back.
-func holdLost(p *planner, o *spec.Object, m marker.Marker, witness string) (down string) {
+// blockLost gives the line that brings an ownership marker back.
+func blockLost(p *planner, o *spec.Object, m marker.Marker, witness string) (down string) {
 	p.block(o, "vmid", fmt.Sprintf("the ownership marker of %d is missing (its Notes were edited), but %s shows that it is managed; its configuration and run state are not changed until you restore it", m.VMID, witness),
 		"paste this line into its Notes: <!-- "+m.String()+" -->")
 	return "its ownership marker is missing"
@@ -51,5 +51,5 @@ func goldenLost(p *planner, golden *spec.Golden, have *node.GuestState) (down st
 	if witness == "" || !strings.EqualFold(have.Config.Hostname(), golden.Ref.Name) {
 		return ""
 	}
-	return holdLost(p, &golden.Object, marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: m.Born}, witness)
+	return blockLost(p, &golden.Object, marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: m.Born}, witness)
 }

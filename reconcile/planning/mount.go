@@ -16,27 +16,21 @@ import (
 func planMount(p *planner, m *spec.Mount) (out outcome) {
 	o := &m.Object
 	if p.Have.Host == nil {
-		if _, mounted := p.Have.MountOf(p.Want, m.Storage); m.Storage == "" || !mounted || m.Absent {
-			ob := questions.NeedsHost(p.Questions)
-			if _, mounted := p.Have.MountOf(p.Want, m.Storage); !mounted && !m.Absent {
-				ob.Fix = append(ob.Fix, "or "+questions.MountYourself(p.Questions, m))
-			}
-			p.block(o, "uuid", ob.Reason, ob.Fix...)
-		}
+		unseenMount(p, m)
 		return out
 	}
 	for _, op := range p.Have.Host.Running {
-		if op.Lane == "mount/"+m.Ref.Name && p.Have.Memory.Flight(op.Lane) != nil { // our own
+		switch {
+		case op.Lane != "mount/"+m.Ref.Name:
+		case p.Have.Memory.Flight(op.Lane) != nil: // our own
 			return outcome{coming: true}
-		}
-		if op.Lane == "mount/"+m.Ref.Name {
+		default:
 			p.await(o, fmt.Sprintf("%s runs since %s", op.Name, p.Have.Clock(op.Since)), "wait for it")
 			return out
 		}
 	}
-	at := slices.IndexFunc(p.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path })
 	var have privileged.Mount
-	if at >= 0 {
+	if at := slices.IndexFunc(p.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path }); at >= 0 {
 		have = p.Have.Host.Mounts[at]
 	}
 	if m.Absent {
@@ -47,11 +41,10 @@ func planMount(p *planner, m *spec.Mount) (out outcome) {
 		p.block(o, "path", ob.Reason, ob.Fix...)
 		return out
 	}
-	if text := questions.Dying(p.Questions, m); text != "" {
-		p.note(o, "%s", text)
-	}
-	if text := questions.Unsealed(p.Questions, m); text != "" {
-		p.note(o, "%s", text)
+	for _, text := range []string{questions.Dying(p.Questions, m), questions.Unsealed(p.Questions, m)} {
+		if text != "" {
+			p.note(o, "%s", text)
+		}
 	}
 	if have.Mounted && !have.Gone {
 		planMounted(p, m, have)
@@ -61,6 +54,25 @@ func planMount(p *planner, m *spec.Mount) (out outcome) {
 		p.block(o, "path", fmt.Sprintf("%s belongs to another line of /etc/fstab: %s", have.Path, strings.Join(strings.Fields(have.Fstab.Text), " ")), "remove that line, or choose another path")
 		return out
 	}
+	return planUnmounted(p, m)
+}
+
+// unseenMount blocks a mount where the root helper is not there to look at it, unless PVE shows
+// that it is mounted.
+func unseenMount(p *planner, m *spec.Mount) {
+	_, mounted := p.Have.MountOf(p.Want, m.Storage)
+	if m.Storage != "" && mounted && !m.Absent {
+		return
+	}
+	ob := questions.NeedsHost(p.Questions)
+	if !mounted && !m.Absent {
+		ob.Fix = append(ob.Fix, "or "+questions.MountYourself(p.Questions, m))
+	}
+	p.block(&m.Object, "uuid", ob.Reason, ob.Fix...)
+}
+
+// planUnmounted mounts the first disk of a mount that is connected and was not ejected.
+func planUnmounted(p *planner, m *spec.Mount) (out outcome) {
 	for _, disk := range m.UUIDs {
 		if _, ok := p.Have.Ejected(disk); ok {
 			continue
@@ -76,14 +88,14 @@ func planMount(p *planner, m *spec.Mount) (out outcome) {
 		return outcome{coming: true}
 	}
 	if why, cure := questions.EjectedOf(p.Questions, m); why != "" {
-		p.block(o, "uuid", why, cure...)
+		p.block(&m.Object, "uuid", why, cure...)
 		return out
 	}
 	unreadable, fix := privileged.Unreadable(p.Have.Host.Disks), "plug it in; the agent carries on by itself"
 	if unreadable != "" { // it may be connected already
 		fix = "check that disk, or plug in the right one; the agent carries on by itself"
 	}
-	p.block(o, "uuid", NotPlugged(m)+unreadable+questions.MissedBy(p.Questions, m), fix)
+	p.block(&m.Object, "uuid", NotConnected(m)+unreadable+questions.MissedBy(p.Questions, m), fix)
 	return out
 }
 
@@ -153,7 +165,7 @@ func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 	}
 }
 
-func NotPlugged(m *spec.Mount) string {
+func NotConnected(m *spec.Mount) string {
 	if len(m.UUIDs) == 1 {
 		return fmt.Sprintf("%s is not plugged in", questions.Name(m.UUIDs[0]))
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// birthNotes remarks what differs and is fixed at birth, and what hurts one day.
-func birthNotes(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) {
+// creationNotes remarks what differs and is fixed at birth, and what hurts one day.
+func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) {
 	config := state.Config
 	if root, ok := config.RootFS(); ok && g.Storage != "" {
 		moved(p, &g.Object, g.VMID, "rootfs", root, g.Storage)
@@ -116,7 +116,7 @@ func fromNotes(p *planner, g *spec.Guest) {
 // restoreOver remarks that `from` differs and what a person would lose who makes up for
 // it by restoring over the guest: PVE destroys every volume of it first.
 func restoreOver(p *planner, g *spec.Guest, config *proxmox.GuestConfig, marker marker.Marker) {
-	if !questions.BornElsewise(p.Questions, g, marker) {
+	if !questions.MadeOtherwise(p.Questions, g, marker) {
 		return
 	}
 	var volumes []string

@@ -10,7 +10,7 @@ import (
 )
 
 // When `from` says something else than what a guest was made from, and when it only names where its own backups lie.
-func TestBornElsewise(t *testing.T) {
+func TestMadeOtherwise(t *testing.T) {
 	const own, others = "usb:backup/vzdump-lxc-111-2026_11_22-02_31_07.tar.zst", "usb:backup/vzdump-lxc-105-2026_11_22-02_31_07.tar.zst"
 	golden := func(name string) spec.Source { return spec.Source{Golden: name} }
 	newest := func(storage string) spec.Source { return spec.Source{Newest: storage} }
@@ -37,7 +37,7 @@ func TestBornElsewise(t *testing.T) {
 	} {
 		q := questions.Questions{Want: want, Have: &node.Observed{}}
 		g := &spec.Guest{VMID: 111, From: c.from}
-		if got := questions.BornElsewise(q, g, marker.Marker{}.With("from", c.marker)); got != c.want {
+		if got := questions.MadeOtherwise(q, g, marker.Marker{}.With("from", c.marker)); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
 	}

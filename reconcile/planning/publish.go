@@ -28,7 +28,7 @@ func planPublish(p *planner, golden *spec.Golden, state *node.GuestState, mark m
 		p.block(o, "publish.storage", ob.Reason+"; nothing is published or deleted", ob.Fix...)
 		return
 	}
-	planRecords(p, o, publish.Storage, func(m marker.Marker) bool { return m.Object == golden.Ref.Name })
+	planVerified(p, o, publish.Storage, func(m marker.Marker) bool { return m.Object == golden.Ref.Name })
 	current := p.Have.Published(golden)
 	if current != nil {
 		pruneGolden(p, golden, *current)

@@ -13,9 +13,9 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// holdCreation holds a creation for what cannot be seen now, or lets it wait for the
+// blockCreation holds a creation for what cannot be seen now, or lets it wait for the
 // disk that this plan mounts.
-func holdCreation(p *planner, g *spec.Guest, source spec.Source, ob *plan.Blocker) outcome {
+func blockCreation(p *planner, g *spec.Guest, source spec.Source, ob *plan.Blocker) outcome {
 	if ob.Mount == "" {
 		p.block(&g.Object, "from", ob.Reason+fmt.Sprintf(": nothing after `%s` in from is taken", sourceText(source)), ob.Fix...)
 		return outcome{}
@@ -68,12 +68,12 @@ func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) 
 	if out, ok := mayBeRestored(p, g, source, own, c); !ok {
 		return out
 	}
-	b, ob := questions.Birth(p.Questions, g, source, own, c)
+	b, ob := questions.Creation(p.Questions, g, source, own, c)
 	if ob != nil {
 		p.block(&g.Object, "storage", ob.Reason, ob.Fix...)
 		return outcome{}
 	}
-	if bornTwice(p, g, c, b) {
+	if createdTwice(p, g, c, b) {
 		return outcome{}
 	}
 	if ob := questions.RoomFor(p.Questions, b.Storage, c.Volume); ob != nil {
@@ -102,7 +102,7 @@ func mayBeRestored(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 	}
 	if (own || source.Archive != "") && !questions.Released(p.Questions, g) {
 		if ob := questions.VolumesHidden(p.Questions, p.mounting, g, c); ob != nil && ob.Mount != "" {
-			return holdCreation(p, g, source, ob), false
+			return blockCreation(p, g, source, ob), false
 		} else if ob != nil {
 			p.block(&g.Object, "from", fmt.Sprintf("%s: a volume of %d may be there, newer than the backup of %s", ob.Reason, g.VMID, p.Have.Date(c.Volume.CTime)),
 				ob.Fix...)
@@ -110,7 +110,7 @@ func mayBeRestored(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 		}
 	}
 	if !own && source.Golden == "" && source.Archive == "" { // another guest's archive is an empty guest too
-		if out, ok := mayBeBlank(p, g, fmt.Sprintf("create %d from %s", g.VMID, sourceText(source))); !ok {
+		if out, ok := mayBeEmpty(p, g, fmt.Sprintf("create %d from %s", g.VMID, sourceText(source))); !ok {
 			return out, false
 		}
 	}

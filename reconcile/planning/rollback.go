@@ -69,27 +69,37 @@ func planRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 	if amidBulk(p, o) {
 		return true
 	}
-	since := p.Have.Date(snapshot.Time)
-	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, r.To, since, text.Ago(p.Have.Now.Sub(snapshot.Time)), text.List(lost))
+	if !marked {
+		markRollback(p, g, state, mark, key)
+		return true
+	}
+	rollBack(p, g, state, snapshot, lost, key)
+	return true
+}
+
+// markRollback writes the time of the request into the guest's marker.
+func markRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker.Marker, key string) {
+	m := mark.With("rollback", g.Rollback.Requested.UTC().Format(time.RFC3339)).With("want", "")
+	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
+		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
+		Digest: state.Config.Digest,
+	})
+	p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the marker of %d that it is rolled back to %s", g.VMID, g.Rollback.To),
+		Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
+}
+
+// rollBack sends the rollback itself.
+func rollBack(p *planner, g *spec.Guest, state *node.GuestState, snapshot proxmox.Snapshot, lost []string, key string) {
+	since, to := p.Have.Date(snapshot.Time), g.Rollback.To
+	text := fmt.Sprintf("%s back to %s (%s, %s ago). Lost: all writes since to %s.", g.Ref.Name, to, since, text.Ago(p.Have.Now.Sub(snapshot.Time)), text.List(lost))
 	detail := questions.ComesBackToo(p.Questions, state)
 	if state.Status == "running" && g.State != spec.Running {
 		detail = append(detail, "PVE kills it for that, and it stays stopped: the YAML does not say state: running")
 	}
 	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
-	if !marked {
-		m := mark.With("rollback", r.Requested.UTC().Format(time.RFC3339)).With("want", "")
-		call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
-			Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
-			Digest: state.Config.Digest,
-		})
-		p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the marker of %d that it is rolled back to %s", g.VMID, r.To),
-			Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
-		return true
-	}
-	call := proxmox.On(p.Have.Node).Rollback(g.VMID, r.To)
+	call := proxmox.On(p.Have.Node).Rollback(g.VMID, to)
 	p.act(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Irreversible: true, Destroys: destroys,
-		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
-	return true
+		Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
 }
 
 // rollbackKey names one request: the object and its time.

@@ -39,7 +39,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 	b := &spec.Backup{Storage: "usb"}
 	check := func(shortages []refresh.Shortage, reason string, cure ...string) {
 		t.Helper()
-		holdShort(p, b, shortages)
+		blockShort(p, b, shortages)
 		if len(p.plan.Blocked) != 1 || p.plan.Blocked[0].Reason != reason || !slices.Equal(p.plan.Blocked[0].Fix, cure) {
 			t.Errorf("%+v", p.plan.Blocked)
 		}
@@ -62,7 +62,7 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 	if _, short := questions.Short(p.Questions, b, guest("dns", 101)); short {
 		t.Error("there is room")
 	}
-	if holdShort(p, b, nil); len(p.plan.Blocked) != 0 {
+	if blockShort(p, b, nil); len(p.plan.Blocked) != 0 {
 		t.Errorf("%+v", p.plan.Blocked)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// holdShort says once for all guests that a storage has no room for their archives, and
+// blockShort says once for all guests that a storage has no room for their archives, and
 // which ones a person could delete.
-func holdShort(p *planner, b *spec.Backup, shortages []refresh.Shortage) {
+func blockShort(p *planner, b *spec.Backup, shortages []refresh.Shortage) {
 	if len(shortages) == 0 {
 		return
 	}

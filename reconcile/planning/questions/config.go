@@ -36,18 +36,38 @@ func (d *Difference) add(key, value string, f plan.Field) {
 // CompareConfig compares the declared keys, in PVE's canonical form, with what the
 // guest has. Mount points, devices and protection are not a part of it.
 func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.GuestState, m marker.Marker, restart string) *Difference {
-	values := node.Effective(state.Config)
-	running := state.Status == "running"
-	d := &Difference{}
+	d, values := &Difference{}, node.Effective(state.Config)
 	when := func(key string) string {
 		switch {
-		case !running, AppliesLive(key, values[key] != ""):
+		case state.Status != "running", AppliesLive(key, values[key] != ""):
 			return "now"
 		case restart == "":
 			return "at next start"
 		}
 		return "needs a restart (" + restart + ")"
 	}
+	d.compareValues(want, values, when)
+	for _, i := range numbers(want.Nets) {
+		d.compareNet(q.Have.Owner, state.VMID, i, want.Nets[i], values, when)
+	}
+	d.compareStartup(want, values)
+	if len(want.Features) > 0 && o.Ref.Kind != spec.KindGolden {
+		features, _ := proxmox.ParseFeatures(values["features"])
+		features = compare.OrEmpty(features)
+		if old, new := compare.OverlayFlags(features, want.Features); old != "" || new != "" {
+			d.add("features", features.String(), plan.Field{Name: "features", Old: old, New: new, When: when("features")})
+		}
+	}
+	if all := AddTags(values["tags"], want.Tags); all != values["tags"] && len(proxmox.ParseTags(all)) > len(proxmox.ParseTags(values["tags"])) {
+		tidy := func(list string) string { return strings.Join(proxmox.ParseTags(list), " ") }
+		d.add("tags", all, plan.Field{Name: "tags", Old: tidy(values["tags"]), New: tidy(all), When: "now"})
+	}
+	d.compareNotes(want, state, m)
+	return d
+}
+
+// compareValues compares the keys that are one value each.
+func (d *Difference) compareValues(want spec.Config, values map[string]string, when func(key string) string) {
 	var differ []string
 	for key, value := range want.Values {
 		if key != "protection" && !compare.SameValue(key, value, values[key]) {
@@ -66,25 +86,30 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 		}
 		d.add(key, value, f)
 	}
-	for _, i := range numbers(want.Nets) {
-		key := "net" + strconv.Itoa(i)
-		live, _ := proxmox.ParseNet(values[key])
-		if len(live) > 0 && compare.Covers(live, want.Nets[i]) {
-			continue
-		}
-		net := maps.Clone(live)
-		if net == nil {
-			net = proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": Mac(q.Have.Owner, state.VMID, i)}
-		}
-		old, new := compare.Overlay(net, want.Nets[i])
-		if len(live) > 0 && old == "" && new == "" {
-			continue
-		}
-		if len(live) == 0 { // there is nothing yet that it could replace
-			old = ""
-		}
-		d.add(key, net.String(), plan.Field{Name: key, Old: old, New: new, When: when(key)})
+}
+
+// compareNet compares the declared keys of one interface. What is not declared of it stays.
+func (d *Difference) compareNet(owner string, vmid proxmox.VMID, i int, want proxmox.Net, values map[string]string, when func(key string) string) {
+	key := "net" + strconv.Itoa(i)
+	live, _ := proxmox.ParseNet(values[key])
+	if len(live) > 0 && compare.Covers(live, want) {
+		return
 	}
+	net := maps.Clone(live)
+	if net == nil {
+		net = proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": Mac(owner, vmid, i)}
+	}
+	old, new := compare.Overlay(net, want)
+	if len(live) > 0 && old == "" && new == "" {
+		return
+	}
+	if len(live) == 0 { // there is nothing yet that it could replace
+		old = ""
+	}
+	d.add(key, net.String(), plan.Field{Name: key, Old: old, New: new, When: when(key)})
+}
+
+func (d *Difference) compareStartup(want spec.Config, values map[string]string) {
 	if want.Startup != nil && len(want.Startup) == 0 && values["startup"] != "" {
 		d.Drop = append(d.Drop, "startup")
 		d.Fields = append(d.Fields, plan.Field{Name: "startup", Old: values["startup"], New: "(unset)", When: "now"})
@@ -96,32 +121,26 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 			d.add("startup", startup.String(), plan.Field{Name: "startup", Old: old, New: new, When: "now"})
 		}
 	}
-	if len(want.Features) > 0 && o.Ref.Kind != spec.KindGolden {
-		features, _ := proxmox.ParseFeatures(values["features"])
-		features = compare.OrEmpty(features)
-		if old, new := compare.OverlayFlags(features, want.Features); old != "" || new != "" {
-			d.add("features", features.String(), plan.Field{Name: "features", Old: old, New: new, When: when("features")})
-		}
-	}
-	if all := AddTags(values["tags"], want.Tags); all != values["tags"] && len(proxmox.ParseTags(all)) > len(proxmox.ParseTags(values["tags"])) {
-		tidy := func(list string) string { return strings.Join(proxmox.ParseTags(list), " ") }
-		d.add("tags", all, plan.Field{Name: "tags", Old: tidy(values["tags"]), New: tidy(all), When: "now"})
-	}
+}
+
+// compareNotes compares the text in the Notes and the ownership marker below it.
+func (d *Difference) compareNotes(want spec.Config, state *node.GuestState, m marker.Marker) {
 	text := marker.WithoutMarker(state.Config.Description())
 	if want.Description != nil && proxmox.CanonicalDescription(*want.Description) != proxmox.CanonicalDescription(text) {
 		d.Fields = append(d.Fields, plan.Field{Name: "description", Old: FirstLine(text), New: FirstLine(*want.Description), When: "now"})
 		text = *want.Description
 	}
-	if description := ""; !onlyMarkerMoved(state, m, text) {
-		if description = marker.Describe(text, m); strings.TrimRight(state.Config.Description(), "\n") == description {
-			return d
-		}
-		if d.Set == nil {
-			d.Set = map[string]string{}
-		}
-		d.Set["description"] = description
+	if onlyMarkerMoved(state, m, text) {
+		return
 	}
-	return d
+	description := marker.Describe(text, m)
+	if strings.TrimRight(state.Config.Description(), "\n") == description {
+		return
+	}
+	if d.Set == nil {
+		d.Set = map[string]string{}
+	}
+	d.Set["description"] = description
 }
 
 // numbers are the numbers of a row, ascending.

@@ -24,9 +24,9 @@ func StartsNot(q Questions, state *node.GuestState) *plan.Blocker {
 	return nil
 }
 
-// BornWith are the values with which a guest is created and which are added at once after
+// CreatedWith are the values with which a guest is created and which are added at once after
 // that, and the keys that the YAML declares.
-func BornWith(q Questions, g *spec.Guest, c *node.Choice, b *BirthPlan) (values map[string]string, declared map[string]bool) {
+func CreatedWith(q Questions, g *spec.Guest, c *node.Choice, b *CreationPlan) (values map[string]string, declared map[string]bool) {
 	values, declared = map[string]string{}, map[string]bool{}
 	for key, value := range c.Inside.Raw {
 		mp, err := proxmox.ParseMountPoint(value)

@@ -69,9 +69,9 @@ func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
 	return "", nil
 }
 
-// Away says, for what needs a mount, why none of its disks is mounted where that is not
+// Disconnected says, for what needs a mount, why none of its disks is mounted where that is not
 // simply that none is plugged in, and what to do.
-func Away(q Questions, m *spec.Mount) (why string, cure []string) {
+func Disconnected(q Questions, m *spec.Mount) (why string, cure []string) {
 	if why, cure = EjectedOf(q, m); why != "" {
 		why = " (" + why + ")"
 	}

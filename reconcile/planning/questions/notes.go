@@ -8,10 +8,10 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// BornElsewise reports whether the YAML names other sources than the one that the marker
+// MadeOtherwise reports whether the YAML names other sources than the one that the marker
 // says a guest was made from. The guest's own newest backup is no other one: it brings back
 // what was there. Of a guest that was taken over nobody knows.
-func BornElsewise(q Questions, g *spec.Guest, marker marker.Marker) bool {
+func MadeOtherwise(q Questions, g *spec.Guest, marker marker.Marker) bool {
 	from := marker.Facts["from"]
 	archive, isArchive := proxmox.ParseArchive(from)
 	births := 0

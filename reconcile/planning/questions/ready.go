@@ -27,7 +27,7 @@ func BindReady(q Questions, mounting Mounting, declared spec.MountPoint) *plan.B
 		return NeedsHost(q)
 	}
 	if _, mounted := q.Have.MountedDisk(m); !mounted {
-		why, cure := Away(q, m)
+		why, cure := Disconnected(q, m)
 		return &plan.Blocker{Reason: fmt.Sprintf("its %s lies on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), Fix: cure}
 	}
 	if ob := Ejecting(q, m); ob != nil {

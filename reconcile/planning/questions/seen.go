@@ -48,7 +48,7 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 		if mounting[m.Ref.Name] || mounted {
 			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
 		}
-		why, cure := Away(q, m)
+		why, cure := Disconnected(q, m)
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Fix: cure}
 	}
 	if state.Conf.Disabled {
