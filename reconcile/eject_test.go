@@ -19,7 +19,7 @@ const (
 
 func (b *bench) eject(ctx context.Context, yaml, name string) (string, error) {
 	b.t.Helper()
-	return b.agent.Eject(ctx, desired(b.t, yaml).Mounts[name], "anna", 0, func(line string) { fmt.Fprintln(b.events, "say "+line) })
+	return Eject(ctx, b.agent, desired(b.t, yaml).Mounts[name], "anna", 0, func(line string) { fmt.Fprintln(b.events, "say "+line) })
 }
 
 func (b *bench) mounted(path string) bool {
@@ -111,13 +111,13 @@ func TestEjectIsGivenUp(t *testing.T) {
 		if status, body := b.sim.Do("root@pam", "POST", "/nodes/pve1/vzdump", map[string]string{"vmid": "101", "storage": "usb-backup"}); status != 200 {
 			t.Fatal(body)
 		}
-		_, err := b.agent.Eject(t.Context(), want.Mounts["backup"], "anna", time.Minute, func(string) {})
+		_, err := Eject(t.Context(), b.agent, want.Mounts["backup"], "anna", time.Minute, func(string) {})
 		if !errors.Is(err, ErrStillBusy) || !strings.Contains(err.Error(), "vzdump 101") {
 			t.Errorf("%v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := b.agent.Eject(ctx, want.Mounts["backup"], "anna", 0, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := Eject(ctx, b.agent, want.Mounts["backup"], "anna", 0, func(string) {}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
 		if stored, _ := b.agent.O.Store.Load(); len(stored.Holds) != 0 || !b.mounted("/mnt/usb/backup") {

@@ -203,7 +203,7 @@ func TestADiskThatDoesNotAnswerHoldsItsOwnMountAlone(t *testing.T) {
 			if config, err := b.sim.Shell("pve1", "pct config 101"); err != nil || !strings.Contains(config, "memory: 768") {
 				t.Errorf("dns waited for the disk: %v\n%s", err, config)
 			}
-			_, err := b.agent.Eject(t.Context(), want.Mounts["media"], "anna", 0, func(string) {})
+			_, err := Eject(t.Context(), b.agent, want.Mounts["media"], "anna", 0, func(string) {})
 			if err == nil || !strings.Contains(err.Error(), "does not answer") {
 				t.Errorf("ejected: %v", err)
 			}

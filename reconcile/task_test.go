@@ -11,6 +11,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 )
@@ -96,7 +97,7 @@ func TestALostAnswersTaskIsTheFirstOne(t *testing.T) {
 	a := New(Options{Journal: MemoryJournal()})
 	a.O.Journal.Order = []*journal.Operation{{Upid: other.UPID}}
 	lost := &journal.Operation{Entry: Entry{Time: at, Before: []string{before.UPID.String()}, Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/vzdump", Params: proxmox.Params{"vmid": "9000"}}}}
-	if upid, ok := a.Find(lost, have); !ok || upid != mine.UPID {
+	if upid, ok := applying.Find(a.O.Journal, lost, have); !ok || upid != mine.UPID {
 		t.Errorf("found %s, want %s", upid, mine.UPID)
 	}
 }

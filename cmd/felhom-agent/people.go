@@ -217,7 +217,7 @@ func runEject(ctx context.Context, cmd *command, con *console.Console) (code int
 		return 0, n.Explain(err)
 	}
 	agent := reconcile.New(optionsOf(n, "--eject", nil))
-	said, err := agent.Eject(ctx, m, whoAmI(), cmd.timeout, func(line string) { fmt.Fprintln(con.Stdout, line) })
+	said, err := reconcile.Eject(ctx, agent, m, whoAmI(), cmd.timeout, func(line string) { fmt.Fprintln(con.Stdout, line) })
 	var inUse *reconcile.InUseError
 	switch {
 	case errors.As(err, &inUse):

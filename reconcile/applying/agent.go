@@ -1,8 +1,6 @@
 package applying
 
 import (
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,36 +37,21 @@ type Options struct {
 // Agent converges a node. Its methods Once and Watch are not to be called at the same
 // time.
 type Agent struct {
-	O     Options
-	log   *zap.Logger
-	nudge chan struct{}
-
-	zone atomic.Pointer[time.Location] // the node's
-
-	mu       sync.Mutex
-	waiting  map[string]bool                 // acts that a waiter of this process looks after
-	ended    []ending                        // of which the next pass has not heard yet
-	proven   map[string]journal.ArchiveState // archives of ours whose task another process or life began
-	proving  map[string]bool
-	checking map[string]time.Time // archives that the root helper reads now -> since when
-	unlogged map[string]bool      // archives of which no log tells
-	overdue  []*journal.Operation // acts whose time is over: nobody waits for them while they go on
+	*tools
+	sender  sender
+	adopter adopter
+	prover  *prover
 
 	// The rest belongs to the one goroutine that makes passes.
+	failures  *failures
 	facts     refresh.Facts
 	Planned   bool // the first plan of this run has been told
-	cooling   map[string]journal.Failure
-	tries     map[string]int       // how often in a row an action has failed
-	lockedOut map[string]time.Time // lane -> when to try again, by the node's clock
-	// lockedSince is since when an act, by its ID, has met nothing but locks.
-	lockedSince map[string]time.Time
-	stale       map[proxmox.VMID]bool
-	hash        string // of the desired state that the failures belong to
-	earlier     *refresh.Earlier
-	failures    []Event
-	calm        calm
-	reviewed    bool              // the saved plan was compared with the first one of this run
-	waitsTold   map[string]string // action ID -> for whom it waits, as it was told
+	reviewed  bool // the saved plan was compared with the first one of this run
+	stale     map[proxmox.VMID]bool
+	hash      string // of the desired state that the failures belong to
+	earlier   *refresh.Earlier
+	calm      calm
+	waitsTold map[string]string // action ID -> for whom it waits, as it was told
 }
 
 // New makes an agent. It does nothing yet.
@@ -97,29 +80,13 @@ func New(o Options) *Agent {
 	if o.Store == nil {
 		o.Store = state.MemoryStore()
 	}
+	t := &tools{O: o, log: o.Log, flights: newFlights()}
+	w, f := &waiter{t}, newFailures(t)
 	return &Agent{
-		O: o, log: o.Log, nudge: make(chan struct{}, 1),
-		waiting: map[string]bool{}, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{}, unlogged: map[string]bool{}, checking: map[string]time.Time{},
-		cooling: map[string]journal.Failure{}, tries: map[string]int{}, lockedOut: map[string]time.Time{}, lockedSince: map[string]time.Time{}, stale: map[proxmox.VMID]bool{},
-		calm: calm{objects: map[string]time.Time{}},
+		tools: t, sender: sender{w}, adopter: adopter{w, f}, prover: newProver(t), failures: f,
+		stale: map[proxmox.VMID]bool{}, calm: calm{objects: map[string]time.Time{}},
 	}
 }
 
-// Nudge makes a watching or waiting agent look again soon.
-func (a *Agent) Nudge() {
-	select {
-	case a.nudge <- struct{}{}:
-	default:
-	}
-}
-
-// Clock is the node's time, as far as it is known.
-func (a *Agent) Clock() time.Time {
-	if t := a.O.Client.Clock(); !t.IsZero() {
-		if zone := a.zone.Load(); zone != nil {
-			return t.In(zone)
-		}
-		return t
-	}
-	return time.Now()
-}
+// Nudge makes a watching or waiting agent make a pass soon.
+func (a *Agent) Nudge() { a.flights.Nudge() }

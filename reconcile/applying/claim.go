@@ -19,23 +19,23 @@ import (
 // for a random time before it reads the list again and sends: the first task is the claim.
 // What remains is two requests within the time that PVE takes to list a task. Other actions
 // need no claim, since PVE refuses the second one.
-func (a *Agent) yields(ctx context.Context, action *plan.Action, have *node.Observed) (why string, err error) {
-	if a.O.Stagger <= 0 || action.Call == nil || !strings.HasSuffix(action.Call.Path, "/vzdump") {
+func (s *sender) yields(ctx context.Context, action *plan.Action, have *node.Observed) (why string, err error) {
+	if s.O.Stagger <= 0 || action.Call == nil || !strings.HasSuffix(action.Call.Path, "/vzdump") {
 		return "", nil
 	}
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
-	case <-time.After(rand.N(a.O.Stagger)):
+	case <-time.After(rand.N(s.O.Stagger)):
 	}
-	tasks, _, err := a.O.Client.Look().Tasks(ctx, a.O.Node, proxmox.TaskFilter{Source: "all", Limit: 200})
+	tasks, _, err := s.O.Client.Look().Tasks(ctx, s.O.Node, proxmox.TaskFilter{Source: "all", Limit: 200})
 	if err != nil {
 		return "", err
 	}
 	now := *have
 	now.Tasks, now.Memory.Tasks = tasks, map[proxmox.UPID]bool{}
 	for i := range tasks { // those of this pass too
-		now.Memory.Tasks[tasks[i].UPID] = a.O.Journal.Claims(tasks[i].UPID)
+		now.Memory.Tasks[tasks[i].UPID] = s.O.Journal.Claims(tasks[i].UPID)
 	}
 	if t := now.OtherAgent(); t != nil {
 		return planning.OtherAgentText(t, &now), nil

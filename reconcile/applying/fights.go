@@ -114,21 +114,20 @@ func (c *calm) over(act *journal.Operation) bool {
 // repeats counts the acts that ended well: those of this process, or while it watches those of
 // the last hour; none before something was seen to change what they are about. A backup does
 // the same each time, and is meant to.
-func (a *Agent) repeats(now time.Time) map[string]int {
-	j := a.O.Journal
+func (c *calm) repeats(j *journal.Journal, watching bool, now time.Time) map[string]int {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
 	var n map[string]int
 	ejected := map[string]bool{}
 	for i := len(j.Order) - 1; i >= 0; i-- {
 		done := j.Order[i]
-		if now.Sub(done.Time) > time.Hour && (a.O.Watching || !done.Sent) {
+		if now.Sub(done.Time) > time.Hour && (watching || !done.Sent) {
 			break
 		}
 		if done.Verb == "eject" { // what was done before it was undone on purpose
 			ejected[done.Object] = true
 		}
-		if done.Result != journal.ResultOK || done.Verb == "back up" || !a.O.Watching && !done.Sent || ejected[done.Object] || a.calm.over(done) {
+		if done.Result != journal.ResultOK || done.Verb == "back up" || !watching && !done.Sent || ejected[done.Object] || c.over(done) {
 			continue
 		}
 		if n == nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
-	"github.com/felhom/felhom-agent/spec"
 )
 
 // An ending is what a waiter tells of an act.
@@ -29,116 +27,11 @@ type ending struct {
 	at     time.Time // by the node's clock
 }
 
-// judge writes the outcome of acts that have ended into the journal, where no line
-// has it yet. What cannot be written now is left to the next pass.
-func (a *Agent) judge() (judged []ending, err error) {
-	a.mu.Lock()
-	ended := a.ended
-	a.ended = nil
-	a.mu.Unlock()
-	for i, e := range ended {
-		if !e.act.Open() {
-			continue // another process was first
-		}
-		if err := a.O.Journal.Append(journal.Entry{Time: e.at, Act: e.act.Act, Step: journal.StepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
-			a.mu.Lock()
-			a.ended = append(slices.Clone(ended[i:]), a.ended...)
-			a.mu.Unlock()
-			return judged, err
-		}
-		judged = append(judged, e)
-	}
-	return judged, nil
-}
-
-// report tells what became of an act and in what state its guest is now, and lets a
-// failed one cool down. have is nil where the node could not be looked at.
-func (a *Agent) report(e ending, have *node.Observed) {
-	ref, _ := spec.ParseRef(e.act.Object)
-	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, What: e.act.Text, Elapsed: max(e.at.Sub(e.act.Time), 0), UPID: e.act.Upid.String()}
-	switch e.result {
-	case journal.ResultOK:
-		event.State = "ok"
-		event.Text = e.text
-		delete(a.cooling, e.act.ID)
-		delete(a.tries, e.act.ID)
-		delete(a.lockedSince, e.act.ID)
-	case journal.ResultLocked:
-		event.State = "waits"
-		event.Text = e.text
-		a.lockedOut[e.act.Queue] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
-		if since, ok := a.lockedSince[e.act.ID]; !ok {
-			a.lockedSince[e.act.ID] = e.at
-		} else if e.at.Sub(since) > a.O.Patience { // nobody waits for ever
-			delete(a.lockedSince, e.act.ID)
-			a.cool(e, true)
-		}
-	case journal.ResultUnsent:
-		event.State, event.Text = "waits", e.text
-		a.cool(e, true)
-	default:
-		event.State, event.Text = "FAILED", e.text
-		if e.result == journal.ResultRefused {
-			event.State = "REFUSED"
-		}
-		f := a.cool(e, !permanent(e.err))
-		f.Basis = basis(e.act.Queue, have)
-		if serverPasses(e) {
-			event.State = "waits"
-			a.cooling[e.act.ID] = f
-			break
-		}
-		if hidden := hiddenCure(e.err, have); hidden != "" {
-			f.Fix = []string{hidden}
-		}
-		a.cooling[e.act.ID] = f
-		event.Lines = failureLines(e, f, have)
-		a.failures = append(a.failures, event)
-	}
-	a.O.Events(event)
-}
-
-// lockPause is how long a lane whose guest was locked is left alone, at most.
-const lockPause = 15 * time.Second
-
-// jitter draws a time below most, so that those who were locked out together do not come
-// back together. It is drawn from the clock: under virtual time every run is the same.
-func jitter(most time.Duration) time.Duration {
-	return time.Duration(rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)).Int64N(int64(most)))
-}
-
-// permanent reports whether an act will be refused again until somebody changes something:
-// what the fence only misses may come by itself.
-func permanent(err error) bool {
-	refused, ok := errors.AsType[*privileged.RefusedError](err)
-	return proxmox.IsPermanent(err) || ok && !refused.Missing
-}
-
 // The cool-down of a failed act: doubling up to a limit.
 const (
 	coolFirst = 30 * time.Second
 	coolMost  = 15 * time.Minute
 )
-
-// cool remembers a failure. One that repeating cannot mend stays until the YAML
-// changes or the agent is started anew.
-func (a *Agent) cool(e ending, again bool) journal.Failure {
-	f := journal.Failure{ID: e.act.ID, Queue: e.act.Queue, Text: e.text, Fix: failureCure(e)}
-	f.Storage, f.Trouble = serverTrouble(e)
-	a.tries[e.act.ID]++
-	if again {
-		wait, most := coolFirst, coolMost
-		if f.Undelivered = e.result == journal.ResultUnsent; f.Undelivered {
-			wait, most = 5*time.Second, time.Minute
-		}
-		for range a.tries[e.act.ID] - 1 {
-			wait = min(2*wait, most)
-		}
-		f.Until = e.at.Add(wait)
-	}
-	a.cooling[e.act.ID] = f
-	return f
-}
 
 // failureCure is what a person can do about a failure.
 func failureCure(e ending) []string {

@@ -7,17 +7,49 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
-	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
+	"go.uber.org/zap"
 )
+
+// A prover finds out of archives whether they are complete, where this process did not see them made. It reads logs and contents in goroutines of its own.
+type prover struct {
+	*tools
+
+	mu       sync.Mutex
+	proven   map[string]journal.ArchiveState // managed archives whose task another process or generation began
+	proving  map[string]bool
+	checking map[string]time.Time // archives that the root helper reads now -> since when
+	unlogged map[string]bool      // archives of which no log tells
+}
+
+func newProver(t *tools) *prover {
+	return &prover{tools: t, proven: map[string]journal.ArchiveState{}, proving: map[string]bool{}, unlogged: map[string]bool{}, checking: map[string]time.Time{}}
+}
+
+// recall adds to what the journal knows of archives what was found out since.
+func (p *prover) recall(archives map[string]journal.ArchiveState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for volid, state := range p.proven {
+		if _, known := archives[volid]; !known {
+			archives[volid] = state
+		}
+	}
+}
+
+// reads reports whether the contents of an archive are being read.
+func (p *prover) reads() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.checking) > 0
+}
 
 // prove looks after archives of ours that have no size in their notes and whose task
 // this journal does not know: the agent died, or its journal was lost, between the
@@ -26,7 +58,7 @@ import (
 // with what vzdump printed (of a backup server it prints none); then the archive counts
 // like any other, or is known to be damaged. Where no log tells, and a guest is to be made
 // from it, its contents are checked.
-func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *node.Observed) {
+func (p *prover) prove(ctx context.Context, want *spec.Desired, have *node.Observed) {
 	for id, state := range have.Storages {
 		for _, v := range state.Content {
 			if lost := v.Notes == "" && have.Wholeness(v) == node.Unrecorded; v.Content != "backup" || node.Ambiguous(v) || !lost && have.Wholeness(v) != node.Unproven {
@@ -37,14 +69,14 @@ func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *node.Observ
 			}
 			tasks := tasksOfArchive(have, v)
 			if v.Notes == "" { // anybody's, as far as its name tells
-				tasks = slices.DeleteFunc(tasks, func(t proxmox.Task) bool { return t.Owner() != a.O.Sight.TokenID })
+				tasks = slices.DeleteFunc(tasks, func(t proxmox.Task) bool { return t.Owner() != p.O.Sight.TokenID })
 			}
-			a.mu.Lock()
-			busy := a.proving[v.VolID]
+			p.mu.Lock()
+			busy := p.proving[v.VolID]
 			if len(tasks) > 0 {
-				a.proving[v.VolID] = true
+				p.proving[v.VolID] = true
 			}
-			a.mu.Unlock()
+			p.mu.Unlock()
 			if busy || len(tasks) == 0 {
 				continue
 			}
@@ -53,10 +85,10 @@ func (a *Agent) prove(ctx context.Context, want *spec.Desired, have *node.Observ
 				dir = m.Path
 			}
 			now := have.Now
-			a.O.Go(func() { a.proveOne(ctx, v, tasks, dir, now) })
+			p.O.Go(func() { p.proveOne(ctx, v, tasks, dir, now) })
 		}
 	}
-	a.checkContents(ctx, want, have)
+	p.checkContents(ctx, want, have)
 }
 
 // logsAtMost bounds how many logs are read to find the task of one archive.
@@ -88,10 +120,10 @@ func during(t *proxmox.Task, at time.Time) bool {
 	return !t.StartTime.After(at) && !t.EndTime.Before(at)
 }
 
-func (a *Agent) proveOne(ctx context.Context, v proxmox.StorageContent, tasks []proxmox.Task, dir string, now time.Time) {
+func (p *prover) proveOne(ctx context.Context, v proxmox.StorageContent, tasks []proxmox.Task, dir string, now time.Time) {
 	state, old, again := journal.ArchiveState{}, false, false
 	for _, t := range tasks {
-		found, err := a.dumped(ctx, t.UPID)
+		found, err := p.dumped(ctx, t.UPID)
 		if err != nil && !proxmox.IsNotFound(err) {
 			again = true
 		}
@@ -106,57 +138,25 @@ func (a *Agent) proveOne(ctx context.Context, v proxmox.StorageContent, tasks []
 			break
 		}
 	}
-	if state.Whole && dir != "" && !a.writtenOut(ctx, dir) && !(a.O.Fence == nil && old) {
+	if state.Whole && dir != "" && !p.writtenOut(ctx, dir) && !(p.O.Fence == nil && old) {
 		again = true
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case state.Marker != "" && !again, state.Marker != "" && !state.Whole:
-		a.proven[v.VolID] = state
-		a.Nudge()
+		p.proven[v.VolID] = state
+		p.flights.Nudge()
 	case again:
-		delete(a.proving, v.VolID) // by a later pass
+		delete(p.proving, v.VolID) // by a later pass
 	default:
-		a.unlogged[v.VolID] = true
+		p.unlogged[v.VolID] = true
 	}
 }
 
 // creatingArchive is the line that names the archive: a file, or on a backup server
 // ct/VMID/TIME.
 var creatingArchive = regexp.MustCompile(`creating (?:vzdump|Proxmox Backup Server) archive '([^']+)'`)
-
-// afterDump finds out which archive a vzdump has made, and has it written out to its
-// disk: vzdump does not, so a disk that is pulled seconds later would hold half of it
-// under its final name.
-func (a *Agent) afterDump(ctx context.Context, act *journal.Operation) (made dump, facts map[string]string) {
-	storage := act.Facts["storage"]
-	if kind, _ := TaskOf(act.Call); kind != "vzdump" {
-		return made, nil
-	}
-	facts = map[string]string{}
-	if found, _ := a.dumped(ctx, act.Upid); len(found) > 0 {
-		made = found[0]
-		facts["archive"], facts["size"] = storage+":backup/"+made.file, made.size
-	}
-	if dir := act.Facts["sync"]; dir != "" && !a.writtenOut(ctx, dir) || act.Facts["disk"] != "" {
-		facts["synced"] = "no"
-	}
-	return made, facts
-}
-
-// writeOutThenFinish has the notes of an archive written out too, with the folder that names
-// them: they are a file of their own, and the proof that is lost with them would be missed
-// after a fire. A disk may take its time, so nothing waits for it but the end of this act.
-func (a *Agent) writeOutThenFinish(ctx context.Context, act *journal.Operation) {
-	a.mu.Lock()
-	a.waiting[act.Act] = true
-	a.mu.Unlock()
-	a.O.Go(func() {
-		a.writtenOut(ctx, act.Facts["sync"])
-		a.finish(ending{act: act, result: journal.ResultOK})
-	})
-}
 
 // jobNotes are the notes in the command that a job logs at its begin.
 var jobNotes = regexp.MustCompile(`^INFO: starting new backup job: .* --notes-template '([^']*)'`)
@@ -173,10 +173,10 @@ type dump struct {
 
 // dumped reads from the log of a vzdump which archives it has made. The log is the only
 // place that tells.
-func (a *Agent) dumped(ctx context.Context, upid proxmox.UPID) ([]dump, error) {
-	log, err := a.O.Client.TaskLog(ctx, upid) // the file stands at its begin, the size at its end
+func (t *tools) dumped(ctx context.Context, upid proxmox.UPID) ([]dump, error) {
+	log, err := t.O.Client.TaskLog(ctx, upid) // the file stands at its begin, the size at its end
 	if err != nil {
-		a.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
+		t.log.Warn("the log of a backup cannot be read", zap.Stringer("task", upid), zap.Error(err))
 	}
 	return readDumps(log), err
 }
@@ -202,16 +202,4 @@ func readDumps(log []string) (found []dump) {
 		}
 	}
 	return found
-}
-
-// writtenOut has everything on a declared disk written out.
-func (a *Agent) writtenOut(ctx context.Context, dir string) bool {
-	if a.O.Fence == nil {
-		return false
-	}
-	if err := privileged.SyncMount(ctx, a.O.Fence, a.O.Node, dir); err != nil {
-		a.log.Warn("a backup could not be written out", zap.String("path", dir), zap.Error(err))
-		return false
-	}
-	return true
 }

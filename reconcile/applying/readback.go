@@ -2,11 +2,9 @@ package applying
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
@@ -36,8 +34,8 @@ type sighting struct {
 // returns an unseenError where it is not. PVE's own word is not enough: a snapshot whose
 // guest dies meanwhile ends with OK and leaves its lock and half a snapshot, and a PUT that
 // answers 500 may have been carried out (both measured, PVE 9.2.11).
-func (a *Agent) readBack(ctx context.Context, act *journal.Operation, made dump) error {
-	see, err := a.see(ctx, act.Call, made)
+func (w *waiter) readBack(ctx context.Context, act *journal.Operation, made dump) error {
+	see, err := w.see(ctx, act.Call, made)
 	if proxmox.IsNotFound(err) {
 		return &unseenError{missing: "it no longer exists: " + plainError(err)}
 	}
@@ -51,31 +49,31 @@ func (a *Agent) readBack(ctx context.Context, act *journal.Operation, made dump)
 }
 
 // see makes the one request.
-func (a *Agent) see(ctx context.Context, call *proxmox.Call, made dump) (s sighting, err error) {
-	view, vmid := a.O.Client, GuestOf(call)
+func (w *waiter) see(ctx context.Context, call *proxmox.Call, made dump) (seen sighting, err error) {
+	view, vmid := w.O.Client, GuestOf(call)
 	switch kind, _ := TaskOf(call); kind {
 	case "vzsnapshot", "vzdelsnapshot":
-		list, err := view.Snapshots(ctx, a.O.Node, vmid)
+		list, err := view.Snapshots(ctx, w.O.Node, vmid)
 		return sighting{snapshots: &list}, err
 	case "vzstart", "vzstop", "vzshutdown", "vzreboot":
-		status, err := view.GuestStatus(ctx, a.O.Node, vmid)
+		status, err := view.GuestStatus(ctx, w.O.Node, vmid)
 		return sighting{status: &status}, err
 	case "vzdump":
 		if made.file == "" { // its log is gone, and tells no more what it was called
-			return s, nil
+			return seen, nil
 		}
-		s.volumes, err = view.StorageContent(ctx, a.O.Node, call.Params["storage"], proxmox.ContentFilter{Content: "backup", VMID: vmid})
-		return s, err
+		seen.volumes, err = view.StorageContent(ctx, w.O.Node, call.Params["storage"], proxmox.ContentFilter{Content: "backup", VMID: vmid})
+		return seen, err
 	case "vzcreate", "vzrestore", "vzrollback":
-		config, err := view.GuestConfig(ctx, a.O.Node, vmid)
+		config, err := view.GuestConfig(ctx, w.O.Node, vmid)
 		return sighting{config: &config}, err
 	}
 	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
 		archive, _ := proxmox.ParseArchive(volid)
-		s.volumes, err = view.StorageContent(ctx, a.O.Node, text.ProxmoxStorage(volid), proxmox.ContentFilter{VMID: archive.VMID})
-		return s, err
+		seen.volumes, err = view.StorageContent(ctx, w.O.Node, text.ProxmoxStorage(volid), proxmox.ContentFilter{VMID: archive.VMID})
+		return seen, err
 	}
-	config, err := view.GuestPending(ctx, a.O.Node, vmid) // what is in force, and what waits, apart
+	config, err := view.GuestPending(ctx, w.O.Node, vmid) // what is in force, and what waits, apart
 	return sighting{config: &config}, err
 }
 
@@ -236,53 +234,4 @@ func volumeIn(volumes []proxmox.StorageContent, volid string) *proxmox.StorageCo
 		return &volumes[i]
 	}
 	return nil
-}
-
-// answered judges a call that PVE has answered, with an error or without: an error says
-// nothing about the effect. It is false where the act goes on, or where nothing can be seen
-// of it now.
-func (a *Agent) answered(ctx context.Context, act *journal.Operation, answer error) (ended bool) {
-	faster := proxmox.IsAlreadyRunning(answer) || proxmox.IsNotRunning(answer) // what was wanted may be so
-	if act.Call.Async() && !faster {
-		return a.taskAnyway(ctx, act, answer)
-	}
-	unseen := a.readBack(ctx, act, dump{})
-	_, missing := errors.AsType[*unseenError](unseen)
-	switch {
-	case unseen == nil && act.Facts["sync"] != "":
-		a.writeOutThenFinish(ctx, act)
-		return false
-	case unseen == nil && answer == nil:
-		a.finish(ending{act: act, result: journal.ResultOK})
-	case unseen == nil && faster:
-		a.finish(ending{act: act, result: journal.ResultOK, text: "it was changed in between: " + plainError(answer)})
-	case unseen == nil:
-		a.finish(ending{act: act, result: journal.ResultOK, text: "done, though PVE answered with an error: " + plainError(answer)})
-	case answer != nil && missing:
-		a.finish(refusal(act, answer))
-	case missing || !proxmox.IsTransient(unseen) && ctx.Err() == nil:
-		a.finish(ending{act: act, result: journal.ResultFailed, text: plainError(unseen), err: unseen})
-	default:
-		a.loseSight(act, unseen)
-		return false
-	}
-	return true
-}
-
-// taskAnyway looks for the task of a call that PVE has answered with an error.
-func (a *Agent) taskAnyway(ctx context.Context, act *journal.Operation, answer error) (ended bool) {
-	tasks, _, err := a.O.Client.Tasks(ctx, a.O.Node, proxmox.TaskFilter{Source: "all", Since: act.Time.Add(-2 * time.Second)})
-	if err != nil {
-		a.loseSight(act, err)
-		return false
-	}
-	upid, ok := a.Find(act, &node.Observed{TokenID: a.O.TokenID, Tasks: tasks})
-	if !ok {
-		a.finish(refusal(act, answer))
-		return true
-	}
-	if err := a.began(ctx, act, upid, "PVE answered with an error, and began it: "+plainError(answer)); err != nil { // the next pass finds it again
-		a.loseSight(act, err)
-	}
-	return false
 }

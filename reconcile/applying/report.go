@@ -37,6 +37,17 @@ type Report struct {
 	Passes  int        `json:"passes"`  //
 }
 
+// add takes up what a pass has found and done.
+func (r *Report) add(p *passed, failed []Event, late []string) {
+	r.Passes++
+	r.Plan = p.plan
+	if r.First == nil {
+		r.First = p.plan
+	}
+	r.Sent += p.sent
+	r.Failed, r.Waits, r.Overdue = append([]Event{}, failed...), append([]string{}, p.busy...), append([]string{}, late...)
+}
+
 // Converged counts the objects that are as declared.
 func (r *Report) Converged() int { return len(r.Plan.AsDeclared()) }
 

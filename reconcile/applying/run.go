@@ -3,14 +3,12 @@ package applying
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/felhom/felhom-agent/proxmox"
-	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/spec"
@@ -23,35 +21,29 @@ const WaitedFor = 15 * time.Second
 // nothing that it sent still runs.
 func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 	report := &Report{}
-	a.failures, a.Planned, a.reviewed, a.earlier = nil, false, false, nil
-	clear(a.lockedSince)
+	a.failures.events, a.Planned, a.reviewed, a.earlier = nil, false, false, nil
+	clear(a.failures.lockedSince)
 	var waitingSince time.Time
 	broken := 0
 	for {
-		a.unnudge()
+		a.flights.unnudge()
 		p, err := a.pass(ctx, want)
 		if err != nil {
 			if ctx.Err() != nil {
 				return report, ctx.Err()
 			}
 			broken++
-			if !temporary(err) || report.Passes == 0 && nobodyThere(err) || broken > brokenMost && !a.inFlight() {
+			if !temporary(err) || report.Passes == 0 && nobodyThere(err) || broken > brokenMost && !a.flights.any() {
 				return report, err
 			}
 			a.log.Warn("cannot refresh; trying again", zap.Error(err))
-			if err := a.pause(ctx, time.Duration(min(broken, brokenMost))*2*time.Second+jitter(time.Second)); err != nil {
+			if err := a.flights.pause(ctx, time.Duration(min(broken, brokenMost))*2*time.Second+jitter(time.Second)); err != nil {
 				return report, err
 			}
 			continue
 		}
 		broken = 0
-		report.Passes++
-		report.Plan = p.plan
-		if report.First == nil {
-			report.First = p.plan
-		}
-		report.Sent += p.sent
-		report.Failed, report.Waits, report.Overdue = append([]Event{}, a.failures...), append([]string{}, p.busy...), append([]string{}, a.late()...)
+		report.add(p, a.failures.events, a.flights.late())
 		if p.atOnce > 0 || p.partial && p.sent == 0 && !a.running(p.plan) {
 			continue // the next look reads it back; the last one is at everything
 		}
@@ -62,7 +54,7 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 			if !p.poll {
 				tick = time.Minute
 			}
-		case !a.passing(p):
+		case !passing(p):
 			return report, a.trust(report)
 		case len(report.Overdue) > 0: // it is our own task that is waited for, and no longer
 			return report, nil
@@ -79,7 +71,7 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 		if !p.soon.IsZero() {
 			tick = min(tick, max(p.soon.Sub(a.Clock()), time.Second))
 		}
-		if err := a.pause(ctx, tick); err != nil {
+		if err := a.flights.pause(ctx, tick); err != nil {
 			return report, err
 		}
 	}
@@ -95,26 +87,6 @@ func nobodyThere(err error) bool {
 	return ok && !e.Sent
 }
 
-// inFlight reports whether this process waits for a task.
-func (a *Agent) inFlight() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.waiting) > 0
-}
-
-// late names the tasks that still run and are not waited for any more.
-func (a *Agent) late() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var late []string
-	for _, act := range a.overdue {
-		if act.Open() {
-			late = append(late, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.Upid))
-		}
-	}
-	return late
-}
-
 // trust notes that somebody has looked at what the agent does here: a whole run ended
 // converged, or with what is blocked named.
 func (a *Agent) trust(r *Report) error {
@@ -126,9 +98,9 @@ func (a *Agent) trust(r *Report) error {
 	})
 }
 
-// readJournal reads what other processes have written, under the write lock. Where the
+// ReadJournal reads what other processes have written, under the write lock. Where the
 // journal is new, it is forgotten that somebody has looked.
-func (a *Agent) readJournal() error {
+func (a *Agent) ReadJournal() error {
 	j := a.O.Journal
 	if j.Path == "" {
 		return nil
@@ -145,45 +117,14 @@ func temporary(err error) bool {
 	return proxmox.IsTransient(err) || proxmox.IsNotDelivered(err) || proxmox.IsOutcomeUnknown(err)
 }
 
-// unnudge forgets a nudge that the pass about to be made answers.
-func (a *Agent) unnudge() {
-	select {
-	case <-a.nudge:
-	default:
-	}
-}
-
-// pause waits for a nudge, at most d.
-func (a *Agent) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-a.nudge:
-	case <-timer.C:
-	}
-	return ctx.Err()
-}
-
-// running reports whether an act is in flight that this run has to wait for: one that
-// it sent itself, or one that works on an object that it looks at.
-func (a *Agent) running(plan *plan.Plan) bool {
-	looked := map[string]bool{}
-	for _, ref := range plan.Objects {
-		looked[ref.String()] = true
-	}
-	open := a.O.Journal.Open()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.ended) > 0 || len(a.checking) > 0 || slices.ContainsFunc(open, func(act *journal.Operation) bool {
-		return !slices.Contains(a.overdue, act) && (act.Sent || looked[act.Object])
-	})
+// running reports whether something is in flight that this run has to wait for.
+func (a *Agent) running(p *plan.Plan) bool {
+	return a.prover.reads() || a.flights.running(a.O.Journal.Open(), p)
 }
 
 // passing reports whether anything is left that may be ready later without anybody
 // doing anything here.
-func (a *Agent) passing(p *passed) bool {
+func passing(p *passed) bool {
 	return len(p.plan.Actions) > 0 || slices.ContainsFunc(p.plan.Blocked, func(h plan.Blocked) bool { return h.Passing })
 }
 
@@ -195,8 +136,8 @@ func (a *Agent) passing(p *passed) bool {
 func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(p *plan.Plan, wait time.Duration, err error)) error {
 	a.O.Watching = true
 	for {
-		a.unnudge()
-		a.failures = nil // they are told as they happen
+		a.flights.unnudge()
+		a.failures.events = nil // they are told as they happen
 		p, err := a.pass(ctx, load())
 		if ctx.Err() != nil {
 			return nil
@@ -217,14 +158,14 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 			if p.poll || slices.ContainsFunc(p.plan.Blocked, awaited) || a.watchesEjected() {
 				tick = min(tick, WaitedFor)
 			}
-			for _, at := range append(a.coolings(), p.plan.Due, p.soon) {
+			for _, at := range append(a.failures.retries(), p.plan.Due, p.soon) {
 				if !at.IsZero() {
 					tick = min(tick, max(at.Sub(a.Clock()), time.Second))
 				}
 			}
 			passed(p.plan, tick, nil)
 		}
-		if a.pause(ctx, tick) != nil {
+		if a.flights.pause(ctx, tick) != nil {
 			return nil
 		}
 	}
@@ -254,12 +195,3 @@ func (a *Agent) awaitToken(ctx context.Context, err error, passed func(*plan.Pla
 // awaited reports whether what holds an object may pass by itself, or by somebody who
 // plugs in a disk.
 func awaited(h plan.Blocked) bool { return h.Passing || h.Object.Kind == spec.KindMount }
-
-// coolings are the times at which failed acts are tried again.
-func (a *Agent) coolings() []time.Time {
-	var times []time.Time
-	for _, f := range a.cooling {
-		times = append(times, f.Until)
-	}
-	return times
-}

@@ -1,4 +1,6 @@
-package applying
+// Package eject makes the disk of a declared mount safe to remove: it waits for what uses the disk, unmounts it through the root helper, and keeps it
+// from being mounted again before it was disconnected. It plans nothing and changes no guest.
+package eject
 
 import (
 	"context"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -35,23 +38,23 @@ func (e *InUseError) Error() string {
 // ErrStillBusy is the error of an eject that has waited long enough.
 var ErrStillBusy = errors.New("gave up waiting")
 
-// Eject makes the disk of a declared mount safe to unplug and says so in words. What
+// Disk makes the disk of a declared mount safe to unplug and says so in words. What
 // writes to it is waited for, up to patience (0: without end), and told through say.
 // From the first moment on nothing new is begun on it, by no agent that shares the
 // state directory; and once it is unmounted it is not mounted again before it was
 // unplugged. Errors: *InUseError names running guests that have it; ErrStillBusy.
-func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience time.Duration, say func(string)) (string, error) {
+func Disk(ctx context.Context, a *applying.Agent, m *spec.Mount, by string, patience time.Duration, say func(string)) (string, error) {
 	if a.O.Runner == nil {
 		return "", fmt.Errorf("%s can be ejected only on %s itself: %s", m.Ref, a.O.Node, text.OrElse(a.O.FenceReason, "there is no root helper"))
 	}
-	disk, where, err := a.ejectable(ctx, m)
+	disk, where, err := ejectable(ctx, a, m)
 	if err != nil {
 		return "", err
 	}
 	if where == nil && disk == nil {
 		return fmt.Sprintf("%s: %s. There is nothing to eject.", m.Ref, planning.NotConnected(m)), nil
 	}
-	users, err := a.bindUsers(ctx, m)
+	users, err := bindUsers(ctx, a, m)
 	if err != nil {
 		return "", err
 	}
@@ -65,11 +68,27 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 		}
 		return fmt.Sprintf("%s (%s) is not mounted and is safe to remove; reconnect it to mount it again.", questions.Name(named(m, disk)), disk.Device), nil
 	}
+	notes, err := letGo(ctx, a, m, disk, hold, patience, say)
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("%s (%s) is safe to remove: it is written out, unmounted, and nothing has it open. Reconnect it to mount it again.", questions.Name(named(m, disk)), disk.Device)
+	if len(m.UUIDs) > 1 {
+		text += " Another disk of " + m.Ref.String() + " is mounted as soon as it is there."
+	}
+	if len(notes) > 0 {
+		text += " " + strings.Join(notes, "; ")
+	}
+	return text, nil
+}
+
+// letGo waits until nothing uses the disk, and unmounts it. The hold stays only where it was unmounted.
+func letGo(ctx context.Context, a *applying.Agent, m *spec.Mount, disk *privileged.Disk, hold state.Hold, patience time.Duration, say func(string)) (notes []string, err error) {
 	// A wait that is killed must not leave the disk held for ever.
 	waiting := hold
 	waiting.Until = hold.Since.Add(24 * time.Hour)
 	if err := a.O.Store.AddHold(waiting); err != nil {
-		return "", err
+		return nil, err
 	}
 	done := false
 	defer func() {
@@ -79,31 +98,24 @@ func (a *Agent) Eject(ctx context.Context, m *spec.Mount, by string, patience ti
 			})
 		}
 	}()
-	release, err := a.awaitWriters(ctx, m, patience, say)
+	release, err := awaitWriters(ctx, a, m, patience, say)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer release()
 	if err := a.O.Store.AddHold(hold); err != nil {
-		return "", err
+		return nil, err
 	}
-	notes, err := a.unmount(ctx, m, disk)
+	notes, err = unmount(ctx, a, m, disk)
 	if err != nil {
 		var refused *privileged.RefusedError
 		if errors.As(err, &refused) && refused.Arg == "path" {
-			return "", &InUseError{m.Ref.String(), []string{refused.Reason}, text.OrElse(refused.Cure, "Stop them first") + "."}
+			return nil, &InUseError{m.Ref.String(), []string{refused.Reason}, text.OrElse(refused.Cure, "Stop them first") + "."}
 		}
-		return "", fmt.Errorf("%s is NOT safe to remove: %w", questions.Name(named(m, disk)), err)
+		return nil, fmt.Errorf("%s is NOT safe to remove: %w", questions.Name(named(m, disk)), err)
 	}
 	done = true
-	text := fmt.Sprintf("%s (%s) is safe to remove: it is written out, unmounted, and nothing has it open. Reconnect it to mount it again.", questions.Name(named(m, disk)), disk.Device)
-	if len(m.UUIDs) > 1 {
-		text += " Another disk of " + m.Ref.String() + " is mounted as soon as it is there."
-	}
-	if len(notes) > 0 {
-		text += " " + strings.Join(notes, "; ")
-	}
-	return text, nil
+	return notes, nil
 }
 
 // named is the declared disk of a plugged one.
@@ -118,7 +130,7 @@ func named(m *spec.Mount, disk *privileged.Disk) spec.Disk {
 
 // ejectable finds the declared disk that is mounted at the mount's path, else one that
 // is only plugged in (and then where is nil).
-func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.Disk, where *privileged.Mount, err error) {
+func ejectable(ctx context.Context, a *applying.Agent, m *spec.Mount) (disk *privileged.Disk, where *privileged.Mount, err error) {
 	mounts, err := privileged.Mounts(ctx, a.O.Runner, a.O.Node)
 	if err != nil {
 		return nil, nil, err
@@ -154,7 +166,7 @@ func (a *Agent) ejectable(ctx context.Context, m *spec.Mount) (disk *privileged.
 }
 
 // bindUsers names the running guests that bind a folder of the mount, declared or not.
-func (a *Agent) bindUsers(ctx context.Context, m *spec.Mount) ([]string, error) {
+func bindUsers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, error) {
 	view := a.O.Client.Look()
 	guests, err := view.ListLXC(ctx, a.O.Node)
 	if err != nil {
@@ -190,13 +202,13 @@ func stopLines(users []string) string {
 
 // awaitWriters waits until nothing writes to the disk or reads from it, and returns with
 // the write lock: nothing is begun before it is released.
-func (a *Agent) awaitWriters(ctx context.Context, m *spec.Mount, patience time.Duration, say func(string)) (release func(), err error) {
+func awaitWriters(ctx context.Context, a *applying.Agent, m *spec.Mount, patience time.Duration, say func(string)) (release func(), err error) {
 	begin, told := time.Now(), ""
 	for {
 		if release, err = a.O.Lock.Take(ctx); err != nil {
 			return nil, err
 		}
-		busy, err := a.writers(ctx, m)
+		busy, err := writers(ctx, a, m)
 		if err == nil && len(busy) == 0 {
 			return release, nil
 		}
@@ -220,7 +232,7 @@ func (a *Agent) awaitWriters(ctx context.Context, m *spec.Mount, patience time.D
 
 // writers names the tasks that use the disk. Of our own acts the journal knows the
 // storage; a backup or restore of somebody else may use any.
-func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
+func writers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, error) {
 	view := a.O.Client.Look()
 	storages, err := view.ListStorage(ctx)
 	if err != nil {
@@ -232,7 +244,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 			on[s.ID] = true
 		}
 	}
-	if err := a.readJournal(); err != nil {
+	if err := a.ReadJournal(); err != nil {
 		return nil, err
 	}
 	elsewhere := map[string]bool{}
@@ -261,7 +273,7 @@ func (a *Agent) writers(ctx context.Context, m *spec.Mount) ([]string, error) {
 
 // unmount syncs and unmounts the disk through the fence, which proves by an exclusive
 // open that nothing holds it any more; journalled as every act.
-func (a *Agent) unmount(ctx context.Context, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
+func unmount(ctx context.Context, a *applying.Agent, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
 	op := privileged.UnmountUSB(a.O.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path})
 	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: m.Ref.String() + "/eject", Object: m.Ref.String(), Verb: "eject",
 		Text: fmt.Sprintf("unmount %s (%s) for removal", questions.Name(named(m, disk)), disk.Device), Queue: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
@@ -276,32 +288,9 @@ func (a *Agent) unmount(ctx context.Context, m *spec.Mount, disk *privileged.Dis
 	case err == nil && result.StillRunning != nil:
 		return nil, fmt.Errorf("the unmounting goes on since %s; eject it again to hear how it ended", result.StillRunning.Format("15:04:05"))
 	case errors.As(err, &refused):
-		outcome.Result, outcome.Text = journal.ResultRefused, plainError(err)
+		outcome.Result, outcome.Text = journal.ResultRefused, strings.TrimSpace(err.Error())
 	case err != nil:
-		outcome.Result, outcome.Text = journal.ResultFailed, plainError(err)
+		outcome.Result, outcome.Text = journal.ResultFailed, strings.TrimSpace(err.Error())
 	}
 	return result.Notes, errors.Join(err, a.O.Journal.Append(outcome))
-}
-
-// watchesEjected reports whether an ejected disk is to be seen leaving and coming back.
-func (a *Agent) watchesEjected() bool {
-	stored, err := a.O.Store.Load()
-	return err == nil && slices.ContainsFunc(stored.Holds, func(h state.Hold) bool { return h.Kind == state.HoldEjected })
-}
-
-// keepEjected notes that an ejected disk was unplugged, and ends the hold when it is
-// plugged in again.
-func keepEjected(stored *state.Stored, have *node.Observed) {
-	if have.Host == nil {
-		return
-	}
-	for i := range stored.Holds {
-		h := &stored.Holds[i]
-		if h.Kind == state.HoldEjected && h.Until.IsZero() && !have.Plugged(*h) {
-			h.Gone = true
-		}
-	}
-	stored.Holds = slices.DeleteFunc(stored.Holds, func(h state.Hold) bool {
-		return h.Kind == state.HoldEjected && h.Until.IsZero() && (h.Gone && have.Plugged(h) || have.Replugged(h))
-	})
 }

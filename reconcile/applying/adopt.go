@@ -1,0 +1,121 @@
+package applying
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+)
+
+// An adopter looks after the open operations that have no waiter in this process: those of an earlier one, and those whose answer was lost.
+type adopter struct {
+	*waiter
+	failures *failures
+}
+
+// adopt gives a waiter to every act that has none in this process, and finds out what
+// became of those whose answer was lost.
+func (a *adopter) adopt(ctx context.Context, have *node.Observed) error {
+	for _, act := range a.O.Journal.Open() {
+		if a.flights.lookedAfter(act, have) {
+			continue
+		}
+		switch {
+		case !act.Upid.IsZero():
+			if !a.flights.isOverdue(act) { // one that is has ended at last, and is judged like any other
+				a.tell(act, "adopted", "it was begun earlier")
+			}
+			a.wait(ctx, act, endOf(act.Upid, have))
+		case act.Op != nil:
+			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Queue }) {
+				if err := a.settle(act, journal.ResultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
+					return err
+				}
+			}
+		default:
+			if upid, ok := Find(a.O.Journal, act, have); ok {
+				if err := a.O.Journal.Append(journal.Entry{Time: have.Now, Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
+					return err
+				}
+				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
+				a.wait(ctx, act, endOf(upid, have))
+			} else if act.Sought.IsZero() {
+				act.Sought = time.Now() // how long an earlier process waited for the answer, nobody knows
+			} else if min(time.Since(act.Sought), time.Since(act.Lost)) > a.O.Settle {
+				if err := a.giveUpLost(act, have); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// endOf is when a task has ended, by the node's clock, as the task list says; zero: not
+// yet, or it does not say.
+func endOf(upid proxmox.UPID, have *node.Observed) time.Time {
+	for _, t := range have.Tasks {
+		if t.UPID == upid && !t.Running() {
+			return t.EndTime
+		}
+	}
+	return time.Time{}
+}
+
+// giveUpLost settles an act whose answer was lost and of which the node shows nothing. It
+// may be sent once more; one whose answers are lost again and again cools down like any
+// that fails.
+func (a *adopter) giveUpLost(act *journal.Operation, have *node.Observed) error {
+	const text = "its answer was lost, and no task of it is found"
+	again := a.failures.tries[act.ID] > 0
+	if !again {
+		a.failures.tries[act.ID]++
+		return a.settle(act, journal.ResultLost, text, have.Now)
+	}
+	if err := a.O.Journal.Append(journal.Entry{Time: have.Now, Act: act.Act, Step: journal.StepOutcome, Result: journal.ResultLost, Text: text}); err != nil {
+		return err
+	}
+	a.failures.report(ending{act: act, result: journal.ResultLost, text: text + ", as the last time", at: have.Now}, have)
+	return nil
+}
+
+// seeEffects settles acts whose answer was lost and whose effect the node shows: calls
+// that PVE carries out at once.
+func (a *adopter) seeEffects(ctx context.Context, have *node.Observed) error {
+	for _, act := range a.O.Journal.Open() {
+		if a.flights.lookedAfter(act, have) || act.Call == nil || act.Call.Async() || !act.Upid.IsZero() || !shown(act.Call, have) {
+			continue
+		}
+		if dir := act.Facts["sync"]; dir != "" { // the agent died before it had the note written out
+			a.writtenOut(ctx, dir)
+		}
+		if err := a.settle(act, journal.ResultOK, "its answer was lost, but the node shows its effect", have.Now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shown reports whether the node is as a call that changes a config or the notes of
+// an archive would make it.
+func shown(call *proxmox.Call, have *node.Observed) bool {
+	var seen sighting
+	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
+		if v := have.Volume(volid); v != nil {
+			seen.volumes = []proxmox.StorageContent{*v}
+		}
+	} else {
+		state := have.Guests[GuestOf(call)]
+		if state == nil || state.Config == nil || path.Base(call.Path) != "config" {
+			return false
+		}
+		seen.config = state.Config
+	}
+	return lacksValue(call, seen) == ""
+}

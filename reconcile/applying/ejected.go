@@ -1,0 +1,31 @@
+package applying
+
+import (
+	"slices"
+
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/state"
+)
+
+// watchesEjected reports whether an ejected disk is to be seen leaving and coming back.
+func (a *Agent) watchesEjected() bool {
+	stored, err := a.O.Store.Load()
+	return err == nil && slices.ContainsFunc(stored.Holds, func(h state.Hold) bool { return h.Kind == state.HoldEjected })
+}
+
+// keepEjected notes that an ejected disk was unplugged, and ends the hold when it is
+// plugged in again.
+func keepEjected(stored *state.Stored, have *node.Observed) {
+	if have.Host == nil {
+		return
+	}
+	for i := range stored.Holds {
+		h := &stored.Holds[i]
+		if h.Kind == state.HoldEjected && h.Until.IsZero() && !have.Plugged(*h) {
+			h.Gone = true
+		}
+	}
+	stored.Holds = slices.DeleteFunc(stored.Holds, func(h state.Hold) bool {
+		return h.Kind == state.HoldEjected && h.Until.IsZero() && (h.Gone && have.Plugged(h) || have.Replugged(h))
+	})
+}

@@ -1,0 +1,159 @@
+package applying
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+)
+
+// flights are the operations that this process waits for, and what has become of them. They are for every goroutine.
+type flights struct {
+	nudge chan struct{}
+
+	mu      sync.Mutex
+	waiting map[string]bool      // operations that a waiter of this process looks after
+	ended   []ending             // of which the next pass has not heard yet
+	overdue []*journal.Operation // whose time is over: nobody waits for them while they go on
+}
+
+func newFlights() *flights {
+	return &flights{nudge: make(chan struct{}, 1), waiting: map[string]bool{}}
+}
+
+// begin notes that a waiter looks after an operation.
+func (f *flights) begin(act *journal.Operation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting[act.Act] = true
+}
+
+// forget notes that no waiter looks after an operation any more, which goes on; overdue: for longer than it should.
+func (f *flights) forget(act *journal.Operation, overdue bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.waiting, act.Act)
+	if overdue && !slices.Contains(f.overdue, act) {
+		f.overdue = append(f.overdue, act)
+	}
+}
+
+// end keeps an ending for the next pass, and asks for one.
+func (f *flights) end(e ending) {
+	f.mu.Lock()
+	f.ended = append(f.ended, e)
+	delete(f.waiting, e.act.Act)
+	f.overdue = slices.DeleteFunc(f.overdue, func(late *journal.Operation) bool { return late == e.act })
+	f.mu.Unlock()
+	f.Nudge()
+}
+
+// take returns the endings of which no pass has heard yet.
+func (f *flights) take() []ending {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ended := f.ended
+	f.ended = nil
+	return ended
+}
+
+// putBack keeps endings for a later pass that this one could not write down.
+func (f *flights) putBack(ended []ending) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = append(slices.Clone(ended), f.ended...)
+}
+
+// lookedAfter reports whether nothing is to be found out of an open operation: its waiter
+// will tell, or has told, how it ended, or it is overdue and goes on.
+func (f *flights) lookedAfter(act *journal.Operation, have *node.Observed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	goesOn := func(t proxmox.Task) bool { return t.UPID == act.Upid && t.Running() }
+	return f.waiting[act.Act] || slices.ContainsFunc(f.ended, func(e ending) bool { return e.act == act }) ||
+		slices.Contains(f.overdue, act) && slices.ContainsFunc(have.Tasks, goesOn)
+}
+
+// isOverdue reports whether an operation was given up waiting for.
+func (f *flights) isOverdue(act *journal.Operation) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.overdue, act)
+}
+
+// waitedFor are the operations, by their IDs, whose end a waiter will tell.
+func (f *flights) waitedFor() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.waiting)
+}
+
+// any reports whether this process waits for a task.
+func (f *flights) any() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.waiting) > 0
+}
+
+// late names the tasks that still run and are not waited for any more.
+func (f *flights) late() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var late []string
+	for _, act := range f.overdue {
+		if act.Open() {
+			late = append(late, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.Upid))
+		}
+	}
+	return late
+}
+
+// running reports whether, of the open operations, one is in flight that a run with this plan has to wait for: one that
+// it sent itself, or one that works on an object of the plan.
+func (f *flights) running(open []*journal.Operation, p *plan.Plan) bool {
+	planned := map[string]bool{}
+	for _, ref := range p.Objects {
+		planned[ref.String()] = true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.ended) > 0 || slices.ContainsFunc(open, func(act *journal.Operation) bool {
+		return !slices.Contains(f.overdue, act) && (act.Sent || planned[act.Object])
+	})
+}
+
+// Nudge makes a watching or waiting agent make a pass soon.
+func (f *flights) Nudge() {
+	select {
+	case f.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// unnudge forgets a nudge that the pass about to be made answers.
+func (f *flights) unnudge() {
+	select {
+	case <-f.nudge:
+	default:
+	}
+}
+
+// pause waits for a nudge, at most d.
+func (f *flights) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.nudge:
+	case <-timer.C:
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,189 @@
+package applying
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
+	"go.uber.org/zap"
+)
+
+// A sender writes the intent of an action into the journal, sends its request exactly once, and hands it to a waiter.
+type sender struct{ *waiter }
+
+// send sends what was chosen.
+func (s *sender) send(ctx context.Context, p *passed, have *node.Observed) error {
+	for _, action := range p.ready {
+		if why, err := s.yields(ctx, action, have); err != nil {
+			return err
+		} else if why != "" {
+			p.poll, p.busy, p.waits = true, append(p.busy, fmt.Sprintf("%s: %s", action.Object, why)), append(p.waits, wait{action, why})
+			continue
+		}
+		atOnce, err := s.begin(ctx, action, have)
+		if err != nil {
+			return err
+		}
+		p.sent++
+		if atOnce {
+			p.atOnce++
+		}
+	}
+	return nil
+}
+
+// begin journals an act and sends it, exactly once.
+func (s *sender) begin(ctx context.Context, action *plan.Action, have *node.Observed) (atOnce bool, err error) {
+	e := journal.Entry{Time: s.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: action.ID, Object: action.Object.String(), Verb: action.Verb, Text: action.Said(),
+		Queue: action.Queue, Limit: action.Limit, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.Facts}
+	if action.Call != nil {
+		kind, id := TaskOf(action.Call)
+		for _, t := range have.Tasks {
+			if t.Type == kind && t.ID == id {
+				e.Before = append(e.Before, t.UPID.String())
+			}
+		}
+	}
+	if err := s.O.Journal.Append(e); err != nil {
+		return false, err
+	}
+	act := s.O.Journal.Act(e.Act)
+	act.Sent = true
+	if action.Op != nil {
+		s.doOp(ctx, act)
+		return false, nil
+	}
+	upid, err := s.O.Client.Do(ctx, *action.Call)
+	switch {
+	case err == nil && upid.IsZero() && action.Call.Async():
+		s.finish(ending{act: act, result: journal.ResultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
+	case err == nil && !upid.IsZero():
+		return false, s.began(ctx, act, upid, "")
+	case proxmox.IsOutcomeUnknown(err) || ctx.Err() != nil:
+		s.loseSight(act, err)
+		return false, nil
+	case proxmox.IsNotDelivered(err):
+		s.finish(ending{act: act, result: journal.ResultUnsent, text: err.Error(), err: err})
+	case proxmox.IsUnauthorized(err): // who may not write may not read either
+		s.finish(refusal(act, err))
+	default:
+		if ended := s.answered(ctx, act, err); !ended {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// began notes the task that carries an act out, and has it waited for.
+func (s *sender) began(ctx context.Context, act *journal.Operation, upid proxmox.UPID, text string) error {
+	if err := s.O.Journal.Append(journal.Entry{Time: s.Clock(), Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
+		return err
+	}
+	s.tell(act, "started", text)
+	s.wait(ctx, act, time.Time{})
+	return nil
+}
+
+// loseSight leaves it to a later pass to find out what became of an act.
+func (s *sender) loseSight(act *journal.Operation, err error) {
+	act.Lost = time.Now()
+	s.log.Warn("the answer was lost", zap.String("object", act.Object), zap.String("verb", act.Verb), zap.Error(err))
+	s.tell(act, "waits", "its answer was lost; checking what became of it")
+}
+
+// refusal is how an act ends whose call PVE has refused.
+func refusal(act *journal.Operation, err error) ending {
+	switch {
+	case proxmox.IsLocked(err):
+		return ending{act: act, result: journal.ResultLocked, text: lockText(err), err: err}
+	case proxmox.IsDigestConflict(err):
+		return ending{act: act, result: journal.ResultLocked, text: "the configuration was changed in between; refreshed", err: err}
+	}
+	return ending{act: act, result: journal.ResultRefused, text: plainError(err), err: err}
+}
+
+// plainError is an error as people read it in a line.
+func plainError(err error) string { return strings.TrimSpace(err.Error()) }
+
+// doOp hands an act to the fence, outside of the write lock.
+func (s *sender) doOp(ctx context.Context, act *journal.Operation) {
+	s.flights.begin(act)
+	s.tell(act, "started", "via the root helper: "+act.Op.String())
+	s.O.Go(func() {
+		e := ending{act: act, result: journal.ResultOK}
+		result, err := s.O.Runner.Do(ctx, *act.Op, func(line string) { s.tell(act, "running", line) })
+		s.O.Client.Version(ctx) // the fence has no clock of the node's: an answer of the API brings it
+		var refused *privileged.RefusedError
+		switch {
+		case err == nil && result.StillRunning != nil, err != nil && ctx.Err() != nil:
+			s.flights.forget(act, false) // the fence goes on; its query Running tells when it ends
+			s.flights.Nudge()
+			return
+		case err == nil:
+			e.text = strings.Join(result.Notes, "; ")
+		case errors.As(err, &refused) && refused.Busy: // somebody else acts on it
+			e.result, e.text, e.err = journal.ResultLocked, plainError(err), err
+		case errors.As(err, &refused):
+			e.result, e.text, e.err = journal.ResultRefused, plainError(err), err
+		default:
+			e.result, e.text, e.err = journal.ResultFailed, plainError(err), err
+		}
+		s.finish(e)
+	})
+}
+
+// answered judges a call that PVE has answered, with an error or without: an error says
+// nothing about the effect. It is false where the act goes on, or where nothing can be seen
+// of it now.
+func (s *sender) answered(ctx context.Context, act *journal.Operation, answer error) (ended bool) {
+	faster := proxmox.IsAlreadyRunning(answer) || proxmox.IsNotRunning(answer) // what was wanted may be so
+	if act.Call.Async() && !faster {
+		return s.taskAnyway(ctx, act, answer)
+	}
+	unseen := s.readBack(ctx, act, dump{})
+	_, missing := errors.AsType[*unseenError](unseen)
+	switch {
+	case unseen == nil && act.Facts["sync"] != "":
+		s.writeOutThenFinish(ctx, act)
+		return false
+	case unseen == nil && answer == nil:
+		s.finish(ending{act: act, result: journal.ResultOK})
+	case unseen == nil && faster:
+		s.finish(ending{act: act, result: journal.ResultOK, text: "it was changed in between: " + plainError(answer)})
+	case unseen == nil:
+		s.finish(ending{act: act, result: journal.ResultOK, text: "done, though PVE answered with an error: " + plainError(answer)})
+	case answer != nil && missing:
+		s.finish(refusal(act, answer))
+	case missing || !proxmox.IsTransient(unseen) && ctx.Err() == nil:
+		s.finish(ending{act: act, result: journal.ResultFailed, text: plainError(unseen), err: unseen})
+	default:
+		s.loseSight(act, unseen)
+		return false
+	}
+	return true
+}
+
+// taskAnyway looks for the task of a call that PVE has answered with an error.
+func (s *sender) taskAnyway(ctx context.Context, act *journal.Operation, answer error) (ended bool) {
+	tasks, _, err := s.O.Client.Tasks(ctx, s.O.Node, proxmox.TaskFilter{Source: "all", Since: act.Time.Add(-2 * time.Second)})
+	if err != nil {
+		s.loseSight(act, err)
+		return false
+	}
+	upid, ok := Find(s.O.Journal, act, &node.Observed{TokenID: s.O.TokenID, Tasks: tasks})
+	if !ok {
+		s.finish(refusal(act, answer))
+		return true
+	}
+	if err := s.began(ctx, act, upid, "PVE answered with an error, and began it: "+plainError(answer)); err != nil { // the next pass finds it again
+		s.loseSight(act, err)
+	}
+	return false
+}
