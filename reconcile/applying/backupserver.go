@@ -6,6 +6,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
@@ -43,4 +44,16 @@ func serverFix(storage string, trouble proxmox.ServerTrouble) []string {
 		return []string{fmt.Sprintf("put the encryption key back, from where you keep it: pvesm set %s --encryption-key FILE", storage)}
 	}
 	return nil
+}
+
+// keepServers remembers what backup servers have listed.
+func keepServers(stored *state.Stored, seen map[string]state.Server) {
+	for storage, now := range seen {
+		if stored.Servers == nil {
+			stored.Servers = map[string]state.Server{}
+		}
+		known := stored.Servers[storage]
+		known.Add(now)
+		stored.Servers[storage] = known
+	}
 }

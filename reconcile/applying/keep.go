@@ -39,14 +39,7 @@ func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) erro
 				stored.Backups[guest] = last
 			}
 		}
-		for storage, newest := range p.Servers {
-			if stored.Servers == nil {
-				stored.Servers = map[string]time.Time{}
-			}
-			if newest.After(stored.Servers[storage]) {
-				stored.Servers[storage] = newest
-			}
-		}
+		keepServers(stored, p.Servers)
 		since := map[string]time.Time{}
 		for _, n := range p.Notes {
 			if !n.Drift {

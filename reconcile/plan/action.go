@@ -213,8 +213,8 @@ type Plan struct {
 	Unmanaged []Unmanaged `json:"unmanaged"`
 	// Backups are the newest whole archives that were seen, by guest.
 	Backups map[string]state.LastBackup `json:"backups,omitempty"`
-	// Servers are the storages of backup servers, with the newest backup of ours there.
-	Servers map[string]time.Time `json:"-"`
+	// Servers are the storages of backup servers, with what they list.
+	Servers map[string]state.Server `json:"-"`
 	// Seen are holds that this look has found a reason for, to be kept.
 	Seen     []state.Hold `json:"seen,omitempty"`
 	Unending bool         `json:"-"` // its steps do not come to an end: a mistake in planning, which no law forgives

@@ -2,27 +2,38 @@ package planning
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// serversSeen notes the newest backup of ours on each backup server: later an empty list
-// proves nothing.
-func serversSeen(have *node.Observed) map[string]time.Time {
-	seen := map[string]time.Time{}
-	for _, id := range slices.Sorted(maps.Keys(have.Storages)) {
-		if ours := have.Ours(id); have.Storages[id].IsServer() && len(ours) > 0 {
-			seen[id] = ours[0].CTime.In(have.Now.Location())
+// serversSeen notes what each backup server lists of this agent, and of the declared guests:
+// later a shorter list proves nothing.
+func serversSeen(q questions.Questions) map[string]state.Server {
+	servers := map[string]state.Server{}
+	for _, id := range questions.Storages(q) {
+		if !q.Have.Storages[id].IsServer() {
+			continue
+		}
+		seen := state.Server{Guests: map[string]time.Time{}}
+		if ours := q.Have.Ours(id); len(ours) > 0 {
+			seen.Newest = ours[0].CTime.In(q.Have.Now.Location())
+		}
+		for _, g := range node.GuestsOf(q.Want) {
+			if all := q.Have.ArchivesOf(id, g.VMID); len(all) > 0 {
+				seen.Guests[g.Ref.Name] = all[0].CTime.In(q.Have.Now.Location())
+			}
+		}
+		if len(seen.Guests) > 0 || !seen.Newest.IsZero() {
+			servers[id] = seen
 		}
 	}
-	return seen
+	return servers
 }
 
 // describeServer says once per object what its storage on a backup server is, and what keep

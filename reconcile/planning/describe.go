@@ -42,7 +42,7 @@ func describe(q questions.Questions, pl *plan.Plan) {
 		}
 	}
 	lastBackups(q, pl)
-	pl.Servers = serversSeen(have)
+	pl.Servers = serversSeen(q)
 }
 
 // lastBackups notes the newest whole archive of every declared guest, by the node's clock.

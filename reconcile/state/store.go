@@ -32,9 +32,9 @@ type Stored struct {
 	TrustedOn string `json:"trusted_on,omitempty"`
 	// Backups are the last whole backups, by guest: their disk may be away now.
 	Backups map[string]LastBackup `json:"backups,omitempty"`
-	// Servers are the storages of backup servers, with the newest backup of this agent that was
-	// ever listed there: an empty list proves nothing after that.
-	Servers map[string]time.Time `json:"servers,omitempty"`
+	// Servers are the storages of backup servers, with what was ever listed there: a shorter list
+	// proves nothing after that.
+	Servers map[string]Server `json:"servers,omitempty"`
 	// Known are the objects of the last desired state, with the VMID of those that have
 	// one: what leaves the YAML is named once.
 	Known map[string]proxmox.VMID `json:"known,omitempty"`
@@ -82,6 +82,27 @@ type Kit struct {
 	Digest  string    `json:"digest,omitempty"`
 	Time    time.Time `json:"time,omitzero"`     // when it was collected, by the node's clock
 	Problem string    `json:"problem,omitempty"` // why a newer one could not be written
+}
+
+// Server is what a storage of a backup server has shown.
+type Server struct {
+	Newest time.Time            `json:"newest"`           // of the backups of this agent
+	Guests map[string]time.Time `json:"guests,omitempty"` // the newest archive of each declared guest, by its name
+}
+
+// Add remembers what was seen later.
+func (s *Server) Add(seen Server) {
+	if seen.Newest.After(s.Newest) {
+		s.Newest = seen.Newest
+	}
+	for guest, at := range seen.Guests {
+		if s.Guests == nil {
+			s.Guests = map[string]time.Time{}
+		}
+		if at.After(s.Guests[guest]) {
+			s.Guests[guest] = at
+		}
+	}
 }
 
 // Store keeps Stored in a state directory. It is safe for concurrent use, by several

@@ -49,16 +49,19 @@ func ServerHides(q Questions, storage string, g *spec.Guest) *plan.Blocker {
 	if !state.IsServer() || !state.Read || state.Err != nil {
 		return nil
 	}
-	if last, ok := q.Have.Stored.Backups[g.Ref.Name]; ok && last.Storage == storage {
-		if all := q.Have.ArchivesOf(storage, g.VMID); len(all) == 0 || all[0].CTime.Before(last.Time) {
-			return hidden(state, fmt.Sprintf("the backup of %s of %s is no longer listed on %s", g.Ref.Name, q.Have.Date(last.Time), storage))
-		}
+	known := q.Have.Stored.Servers[storage]
+	last := known.Guests[g.Ref.Name]
+	if was := known.Guests[g.Was]; g.Was != "" && was.After(last) {
+		last = was
+	}
+	if all := q.Have.ArchivesOf(storage, g.VMID); !last.IsZero() && (len(all) == 0 || all[0].CTime.Before(last)) {
+		return hidden(state, fmt.Sprintf("the backup of %s of %s is no longer listed on %s", g.Ref.Name, q.Have.Date(last), storage))
 	}
 	if len(q.Have.Ours(storage)) > 0 {
 		return nil
 	}
-	if last, ok := q.Have.Stored.Servers[storage]; ok {
-		return hidden(state, fmt.Sprintf("storage %s lists no backup of this agent, and had one of %s", storage, q.Have.Date(last)))
+	if !known.Newest.IsZero() {
+		return hidden(state, fmt.Sprintf("storage %s lists no backup of this agent, and had one of %s", storage, q.Have.Date(known.Newest)))
 	}
 	if name, born := backedUpBefore(q, storage); name != "" {
 		return hidden(state, fmt.Sprintf("storage %s lists no backup of this agent, although %s is managed since %s and is backed up there", storage, name, q.Have.Date(born)))
