@@ -124,3 +124,40 @@ func TestADamagedArchiveIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// An archive that is a little ahead of the clock may be the newest or not, so nothing is deleted
+// beside it until its time has come; then the plan counts as ever. One that is far ahead does not
+// count, and comes near while a run is under way: what the first plan does not count stays.
+func TestNothingIsPrunedBesideAnArchiveAheadOfTheClock(t *testing.T) {
+	keeps := func(n string) string {
+		return "guests: {dns: {vmid: 101}}\nbackups: {daily: {guests: [dns], storage: local, every: 1h, keep: " + n + "}}\n"
+	}
+	for _, ahead := range []time.Duration{2 * time.Minute, 5*time.Minute + 10*time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, pvesim.New())
+			b.once(desired(t, keeps("9")))
+			time.Sleep(time.Hour + time.Minute)
+			b.once(desired(t, keeps("9")))
+			begun := b.sim.Now()
+			b.sim.StepClock(-ahead - time.Minute) // what was made last is ahead now
+			one := desired(t, keeps("1"))
+			p, text := b.plan(one)
+			counted := p.Deletions().Archives
+			if p.Due.IsZero() || p.Due.After(begun) {
+				t.Errorf("%s: due %s, and the archive's time comes before %s\n%s", ahead, p.Due, begun, text)
+			}
+			b.once(one)
+			if deleted := strings.Count(b.events.String(), "delete archive       ok"); deleted > counted || ahead < 5*time.Minute && deleted > 0 {
+				t.Errorf("%s: %d are deleted, and the plan counts %d\n%s\n%s", ahead, deleted, counted, text, b.events)
+			}
+			time.Sleep(ahead + 2*time.Minute)
+			b.once(one)
+			if p, text := b.plan(one); p.ExitCode() != 0 || strings.Contains(text, "in the future") {
+				t.Errorf("%s: afterwards\n%s", ahead, text)
+			}
+			if n := strings.Count(b.sim.String(), "local:backup/vzdump-lxc-101-"); n != 1 {
+				t.Errorf("%s: %d archives stay\n%s", ahead, n, b.sim)
+			}
+		})
+	}
+}

@@ -62,6 +62,9 @@ type Observed struct {
 	// Unread are, in a forecast, the mounts whose disk will be mounted: what is on it
 	// shows only then.
 	Unread map[string]bool
+	// Foretold are, in a forecast, the archives that it has made: they are not ahead of the
+	// clock, whatever their time.
+	Foretold map[string]bool
 
 	ByID    map[string]*proxmox.StorageContent
 	ByGuest map[proxmox.VMID][]*proxmox.StorageContent

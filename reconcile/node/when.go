@@ -16,6 +16,12 @@ const futureSlack = 5 * time.Minute
 // Future reports whether a time is later than the node's clock.
 func (o *Observed) Future(t time.Time) bool { return t.After(o.Now.Add(futureSlack)) }
 
+// Ahead reports whether an archive is dated after now, be it as little as clocks differ. It may
+// be the newest or not: that is known when its time has come.
+func (o *Observed) Ahead(v proxmox.StorageContent) bool {
+	return v.CTime.After(o.Now) && !o.Foretold[v.VolID]
+}
+
 // rightTime is when an archive was begun, where it is known better than from the listing.
 // PVE reads the time from the archive's name, which has the node's local time, in the zone
 // that the node has now. So a node that is given another zone, or is installed again with

@@ -48,7 +48,8 @@ func planVerified(p *planner, o *spec.Object, storage string, mine func(marker.M
 
 // pruneBackups deletes what keep does not keep, one archive at a time, for the token
 // may not let PVE prune. It stays within the guest's present birth; the newest whole
-// archive, protected ones and those that a restore reads are never deleted.
+// archive, protected ones and those that a restore reads are never deleted. Beside an archive
+// that is ahead of the clock nothing is: which one is the newest shows when its time has come.
 func pruneBackups(p *planner, b *spec.Backup, g *spec.Guest, own []questions.OwnBackup, born time.Time) {
 	if rivals := p.Have.GuestRivals(g, b.Storage, g.VMID); rivals != nil {
 		decided, ok := p.Have.Decided(rivals, g)
@@ -63,10 +64,18 @@ func pruneBackups(p *planner, b *spec.Backup, g *spec.Guest, own []questions.Own
 		})
 	}
 	var items []retention.KeptItem
+	ahead := false
 	for _, have := range own {
+		if p.Have.Ahead(have.Volume) {
+			ahead = true
+			p.due(have.Volume.CTime)
+		}
 		if have.State == node.Whole && !have.Volume.Protected && have.Marker.Born.Equal(born) {
 			items = append(items, retention.KeptItem{ID: have.Volume.VolID, Time: have.Volume.CTime})
 		}
+	}
+	if ahead {
+		return
 	}
 	drop := slices.DeleteFunc(retention.Retain(b.Keep, items, p.Have.Now.Location()), func(volid string) bool { return read(p, volid) })
 	for _, volid := range drop {

@@ -175,6 +175,7 @@ func noteFuture(p *planner, b *spec.Backup, g *spec.Guest) {
 	for _, v := range p.Have.ByGuest[g.VMID] {
 		if m, ok := p.Have.MarkerOf(v.Notes); ok && v.Content == "backup" && p.Have.Future(v.CTime) && text.ProxmoxStorage(v.VolID) == b.Storage && questions.OwnsSeries(p.Questions, m, &b.Object, g) {
 			p.note(&b.Object, "the archive %s of %s is dated in the future (%s): it does not count and is never pruned", v.VolID, g.Ref.Name, p.Have.Date(v.CTime))
+			p.due(v.CTime)
 		}
 	}
 }

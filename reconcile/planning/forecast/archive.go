@@ -45,6 +45,7 @@ func (f *Forecast) backUp(params proxmox.Params) {
 	}
 	v.Notes = notes
 	f.changed[v.VolID] = v
+	f.Node.Foretold[v.VolID] = true
 	f.Node.Memory.Archives[v.VolID] = journal.ArchiveState{Whole: true, Marker: v.Notes}
 	f.pack(v.VolID, vmid)
 }

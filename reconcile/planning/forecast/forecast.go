@@ -42,7 +42,7 @@ func New(want *spec.Desired, have *node.Observed) *Forecast {
 		host.Mounts = slices.Clone(host.Mounts)
 		node.Host = &host
 	}
-	node.Unread = map[string]bool{}
+	node.Unread, node.Foretold = map[string]bool{}, map[string]bool{}
 	return &Forecast{Node: &node, want: want, guests: map[proxmox.VMID]bool{}, changed: map[string]*proxmox.StorageContent{}}
 }
 
