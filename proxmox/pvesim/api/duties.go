@@ -22,7 +22,7 @@ var AllDuties = cluster.Duties{
 	Interrupt: func(cl *cluster.Cluster, t *world.Task) bool { return backups.Interrupt(cl, t) },
 	Request:   comeLate,
 	Starve: func(cl *cluster.Cluster, g *world.Guest) {
-		if machine.Starves(cl, g) {
+		if machine.Starves(g) {
 			guests.Halt(cl, g)
 		}
 	},

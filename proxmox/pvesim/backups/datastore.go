@@ -18,7 +18,7 @@ func beginSnapshot(cl *cluster.Cluster, t *world.Task, p *places.Place, g *world
 	}
 	if err := p.Refuses(name, world.Writes); err != nil {
 		t.Logf("INFO: Error: %s", strings.TrimPrefix(err.Error(), "Error: "))
-		return clientFailed(cl, t)
+		return clientFailed(t)
 	}
 	t.Logf("INFO: creating Proxmox Backup Server archive '%s'", t.Args["base"])
 	p.Put(name, &world.Volume{VMID: g.VMID, Size: 1, Created: cl.Now.Unix(), Unfinished: true})
@@ -26,23 +26,23 @@ func beginSnapshot(cl *cluster.Cluster, t *world.Task, p *places.Place, g *world
 }
 
 // clientFailed is the failure of the program that uploads.
-func clientFailed(cl *cluster.Cluster, t *world.Task) error {
+func clientFailed(t *world.Task) error {
 	return fmt.Errorf("command 'lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65536 -- /usr/bin/proxmox-backup-client backup '--crypt-mode=none' pct.conf:/var/tmp/vzdumptmp%d_%s/etc/vzdump/pct.conf root.pxar:/mnt/vzsnap0 --include-dev /mnt/vzsnap0/. --skip-lost-and-found --backup-type ct --backup-id %s' failed: exit code 255",
 		t.PID, t.Args["vmid"], t.Args["vmid"])
 }
 
 // endSnapshot is the end of an upload.
-func endSnapshot(cl *cluster.Cluster, t *world.Task, p *places.Place, v *world.Volume) error {
+func endSnapshot(t *world.Task, p *places.Place, v *world.Volume) error {
 	name := "backup/" + t.Args["base"]
 	if err := p.Refuses(name, world.Writes); err != nil {
 		p.Drop(name)
 		t.Logf("INFO: Error: %s", strings.TrimPrefix(err.Error(), "Error: "))
-		return clientFailed(cl, t)
+		return clientFailed(t)
 	}
 	if v.Size > p.Avail() {
 		p.Drop(name)
 		t.Logf("INFO: Error: inserting chunk on store '%s' failed - mkstemp failed: ENOSPC: No space left on device", p.Storage.Datastore)
-		return clientFailed(cl, t)
+		return clientFailed(t)
 	}
 	v.Format, v.Encrypted, v.Written = "", p.Storage.Key, nil
 	p.Put(name, v)

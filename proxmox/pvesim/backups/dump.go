@@ -22,7 +22,7 @@ import (
 
 func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 	if t.Args["todo"] == "" {
-		return endJob(cl, t)
+		return endJob(t)
 	}
 	vmid, rest, _ := strings.Cut(t.Args["todo"], " ")
 	n := t.Node
@@ -49,15 +49,15 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 	if p.Datastore != nil {
 		base = "ct/" + vmid + "/" + cl.Now.UTC().Format(world.SnapshotTime)
 	}
-	if k, limit := dumpKeep(cl, t, st), 0; t.Args["remove"] == "0" && !k.All() {
+	if k, limit := dumpKeep(t, st), 0; t.Args["remove"] == "0" && !k.All() {
 		for _, kind := range retention.Kinds {
 			limit += k[kind]
 		}
-		if countBackups(cl, p, vmid) >= limit {
+		if countBackups(p, vmid) >= limit {
 			return guestFailed(cl, t, vmid, refusal.Fail("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit))
 		}
 	}
-	if t.Args["protected"] == "1" && st.MaxProtected != nil && countProtected(cl, p, vmid) >= *st.MaxProtected { // before it begins (measured, 9.2.11)
+	if t.Args["protected"] == "1" && st.MaxProtected != nil && countProtected(p, vmid) >= *st.MaxProtected { // before it begins (measured, 9.2.11)
 		return guestFailed(cl, t, vmid, refusal.Fail("The number of protected backups per guest is limited to %d on storage '%s'", *st.MaxProtected, st.ID))
 	}
 	if p.Ghost || p.Avail() < 4096 && p.Datastore == nil {
@@ -107,7 +107,7 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 		snapshots.Prepare(cl, g, "vzdump", "vzdump backup snapshot")
 		lines, err := snapshots.SnapVolumes(cl, n, g, "vzdump")
 		t.Log = append(t.Log, lines...)
-		snapshots.Commit(cl, g, "vzdump")
+		snapshots.Commit(g, "vzdump")
 		g.Conf.Section.Set("lock", "backup")
 		if err != nil {
 			t.Phase = 2
@@ -276,7 +276,7 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 		}
 	}
 	if p.Datastore != nil {
-		if err := endSnapshot(cl, t, p, v); err != nil {
+		if err := endSnapshot(t, p, v); err != nil {
 			return err
 		}
 	} else {
@@ -292,7 +292,7 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 		v.Protected = true
 	}
 	if t.Args["remove"] != "0" {
-		pruneAfter(cl, t, p, g)
+		pruneAfter(t, p, g)
 	}
 	dumpCleanup(cl, t, g)
 	took := cl.Now.Unix() - int64(notation.Atoi(t.Args["began"]))
@@ -325,7 +325,7 @@ func dumpCommand(cl *cluster.Cluster, t *world.Task, how string) error {
 }
 
 // dumpKeep is the retention that a job prunes by.
-func dumpKeep(cl *cluster.Cluster, t *world.Task, st *world.Storage) retention.Rule {
+func dumpKeep(t *world.Task, st *world.Storage) retention.Rule {
 	text := t.Args["prune-backups"]
 	if text == "" {
 		text = st.Prune
@@ -337,7 +337,7 @@ func dumpKeep(cl *cluster.Cluster, t *world.Task, st *world.Storage) retention.R
 	return k
 }
 
-func countProtected(cl *cluster.Cluster, p *places.Place, vmid string) int {
+func countProtected(p *places.Place, vmid string) int {
 	count := 0
 	for name, v := range p.Items {
 		if p.GuestOf(name) == vmid && v.Protected {
@@ -347,7 +347,7 @@ func countProtected(cl *cluster.Cluster, p *places.Place, vmid string) int {
 	return count
 }
 
-func countBackups(cl *cluster.Cluster, p *places.Place, vmid string) int {
+func countBackups(p *places.Place, vmid string) int {
 	count := 0
 	for name, v := range p.Items {
 		if p.GuestOf(name) == vmid && (p.Datastore != nil || storages.Standard(name)) && !v.Protected {
@@ -358,14 +358,14 @@ func countBackups(cl *cluster.Cluster, p *places.Place, vmid string) int {
 }
 
 // pruneAfter removes older archives of the guest, whoever made them.
-func pruneAfter(cl *cluster.Cluster, t *world.Task, p *places.Place, g *world.Guest) {
-	k := dumpKeep(cl, t, p.Storage)
+func pruneAfter(t *world.Task, p *places.Place, g *world.Guest) {
+	k := dumpKeep(t, p.Storage)
 	if k.All() {
 		return
 	}
 	t.Logf("INFO: prune older backups with retention: %s", k)
 	count := 0
-	for _, c := range storages.Candidates(cl, t.Node, p, k, g.VMID, "lxc") {
+	for _, c := range storages.Candidates(t.Node, p, k, g.VMID, "lxc") {
 		if c.Mark == "remove" {
 			t.Logf("INFO: removing backup '%s:%s'", p.Storage.ID, c.Name)
 			p.Drop(c.Name)
@@ -381,7 +381,7 @@ func dumpCleanup(cl *cluster.Cluster, t *world.Task, g *world.Guest) {
 		t.Logf("INFO: cleanup temporary 'vzdump' snapshot")
 		if sec := g.Conf.Snaps["vzdump"]; sec != nil {
 			t.Log = append(t.Log, snapshots.UnsnapVolumes(cl, t.Node, sec, "vzdump")...)
-			snapshots.Forget(cl, g, "vzdump")
+			snapshots.Forget(g, "vzdump")
 		}
 	}
 	g.Conf.Section.Unset("lock")

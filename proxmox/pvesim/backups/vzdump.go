@@ -265,10 +265,10 @@ func nextGuest(cl *cluster.Cluster, t *world.Task) error {
 		t.Phase = 1
 		return Run(cl, t)
 	}
-	return endJob(cl, t)
+	return endJob(t)
 }
 
-func endJob(cl *cluster.Cluster, t *world.Task) error {
+func endJob(t *world.Task) error {
 	if t.Args["errors"] == "1" {
 		t.Logf("INFO: Backup job finished with errors")
 		t.Phase = 1 // nothing is left to clean up

@@ -231,7 +231,7 @@ func resource(cl *cluster.Cluster, d *jsontext.Doc, who *rights.Subject, g *worl
 		running = !running
 	}
 	if running {
-		d.Str("status", "running").Num("uptime", max(0, cl.Now.Unix()/statAge*statAge-g.Since)).Num("mem", machine.MemoryUse(cl, g))
+		d.Str("status", "running").Num("uptime", max(0, cl.Now.Unix()/statAge*statAge-g.Since)).Num("mem", machine.MemoryUse(g))
 	} else {
 		d.Str("status", "stopped").Num("uptime", 0).Num("mem", 0)
 	}

@@ -197,7 +197,7 @@ func GuestRRD(c *request.Call, d *jsontext.Doc) {
 	if err != nil {
 		return
 	}
-	d.Num("maxcpu", int64(machine.CPUs(c.Cluster, g))).Num("maxmem", g.MemoryLimit()).Num("mem", machine.MemoryUse(c.Cluster, g)).Num("maxdisk", g.RootSize())
+	d.Num("maxcpu", int64(machine.CPUs(c.Cluster, g))).Num("maxmem", g.MemoryLimit()).Num("mem", machine.MemoryUse(g)).Num("maxdisk", g.RootSize())
 	d.Nothing("cpu disk diskread diskwrite netin netout memhost pressurecpusome pressurecpufull pressureiosome pressureiofull pressurememorysome pressurememoryfull")
 }
 

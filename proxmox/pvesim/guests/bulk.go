@@ -77,11 +77,11 @@ func RebootNode(cl *cluster.Cluster, n *world.Node, comesBack bool) {
 			g.Mounted = false
 		}
 	}
-	machine.UnmountAll(cl, n)
+	machine.UnmountAll(n)
 	if !comesBack {
 		return
 	}
 	n.Boot = cl.Now.Unix()
-	machine.MountFstab(cl, n)
+	machine.MountFstab(n)
 	cl.Start(n, "startall", "", "root@pam", 0, nil)
 }

@@ -37,7 +37,7 @@ func vmstatus(cl *cluster.Cluster, d *jsontext.Doc, g *world.Guest) {
 	if v, _, _ := places.Find(cl, cl.World.Node(g.Node), c.Rootfs().Volid()); v != nil {
 		used = v.Used
 	}
-	d.Str("status", "running").Num("mem", min(machine.MemoryUse(cl, g), g.MemoryLimit())).Num("disk", used).Num("maxdisk", size-size/20)
+	d.Str("status", "running").Num("mem", min(machine.MemoryUse(g), g.MemoryLimit())).Num("disk", used).Num("maxdisk", size-size/20)
 	d.Num("uptime", max(0, cl.Now.Unix()-g.Since)).Num("pid", int64(g.PID))
 	d.B = append(d.B, runningStatus...)
 	d.Close()

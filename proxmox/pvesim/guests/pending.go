@@ -15,7 +15,7 @@ import (
 )
 
 // dropIdlePending removes pending values that are in force already. PVE: cleanup_pending.
-func dropIdlePending(cl *cluster.Cluster, conf *lxcconf.Config) {
+func dropIdlePending(conf *lxcconf.Config) {
 	for _, k := range conf.Pending.Keys() {
 		v, _ := conf.Pending.Get(k)
 		if now, ok := conf.Section.Get(k); ok && now == v {

@@ -70,7 +70,7 @@ func MayModify(cl *cluster.Cluster, w *rights.Subject, vmid int, pool string, co
 			if conf != nil {
 				old = conf.Vals[key]
 			}
-			return featuresAccess(cl, onGuest, old, set[key], unprivileged, deleted)
+			return featuresAccess(onGuest, old, set[key], unprivileged, deleted)
 		case key == "hookscript":
 			return refusal.Forbid("changing the hookscript is only allowed for root@pam")
 		case key == "tags":
@@ -111,7 +111,7 @@ func BridgeAccess(cl *cluster.Cluster, w *rights.Subject, net string) error {
 }
 
 // featuresAccess compares flag by flag: only those that differ count.
-func featuresAccess(cl *cluster.Cluster, onGuest func(string) error, old, now string, unprivileged, deleted bool) error {
+func featuresAccess(onGuest func(string) error, old, now string, unprivileged, deleted bool) error {
 	if !unprivileged {
 		return refusal.Forbid("changing feature flags for privileged container is only allowed for root@pam")
 	}

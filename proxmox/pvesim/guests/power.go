@@ -212,7 +212,7 @@ func startable(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 		}
 		names[net["name"]] = true
 	}
-	return WriteRuntime(cl, n, g)
+	return WriteRuntime(n, g)
 }
 
 // Boot lets a guest run: it keeps the mounts that are there now, and the first start of
@@ -242,7 +242,7 @@ func Boot(cl *cluster.Cluster, n *world.Node, g *world.Guest) {
 			v.Used = v.Size / 100
 		}
 	}
-	if machine.Starves(cl, g) {
+	if machine.Starves(g) {
 		cl.World.Events = append(cl.World.Events, &world.Event{At: cl.Now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}
 }

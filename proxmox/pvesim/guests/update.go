@@ -149,15 +149,15 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 		if _, named := clean[key]; !named && !slices.Contains(del, key) {
 			return false
 		}
-		return !g.Running || hotplugs(cl, g, key, deleted)
+		return !g.Running || hotplugs(g, key, deleted)
 	})
 	if len(errs) > 0 { // then nothing is written
 		conf.Section, conf.Pending = *section, *pending
 		conf.Touch()
 		return &refusal.Refusal{Code: 400, Text: "Parameter verification failed.", Errors: errs}
 	}
-	dropIdlePending(cl, conf)
-	if machine.Starves(cl, g) {
+	dropIdlePending(conf)
+	if machine.Starves(g) {
 		cl.World.Events = append(cl.World.Events, &world.Event{At: cl.Now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}
 	for _, k := range g.Conf.Numbered("net") { // the file is written by then
@@ -165,7 +165,7 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 			return refusal.Fail("bridge '' does not exist")
 		}
 	}
-	return WriteRuntime(cl, n, g)
+	return WriteRuntime(n, g)
 }
 
 // Writable is the error of a config that cannot be written: without quorum all of /etc/pve is read-only.
@@ -183,7 +183,7 @@ func bridgeless(net string) bool {
 }
 
 // WriteRuntime is update_lxc_config: it fails when a bridge is missing.
-func WriteRuntime(cl *cluster.Cluster, n *world.Node, g *world.Guest) error {
+func WriteRuntime(n *world.Node, g *world.Guest) error {
 	for _, k := range g.Conf.Numbered("net") {
 		p, err := schema.Net.Parse(g.Conf.Vals[k], k)
 		if err == nil && p["bridge"] != "" && !slices.Contains(n.Bridges, p["bridge"]) {
@@ -194,7 +194,7 @@ func WriteRuntime(cl *cluster.Cluster, n *world.Node, g *world.Guest) error {
 }
 
 // hotplugs reports whether a running guest takes a change at once.
-func hotplugs(cl *cluster.Cluster, g *world.Guest, key string, deleted bool) bool {
+func hotplugs(g *world.Guest, key string, deleted bool) bool {
 	kind := strings.TrimRight(key, "0123456789")
 	switch {
 	case live[key]:

@@ -31,7 +31,7 @@ func Strays(cl *cluster.Cluster, n *world.Node, vmid int) []string {
 }
 
 // Referenced are the volumes that a guest's config names anywhere, sorted.
-func Referenced(cl *cluster.Cluster, g *world.Guest) []string {
+func Referenced(g *world.Guest) []string {
 	seen := make(map[string]bool)
 	sections := []*lxcconf.Section{&g.Conf.Section, &g.Conf.Pending}
 	for _, sec := range g.Conf.Snaps {

@@ -289,7 +289,7 @@ func (p *process) rescan(only string) int {
 		if g.Node != p.n.Name || g.Qemu || only != "" && only != strconv.Itoa(g.VMID) {
 			continue
 		}
-		named := guests.Referenced(p.s, g)
+		named := guests.Referenced(g)
 		for _, volid := range guests.Strays(p.s, p.n, g.VMID) {
 			if !slices.Contains(named, volid) {
 				guests.ParkVolume(p.s, g, volid)

@@ -33,7 +33,7 @@ func runMount(p *process) (int, error) {
 		}
 		return p.complain(32, "mount: %s: mount point not mounted or bad option.", rest[0]), nil
 	case len(rest) == 0 && p.has(opts, "-a"):
-		machine.MountFstab(p.s, n)
+		machine.MountFstab(n)
 		return 0, nil
 	case len(rest) == 0:
 		for _, m := range n.Mounts {
@@ -45,7 +45,7 @@ func runMount(p *process) (int, error) {
 	case len(rest) == 1:
 		for _, f := range n.FstabLines() {
 			if path.Clean(f[1]) == path.Clean(rest[0]) || f[0] == rest[0] {
-				if text := machine.MountDisk(p.s, n, strings.Trim(f[0], `"`), f[1], f[3]); text != "" {
+				if text := machine.MountDisk(n, strings.Trim(f[0], `"`), f[1], f[3]); text != "" {
 					return p.complain(32, "%s", text), nil
 				}
 				return 0, nil
@@ -60,7 +60,7 @@ func runMount(p *process) (int, error) {
 			}
 		}
 	}
-	if text := machine.MountDisk(p.s, n, rest[0], rest[1], opts["-o"]); text != "" {
+	if text := machine.MountDisk(n, rest[0], rest[1], opts["-o"]); text != "" {
 		return p.complain(32, "%s", text), nil
 	}
 	return 0, nil

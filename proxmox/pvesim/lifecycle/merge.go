@@ -91,7 +91,7 @@ func merge(cl *cluster.Cluster, t *world.Task, g *world.Guest, old *lxcconf.Conf
 	}
 	g.Conf = conf
 	g.Journal = false
-	return guests.WriteRuntime(cl, t.Node, g)
+	return guests.WriteRuntime(t.Node, g)
 }
 
 // UndoCreate leaves nothing behind, unless the old guest is still whole.

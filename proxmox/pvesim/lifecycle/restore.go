@@ -165,7 +165,7 @@ func beginRestore(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 		return err
 	}
 	if _, given := set["rootfs"]; !given {
-		if want, err = fromArchive(cl, t, who, old); err != nil {
+		if want, err = fromArchive(t, who, old); err != nil {
 			return err
 		}
 	}
@@ -208,7 +208,7 @@ func openArchive(cl *cluster.Cluster, t *world.Task) error {
 }
 
 // fromArchive are the volumes of the archive's config, to be made on one storage.
-func fromArchive(cl *cluster.Cluster, t *world.Task, who *rights.Subject, old *lxcconf.Config) ([]wanted, error) {
+func fromArchive(t *world.Task, who *rights.Subject, old *lxcconf.Config) ([]wanted, error) {
 	var want []wanted
 	for _, m := range old.MountPoints() {
 		if m.Kind() != "volume" {

@@ -94,7 +94,7 @@ func endCreate(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 		}
 	}
 	g.Conf = conf
-	return guests.WriteRuntime(cl, t.Node, g)
+	return guests.WriteRuntime(t.Node, g)
 }
 
 // defaults fills in what PVE writes at the end of a creation.

@@ -53,7 +53,7 @@ func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 	if rest, ok := strings.CutPrefix(name, "/sys/fs/cgroup/lxc/"); ok {
 		id, file, _ := strings.Cut(rest, "/")
 		if g := cl.Guests[notation.Atoi(id)]; g != nil && g.Running && !g.Qemu && g.Node == n.Name && strconv.Itoa(g.VMID) == id {
-			if text := memoryFile(cl, g, file); text != "" {
+			if text := memoryFile(g, file); text != "" {
 				return []byte(text), nil
 			}
 		}
@@ -79,8 +79,8 @@ func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 }
 
 // memoryFile is a file of a running guest's cgroup.
-func memoryFile(cl *cluster.Cluster, g *world.Guest, name string) string {
-	pinned, limit := pinned(cl, g), g.MemoryLimit()
+func memoryFile(g *world.Guest, name string) string {
+	pinned, limit := pinned(g), g.MemoryLimit()
 	in := min(pinned, limit)
 	cache := min(int64(g.Cache)<<20, limit-in)
 	shmem := min(int64(g.Shmem)<<20, in)

@@ -15,14 +15,14 @@ func MemoryUsed(cl *cluster.Cluster, n *world.Node) int64 {
 	used := int64(1 << 30)
 	for _, g := range cl.World.Guests {
 		if g.Running && g.Node == n.Name {
-			used += MemoryUse(cl, g)
+			used += MemoryUse(g)
 		}
 	}
 	return min(used, n.Memory)
 }
 
 // MemoryUse is what a running guest's processes take, in bytes, as PVE lists it: memory.current less the file pages, which shared memory is among.
-func MemoryUse(cl *cluster.Cluster, g *world.Guest) int64 {
+func MemoryUse(g *world.Guest) int64 {
 	if !g.Running {
 		return 0
 	}
@@ -33,16 +33,16 @@ func MemoryUse(cl *cluster.Cluster, g *world.Guest) int64 {
 }
 
 // pinned is what the kernel cannot drop of a running guest, in bytes.
-func pinned(cl *cluster.Cluster, g *world.Guest) int64 {
+func pinned(g *world.Guest) int64 {
 	if !g.Running {
 		return 0
 	}
-	return MemoryUse(cl, g) + int64(g.Shmem)<<20
+	return MemoryUse(g) + int64(g.Shmem)<<20
 }
 
 // Starves reports whether a guest needs more than its limits leave it: then the kernel kills it.
-func Starves(cl *cluster.Cluster, g *world.Guest) bool {
-	return g.Running && pinned(cl, g) > g.MemoryLimit()+g.SwapLimit()
+func Starves(g *world.Guest) bool {
+	return g.Running && pinned(g) > g.MemoryLimit()+g.SwapLimit()
 }
 
 // CPUs is how many CPUs a guest has: its limit, or all of its node.

@@ -45,7 +45,7 @@ func HoldOf(cl *cluster.Cluster, n *world.Node, m lxcconf.MountPoint) (world.Hol
 }
 
 // MountDisk mounts a plugged disk; the text is mount's complaint.
-func MountDisk(cl *cluster.Cluster, n *world.Node, device, target, options string) string {
+func MountDisk(n *world.Node, device, target, options string) string {
 	target = path.Clean(target)
 	var d *world.Disk
 	for _, k := range n.Disks {
@@ -116,7 +116,7 @@ func Unmount(cl *cluster.Cluster, n *world.Node, what string, lazy bool) string 
 }
 
 // UnmountAll leaves only the root file system mounted.
-func UnmountAll(cl *cluster.Cluster, n *world.Node) {
+func UnmountAll(n *world.Node) {
 	var kept []*world.Mount
 	for _, m := range n.Mounts {
 		if m.Target == "/" {
@@ -129,7 +129,7 @@ func UnmountAll(cl *cluster.Cluster, n *world.Node) {
 }
 
 // MountFstab mounts what the fstab says, as far as the disks are there.
-func MountFstab(cl *cluster.Cluster, n *world.Node) {
+func MountFstab(n *world.Node) {
 	for _, f := range n.FstabLines() {
 		target := f[1]
 		if f[1] == "/" || !strings.HasPrefix(f[1], "/") || slices.Contains(strings.Split(f[3], ","), "noauto") || f[2] == "proc" {
@@ -138,7 +138,7 @@ func MountFstab(cl *cluster.Cluster, n *world.Node) {
 		if m := n.MountAt(target); m.Target == path.Clean(target) {
 			continue
 		}
-		_ = MountDisk(cl, n, strings.Trim(f[0], `"`), target, f[3])
+		_ = MountDisk(n, strings.Trim(f[0], `"`), target, f[3])
 	}
 }
 

@@ -16,7 +16,7 @@ func Reinstall(cl *cluster.Cluster) error {
 		p.VMs = nil
 	}
 	for _, n := range cl.World.Nodes {
-		UnmountAll(cl, n)
+		UnmountAll(n)
 		root := n.DiskOf(n.MountAt("/"))
 		n.Fstab = "# <file system> <mount point> <type> <options> <dump> <pass>\nUUID=" + root.UUID + " / " + root.FS + " errors=remount-ro 0 1\nproc /proc proc defaults 0 0\n"
 		n.Files, n.Tasks, n.Outage, n.Down = nil, nil, "", false

@@ -36,7 +36,7 @@ func State(cl *cluster.Cluster) string {
 				fmt.Fprintf(&b, "    %s\n", line)
 			}
 		}
-		for _, volid := range guests.Referenced(cl, g) {
+		for _, volid := range guests.Referenced(g) {
 			named[n.Name+" "+volid] = true
 			if v, _, err := places.Find(cl, n, volid); err == nil && v != nil {
 				fmt.Fprintf(&b, "  %s: %s\n", volid, print(v))

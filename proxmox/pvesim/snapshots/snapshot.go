@@ -151,7 +151,7 @@ func RunCreate(cl *cluster.Cluster, t *world.Task) error {
 	if err != nil {
 		return err
 	}
-	Commit(cl, g, name)
+	Commit(g, name)
 	return cluster.ErrDone
 }
 
@@ -173,7 +173,7 @@ func Prepare(cl *cluster.Cluster, g *world.Guest, name, description string) {
 }
 
 // Commit makes it the current one's parent. PVE: __snapshot_commit.
-func Commit(cl *cluster.Cluster, g *world.Guest, name string) {
+func Commit(g *world.Guest, name string) {
 	if sec := g.Conf.Snaps[name]; sec != nil {
 		sec.Unset("snapstate")
 	}
@@ -291,14 +291,14 @@ func RunDelete(cl *cluster.Cluster, t *world.Task) error {
 		return fmt.Errorf("snapshot '%s' does not exist", name)
 	}
 	t.Log = append(t.Log, UnsnapVolumes(cl, t.Node, sec, name)...)
-	Forget(cl, g, name)
+	Forget(g, name)
 	g.Conf.Section.Unset("lock")
 	g.Conf.Touch()
 	return cluster.ErrDone
 }
 
 // Forget takes a section away and links its children to its parent.
-func Forget(cl *cluster.Cluster, g *world.Guest, name string) {
+func Forget(g *world.Guest, name string) {
 	parent := g.Conf.Snaps[name].Vals["parent"]
 	delete(g.Conf.Snaps, name)
 	relink := func(sec *lxcconf.Section) {

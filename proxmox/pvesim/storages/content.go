@@ -21,7 +21,7 @@ import (
 // archiveTime is when an archive was made: by its name in the node's zone, else by its
 // file. Of a time that the clocks show twice it is the earlier (Perl: Time::Local,
 // "Ambiguous Local Times").
-func archiveTime(cl *cluster.Cluster, n *world.Node, name string, v *world.Volume) int64 {
+func archiveTime(n *world.Node, name string, v *world.Volume) int64 {
 	const form = "2006_01_02-15_04_05"
 	if m := world.DumpRE.FindStringSubmatch(name); m != nil && world.StampRE.MatchString(m[3]) {
 		if t, err := time.ParseInLocation(form, m[3], n.Location); err == nil {
@@ -112,7 +112,7 @@ func ListVolumes(c *request.Call) error {
 		switch kind {
 		case "backup":
 			m := world.ArchiveRE.FindStringSubmatch(name)
-			d.Num("ctime", archiveTime(cl, c.Node, name, v)).Str("format", m[2])
+			d.Num("ctime", archiveTime(c.Node, name, v)).Str("format", m[2])
 			subtype := "unknown"
 			if dm := world.OurDumpRE.FindStringSubmatch(name); dm != nil && !impossible(dm[3]) {
 				subtype = dm[1]

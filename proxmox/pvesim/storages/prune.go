@@ -15,7 +15,7 @@ import (
 )
 
 // Candidates are the archives of a place with their marks, in the order of their names.
-func Candidates(cl *cluster.Cluster, n *world.Node, p *places.Place, k retention.Rule, vmid int, kind string) []*retention.Candidate {
+func Candidates(n *world.Node, p *places.Place, k retention.Rule, vmid int, kind string) []*retention.Candidate {
 	var all []*retention.Candidate
 	groups := make(map[string][]*retention.Candidate)
 	for _, name := range slices.Sorted(maps.Keys(p.Items)) {
@@ -24,7 +24,7 @@ func Candidates(cl *cluster.Cluster, n *world.Node, p *places.Place, k retention
 			continue
 		}
 		v := p.Items[name]
-		c := &retention.Candidate{Name: name, Time: archiveTime(cl, n, name, v), VMID: notation.Atoi(m[2]), Kind: m[1]}
+		c := &retention.Candidate{Name: name, Time: archiveTime(n, name, v), VMID: notation.Atoi(m[2]), Kind: m[1]}
 		all = append(all, c)
 		switch {
 		case !Standard(name):
@@ -66,7 +66,7 @@ func PruneDry(c *request.Call) error {
 		return err
 	}
 	d := c.Data().List()
-	for _, m := range Candidates(c.Cluster, c.Node, p, k, vmid, c.Param("type")) {
+	for _, m := range Candidates(c.Node, p, k, vmid, c.Param("type")) {
 		d.Open().Str("volid", p.Storage.ID+":"+m.Name).Num("ctime", m.Time).Str("mark", m.Mark).Str("type", m.Kind)
 		if m.Mark == "renamed" {
 			d.Str("vmid", strconv.Itoa(m.VMID))
@@ -121,7 +121,7 @@ func RunPrune(cl *cluster.Cluster, t *world.Task) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range Candidates(cl, t.Node, p, k, notation.Atoi(t.Args["vmid"]), t.Args["kind"]) {
+	for _, c := range Candidates(t.Node, p, k, notation.Atoi(t.Args["vmid"]), t.Args["kind"]) {
 		if c.Mark == "remove" {
 			t.Logf("removing backup '%s:%s'", st.ID, c.Name)
 			p.Drop(c.Name)
