@@ -31,7 +31,7 @@ var AllDuties = cluster.Duties{
 // comeLate carries out a request whose effect was delayed: nobody hears the answer.
 func comeLate(cl *cluster.Cluster, e *world.Event) {
 	if who := cl.Rights.Subject(e.As); who != nil {
-		_ = Dispatch(cl, context.Background(), &request.Call{Cluster: cl, Who: who, Method: e.Method, Path: e.Path, Params: e.Params, Late: true})
+		_ = Dispatch(context.Background(), &request.Call{Cluster: cl, Who: who, Method: e.Method, Path: e.Path, Params: e.Params, Late: true})
 	}
 }
 

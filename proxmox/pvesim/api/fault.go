@@ -108,7 +108,7 @@ func repeated(body []byte, change string) []byte {
 
 // outcome dispatches a call; an error is the caller's context that ended.
 func outcome(cl *cluster.Cluster, ctx context.Context, c *request.Call) (answer, error) {
-	err := Dispatch(cl, ctx, c)
+	err := Dispatch(ctx, c)
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return answer{}, err
 	}

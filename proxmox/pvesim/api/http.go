@@ -317,7 +317,7 @@ func Do(cl *cluster.Cluster, as, method, path string, params map[string]string) 
 	path, query, _ := strings.Cut(path, "?")
 	parseForm(query, p)
 	c := &request.Call{Cluster: cl, Who: who, Method: method, Path: cleanPath(strings.TrimPrefix(path, "/")), Params: p}
-	a := respond(c, Dispatch(cl, context.Background(), c))
+	a := respond(c, Dispatch(context.Background(), c))
 	cl.Settle()
 	return a.code, string(a.body)
 }

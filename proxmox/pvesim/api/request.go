@@ -12,25 +12,16 @@ import (
 
 // Dispatch carries a call out: route, permissions, proxying, validation, handler.
 // PVE: HTTPServer rest_handler.
-func Dispatch(cl *cluster.Cluster, ctx context.Context, c *request.Call) error {
+func Dispatch(ctx context.Context, c *request.Call) error {
+	cl := c.Cluster
 	c.Ctx, c.Total = ctx, -1
 	rt, vars, ok := FindRoute(c.Method, c.Path)
 	if !ok {
 		return &refusal.Refusal{Code: 501, Text: "Method '" + c.Method + " " + cmp.Or(c.Asked, c.Path) + "' not implemented"}
 	}
 	c.Route = rt
-	if len(vars) > 0 && c.Params == nil {
-		c.Params = make(map[string]string, len(vars)/2)
-	}
-	var conflict []string
-	for i := 0; i < len(vars); i += 2 {
-		if v, dup := c.Params[vars[i]]; dup && v != vars[i+1] {
-			conflict = append(conflict, vars[i], "duplicate parameter (already defined in URI) with conflicting values!")
-		}
-		c.Params[vars[i]] = vars[i+1]
-	}
-	if conflict != nil {
-		return refusal.BadParam(conflict...)
+	if err := fromPath(c, vars); err != nil {
+		return err
 	}
 	if c.Who == nil && !rt.World {
 		return &refusal.Refusal{Code: 401, Text: "No ticket"}
@@ -51,15 +42,8 @@ func Dispatch(cl *cluster.Cluster, ctx context.Context, c *request.Call) error {
 		}
 	}
 	if rt.Node {
-		if c.Node == nil {
-			name := c.Params["node"]
-			if cl.World.Nodes[0].Knows(name) {
-				return &refusal.Refusal{Code: 595, Text: "No route to host"}
-			}
-			return refusal.Fail("hostname lookup '%s' failed - failed to get address info for: %s: Temporary failure in name resolution", name, name)
-		}
-		if c.Node.Down {
-			return &refusal.Refusal{Code: 595, Text: "No route to host"}
+		if err := unreachable(c); err != nil {
+			return err
 		}
 	}
 	if !c.Late {
@@ -73,6 +57,36 @@ func Dispatch(cl *cluster.Cluster, ctx context.Context, c *request.Call) error {
 		}
 	}
 	return rt.Run(c)
+}
+
+// fromPath adds the variables of the path to the parameters: vars are names and values by turns.
+func fromPath(c *request.Call, vars []string) error {
+	if len(vars) > 0 && c.Params == nil {
+		c.Params = make(map[string]string, len(vars)/2)
+	}
+	var conflict []string
+	for i := 0; i < len(vars); i += 2 {
+		if v, dup := c.Params[vars[i]]; dup && v != vars[i+1] {
+			conflict = append(conflict, vars[i], "duplicate parameter (already defined in URI) with conflicting values!")
+		}
+		c.Params[vars[i]] = vars[i+1]
+	}
+	if conflict != nil {
+		return refusal.BadParam(conflict...)
+	}
+	return nil
+}
+
+// unreachable is why a call does not get to the node of its path.
+func unreachable(c *request.Call) error {
+	name := c.Params["node"]
+	switch {
+	case c.Node == nil && !c.Cluster.World.Nodes[0].Knows(name):
+		return refusal.Fail("hostname lookup '%s' failed - failed to get address info for: %s: Temporary failure in name resolution", name, name)
+	case c.Node == nil, c.Node.Down:
+		return &refusal.Refusal{Code: 595, Text: "No route to host"}
+	}
+	return nil
 }
 
 // outage is what a node whose daemons are down or hang answers.

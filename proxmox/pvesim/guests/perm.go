@@ -20,78 +20,99 @@ func MayModify(cl *cluster.Cluster, w *rights.Subject, vmid int, pool string, co
 	if w.Root() {
 		return nil
 	}
-	onGuest := func(priv string) error {
-		if pool != "" && cl.Rights.Can(w, "/pool/"+pool, priv) {
-			return nil
-		}
-		return cl.Rights.Need(w, rights.OnVM(vmid), priv)
-	}
-	one := func(key string, deleted bool) error {
-		switch kind := strings.TrimRight(key, "0123456789"); {
-		case key == "cores" || key == "cpuunits" || key == "cpulimit":
-			return onGuest("VM.Config.CPU")
-		case key == "rootfs" || kind == "mp" && key != "mp":
-			if err := onGuest("VM.Config.Disk"); err != nil || deleted {
-				return err
-			}
-			m, err := lxcconf.ParseMountPoint(key, set[key])
-			if err != nil {
-				return refusal.Fail("%s", err.Error())
-			}
-			if m.Kind() != "volume" {
-				return refusal.Forbid("mount point type " + m.Kind() + " is only allowed for root@pam")
-			}
-			if d := schema.NewDiskRE.FindStringSubmatch(m.Volid()); d != nil {
-				return cl.Rights.Need(w, rights.OnStorage(d[1]), "Datastore.AllocateSpace")
-			}
-			return storages.VolumeAccess(cl, w, vmid, m.Volid(), "rootdir")
-		case kind == "dev" && key != "dev":
-			return refusal.Forbid("configuring device passthrough is only allowed for root@pam")
-		case key == "memory" || key == "swap":
-			return onGuest("VM.Config.Memory")
-		case kind == "net" && key != "net":
-			if err := onGuest("VM.Config.Network"); err != nil {
-				return err
-			}
-			var old string
-			if conf != nil {
-				old = conf.Vals[key]
-			}
-			for _, text := range []string{old, set[key]} {
-				if err := BridgeAccess(cl, w, text); err != nil {
-					return err
-				}
-			}
-			return nil
-		case key == "nameserver" || key == "searchdomain" || key == "hostname":
-			return onGuest("VM.Config.Network")
-		case key == "features":
-			var old string
-			if conf != nil {
-				old = conf.Vals[key]
-			}
-			return featuresAccess(onGuest, old, set[key], unprivileged, deleted)
-		case key == "hookscript":
-			return refusal.Forbid("changing the hookscript is only allowed for root@pam")
-		case key == "tags":
-			if err := onGuest("VM.Config.Options"); err != nil {
-				return err
-			}
-			return tagAccess(cl, w, conf, set[key])
-		}
-		return onGuest("VM.Config.Options")
-	}
+	m := modification{cl, w, vmid, pool, conf, set, unprivileged}
 	for _, key := range slices.Sorted(maps.Keys(set)) {
-		if err := one(key, false); err != nil {
+		if err := m.allowed(key, false); err != nil {
 			return err
 		}
 	}
 	for _, key := range del {
-		if err := one(key, true); err != nil {
+		if err := m.allowed(key, true); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// A modification is somebody's change of a guest's config.
+type modification struct {
+	cl           *cluster.Cluster
+	w            *rights.Subject
+	vmid         int
+	pool         string
+	conf         *lxcconf.Section // what the guest has; nil at its creation
+	set          map[string]string
+	unprivileged bool
+}
+
+// onGuest is the 403 of who lacks a privilege on the guest, and on the pool that it is created in.
+func (m modification) onGuest(priv string) error {
+	if m.pool != "" && m.cl.Rights.Can(m.w, "/pool/"+m.pool, priv) {
+		return nil
+	}
+	return m.cl.Rights.Need(m.w, rights.OnVM(m.vmid), priv)
+}
+
+// old is what the guest has of a key.
+func (m modification) old(key string) string {
+	if m.conf == nil {
+		return ""
+	}
+	return m.conf.Vals[key]
+}
+
+// allowed checks one key that is set or deleted.
+func (m modification) allowed(key string, deleted bool) error {
+	switch kind := strings.TrimRight(key, "0123456789"); {
+	case key == "cores" || key == "cpuunits" || key == "cpulimit":
+		return m.onGuest("VM.Config.CPU")
+	case key == "rootfs" || kind == "mp" && key != "mp":
+		if err := m.onGuest("VM.Config.Disk"); err != nil || deleted {
+			return err
+		}
+		return m.disk(key)
+	case kind == "dev" && key != "dev":
+		return refusal.Forbid("configuring device passthrough is only allowed for root@pam")
+	case key == "memory" || key == "swap":
+		return m.onGuest("VM.Config.Memory")
+	case kind == "net" && key != "net":
+		if err := m.onGuest("VM.Config.Network"); err != nil {
+			return err
+		}
+		for _, text := range []string{m.old(key), m.set[key]} {
+			if err := BridgeAccess(m.cl, m.w, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	case key == "nameserver" || key == "searchdomain" || key == "hostname":
+		return m.onGuest("VM.Config.Network")
+	case key == "features":
+		return featuresAccess(m.onGuest, m.old(key), m.set[key], m.unprivileged, deleted)
+	case key == "hookscript":
+		return refusal.Forbid("changing the hookscript is only allowed for root@pam")
+	case key == "tags":
+		if err := m.onGuest("VM.Config.Options"); err != nil {
+			return err
+		}
+		return tagAccess(m.cl, m.w, m.conf, m.set[key])
+	}
+	return m.onGuest("VM.Config.Options")
+}
+
+// disk checks a mount point that is set: only root mounts what is no volume.
+func (m modification) disk(key string) error {
+	point, err := lxcconf.ParseMountPoint(key, m.set[key])
+	if err != nil {
+		return refusal.Fail("%s", err.Error())
+	}
+	if point.Kind() != "volume" {
+		return refusal.Forbid("mount point type " + point.Kind() + " is only allowed for root@pam")
+	}
+	if d := schema.NewDiskRE.FindStringSubmatch(point.Volid()); d != nil {
+		return m.cl.Rights.Need(m.w, rights.OnStorage(d[1]), "Datastore.AllocateSpace")
+	}
+	return storages.VolumeAccess(m.cl, m.w, m.vmid, point.Volid(), "rootdir")
 }
 
 // BridgeAccess is the 403 of who may not use a bridge: a net needs SDN.Use on its bridge. PVE: check_bridge_access, check_vnet_access.

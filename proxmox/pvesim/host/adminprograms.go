@@ -24,7 +24,7 @@ func runPvesm(p *process) (int, error) {
 	if len(rest) > 0 {
 		return p.complain(255, "400 too many arguments"), nil
 	}
-	if p.s.Storages[st.ID] != nil {
+	if p.cl.Storages[st.ID] != nil {
 		return p.complain(255, "create storage failed: storage ID '%s' already defined", st.ID), nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(params)) {
@@ -38,8 +38,8 @@ func runPvesm(p *process) (int, error) {
 	if len(st.Content) == 0 {
 		st.Content = []string{"images"}
 	}
-	p.s.World.Storages = append(p.s.World.Storages, st)
-	p.s.Storages[st.ID] = st
+	p.cl.World.Storages = append(p.cl.World.Storages, st)
+	p.cl.Storages[st.ID] = st
 	if !st.IsDir() && p.n.Pools[st.ID] == nil {
 		p.n.Pools[st.ID] = make(world.Store)
 	}
@@ -114,10 +114,10 @@ func runPveam(p *process) (int, error) {
 	if len(p.args) != 3 || p.args[0] != "download" {
 		return 0, fmt.Errorf("pvesim: pveam %s: not on the simulated host", strings.Join(p.args, " "))
 	}
-	if f := p.s.FaultFor("pveam download"); f != nil {
+	if f := p.cl.FaultFor("pveam download"); f != nil {
 		return p.complain(255, "download of %s failed: %s", p.args[2], cmp.Or(f.Text, "Could not resolve host: download.proxmox.com")), nil
 	}
-	st := p.s.Storages[p.args[1]]
+	st := p.cl.Storages[p.args[1]]
 	if st == nil || !st.IsDir() || !st.Holds("vztmpl") {
 		return p.complain(255, "storage '%s' does not support templates", p.args[1]), nil
 	}

@@ -17,7 +17,7 @@ import (
 
 // A process is one program that runs on a host.
 type process struct {
-	s        *cluster.Cluster
+	cl       *cluster.Cluster
 	n        *world.Node
 	ctx      context.Context
 	args     []string
@@ -78,8 +78,8 @@ func init() {
 // program that the simulator does not know is one, so that a test with it fails.
 // It takes as long as the task behind it. Output and progress are what it prints.
 func (h *Host) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
-	defer h.s.Enter()()
-	n := h.s.World.Node(h.node)
+	defer h.cl.Enter()()
+	n := h.cl.World.Node(h.node)
 	if n == nil {
 		return nil, 0, fmt.Errorf("pvesim: there is no node %q", h.node)
 	}
@@ -92,11 +92,11 @@ func (h *Host) Run(ctx context.Context, program string, args []string, progress 
 	}
 	for _, d := range n.Disks {
 		if d.Hangs && !d.Absent && slices.Contains(args, d.Device) {
-			h.s.Away(func() { <-ctx.Done() })
+			h.cl.Away(func() { <-ctx.Done() })
 			return nil, 0, ctx.Err()
 		}
 	}
-	p := &process{s: h.s, n: n, ctx: ctx, args: args, progress: progress}
+	p := &process{cl: h.cl, n: n, ctx: ctx, args: args, progress: progress}
 	exit, err = run(p)
 	return []byte(p.out.String()), exit, err
 }

@@ -22,17 +22,17 @@ import (
 
 // Host is the machine of a simulated node.
 type Host struct {
-	s    *cluster.Cluster
+	cl   *cluster.Cluster
 	node string
 }
 
 // New is the machine of a node.
-func New(cl *cluster.Cluster, node string) *Host { return &Host{s: cl, node: node} }
+func New(cl *cluster.Cluster, node string) *Host { return &Host{cl: cl, node: node} }
 
 // locked runs f with the node of the host, the clock settled.
 func (h *Host) locked(f func(n *world.Node) error) error {
-	defer h.s.Enter()()
-	n := h.s.World.Node(h.node)
+	defer h.cl.Enter()()
+	n := h.cl.World.Node(h.node)
 	if n == nil {
 		return fmt.Errorf("pvesim: there is no node %q", h.node)
 	}
@@ -68,7 +68,7 @@ func (h *Host) BlockDevices() (devices []string, err error) {
 func (h *Host) MountTables() (tables [][]byte, err error) {
 	pids := []int{1}
 	err = h.locked(func(n *world.Node) error {
-		for _, g := range h.s.World.Guests {
+		for _, g := range h.cl.World.Guests {
 			if g.Running && !g.Qemu && g.Node == n.Name && g.PID > 1 {
 				pids = append(pids, g.PID)
 			}
@@ -119,7 +119,7 @@ func (h *Host) MountInfo(pid int) (text []byte, err error) {
 			text = b.Bytes()
 			return nil
 		}
-		for _, g := range h.s.World.Guests {
+		for _, g := range h.cl.World.Guests {
 			if !g.Running || g.PID != pid || g.Node != n.Name {
 				continue
 			}
@@ -137,7 +137,7 @@ func (h *Host) MountInfo(pid int) (text []byte, err error) {
 // ReadFile reads one of the host's files; fs.ErrNotExist when the simulator knows none there.
 func (h *Host) ReadFile(name string) (text []byte, err error) {
 	err = h.locked(func(n *world.Node) error {
-		text, err = machine.ReadFile(h.s, n, name)
+		text, err = machine.ReadFile(h.cl, n, name)
 		return err
 	})
 	return text, err
@@ -146,7 +146,7 @@ func (h *Host) ReadFile(name string) (text []byte, err error) {
 // ReplaceFile replaces a file whose content is still old.
 func (h *Host) ReplaceFile(name string, old, new []byte) error {
 	return h.locked(func(n *world.Node) error {
-		now, err := machine.ReadFile(h.s, n, name)
+		now, err := machine.ReadFile(h.cl, n, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -184,7 +184,7 @@ func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
 		case n.Exists(p):
 			mode = fs.ModeDir | 0o755
 		default:
-			if _, err := machine.ReadFile(h.s, n, p); err == nil {
+			if _, err := machine.ReadFile(h.cl, n, p); err == nil {
 				mode = 0o644
 				return nil
 			}
@@ -289,7 +289,7 @@ func (h *Host) Exclusive(device string) error {
 				return fmt.Errorf("open %s: device or resource busy", device)
 			}
 		}
-		for _, g := range h.s.World.Guests {
+		for _, g := range h.cl.World.Guests {
 			for _, hold := range g.Holds {
 				if g.Node == n.Name && g.Running && hold.Source == device {
 					return fmt.Errorf("open %s: device or resource busy", device)
@@ -305,7 +305,7 @@ func (h *Host) Exclusive(device string) error {
 func (h *Host) SealRootfs(_ context.Context, p string) (done []string, err error) {
 	err = h.locked(func(n *world.Node) error {
 		id := strings.TrimSuffix(strings.TrimPrefix(path.Clean(p), "/var/lib/lxc/"), "/rootfs")
-		g := h.s.Guests[notation.Atoi(id)]
+		g := h.cl.Guests[notation.Atoi(id)]
 		if g == nil || g.Node != n.Name || !g.Mounted || path.Clean(p) != "/var/lib/lxc/"+id+"/rootfs" {
 			return fmt.Errorf("%s: there is no root file system of a container", p)
 		}
@@ -313,7 +313,7 @@ func (h *Host) SealRootfs(_ context.Context, p string) (done []string, err error
 		if err != nil {
 			return err
 		}
-		v, _, err := places.Find(h.s, n, m.Volid())
+		v, _, err := places.Find(h.cl, n, m.Volid())
 		if err != nil {
 			return err
 		}

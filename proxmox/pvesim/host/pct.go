@@ -22,8 +22,8 @@ import (
 
 // rootCall makes an API call as root@pam; pct is not bound to tokens.
 func (p *process) rootCall(method, path string, params map[string]string) (*request.Call, error) {
-	c := &request.Call{Cluster: p.s, Who: p.s.Rights.Subject("root@pam"), Method: method, Path: path, Params: params}
-	return c, api.Dispatch(p.s, p.ctx, c)
+	c := &request.Call{Cluster: p.cl, Who: p.cl.Rights.Subject("root@pam"), Method: method, Path: path, Params: params}
+	return c, api.Dispatch(p.ctx, c)
 }
 
 // act makes a call as root and waits for its task, whose lines it prints.
@@ -40,8 +40,8 @@ func (p *process) act(method, path string, params map[string]string) (int, error
 	if t == nil {
 		return 0, nil
 	}
-	p.s.AtWork++
-	defer func() { p.s.AtWork-- }()
+	p.cl.AtWork++
+	defer func() { p.cl.AtWork-- }()
 	shown := 0
 	show := func() {
 		for ; shown < len(t.Log); shown++ {
@@ -52,11 +52,11 @@ func (p *process) act(method, path string, params map[string]string) (int, error
 			p.print("%s", line)
 		}
 	}
-	err = p.s.SleepUntil(p.ctx, p.s.Now.Add(1000*time.Hour), func() bool { show(); return t.End != 0 })
+	err = p.cl.SleepUntil(p.ctx, p.cl.Now.Add(1000*time.Hour), func() bool { show(); return t.End != 0 })
 	show()
 	if err != nil { // killed with all that it started, so it cleans nothing up
 		if t.End == 0 {
-			p.s.End(t, "")
+			p.cl.End(t, "")
 		}
 		return 0, err
 	}
@@ -120,61 +120,53 @@ func runPct(p *process) (int, error) {
 	if len(rest) == 0 {
 		return p.complain(255, "400 not enough arguments"), nil
 	}
-	id := rest[0]
-	base := "/nodes/" + p.n.Name + "/lxc"
-	at := base + "/" + id
-	g := p.s.Guests[notation.Atoi(id)]
+	if exit, done, err := p.pctActs(cmd, params, rest); done {
+		return exit, err
+	}
+	g := p.cl.Guests[notation.Atoi(rest[0])]
 	if g != nil && (g.Node != p.n.Name || g.Qemu) {
 		g = nil
 	}
-	missing := func() (int, error) {
-		return p.complain(2, "Configuration file 'nodes/%s/lxc/%s.conf' does not exist", p.n.Name, id), nil
+	return p.pctLooks(cmd, rest[0], g)
+}
+
+// pctActs are the commands behind which a call of the API is; done is false for others.
+func (p *process) pctActs(cmd string, params map[string]string, rest []string) (exit int, done bool, err error) {
+	needs := map[string]int{"create": 2, "restore": 2, "resize": 3, "snapshot": 2, "delsnapshot": 2, "rollback": 2, "clone": 2}
+	if len(rest) < needs[cmd] {
+		return p.complain(255, "400 not enough arguments"), true, nil
 	}
+	base := "/nodes/" + p.n.Name + "/lxc"
+	at := base + "/" + rest[0]
+	method, path := "POST", at+"/"+cmd
 	switch cmd {
 	case "create", "restore":
-		if len(rest) < 2 {
-			return p.complain(255, "400 not enough arguments"), nil
-		}
-		params["vmid"], params["ostemplate"] = id, rest[1]
+		params["vmid"], params["ostemplate"] = rest[0], rest[1]
 		if cmd == "restore" {
 			params["restore"] = "1"
 		}
-		return p.act("POST", base, params)
+		path = base
 	case "set":
 		if _, err := p.rootCall("PUT", at+"/config", params); err != nil {
-			return p.fail(err), nil
+			return p.fail(err), true, nil
 		}
-		return 0, nil
+		return 0, true, nil
 	case "start", "stop", "shutdown", "reboot", "suspend", "resume":
-		return p.act("POST", at+"/status/"+cmd, params)
+		path = at + "/status/" + cmd
 	case "destroy":
-		return p.act("DELETE", at, params)
+		method, path = "DELETE", at
 	case "resize":
-		if len(rest) < 3 {
-			return p.complain(255, "400 not enough arguments"), nil
-		}
 		params["disk"], params["size"] = rest[1], rest[2]
-		return p.act("PUT", at+"/resize", params)
-	case "snapshot", "delsnapshot", "rollback":
-		if len(rest) < 2 {
-			return p.complain(255, "400 not enough arguments"), nil
-		}
-		switch cmd {
-		case "snapshot":
-			params["snapname"] = rest[1]
-			return p.act("POST", at+"/snapshot", params)
-		case "rollback":
-			return p.act("POST", at+"/snapshot/"+rest[1]+"/rollback", params)
-		}
-		return p.act("DELETE", at+"/snapshot/"+rest[1], params)
+		method = "PUT"
+	case "snapshot":
+		params["snapname"] = rest[1]
+	case "rollback":
+		path = at + "/snapshot/" + rest[1] + "/rollback"
+	case "delsnapshot":
+		method, path = "DELETE", at+"/snapshot/"+rest[1]
 	case "clone":
-		if len(rest) < 2 {
-			return p.complain(255, "400 not enough arguments"), nil
-		}
 		params["newid"] = rest[1]
-		return p.act("POST", at+"/clone", params)
 	case "template":
-		return p.act("POST", at+"/template", params)
 	case "move-volume", "move_volume":
 		if len(rest) > 1 {
 			params["volume"] = rest[1]
@@ -182,55 +174,50 @@ func runPct(p *process) (int, error) {
 		if len(rest) > 2 {
 			params["storage"] = rest[2]
 		}
-		return p.act("POST", at+"/move_volume", params)
+		path = at + "/move_volume"
+	default:
+		return 0, false, nil
+	}
+	exit, err = p.act(method, path, params)
+	return exit, true, err
+}
+
+// pctLooks are the commands that pct carries out itself; g is nil where the node has no such guest.
+func (p *process) pctLooks(cmd, id string, g *world.Guest) (int, error) {
+	switch cmd {
+	case "status", "config", "listsnapshot", "unlock", "mount", "unmount":
+	default:
+		return 0, fmt.Errorf("pvesim: pct %s: not on the simulated host", cmd)
+	}
+	if g == nil {
+		return p.complain(2, "Configuration file 'nodes/%s/lxc/%s.conf' does not exist", p.n.Name, id), nil
+	}
+	switch cmd {
 	case "status":
-		if g == nil {
-			return missing()
-		}
 		p.print("status: %s", map[bool]string{true: "running", false: "stopped"}[g.Running])
-		return 0, nil
 	case "config":
-		if g == nil {
-			return missing()
-		}
 		p.config(g)
-		return 0, nil
 	case "listsnapshot":
-		if g == nil {
-			return missing()
-		}
 		for _, name := range slices.Sorted(maps.Keys(g.Conf.Snaps)) {
 			p.print("`-> %s %s", name, g.Conf.Snaps[name].Desc)
 		}
-		return 0, nil
 	case "unlock":
-		if g == nil {
-			return missing()
-		}
 		g.Conf.Section.Unset("lock")
 		g.Conf.Touch()
-		return 0, nil
 	case "mount":
-		if g == nil {
-			return missing()
-		}
 		return p.mount(g)
 	case "unmount":
-		if g == nil {
-			return missing()
-		}
 		if g.Conf.Vals["lock"] == "mounted" {
 			g.Conf.Section.Unset("lock")
 			g.Conf.Touch()
 		}
 		g.Mounted = false
-		return 0, nil
 	}
-	return 0, fmt.Errorf("pvesim: pct %s: not on the simulated host", cmd)
+	return 0, nil
 }
 
 func (p *process) list() int {
-	guests := append([]*world.Guest(nil), p.s.World.Guests...)
+	guests := append([]*world.Guest(nil), p.cl.World.Guests...)
 	sort.Slice(guests, func(i, j int) bool { return guests[i].VMID < guests[j].VMID })
 	first := true
 	for _, g := range guests {
@@ -272,7 +259,7 @@ func (p *process) mount(g *world.Guest) (int, error) {
 		return p.complain(255, "cannot mount: container is running"), nil
 	}
 	for _, m := range g.Conf.MountPoints() {
-		if v, _, err := places.Find(p.s, p.n, m.Volid()); m.Kind() == "volume" && (err != nil || v == nil) {
+		if v, _, err := places.Find(p.cl, p.n, m.Volid()); m.Kind() == "volume" && (err != nil || v == nil) {
 			return p.complain(255, "mounting container failed: volume '%s' does not exist", m.Volid()), nil
 		}
 	}
@@ -285,14 +272,14 @@ func (p *process) mount(g *world.Guest) (int, error) {
 
 // rescan finds volumes that no config names and puts them back as unused.
 func (p *process) rescan(only string) int {
-	for _, g := range p.s.World.Guests {
+	for _, g := range p.cl.World.Guests {
 		if g.Node != p.n.Name || g.Qemu || only != "" && only != strconv.Itoa(g.VMID) {
 			continue
 		}
 		named := guests.Referenced(g)
-		for _, volid := range guests.Strays(p.s, p.n, g.VMID) {
+		for _, volid := range guests.Strays(p.cl, p.n, g.VMID) {
 			if !slices.Contains(named, volid) {
-				guests.ParkVolume(p.s, g, volid)
+				guests.ParkVolume(p.cl, g, volid)
 				p.print("CT %d: add unreferenced volume '%s' as unused", g.VMID, volid)
 				g.Conf.Touch()
 			}

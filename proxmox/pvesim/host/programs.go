@@ -72,7 +72,7 @@ func runUmount(p *process) (int, error) {
 		return p.complain(1, "umount: bad usage"), nil
 	}
 	for _, what := range rest {
-		if text := machine.Unmount(p.s, p.n, what, p.has(opts, "-l")); text != "" {
+		if text := machine.Unmount(p.cl, p.n, what, p.has(opts, "-l")); text != "" {
 			return p.complain(32, "%s", text), nil
 		}
 	}
@@ -140,7 +140,7 @@ func runFindmnt(p *process) (int, error) {
 func runLxcInfo(p *process) (int, error) {
 	opts, _ := p.flags("-n --name")
 	id := opts["-n"] + opts["--name"]
-	g := p.s.Guests[notation.Atoi(id)]
+	g := p.cl.Guests[notation.Atoi(id)]
 	if g == nil || g.Node != p.n.Name {
 		return p.complain(1, "%s doesn't exist", id), nil
 	}
@@ -167,7 +167,7 @@ func runSystemctl(p *process) (int, error) {
 		return 0, nil
 	}
 	if len(p.args) == 2 && p.args[0] == "restart" && p.args[1] == "pvedaemon" { // its workers go on, and nobody watches them
-		for _, t := range p.s.Running {
+		for _, t := range p.cl.Running {
 			t.Unwatched = t.Unwatched || t.Node == p.n
 		}
 		return 0, nil
@@ -229,7 +229,7 @@ func runRmdir(p *process) (int, error) {
 
 func runCat(p *process) (int, error) {
 	for _, f := range p.args {
-		text, err := machine.ReadFile(p.s, p.n, f)
+		text, err := machine.ReadFile(p.cl, p.n, f)
 		if err != nil {
 			return p.complain(1, "cat: %s: No such file or directory", f), nil
 		}
@@ -254,11 +254,11 @@ func runFlock(p *process) (int, error) {
 	default:
 		return 0, fmt.Errorf("pvesim: flock: no lock %s", p.args[0])
 	}
-	if p.s.Locks[key] != "" {
+	if p.cl.Locks[key] != "" {
 		return 1, nil
 	}
-	p.s.Locks[key] = "held by the host"
-	p.s.World.Events = append(p.s.World.Events, &world.Event{At: p.s.Now.Add(time.Duration(notation.Atoi(p.args[2])) * time.Second), Kind: "unlock", Key: key})
+	p.cl.Locks[key] = "held by the host"
+	p.cl.World.Events = append(p.cl.World.Events, &world.Event{At: p.cl.Now.Add(time.Duration(notation.Atoi(p.args[2])) * time.Second), Kind: "unlock", Key: key})
 	return 0, nil
 }
 
@@ -266,14 +266,14 @@ func runFlock(p *process) (int, error) {
 func runKill(p *process) (int, error) {
 	opts, rest := p.flags("")
 	for _, pid := range rest {
-		for _, t := range append([]*world.Task(nil), p.s.Running...) {
+		for _, t := range append([]*world.Task(nil), p.cl.Running...) {
 			if strconv.Itoa(t.PID) != pid || t.Node != p.n {
 				continue
 			}
 			if p.has(opts, "-9") || p.has(opts, "-KILL") {
-				p.s.End(t, "")
+				p.cl.End(t, "")
 			} else {
-				p.s.Kill(t)
+				p.cl.Kill(t)
 			}
 		}
 	}
@@ -281,7 +281,7 @@ func runKill(p *process) (int, error) {
 }
 
 func runRebootHost(p *process) (int, error) {
-	guests.RebootNode(p.s, p.n, true)
+	guests.RebootNode(p.cl, p.n, true)
 	return 0, nil
 }
 

@@ -28,148 +28,148 @@ var (
 	diskSizeRE = regexp.MustCompile(`^\d+(\.\d+)?[KMGT]?$`)
 )
 
-func init() {
-	formats = map[string]func(string) error{
-		"vmid":          vmID,
-		"vmid-list":     each(vmID),
-		"configid":      configID,
-		"configid-list": each(configID),
-		"dns-name":      dnsName,
-		"dns-name-list": each(dnsName),
-		"node": func(v string) error {
-			if !nodeRE.MatchString(v) {
-				return errors.New("value does not look like a valid node name")
-			}
+// formats are the named formats that say why they refuse a value.
+var formats = map[string]func(string) error{
+	"vmid":          vmID,
+	"vmid-list":     each(vmID),
+	"configid":      configID,
+	"configid-list": each(configID),
+	"dns-name":      dnsName,
+	"dns-name-list": each(dnsName),
+	"node": func(v string) error {
+		if !nodeRE.MatchString(v) {
+			return errors.New("value does not look like a valid node name")
+		}
+		return nil
+	},
+	"storage": func(v string) error {
+		if !StorageRE.MatchString(v) {
+			return fmt.Errorf("storage ID '%s' contains illegal characters", v)
+		}
+		return nil
+	},
+	"content": func(v string) error {
+		switch v {
+		case "images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none":
 			return nil
-		},
-		"storage": func(v string) error {
-			if !StorageRE.MatchString(v) {
-				return fmt.Errorf("storage ID '%s' contains illegal characters", v)
+		}
+		return fmt.Errorf("invalid content type '%s'", v)
+	},
+	"poolid": func(v string) error { return nil },
+	"volume-id": func(v string) error {
+		if !volumeIDRE.MatchString(v) {
+			return fmt.Errorf("unable to parse volume ID '%s'", v)
+		}
+		return nil
+	},
+	"tag-list": func(v string) error {
+		for _, tag := range notation.SplitList(v) {
+			if !tagRE.MatchString(tag) {
+				return fmt.Errorf("invalid characters in tag")
 			}
+		}
+		return nil
+	},
+	"startup": func(v string) error {
+		for _, f := range strings.Split(v, ",") {
+			if !startupRE.MatchString(f) {
+				return errors.New("unable to parse startup options")
+			}
+		}
+		return nil
+	},
+	"timezone": func(v string) error {
+		if v == "host" || v == "UTC" {
 			return nil
-		},
-		"content": func(v string) error {
-			switch v {
-			case "images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none":
-				return nil
+		}
+		if _, err := time.LoadLocation(v); err != nil || v == "" || v == "Local" {
+			return fmt.Errorf("invalid time zone '%s'", v)
+		}
+		return nil
+	},
+	"nameservers": func(v string) error {
+		for _, a := range notation.SplitList(v) {
+			addr, _, _ := strings.Cut(a, "%")
+			if _, err := netip.ParseAddr(addr); err != nil && a != "host" {
+				return errors.New("value does not look like a valid IP address")
 			}
-			return fmt.Errorf("invalid content type '%s'", v)
-		},
-		"poolid": func(v string) error { return nil },
-		"volume-id": func(v string) error {
-			if !volumeIDRE.MatchString(v) {
-				return fmt.Errorf("unable to parse volume ID '%s'", v)
-			}
+		}
+		return nil
+	},
+	"ipv4": func(v string) error {
+		if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
+			return errors.New("value does not look like a valid IPv4 address")
+		}
+		return nil
+	},
+	"ipv6": func(v string) error {
+		if a, err := netip.ParseAddr(v); err != nil || !a.Is6() {
+			return errors.New("value does not look like a valid IPv6 address")
+		}
+		return nil
+	},
+	"ipv4-config": func(v string) error {
+		if v == "dhcp" || v == "manual" {
 			return nil
-		},
-		"tag-list": func(v string) error {
-			for _, tag := range notation.SplitList(v) {
-				if !tagRE.MatchString(tag) {
-					return fmt.Errorf("invalid characters in tag")
-				}
-			}
+		}
+		if p, err := netip.ParsePrefix(v); err != nil || !p.Addr().Is4() {
+			return errors.New("value does not look like a valid ipv4 network configuration")
+		}
+		return nil
+	},
+	"ipv6-config": func(v string) error {
+		if v == "auto" || v == "dhcp" || v == "manual" {
 			return nil
-		},
-		"startup": func(v string) error {
-			for _, f := range strings.Split(v, ",") {
-				if !startupRE.MatchString(f) {
-					return errors.New("unable to parse startup options")
-				}
-			}
+		}
+		if p, err := netip.ParsePrefix(v); err != nil || !p.Addr().Is6() {
+			return errors.New("value does not look like a valid ipv6 network configuration")
+		}
+		return nil
+	},
+	"mac": func(v string) error {
+		if !macRE.MatchString(v) {
+			return errors.New("value does not look like a valid unicast MAC address")
+		}
+		return nil
+	},
+	"disk-size": func(v string) error {
+		if !diskSizeRE.MatchString(v) {
+			return errors.New("value does not look like a valid disk size")
+		}
+		return nil
+	},
+	"mp": func(v string) error {
+		if v == "" || !strings.HasPrefix(v, "/") || strings.Contains(v, "/../") || strings.HasSuffix(v, "/..") || strings.Contains(v, "/./") {
+			return errors.New("invalid mount point path")
+		}
+		return nil
+	},
+	"mp-volume": func(v string) error {
+		if strings.HasPrefix(v, "/") && (strings.Contains(v, "/../") || strings.HasSuffix(v, "/..") || strings.Contains(v, "/./")) {
+			return errors.New("invalid mount point path")
+		}
+		return nil
+	},
+	"dev": func(v string) error {
+		if !strings.HasPrefix(v, "/dev/") || strings.Contains(v, "/../") {
+			return errors.New("device path must start with /dev")
+		}
+		return nil
+	},
+	"task-status": each(func(v string) error {
+		switch strings.ToLower(v) {
+		case "ok", "error", "warning", "unknown":
 			return nil
-		},
-		"timezone": func(v string) error {
-			if v == "host" || v == "UTC" {
-				return nil
-			}
-			if _, err := time.LoadLocation(v); err != nil || v == "" || v == "Local" {
-				return fmt.Errorf("invalid time zone '%s'", v)
-			}
-			return nil
-		},
-		"nameservers": func(v string) error {
-			for _, a := range notation.SplitList(v) {
-				addr, _, _ := strings.Cut(a, "%")
-				if _, err := netip.ParseAddr(addr); err != nil && a != "host" {
-					return errors.New("value does not look like a valid IP address")
-				}
-			}
-			return nil
-		},
-		"ipv4": func(v string) error {
-			if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
-				return errors.New("value does not look like a valid IPv4 address")
-			}
-			return nil
-		},
-		"ipv6": func(v string) error {
-			if a, err := netip.ParseAddr(v); err != nil || !a.Is6() {
-				return errors.New("value does not look like a valid IPv6 address")
-			}
-			return nil
-		},
-		"ipv4-config": func(v string) error {
-			if v == "dhcp" || v == "manual" {
-				return nil
-			}
-			if p, err := netip.ParsePrefix(v); err != nil || !p.Addr().Is4() {
-				return errors.New("value does not look like a valid ipv4 network configuration")
-			}
-			return nil
-		},
-		"ipv6-config": func(v string) error {
-			if v == "auto" || v == "dhcp" || v == "manual" {
-				return nil
-			}
-			if p, err := netip.ParsePrefix(v); err != nil || !p.Addr().Is6() {
-				return errors.New("value does not look like a valid ipv6 network configuration")
-			}
-			return nil
-		},
-		"mac": func(v string) error {
-			if !macRE.MatchString(v) {
-				return errors.New("value does not look like a valid unicast MAC address")
-			}
-			return nil
-		},
-		"disk-size": func(v string) error {
-			if !diskSizeRE.MatchString(v) {
-				return errors.New("value does not look like a valid disk size")
-			}
-			return nil
-		},
-		"mp": func(v string) error {
-			if v == "" || !strings.HasPrefix(v, "/") || strings.Contains(v, "/../") || strings.HasSuffix(v, "/..") || strings.Contains(v, "/./") {
-				return errors.New("invalid mount point path")
-			}
-			return nil
-		},
-		"mp-volume": func(v string) error {
-			if strings.HasPrefix(v, "/") && (strings.Contains(v, "/../") || strings.HasSuffix(v, "/..") || strings.Contains(v, "/./")) {
-				return errors.New("invalid mount point path")
-			}
-			return nil
-		},
-		"dev": func(v string) error {
-			if !strings.HasPrefix(v, "/dev/") || strings.Contains(v, "/../") {
-				return errors.New("device path must start with /dev")
-			}
-			return nil
-		},
-		"task-status": each(func(v string) error {
-			switch strings.ToLower(v) {
-			case "ok", "error", "warning", "unknown":
-				return nil
-			}
-			return fmt.Errorf("invalid status '%s'", v)
-		}),
-		"prune": func(v string) error {
-			_, err := retention.Parse(v)
-			return err
-		},
-	}
-	buildSchemas()
+		}
+		return fmt.Errorf("invalid status '%s'", v)
+	}),
+	"prune": func(v string) error {
+		_, err := retention.Parse(v)
+		return err
+	},
 }
+
+func init() { buildSchemas() }
 
 func vmID(v string) error {
 	if n, err := strconv.Atoi(v); err != nil || n < 100 || n > 999999999 {
@@ -211,6 +211,41 @@ var (
 	Net, MountPoint, RootFS, Features, Device *Schema
 	Config                                    *Schema
 )
+
+// configText are the keys of a guest's config. PVE: LXC/Config, confdesc.
+const configText = `
+arch enum=amd64,i386,arm64,armhf,riscv32,riscv64
+cmode enum=shell,console,tty
+console boolean
+cores integer 1..8192
+cpulimit number 0..8192
+cpuunits integer 0..500000
+debug boolean
+description len=0..8192
+dev[256] sub=dev
+entrypoint re=[^\x00-\x08\x0a-\x1F\x7F]+
+env re=(?:\w+=[^\x00-\x08\x0a-\x1F\x7F]*)(?:\x00\w+=[^\x00-\x08\x0a-\x1F\x7F]*)*
+features sub=features
+hookscript format=volume-id
+hostname format=dns-name len=0..255
+lock enum=backup,create,destroyed,disk,fstrim,migrate,mounted,rollback,snapshot,snapshot-delete
+memory integer 16..
+mp[256] sub=mp
+nameserver format=nameservers list
+net[32] sub=net
+onboot boolean
+ostype enum=debian,devuan,ubuntu,centos,fedora,opensuse,archlinux,alpine,gentoo,nixos,unmanaged
+protection boolean
+rootfs sub=rootfs
+searchdomain format=dns-name-list list
+startup format=startup
+swap integer 0..
+tags format=tag-list list
+template boolean
+timezone format=timezone
+tty integer 0..6
+unprivileged boolean
+unused[256] sub=unused`
 
 func buildSchemas() {
 	const volume = `
@@ -263,37 +298,5 @@ uid integer 0..`)
 		"features": Features, "dev": Device,
 		"unused": New("volume!* format=volume-id"),
 	}
-	Config = New(`
-arch enum=amd64,i386,arm64,armhf,riscv32,riscv64
-cmode enum=shell,console,tty
-console boolean
-cores integer 1..8192
-cpulimit number 0..8192
-cpuunits integer 0..500000
-debug boolean
-description len=0..8192
-dev[256] sub=dev
-entrypoint re=[^\x00-\x08\x0a-\x1F\x7F]+
-env re=(?:\w+=[^\x00-\x08\x0a-\x1F\x7F]*)(?:\x00\w+=[^\x00-\x08\x0a-\x1F\x7F]*)*
-features sub=features
-hookscript format=volume-id
-hostname format=dns-name len=0..255
-lock enum=backup,create,destroyed,disk,fstrim,migrate,mounted,rollback,snapshot,snapshot-delete
-memory integer 16..
-mp[256] sub=mp
-nameserver format=nameservers list
-net[32] sub=net
-onboot boolean
-ostype enum=debian,devuan,ubuntu,centos,fedora,opensuse,archlinux,alpine,gentoo,nixos,unmanaged
-protection boolean
-rootfs sub=rootfs
-searchdomain format=dns-name-list list
-startup format=startup
-swap integer 0..
-tags format=tag-list list
-template boolean
-timezone format=timezone
-tty integer 0..6
-unprivileged boolean
-unused[256] sub=unused`)
+	Config = New(configText)
 }

@@ -38,9 +38,6 @@ type Schema struct {
 	primary string // of a property string: the key whose name may be left out
 }
 
-// formats are the named formats that say why they refuse a value.
-var formats map[string]func(string) error
-
 // New reads a schema in a notation of our own, one property a line:
 //
 //	name[count]! kind min..max enum=a,b len=MIN..MAX re=… format=NAME requires=KEY

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/jsontext"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
@@ -108,46 +109,52 @@ func ListVolumes(c *request.Call) error {
 			listSnapshot(c, d, st, name, v)
 			continue
 		}
-		d.Open().Str("volid", st.ID+":"+name).Str("content", shown).Num("size", v.Size)
-		switch kind {
-		case "backup":
-			m := world.ArchiveRE.FindStringSubmatch(name)
-			d.Num("ctime", archiveTime(c.Node, name, v)).Str("format", m[2])
-			subtype := "unknown"
-			if dm := world.OurDumpRE.FindStringSubmatch(name); dm != nil && !impossible(dm[3]) {
-				subtype = dm[1]
-			}
-			if listed != 0 {
-				d.Num("vmid", int64(listed))
-			}
-			d.Str("subtype", subtype)
-			if v.Notes != "" {
-				d.Str("notes", firstLine(v.Notes))
-			}
-			if v.Protected {
-				d.Num("protected", 1)
-			}
-		case "images":
-			d.Str("format", v.Format).Num("vmid", int64(owner))
-			switch st.Type { // measured, libpve-storage 9.1.7
-			case "lvmthin":
-				d.Str("ctime", strconv.FormatInt(v.Created, 10))
-			case "zfspool":
-				d.Str("name", name).Null("parent")
-			default:
-				d.Num("ctime", v.Created).Num("used", v.Used).Null("parent")
-			}
-		default:
-			format := name[strings.LastIndexByte(name, '.')+1:]
-			if short, ok := map[string]string{"gz": "tgz", "xz": "txz", "zst": "tzst"}[format]; ok && kind == "vztmpl" {
-				format = short
-			}
-			d.Num("ctime", v.Created).Str("format", format)
-		}
-		d.Close()
+		listVolume(d, c.Node, st, name, shown, v)
 	}
 	d.End()
 	return nil
+}
+
+// listVolume writes one entry of a storage's contents; shown is its content type.
+func listVolume(d *jsontext.Doc, n *world.Node, st *world.Storage, name, shown string, v *world.Volume) {
+	kind, owner, _ := st.KindOf(name)
+	d.Open().Str("volid", st.ID+":"+name).Str("content", shown).Num("size", v.Size)
+	switch kind {
+	case "backup":
+		m := world.ArchiveRE.FindStringSubmatch(name)
+		d.Num("ctime", archiveTime(n, name, v)).Str("format", m[2])
+		subtype := "unknown"
+		if dm := world.OurDumpRE.FindStringSubmatch(name); dm != nil && !impossible(dm[3]) {
+			subtype = dm[1]
+		}
+		if m := world.OwnedRE.FindStringSubmatch(name); m != nil {
+			d.Num("vmid", int64(notation.Atoi(m[1])))
+		}
+		d.Str("subtype", subtype)
+		if v.Notes != "" {
+			d.Str("notes", firstLine(v.Notes))
+		}
+		if v.Protected {
+			d.Num("protected", 1)
+		}
+	case "images":
+		d.Str("format", v.Format).Num("vmid", int64(owner))
+		switch st.Type { // measured, libpve-storage 9.1.7
+		case "lvmthin":
+			d.Str("ctime", strconv.FormatInt(v.Created, 10))
+		case "zfspool":
+			d.Str("name", name).Null("parent")
+		default:
+			d.Num("ctime", v.Created).Num("used", v.Used).Null("parent")
+		}
+	default:
+		format := name[strings.LastIndexByte(name, '.')+1:]
+		if short, ok := map[string]string{"gz": "tgz", "xz": "txz", "zst": "tzst"}[format]; ok && kind == "vztmpl" {
+			format = short
+		}
+		d.Num("ctime", v.Created).Str("format", format)
+	}
+	d.Close()
 }
 
 // volumeOf is the volume of the path, as full ID or the part after the colon.

@@ -44,57 +44,16 @@ func Move(c *request.Call) error {
 		return refusal.BadParam("volume", "value '"+key+"' does not have a value in the enumeration")
 	}
 	args := map[string]string{"key": key, "delete": c.Param("delete")}
-	kind := strings.TrimRight(key, "0123456789")
-	switch target := c.Param("target-vmid"); {
-	case target != "":
-		if c.Has("storage") {
-			return refusal.BadParam("target-vmid", "cannot move volume to other storage and other container at the same time")
-		}
-		if key == "rootfs" {
-			return refusal.Fail("cannot move volume '%s', only configured volumes can be moved to another container", key)
-		}
-		if err := cl.Rights.Need(c.Who, "/vms/"+target, "VM.Config.Disk"); err != nil {
-			return err
-		}
-		other := cl.Guests[notation.Atoi(target)]
-		if other == nil || other.Node != g.Node {
-			return cluster.NoConfig(g.Node, notation.Atoi(target))
-		}
-		if err := guests.CheckLock(other.Conf); err != nil {
-			return err
-		}
-		for _, snap := range g.Conf.Snaps {
-			for _, m := range snap.MountPoints() {
-				if old, err := lxcconf.ParseMountPoint("mp0", volid); err == nil && m.Volid() == old.Volid() || m.Volid() == volid {
-					return refusal.Fail("you can't move a volume with snapshots to another container")
-				}
-			}
-		}
-		at := c.Param("target-volume")
-		if at == "" {
-			at = key
-		}
-		if other.Conf.Vals[at] != "" {
-			return refusal.Fail("target volume '%s' already exists", at)
-		}
-		args["vmid"], args["at"] = target, at
+	switch {
+	case c.Param("target-vmid") != "":
+		err = toGuest(c, g, args)
 	case c.Param("storage") == "":
-		return refusal.BadParam("storage", "must be set to move the volume")
+		err = refusal.BadParam("storage", "must be set to move the volume")
 	default:
-		if kind == "unused" {
-			return refusal.Fail("cannot move unused volume '%s'", key)
-		}
-		if err := cl.Rights.Need(c.Who, rights.OnStorage(c.Param("storage")), "Datastore.AllocateSpace"); err != nil {
-			return err
-		}
-		st, err := places.StorageOn(cl, c.Node, c.Param("storage"))
-		if err != nil {
-			return err
-		}
-		if !st.Holds("rootdir") {
-			return refusal.Fail("storage '%s' does not allow content type 'rootdir' (Container)", st.ID)
-		}
-		args["storage"] = st.ID
+		err = toStorage(c, args)
+	}
+	if err != nil {
+		return err
 	}
 	size := int64(0)
 	if m, err := lxcconf.ParseMountPoint(key, volid); err == nil && args["storage"] != "" {
@@ -103,6 +62,63 @@ func Move(c *request.Call) error {
 		}
 	}
 	return c.Started(cl.Start(c.Node, "move_volume", strconv.Itoa(g.VMID), c.Who.ID, size, args))
+}
+
+// toGuest checks a move to another guest, and notes it for the task.
+func toGuest(c *request.Call, g *world.Guest, args map[string]string) error {
+	key, target := args["key"], c.Param("target-vmid")
+	if c.Has("storage") {
+		return refusal.BadParam("target-vmid", "cannot move volume to other storage and other container at the same time")
+	}
+	if key == "rootfs" {
+		return refusal.Fail("cannot move volume '%s', only configured volumes can be moved to another container", key)
+	}
+	if err := c.Cluster.Rights.Need(c.Who, "/vms/"+target, "VM.Config.Disk"); err != nil {
+		return err
+	}
+	other := c.Cluster.Guests[notation.Atoi(target)]
+	if other == nil || other.Node != g.Node {
+		return cluster.NoConfig(g.Node, notation.Atoi(target))
+	}
+	if err := guests.CheckLock(other.Conf); err != nil {
+		return err
+	}
+	volid := g.Conf.Vals[key]
+	for _, snap := range g.Conf.Snaps {
+		for _, m := range snap.MountPoints() {
+			if old, err := lxcconf.ParseMountPoint("mp0", volid); err == nil && m.Volid() == old.Volid() || m.Volid() == volid {
+				return refusal.Fail("you can't move a volume with snapshots to another container")
+			}
+		}
+	}
+	at := c.Param("target-volume")
+	if at == "" {
+		at = key
+	}
+	if other.Conf.Vals[at] != "" {
+		return refusal.Fail("target volume '%s' already exists", at)
+	}
+	args["vmid"], args["at"] = target, at
+	return nil
+}
+
+// toStorage checks a move to another storage, and notes it for the task.
+func toStorage(c *request.Call, args map[string]string) error {
+	if key := args["key"]; strings.TrimRight(key, "0123456789") == "unused" {
+		return refusal.Fail("cannot move unused volume '%s'", key)
+	}
+	if err := c.Cluster.Rights.Need(c.Who, rights.OnStorage(c.Param("storage")), "Datastore.AllocateSpace"); err != nil {
+		return err
+	}
+	st, err := places.StorageOn(c.Cluster, c.Node, c.Param("storage"))
+	if err != nil {
+		return err
+	}
+	if !st.Holds("rootdir") {
+		return refusal.Fail("storage '%s' does not allow content type 'rootdir' (Container)", st.ID)
+	}
+	args["storage"] = st.ID
+	return nil
 }
 
 // RunMove runs move_volume.
@@ -139,31 +155,10 @@ func RunMove(cl *cluster.Cluster, t *world.Task) error {
 	if v == nil {
 		return fmt.Errorf("volume '%s' does not exist", m.Volid())
 	}
-	id, name, _ := strings.Cut(m.Volid(), ":")
 	g.Conf.Section.Unset("lock")
 	g.Conf.Touch()
-	if target := t.Args["vmid"]; target != "" {
-		other := cl.Guests[notation.Atoi(target)]
-		if other == nil {
-			return cluster.NoConfig(t.Node.Name, notation.Atoi(target))
-		}
-		now, _ := p.FreeName(other.VMID, v.Size)
-		delete(p.Items, name)
-		v.VMID = other.VMID
-		p.Items[now] = v
-		g.Conf.Section.Unset(key)
-		value := id + ":" + now
-		if !strings.HasPrefix(t.Args["at"], "unused") {
-			m.Props["volume"] = value
-			if m.Props["mp"] == "/x" {
-				m.Props["mp"] = "/mnt/" + t.Args["at"]
-			}
-			value = m.Text()
-		}
-		other.Conf.Section.Set(t.Args["at"], value)
-		other.Conf.Touch()
-		t.Logf("moved volume '%s' to container %d", key, other.VMID)
-		return cluster.ErrDone
+	if t.Args["vmid"] != "" {
+		return give(cl, t, g, m, v, p)
 	}
 	volid, lines, err := places.Alloc(cl, t.Node, g.VMID, t.Args["storage"], v.Size)
 	if err != nil {
@@ -182,5 +177,32 @@ func RunMove(cl *cluster.Cluster, t *world.Task) error {
 		guests.ParkVolume(cl, g, old)
 	}
 	g.Conf.Touch()
+	return cluster.ErrDone
+}
+
+// give hands a volume over to another guest, under a name of that one.
+func give(cl *cluster.Cluster, t *world.Task, g *world.Guest, m lxcconf.MountPoint, v *world.Volume, p *places.Place) error {
+	target := notation.Atoi(t.Args["vmid"])
+	other := cl.Guests[target]
+	if other == nil {
+		return cluster.NoConfig(t.Node.Name, target)
+	}
+	id, name, _ := strings.Cut(m.Volid(), ":")
+	now, _ := p.FreeName(other.VMID, v.Size)
+	delete(p.Items, name)
+	v.VMID = other.VMID
+	p.Items[now] = v
+	g.Conf.Section.Unset(t.Args["key"])
+	value := id + ":" + now
+	if !strings.HasPrefix(t.Args["at"], "unused") {
+		m.Props["volume"] = value
+		if m.Props["mp"] == "/x" {
+			m.Props["mp"] = "/mnt/" + t.Args["at"]
+		}
+		value = m.Text()
+	}
+	other.Conf.Section.Set(t.Args["at"], value)
+	other.Conf.Touch()
+	t.Logf("moved volume '%s' to container %d", t.Args["key"], other.VMID)
 	return cluster.ErrDone
 }
