@@ -45,23 +45,9 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 	if err != nil {
 		return guestFailed(cl, t, vmid, err)
 	}
-	base := "vzdump-lxc-" + vmid + "-" + cl.Now.In(n.Location).Format("2006_01_02-15_04_05")
-	if p.Datastore != nil {
-		base = "ct/" + vmid + "/" + cl.Now.UTC().Format(world.SnapshotTime)
-	}
-	if k, limit := dumpKeep(t, st), 0; t.Args["remove"] == "0" && !k.All() {
-		for _, kind := range retention.Kinds {
-			limit += k[kind]
-		}
-		if countBackups(p, vmid) >= limit {
-			return guestFailed(cl, t, vmid, refusal.Fail("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit))
-		}
-	}
-	if t.Args["protected"] == "1" && st.MaxProtected != nil && countProtected(p, vmid) >= *st.MaxProtected { // before it begins (measured, 9.2.11)
-		return guestFailed(cl, t, vmid, refusal.Fail("The number of protected backups per guest is limited to %d on storage '%s'", *st.MaxProtected, st.ID))
-	}
-	if p.Ghost || p.Avail() < 4096 && p.Datastore == nil {
-		return guestFailed(cl, t, vmid, refusal.Fail("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base))
+	base := dumpName(cl, n, p, vmid)
+	if err := roomFor(t, p, vmid, base); err != nil {
+		return guestFailed(cl, t, vmid, err)
 	}
 	t.Logf("INFO: Starting Backup of VM %s (lxc)", vmid)
 	t.Logf("INFO: Backup started at %s", stamp(cl, n))
@@ -70,13 +56,7 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 		state = "running"
 	}
 	t.Logf("INFO: status = %s", state)
-	if g.HA == "started" && g.Running && t.Args["mode"] == "stop" {
-		return guestFailed(cl, t, vmid, refusal.Fail("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service."))
-	}
-	if err := guests.CheckLock(g.Conf); err != nil {
-		return guestFailed(cl, t, vmid, err)
-	}
-	if err := guests.Writable(cl, n, g.VMID); err != nil { // the lock cannot be written
+	if err := notNow(cl, t, g); err != nil {
 		return guestFailed(cl, t, vmid, err)
 	}
 	t.Args["vmid"], t.Args["base"], t.Args["began"] = vmid, base, strconv.Itoa(int(cl.Now.Unix()))
@@ -89,36 +69,93 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 	t.Args["config"] = archiveConfig(g.Conf)
 	g.Conf.Section.Set("lock", "backup")
 	g.Conf.Touch()
+	if err := beginRead(cl, t, g, p, in); err != nil {
+		t.Phase = 2
+		Failed(cl, t, err)
+		return nextGuest(cl, t)
+	}
+	t.Phase = 2
+	t.Due = cl.Now.Add(t.Length / time.Duration(max(1, notation.Atoi(t.Args["each"]))))
+	return nil
+}
+
+// dumpName is the name of the archive or snapshot that is begun now.
+func dumpName(cl *cluster.Cluster, n *world.Node, p *places.Place, vmid string) string {
+	if p.Datastore != nil {
+		return "ct/" + vmid + "/" + cl.Now.UTC().Format(world.SnapshotTime)
+	}
+	return "vzdump-lxc-" + vmid + "-" + cl.Now.In(n.Location).Format("2006_01_02-15_04_05")
+}
+
+// roomFor is why the storage takes no further backup of a guest.
+func roomFor(t *world.Task, p *places.Place, vmid, base string) error {
+	st := p.Storage
+	if k, limit := dumpKeep(t, st), 0; t.Args["remove"] == "0" && !k.All() {
+		for _, kind := range retention.Kinds {
+			limit += k[kind]
+		}
+		if countBackups(p, vmid) >= limit {
+			return refusal.Fail("There is a max backup limit of %d enforced by the target storage or the vzdump parameters. Either increase the limit or delete old backups.", limit)
+		}
+	}
+	if t.Args["protected"] == "1" && st.MaxProtected != nil && countProtected(p, vmid) >= *st.MaxProtected { // before it begins (measured, 9.2.11)
+		return refusal.Fail("The number of protected backups per guest is limited to %d on storage '%s'", *st.MaxProtected, st.ID)
+	}
+	if p.Ghost || p.Avail() < 4096 && p.Datastore == nil {
+		return refusal.Fail("unable to create temporary directory '%s/dump/%s.tmp' at /usr/share/perl5/PVE/VZDump.pm line 1048.", st.Path, base)
+	}
+	return nil
+}
+
+// notNow is why a guest cannot be backed up as it is.
+func notNow(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
+	if g.HA == "started" && g.Running && t.Args["mode"] == "stop" {
+		return refusal.Fail("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service.")
+	}
+	if err := guests.CheckLock(g.Conf); err != nil {
+		return err
+	}
+	return guests.Writable(cl, t.Node, g.VMID) // else the lock cannot be written
+}
+
+// beginRead remembers what is in the volumes, brings them to rest, and begins the archive.
+func beginRead(cl *cluster.Cluster, t *world.Task, g *world.Guest, p *places.Place, in []lxcconf.MountPoint) error {
 	for _, m := range in {
-		v, _, err := places.Find(cl, n, m.Volid())
+		v, _, err := places.Find(cl, t.Node, m.Volid())
 		if err == nil && v == nil {
 			err = fmt.Errorf("volume '%s' does not exist", m.Volid())
 		}
 		if err != nil {
-			t.Phase = 2
-			Failed(cl, t, err)
-			return nextGuest(cl, t)
+			return err
 		}
 		t.Args["data:"+m.Key] = v.Data
 	}
+	if err := toRest(cl, t, g); err != nil {
+		return err
+	}
+	if p.Datastore != nil {
+		return beginSnapshot(cl, t, p, g)
+	}
+	t.Logf("INFO: creating vzdump archive '%s/dump/%s%s'", p.Storage.Path, t.Args["base"], extension(t.Args["compress"]))
+	return nil
+}
+
+// toRest brings a guest's volumes to rest, by the mode.
+func toRest(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 	switch t.Args["now"] {
 	case "snapshot":
 		t.Logf("INFO: create storage snapshot 'vzdump'")
 		snapshots.Prepare(cl, g, "vzdump", "vzdump backup snapshot")
-		lines, err := snapshots.SnapVolumes(cl, n, g, "vzdump")
+		lines, err := snapshots.SnapVolumes(cl, t.Node, g, "vzdump")
 		t.Log = append(t.Log, lines...)
 		snapshots.Commit(g, "vzdump")
 		g.Conf.Section.Set("lock", "backup")
-		if err != nil {
-			t.Phase = 2
-			Failed(cl, t, err)
-			return nextGuest(cl, t)
-		}
+		return err
 	case "suspend":
-		t.Logf("INFO: starting first sync /proc/%d/root/ to /var/tmp/vzdumptmp%d_%s", g.PID, t.PID, vmid)
-		t.Logf("INFO: first sync finished - transferred %d bytes in 1s", dumpBytes(cl, n, g, t))
+		t.Logf("INFO: starting first sync /proc/%d/root/ to /var/tmp/vzdumptmp%d_%s", g.PID, t.PID, t.Args["vmid"])
+		t.Logf("INFO: first sync finished - transferred %d bytes in 1s", dumpBytes(cl, t.Node, g, t))
 		t.Logf("INFO: suspending guest")
-		t.Logf("INFO: starting final sync /proc/%d/root/ to /var/tmp/vzdumptmp%d_%s", g.PID, t.PID, vmid)
+		t.Logf("INFO: starting final sync /proc/%d/root/ to /var/tmp/vzdumptmp%d_%s", g.PID, t.PID, t.Args["vmid"])
 		t.Logf("INFO: final sync finished - transferred 0 bytes in 1s")
 		t.Logf("INFO: resuming guest")
 		t.Logf("INFO: guest is online again after 1 seconds")
@@ -129,15 +166,6 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 			t.Args["restart"] = "1"
 		}
 	}
-	if p.Datastore == nil {
-		t.Logf("INFO: creating vzdump archive '%s/dump/%s%s'", st.Path, base, extension(t.Args["compress"]))
-	} else if err := beginSnapshot(cl, t, p, g); err != nil {
-		t.Phase = 2
-		Failed(cl, t, err)
-		return nextGuest(cl, t)
-	}
-	t.Phase = 2
-	t.Due = cl.Now.Add(t.Length / time.Duration(max(1, notation.Atoi(t.Args["each"]))))
 	return nil
 }
 

@@ -98,27 +98,12 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 	if err := Writable(cl, n, g.VMID); err != nil {
 		return err
 	}
-	protected := func(key, verb string) error {
-		kind := strings.TrimRight(key, "0123456789")
-		if conf.Vals["protection"] == "1" && (key == "rootfs" || key != kind && (kind == "mp" || kind == "unused")) {
-			return refusal.Fail("can't %s CT %d drive '%s' - protection mode enabled", verb, g.VMID, key)
-		}
-		return nil
-	}
-	for _, k := range del {
-		switch k {
-		case "memory", "rootfs", "ostype":
-			return refusal.Fail("unable to delete required option '%s'", k)
-		case "unprivileged":
-			return refusal.Fail("unable to delete read-only option: '%s'", k)
-		}
-		if err := protected(k, "remove"); err != nil {
-			return err
-		}
+	if err := undeletable(g, del); err != nil {
+		return err
 	}
 	clean := make(map[string]string, len(set))
 	for _, k := range slices.Sorted(maps.Keys(set)) {
-		if err := protected(k, "update"); err != nil {
+		if err := protected(g, k, "update"); err != nil {
 			return err
 		}
 		v, err := Canonical(cl, n, k, set[k])
@@ -166,6 +151,31 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 		}
 	}
 	return WriteRuntime(n, g)
+}
+
+// protected refuses to touch a drive of a guest in protection mode.
+func protected(g *world.Guest, key, verb string) error {
+	kind := strings.TrimRight(key, "0123456789")
+	if g.Conf.Vals["protection"] == "1" && (key == "rootfs" || key != kind && (kind == "mp" || kind == "unused")) {
+		return refusal.Fail("can't %s CT %d drive '%s' - protection mode enabled", verb, g.VMID, key)
+	}
+	return nil
+}
+
+// undeletable refuses what cannot be deleted.
+func undeletable(g *world.Guest, del []string) error {
+	for _, k := range del {
+		switch k {
+		case "memory", "rootfs", "ostype":
+			return refusal.Fail("unable to delete required option '%s'", k)
+		case "unprivileged":
+			return refusal.Fail("unable to delete read-only option: '%s'", k)
+		}
+		if err := protected(g, k, "remove"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Writable is the error of a config that cannot be written: without quorum all of /etc/pve is read-only.

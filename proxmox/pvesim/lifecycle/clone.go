@@ -121,33 +121,9 @@ func RunClone(cl *cluster.Cluster, t *world.Task) error {
 		conf.Section.Desc = g.Conf.Section.Desc
 	}
 	for _, m := range sec.MountPoints() {
-		v, _, err := places.Find(cl, t.Node, m.Volid())
-		if err != nil {
+		if err := copyVolume(cl, t, m, target.VMID); err != nil {
 			return err
 		}
-		if v == nil {
-			return fmt.Errorf("volume '%s' does not exist", m.Volid())
-		}
-		id, _, _ := strings.Cut(m.Volid(), ":")
-		if st := t.Args["storage"]; st != "" {
-			id = st
-		}
-		t.Logf("create full clone of mountpoint %s (%s)", m.Key, m.Volid())
-		volid, lines, err := places.Alloc(cl, t.Node, target.VMID, id, v.Size)
-		if err != nil {
-			return err
-		}
-		t.Log = append(t.Log, lines...)
-		t.Args["made"] += " " + volid
-		now, _, _ := places.Find(cl, t.Node, volid)
-		now.Used, now.Data, now.Bare = v.Used, v.Data, v.Bare
-		if snap := t.Args["snap"]; snap != "" {
-			now.Data = strings.TrimSuffix(v.Snapshots[snap], "~")
-		}
-		if m.Key == "rootfs" && !strings.HasSuffix(now.Data, "*") { // a clone gets its own machine-id
-			now.Data = world.Imprint(now.Data, "clone", strconv.Itoa(target.VMID))
-		}
-		m.Props["volume"], m.Props["size"] = volid, notation.FormatSize(v.Size)
 		conf.Section.Set(m.Key, m.Text())
 	}
 	for _, k := range conf.Section.Numbered("net") {
@@ -166,6 +142,38 @@ func RunClone(cl *cluster.Cluster, t *world.Task) error {
 	g.Conf.Section.Unset("lock")
 	g.Conf.Touch()
 	return cluster.ErrDone
+}
+
+// copyVolume copies the volume of a mount point for another guest; the mount point then names the copy.
+func copyVolume(cl *cluster.Cluster, t *world.Task, m lxcconf.MountPoint, vmid int) error {
+	v, _, err := places.Find(cl, t.Node, m.Volid())
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return fmt.Errorf("volume '%s' does not exist", m.Volid())
+	}
+	id, _, _ := strings.Cut(m.Volid(), ":")
+	if st := t.Args["storage"]; st != "" {
+		id = st
+	}
+	t.Logf("create full clone of mountpoint %s (%s)", m.Key, m.Volid())
+	volid, lines, err := places.Alloc(cl, t.Node, vmid, id, v.Size)
+	if err != nil {
+		return err
+	}
+	t.Log = append(t.Log, lines...)
+	t.Args["made"] += " " + volid
+	now, _, _ := places.Find(cl, t.Node, volid)
+	now.Used, now.Data, now.Bare = v.Used, v.Data, v.Bare
+	if snap := t.Args["snap"]; snap != "" {
+		now.Data = strings.TrimSuffix(v.Snapshots[snap], "~")
+	}
+	if m.Key == "rootfs" && !strings.HasSuffix(now.Data, "*") { // a clone gets its own machine-id
+		now.Data = world.Imprint(now.Data, "clone", strconv.Itoa(vmid))
+	}
+	m.Props["volume"], m.Props["size"] = volid, notation.FormatSize(v.Size)
+	return nil
 }
 
 // UndoClone removes what a clone that fails has made.

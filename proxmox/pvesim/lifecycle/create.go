@@ -38,26 +38,9 @@ func Create(c *request.Call) error {
 	if err := cl.World.Quorum(); err != nil {
 		return err
 	}
-	set := make(map[string]string)
-	for k, v := range c.Params {
-		if !control[k] {
-			set[k] = v
-		}
-	}
-	if !restore {
-		if _, ok := set["unprivileged"]; !ok {
-			set["unprivileged"] = "1"
-		}
-		if set["unprivileged"] == "0" {
-			if err := cl.Rights.Need(c.Who, "/", "Sys.Modify"); err != nil {
-				return err
-			}
-		}
-	}
-	if c.Flag("ha-managed") {
-		if err := cl.Rights.Need(c.Who, "/", "Sys.Console"); err != nil {
-			return err
-		}
+	set, err := asked(c)
+	if err != nil {
+		return err
 	}
 	if poolID != "" && cl.World.Pool(poolID) == nil {
 		return refusal.Forbid("pool '" + poolID + "' does not exist")
@@ -67,19 +50,8 @@ func Create(c *request.Call) error {
 	}
 	old := cl.Guests[vmid]
 	same := old != nil && old.Node == n.Name && !old.Qemu
-	if same && restore && force {
-		if old.Running {
-			return refusal.Fail("can't overwrite running container")
-		}
-		if old.Conf.Vals["protection"] == "1" {
-			return refusal.Fail("unable to restore CT %d - protection mode enabled", vmid)
-		}
-	} else if old != nil {
-		kind := "CT"
-		if old.Qemu {
-			kind = "VM"
-		}
-		return refusal.Fail("%s %d already exists on node '%s'", kind, vmid, old.Node)
+	if err := inTheWay(old, vmid, same && restore && force); err != nil {
+		return err
 	}
 	switch {
 	case cl.Rights.Can(c.Who, rights.OnVM(vmid), "VM.Allocate"):
@@ -123,21 +95,7 @@ func Create(c *request.Call) error {
 		g.Conf.Section.Set("lock", "create")
 		cl.AddGuest(g)
 	}
-	args := map[string]string{"archive": archive, "storage": c.Param("storage")}
-	if args["storage"] == "" {
-		args["storage"] = "local"
-	}
-	for _, k := range []string{"unique", "start", "pool", "force", "ignore-unpack-errors"} {
-		if v := c.Param(k); v != "" {
-			args[k] = v
-		}
-	}
-	if same {
-		args["over"] = "1"
-	}
-	for k, v := range set {
-		args["p:"+k] = v
-	}
+	args := creationArgs(c, set, same)
 	kind := "vzcreate"
 	if restore {
 		kind = "vzrestore"
@@ -149,6 +107,67 @@ func Create(c *request.Call) error {
 		}
 	}
 	return c.Started(cl.Start(n, kind, strconv.Itoa(vmid), c.Who.ID, size, args))
+}
+
+// asked are the keys of the config that a creation asks for, and whether the caller may at all.
+func asked(c *request.Call) (map[string]string, error) {
+	set := make(map[string]string)
+	for k, v := range c.Params {
+		if !control[k] {
+			set[k] = v
+		}
+	}
+	if !c.Flag("restore") {
+		if _, ok := set["unprivileged"]; !ok {
+			set["unprivileged"] = "1"
+		}
+		if set["unprivileged"] == "0" {
+			if err := c.Cluster.Rights.Need(c.Who, "/", "Sys.Modify"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if c.Flag("ha-managed") {
+		if err := c.Cluster.Rights.Need(c.Who, "/", "Sys.Console"); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// inTheWay is why the guest that has the VMID now keeps it; over: a restore may replace it.
+func inTheWay(old *world.Guest, vmid int, over bool) error {
+	switch {
+	case over && old.Running:
+		return refusal.Fail("can't overwrite running container")
+	case over && old.Conf.Vals["protection"] == "1":
+		return refusal.Fail("unable to restore CT %d - protection mode enabled", vmid)
+	case over || old == nil:
+		return nil
+	case old.Qemu:
+		return refusal.Fail("VM %d already exists on node '%s'", vmid, old.Node)
+	}
+	return refusal.Fail("CT %d already exists on node '%s'", vmid, old.Node)
+}
+
+// creationArgs are what the task of a creation is told; over: it replaces a guest.
+func creationArgs(c *request.Call, set map[string]string, over bool) map[string]string {
+	args := map[string]string{"archive": c.Param("ostemplate"), "storage": c.Param("storage")}
+	if args["storage"] == "" {
+		args["storage"] = "local"
+	}
+	for _, k := range []string{"unique", "start", "pool", "force", "ignore-unpack-errors"} {
+		if v := c.Param(k); v != "" {
+			args[k] = v
+		}
+	}
+	if over {
+		args["over"] = "1"
+	}
+	for k, v := range set {
+		args["p:"+k] = v
+	}
+	return args
 }
 
 // creationStorage checks the storages of the volumes, or the default one when there is no rootfs.

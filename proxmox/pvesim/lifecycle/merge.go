@@ -32,44 +32,14 @@ func merge(cl *cluster.Cluster, t *world.Task, g *world.Guest, old *lxcconf.Conf
 		}
 		conf.Section.Set(k, v)
 	}
-	for _, k := range old.Section.Keys() {
-		switch kind := strings.TrimRight(k, "0123456789"); {
-		case k == "digest" || k == "rootfs" || k == "lock" || k == "parent" || k == "unprivileged" || k == "template",
-			kind == "mp" && k != kind, kind == "unused" && k != kind:
-			continue
-		}
-		v, _ := old.Section.Get(k)
-		net := strings.HasPrefix(k, "net") && notation.IsInteger(k[3:])
-		if net && t.Args["unique"] == "1" { // a new MAC, but over what the request said
-			if p, err := schema.Net.Parse(v, ""); err == nil {
-				p["hwaddr"] = guests.MAC(cl)
-				conf.Section.Set(k, schema.Net.Text(p))
-				continue
-			}
-		}
-		if !conf.Section.Has(k) {
-			conf.Section.Set(k, v)
-		}
-	}
+	keepOld(cl, t, conf, old)
 	if _, given := set["unprivileged"]; !given && old.Vals["unprivileged"] != "" {
 		conf.Section.Set("unprivileged", old.Vals["unprivileged"])
 	}
 	if conf.Vals["unprivileged"] == "0" && old.Vals["unprivileged"] == "1" {
 		delete(conf.Vals, "features")
 	}
-	if len(old.Raw) > 0 {
-		if cl.Rights.Subject(t.User).Root() {
-			conf.Raw = append(conf.Raw, old.Raw...)
-		} else {
-			t.Logf("WARN: skipping custom lxc options, restore manually as root:")
-			t.Logf("--------------------------------")
-			for _, kv := range old.Raw {
-				t.Logf("%s: %s", kv[0], kv[1])
-			}
-			t.Logf("--------------------------------")
-			t.Warnings++
-		}
-	}
+	keepRaw(cl, t, conf, old)
 	for _, m := range t.Created() {
 		conf.Section.Set(m.Key, m.Text())
 	}
@@ -92,6 +62,46 @@ func merge(cl *cluster.Cluster, t *world.Task, g *world.Guest, old *lxcconf.Conf
 	g.Conf = conf
 	g.Journal = false
 	return guests.WriteRuntime(t.Node, g)
+}
+
+// keepOld takes over what the archive's config says and the request does not.
+func keepOld(cl *cluster.Cluster, t *world.Task, conf, old *lxcconf.Config) {
+	for _, k := range old.Section.Keys() {
+		switch kind := strings.TrimRight(k, "0123456789"); {
+		case k == "digest" || k == "rootfs" || k == "lock" || k == "parent" || k == "unprivileged" || k == "template",
+			kind == "mp" && k != kind, kind == "unused" && k != kind:
+			continue
+		}
+		v, _ := old.Section.Get(k)
+		net := strings.HasPrefix(k, "net") && notation.IsInteger(k[3:])
+		if net && t.Args["unique"] == "1" { // a new MAC, but over what the request said
+			if p, err := schema.Net.Parse(v, ""); err == nil {
+				p["hwaddr"] = guests.MAC(cl)
+				conf.Section.Set(k, schema.Net.Text(p))
+				continue
+			}
+		}
+		if !conf.Section.Has(k) {
+			conf.Section.Set(k, v)
+		}
+	}
+}
+
+// keepRaw takes over options that are passed to LXC as they are; only root may.
+func keepRaw(cl *cluster.Cluster, t *world.Task, conf, old *lxcconf.Config) {
+	if len(old.Raw) > 0 {
+		if cl.Rights.Subject(t.User).Root() {
+			conf.Raw = append(conf.Raw, old.Raw...)
+		} else {
+			t.Logf("WARN: skipping custom lxc options, restore manually as root:")
+			t.Logf("--------------------------------")
+			for _, kv := range old.Raw {
+				t.Logf("%s: %s", kv[0], kv[1])
+			}
+			t.Logf("--------------------------------")
+			t.Warnings++
+		}
+	}
 }
 
 // UndoCreate leaves nothing behind, unless the old guest is still whole.

@@ -144,21 +144,8 @@ func beginRestore(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 		return errors.New("no such user")
 	}
 	old, set := lxcconf.Parse(v.Config), t.Request()
-	for _, k := range old.Numbered("net") {
-		if _, given := set[k]; !given {
-			if err := guests.BridgeAccess(cl, who, old.Vals[k]); err != nil {
-				return err
-			}
-		}
-	}
-	unprivileged := old.Vals["unprivileged"] == "1"
-	if u, ok := set["unprivileged"]; ok {
-		unprivileged = u == "1"
-	}
-	if !unprivileged && !(t.Args["over"] == "1" && g.Conf.Vals["unprivileged"] != "1") {
-		if err := cl.Rights.Need(who, "/", "Sys.Modify"); err != nil {
-			return err
-		}
+	if err := mayRestore(cl, t, who, g, old, set); err != nil {
+		return err
 	}
 	want, _, err := requested(set)
 	if err != nil {
@@ -187,6 +174,27 @@ func beginRestore(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 		t.Args["destroyed"] = "1"
 	}
 	t.Logf("restoring '%s' now..", archive)
+	return nil
+}
+
+// mayRestore checks what only the archive could tell: its bridges, and whether it is privileged.
+func mayRestore(cl *cluster.Cluster, t *world.Task, who *rights.Subject, g *world.Guest, old *lxcconf.Config, set map[string]string) error {
+	for _, k := range old.Numbered("net") {
+		if _, given := set[k]; !given {
+			if err := guests.BridgeAccess(cl, who, old.Vals[k]); err != nil {
+				return err
+			}
+		}
+	}
+	unprivileged := old.Vals["unprivileged"] == "1"
+	if u, ok := set["unprivileged"]; ok {
+		unprivileged = u == "1"
+	}
+	if !unprivileged && !(t.Args["over"] == "1" && g.Conf.Vals["unprivileged"] != "1") {
+		if err := cl.Rights.Need(who, "/", "Sys.Modify"); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -258,87 +266,4 @@ func crowded(cl *cluster.Cluster, n *world.Node, mounts []lxcconf.MountPoint) bo
 		}
 	}
 	return false
-}
-
-const tarCommand = "command 'lxc-usernsexec -m u:0:100000:65536 -m g:0:100000:65536 -- tar xpf - %s--totals --one-file-system -p --sparse --numeric-owner --acls --xattrs '--xattrs-include=user.*' '--xattrs-include=security.capability' '--warning=no-file-ignored' '--warning=no-xattr-write' -C /var/lib/lxc/%s/rootfs --skip-old-files --anchored --exclude './dev/*'' failed: exit code 2"
-
-// endRestore is the unpacking's end and what follows it.
-func endRestore(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
-	archive := t.Args["archive"]
-	v, _, err := places.Find(cl, t.Node, archive)
-	if err != nil {
-		return err
-	}
-	flag := ""
-	if strings.HasSuffix(archive, ".zst") {
-		flag = "--zstd "
-	}
-	failed := fmt.Errorf(tarCommand, flag, t.ID)
-	if v == nil || v.Whole > 0 {
-		if flag != "" {
-			t.Logf("/*stdin*\\ : Read error (39) : premature end ")
-		}
-		t.Logf("tar: Unexpected EOF in archive")
-		t.Logf("tar: Unexpected EOF in archive")
-		t.Logf("tar: Error is not recoverable: exiting now")
-		if v == nil || t.Args["ignore-unpack-errors"] != "1" {
-			return failed
-		}
-		t.Logf("merging backed-up and given configuration..")
-		t.Logf("/etc/os-release file not found and autodetection failed, falling back to 'unmanaged'")
-		old := lxcconf.Parse(v.Config)
-		t.Logf("got unexpected ostype (unmanaged != %s)", old.Vals["ostype"])
-		old.Section.Set("ostype", "unmanaged")
-		return merge(cl, t, g, old)
-	}
-	total := int64(0)
-	created := t.Created()
-	for _, m := range created { // one that was named, and then destroyed with the old guest
-		if vol, p, err := places.Find(cl, t.Node, m.Volid()); err != nil || vol == nil {
-			_, name, _ := strings.Cut(m.Volid(), ":")
-			if err == nil {
-				err = fmt.Errorf("no such logical volume %s/%s", p.Storage.VolumeGroup(), name)
-			}
-			return err
-		}
-	}
-	holder := func(path string) *world.Volume { // the deepest volume that the path lies in
-		var best *world.Volume
-		depth := -1
-		for _, m := range created {
-			if world.Under(path, m.Path) && len(m.Path) > depth {
-				if vol, _, _ := places.Find(cl, t.Node, m.Volid()); vol != nil {
-					best, depth = vol, len(m.Path)
-				}
-			}
-		}
-		return best
-	}
-	parts := append([]world.Part(nil), v.Parts...)
-	sort.SliceStable(parts, func(i, j int) bool { return len(parts[i].Path) < len(parts[j].Path) })
-	for _, p := range parts {
-		total += p.Used
-		vol := holder(p.Path)
-		if vol == nil {
-			continue
-		}
-		exact := false
-		for _, m := range created {
-			exact = exact || m.Path == p.Path && (t.Args["keep:"+m.Key] == "" || vol.Data == world.EmptyData)
-		}
-		if exact {
-			vol.Data, vol.Bare = p.Data, p.Bare
-		} else {
-			vol.Data = world.Imprint(vol.Data, "with", p.Path, p.Data)
-		}
-		vol.Used += p.Used
-		if vol.Size > 0 && vol.Used > vol.Size-vol.Size/20 || crowded(cl, t.Node, created) {
-			t.Logf("tar: .%s: Cannot write: No space left on device", strings.TrimSuffix(p.Path, "/")+"/root/.profile")
-			t.Logf("tar: Exiting with failure status due to previous errors")
-			return failed
-		}
-	}
-	t.Logf("Total bytes read: %d (%s, 90MiB/s)", total, notation.Binary(total))
-	t.Logf("merging backed-up and given configuration..")
-	return merge(cl, t, g, lxcconf.Parse(v.Config))
 }
