@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"cmd/felhom-agent/simulated":   {"cmd/felhom-agent/config", "cmd/felhom-agent/console", "proxmox/pvesim"},
 	"cmd/felhom-agent/session":     {"cmd/felhom-agent/config", "cmd/felhom-agent/simulated", "cmd/felhom-agent/systemd", "cmd/felhom-agent/version", "reconcile", "proxmox", "privileged", "quote"},
 	"cmd/felhom-agent/kit":         {"proxmox", "privileged"},
-	"cmd/felhom-agent/recovery":    {"cmd/felhom-agent/config", "cmd/felhom-agent/kit", "cmd/felhom-agent/session", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "quote"},
+	"cmd/felhom-agent/recovery":    {"cmd/felhom-agent/console", "cmd/felhom-agent/kit", "cmd/felhom-agent/simulated", "cmd/felhom-agent/session", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "quote"},
 	"cmd/felhom-agent/source":      {"cmd/felhom-agent/config", "spec", "quote"},
 	"cmd/felhom-agent/notify":      {"cmd/felhom-agent/config", "cmd/felhom-agent/session", "cmd/felhom-agent/source", "reconcile", "quote"},
 	"cmd/felhom-agent/httpstatus":  {"cmd/felhom-agent/config", "cmd/felhom-agent/exit", "cmd/felhom-agent/session", "cmd/felhom-agent/source", "cmd/felhom-agent/systemd", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "quote"},

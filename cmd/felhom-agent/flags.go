@@ -46,6 +46,10 @@ type command struct {
 	failed        bool     // --failed: of the history
 	now           []string // --now: what is made at once
 	planFile      string   // --plan-file: the saved plan that is carried out
+	from          string   // --from: where the recovery kit is
+	takeOver      string   // --take-over: the owner of a kit of another node
+	preview       bool     // --plan beside --recover
+	yes, onto     bool     // --yes, --onto-existing
 	ask           bool     // --ask: show the plan and ask
 }
 
@@ -78,6 +82,8 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"for":        durationFlag(&cmd.held),
 		"message":    func(s string) error { cmd.why = s; return config.NotEmpty(s) },
 		"vmid":       func(s string) (err error) { cmd.vmid, err = proxmox.ParseVMID(s); return err },
+		"from":       func(s string) error { cmd.from = s; return config.NotEmpty(s) },
+		"take-over":  func(s string) error { cmd.takeOver = s; return config.NotEmpty(s) },
 		"out":        func(s string) error { cmd.out = s; return config.NotEmpty(s) },
 		"lines":      func(s string) (err error) { cmd.lines, err = config.ParseCount(s); return err },
 		"since":      func(s string) error { cmd.since = s; _, err := sinceWhen(s, time.Now()); return err },
@@ -86,7 +92,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
-	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "failed": &cmd.failed}
+	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed}
 	add := func(o option) {
 		if o.arg == "" {
 			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)
@@ -165,6 +171,9 @@ func twoDashes(fs *pflag.FlagSet, args []string) []string {
 // settle checks that what was given makes sense together.
 func (cmd *command) settle(given map[string]bool, paths []string) error {
 	var named []string
+	if given["recover"] && given["plan"] {
+		cmd.preview, given["plan"] = true, false
+	}
 	for i := range modes {
 		if m := &modes[i]; given[m.name] {
 			cmd.mode, named = m, append(named, "--"+m.name)

@@ -44,7 +44,9 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM ARGS...     runs a program, which must exit with CODE
 //	world FILE [FAULT...]          puts faults, each as "MATCH=EFFECT[:TEXT]", into a simulated node, which
 //	                               is fresh where there is no FILE yet
-//	fire FILE                      the host burns down and is installed anew; its disks are still there
+//	macs FILE TO                   writes the MAC addresses of all guests
+//	copy FOLDER TO                 copies a folder; same FOLDER OTHER compares two
+//	fire FILE [bare]               the host burns down and is installed anew; its disks are still there
 //	data FILE TO                   writes what every volume holds
 //	await FILE REGEXP              waits until a file that another process writes matches
 //	serve NAME [WHAT...]           serves a fresh node by HTTPS and sets NAME_URL, NAME_FINGERPRINT and NAME_SECRET.
@@ -125,6 +127,9 @@ func TestScripts(t *testing.T) {
 				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
 				ts.Check(err)
 				sim.Reinstall()
+				if len(args) > 1 {
+					sim.Strip()
+				}
 				text, err := sim.Save()
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
@@ -134,6 +139,19 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(sim.Data()), 0o600))
 			},
+			"macs": func(ts *testscript.TestScript, _ bool, args []string) {
+				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
+				ts.Check(err)
+				ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(macsOf(sim)), 0o600))
+			},
+			"copy": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+			},
+			"same": func(ts *testscript.TestScript, neg bool, args []string) {
+				if out, err := exec.Command("diff", "-r", ts.MkAbs(args[0]), ts.MkAbs(args[1])).CombinedOutput(); (err == nil) == neg {
+					ts.Fatalf("%v\n%s", err, out)
+				}
+			},
 			"serve": serve,
 			"contacts": func(ts *testscript.TestScript, neg bool, args []string) {
 				if n := ts.Value("contacts").(*atomic.Int64).Load(); (strconv.FormatInt(n, 10) == args[0]) == neg {
@@ -142,6 +160,16 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// macsOf are the MAC addresses of the guests of a node.
+func macsOf(sim *pvesim.Sim) string {
+	var lines []string
+	for _, vmid := range []string{"101", "110", "111", "112", "113", "9000", "9001"} {
+		_, body := sim.Do("root@pam", "GET", "/nodes/"+sim.Node()+"/lxc/"+vmid+"/config", nil)
+		lines = append(lines, vmid+" "+regexp.MustCompile(`hwaddr=[0-9A-F:]+`).FindString(body)+"\n")
+	}
+	return strings.Join(lines, "")
 }
 
 // serve is the command of that name.

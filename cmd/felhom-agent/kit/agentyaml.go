@@ -12,24 +12,27 @@ import (
 // secretKeys are the keys of agent.yaml that hold a secret, or may: the arguments of a notify command often have a password in them.
 var secretKeys = map[string]bool{"token_secret": true, "notify": true}
 
-// withoutSecrets is agent.yaml byte for byte, where it has no key that may hold a secret; else without that key.
-func withoutSecrets(text []byte) ([]byte, error) {
+// withoutSecrets is agent.yaml byte for byte, where it has no key that may hold a secret; else without these keys and all comments.
+func withoutSecrets(text []byte) (public []byte, left []string, err error) {
 	root, err := mapping(text)
 	if err != nil || root == nil {
-		return text, err
+		return nil, nil, err // comments alone say nothing that is needed
 	}
 	kept := root.Content[:0:0]
 	for i := 0; i+1 < len(root.Content); i += 2 {
-		if !secretKeys[root.Content[i].Value] {
+		if secretKeys[root.Content[i].Value] {
+			left = append(left, root.Content[i].Value)
+		} else {
 			kept = append(kept, root.Content[i], root.Content[i+1])
 		}
 	}
-	if len(kept) == len(root.Content) && !bytes.Contains(text, []byte("token_secret")) { // nor in a comment
-		return text, nil
+	if len(left) == 0 && !bytes.Contains(text, []byte("token_secret")) && !bytes.Contains(text, []byte("notify")) { // nor in a comment
+		return text, nil, nil
 	}
 	root.Content = kept
 	uncomment(root)
-	return yaml.Marshal(root)
+	public, err = yaml.Marshal(root)
+	return public, left, err
 }
 
 // uncomment drops the comments of a document: a secret may have been commented out.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
 
 // Disk is a folder of this machine as a [Folder], for a disk that may be anybody's. Close it after use.
@@ -64,6 +65,15 @@ func (d Disk) Read(file string, most int64) ([]byte, error) {
 		err = fmt.Errorf("%s makes the kit larger than a kit may be", file)
 	}
 	return text, err
+}
+
+// Stat is the size in bytes of a regular file, and when it was changed.
+func (d Disk) Stat(file string) (size int64, changed time.Time, err error) {
+	info, err := d.root.Lstat(file)
+	if err = fits(info, err); err != nil {
+		return 0, changed, err
+	}
+	return info.Size(), info.ModTime(), nil
 }
 
 func fits(info fs.FileInfo, err error) error {

@@ -45,6 +45,7 @@ type Facts struct {
 	Storages   []Storage  `json:"storages"`
 	Bridges    []string   `json:"bridges"`
 	Templates  []Template `json:"templates"`
+	LeftOut    []string   `json:"left_out,omitempty"` // keys of agent.yaml that may hold a secret
 }
 
 // A Guest is a declared guest with its last verified backup; a zero time where there is none.
@@ -82,6 +83,12 @@ func Build(facts Facts, now time.Time, desired map[string][]byte, agent, state [
 	for i, s := range facts.Storages {
 		facts.Storages[i] = s.public()
 	}
+	if len(agent) > 0 {
+		var err error
+		if agent, facts.LeftOut, err = withoutSecrets(agent); err != nil {
+			return nil, fmt.Errorf("agent.yaml: %w", err)
+		}
+	}
 	text, err := json.MarshalIndent(facts, "", "  ")
 	if err != nil {
 		return nil, err
@@ -96,11 +103,7 @@ func Build(facts Facts, now time.Time, desired map[string][]byte, agent, state [
 		files[StateFile] = state
 	}
 	if len(agent) > 0 {
-		public, err := withoutSecrets(agent)
-		if err != nil {
-			return nil, fmt.Errorf("agent.yaml: %w", err)
-		}
-		files[AgentFile] = public
+		files[AgentFile] = agent
 	}
 	return files, nil
 }

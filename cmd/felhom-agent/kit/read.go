@@ -102,7 +102,7 @@ var (
 	iface    = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9_.-]{0,14}\z`)
 	template = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]:vztmpl/[A-Za-z0-9](\.?[A-Za-z0-9_+~-])*\.tar\.(gz|xz|zst|bz2)\z`)
 	sumLine  = regexp.MustCompile(`\A([0-9a-f]{64})  (.{1,300})\z`)
-	word     = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}\z`)
+	word     = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._+~_-]{0,63}\z`)
 )
 
 // Read reads one kit and checks all of it.
@@ -266,7 +266,7 @@ func (k *Kit) checkNames() string {
 			return fmt.Sprintf("invalid template %q", clip(t.Volume))
 		}
 	}
-	for _, name := range append([]string{k.PVE, k.Version, k.Role}, k.Privileges...) {
+	for _, name := range slices.Concat([]string{k.PVE, k.Version, k.Role}, k.Privileges, k.LeftOut) {
 		if name != "" && !word.MatchString(name) {
 			return fmt.Sprintf("invalid word %q in %s", clip(name), FactsFile)
 		}

@@ -51,6 +51,8 @@ type Host interface {
 	WriteFile(path string, text []byte, mode fs.FileMode) error
 	// WriteFolder does so with a folder of files.
 	WriteFolder(dir string, files map[string][]byte) error
+	// Origins are what the agent has created guests from, by the name of the object, as its journal says.
+	Origins() map[string]string
 	// Agent runs a mode of this program on the host, which prints to the terminal.
 	Agent(ctx context.Context, args ...string) (exit int, err error)
 }

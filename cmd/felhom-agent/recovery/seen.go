@@ -38,7 +38,6 @@ type Guest struct {
 	VMID   int
 	Name   string
 	Owners []string // of its ownership markers
-	From   string   // what it was created from, by its marker
 }
 
 // A Grant is one entry of the ACL.
@@ -111,7 +110,7 @@ func (s *State) readGuests(ctx context.Context, h Host) error {
 				return err
 			}
 			for _, m := range reconcile.FindMarkers(config.Description) {
-				g.Owners, g.From = append(g.Owners, m.Owner), m.Facts["from"]
+				g.Owners = append(g.Owners, m.Owner)
 			}
 		}
 		s.Guests = append(s.Guests, g)

@@ -31,7 +31,7 @@ type Step struct {
 	May     bool   // where it fails the recovery goes on, and names it at the end
 	File    string
 	Content []byte
-	Private bool // the file is root's alone
+	Private bool              // the file is root's alone
 	Folder  map[string][]byte // for the desired state
 }
 
@@ -43,7 +43,6 @@ func (s Step) Does() bool { return s.Root != nil || s.Program != "" || s.File !=
 func plan(k *kit.Kit, want *spec.Desired, have *State) []Step {
 	token := tokenFor(k, have)
 	var steps []Step
-	steps = append(steps, markStep(k, have, token)...)
 	steps = append(steps, policyStep(k, have)...)
 	steps = append(steps, mountSteps(want, have)...)
 	steps = append(steps, storageSteps(k, have)...)
@@ -52,6 +51,9 @@ func plan(k *kit.Kit, want *spec.Desired, have *State) []Step {
 	steps = append(steps, templateSteps(k, have)...)
 	if !have.Enabled[socket] {
 		steps = append(steps, Step{What: "root helper", Text: "enable " + socket, Program: systemctl, Args: []string{"enable", "--now", socket}})
+	}
+	if slices.ContainsFunc(steps, Step.Does) {
+		steps = append(markStep(k, have, token), steps...)
 	}
 	for _, b := range k.Bridges {
 		if !slices.Contains(have.Bridges, b) {

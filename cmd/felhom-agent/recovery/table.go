@@ -24,7 +24,7 @@ func (c *Course) table(k *kit.Kit, have *State, left []string) {
 		at, exists := there[g.VMID]
 		switch {
 		case exists && slices.Contains(at.Owners, k.Owner):
-			quote.Fprintf(w, "%s\t%d\tback\t%s\n", g.Name, g.VMID, origin(at.From))
+			quote.Fprintf(w, "%s\t%d\tback\t%s\n", g.Name, g.VMID, origin(c.Host.Origins()[g.Name]))
 		case exists:
 			quote.Fprintf(w, "%s\t%d\tNOT BACK\tits VMID is used by an unmanaged guest (%s)\n", g.Name, g.VMID, at.Name)
 		case g.Backup.IsZero():
@@ -49,7 +49,7 @@ func (c *Course) table(k *kit.Kit, have *State, left []string) {
 // origin is what a guest was created from, for people.
 func origin(from string) string {
 	if from == "" {
-		return "adopted"
+		return "it was on the host"
 	}
 	return from
 }
@@ -67,8 +67,8 @@ func byHand(k *kit.Kit, have *State) []string {
 			todo = append(todo, "bridge "+b+": create it (System, Network)")
 		}
 	}
-	if kit.Key(k.Files[kit.AgentFile], "notify") == "" {
-		todo = append(todo, "notify in agent.yaml, if you had it: it may hold a password, so no kit has it")
+	for _, key := range k.LeftOut {
+		todo = append(todo, "the key "+key+" of agent.yaml: it may hold a password, so no kit has it")
 	}
 	return append(todo, "VMs: this version does not support them", "certificates of your own for the web interface: pvenode cert set")
 }

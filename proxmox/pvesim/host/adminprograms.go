@@ -106,7 +106,7 @@ func runPvesh(p *process) (int, error) {
 
 // dataOf is what an answer holds, without its envelope.
 func dataOf(c *request.Call) string {
-	return strings.TrimSuffix(strings.TrimPrefix(string(c.Body.B), request.Envelope), "}")
+	return strings.TrimPrefix(string(c.Body.B), request.Envelope)
 }
 
 // runPveam downloads a template that the appliance list has: one of those of the fresh node.

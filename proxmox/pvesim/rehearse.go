@@ -1,0 +1,63 @@
+package pvesim
+
+import (
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
+)
+
+// Rename gives the first node another name and other bridges, as an installer would have been told. It must have no guests.
+func (s *Sim) Rename(name string, bridges []string) {
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	n := s.cl.World.Nodes[0]
+	n.Name = name
+	if len(bridges) > 0 {
+		n.Bridges = slices.Clone(bridges)
+	}
+}
+
+// AddDisk connects a USB disk with an empty ext4 file system of this UUID, in place of one that has it.
+func (s *Sim) AddDisk(uuid, label string) {
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	n := s.cl.World.Nodes[0]
+	n.Disks = slices.DeleteFunc(n.Disks, func(d *world.Disk) bool { return d.UUID == uuid })
+	used := map[string]bool{}
+	for _, d := range n.Disks {
+		used[d.Device] = true
+	}
+	device := "/dev/sdb1"
+	for c := 'b'; used[device] && c <= 'z'; c++ {
+		device = fmt.Sprintf("/dev/sd%c1", c)
+	}
+	n.Disks = append(n.Disks, &world.Disk{UUID: uuid, Label: label, FS: "ext4", Device: device, Size: 4e12, Model: "Simulated USB Disk",
+		Serial: "SIMUSB" + uuid[:min(4, len(uuid))], Transport: "usb", Instance: 1, Dirs: map[string]world.Store{"/": {}}})
+}
+
+// AddArchive puts a backup of a container on a disk, by its file name and size, with the notes that belong to it. What it holds is not known: its
+// configuration is that of a small container.
+func (s *Sim) AddArchive(uuid, file, notes string, vmid int, size, created int64) {
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	for _, d := range s.cl.World.Nodes[0].Disks {
+		if d.UUID != uuid {
+			continue
+		}
+		if d.Dirs["/"] == nil {
+			d.Dirs["/"] = make(world.Store)
+		}
+		config := fmt.Sprintf("arch: amd64\nhostname: ct%d\nmemory: 512\nostype: debian\nrootfs: local-lvm:vm-%d-disk-0,size=8G\nswap: 512\nunprivileged: 1\n", vmid, vmid)
+		d.Dirs["/"]["backup/"+path.Base(file)] = &world.Volume{VMID: vmid, Size: size, Format: "tar.zst", Created: created, Notes: notes, Config: config,
+			Parts: []world.Part{{MP: "rootfs", Path: "/", Data: world.Imprint(file), Used: size}}}
+	}
+}
+
+// UseToken says which token the agent has from now on: that of TokenID and TokenSecret.
+func (s *Sim) UseToken(id string) {
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	s.cl.World.Agent = id
+}
