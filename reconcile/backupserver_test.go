@@ -189,7 +189,7 @@ func TestABackupServersWord(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &v); err != nil {
 			t.Fatal(err)
 		}
-		if got := have.Wholeness(proxmox.StorageContent{Format: v.Format, Notes: v.Notes, Size: v.Size, Verified: v.Verification.State}); got != want {
+		if got := node.WholenessOf(have, proxmox.StorageContent{Format: v.Format, Notes: v.Notes, Size: v.Size, Verified: v.Verification.State}); got != want {
 			t.Errorf("%s is %d, want %d", text, got, want)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/export"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -41,7 +42,7 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 	case state.Err != nil:
 		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
 	}
-	if m, ok := marker.OneMarker(state.Config.Description()); !ok || !have.Owns(m, &g.Object, g.VMID) {
+	if m, ok := marker.OneMarker(state.Config.Description()); !ok || !node.Owns(have, m, &g.Object, g.VMID) {
 		return "", fmt.Errorf("%d is not ours yet, so no rollback of it would be carried out. Take it over first: felhom-agent --once --only %s", g.VMID, ref)
 	}
 	g.Rollback.Requested = have.Now.Truncate(time.Second)

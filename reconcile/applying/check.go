@@ -19,7 +19,7 @@ func (p *prover) checkContents(ctx context.Context, want *spec.Desired, have *no
 	have.Memory.Checking = map[string]time.Time{}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, file := range have.ToCheck(want) {
+	for _, file := range node.ToCheck(have, want) {
 		if _, known := have.Memory.Archives[file.VolID]; known || p.O.Fence == nil {
 			continue
 		}

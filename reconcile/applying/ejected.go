@@ -21,11 +21,11 @@ func keepEjected(stored *state.Stored, have *node.Observed) {
 	}
 	for i := range stored.Holds {
 		h := &stored.Holds[i]
-		if h.Kind == state.HoldEjected && h.Until.IsZero() && !have.Plugged(*h) {
+		if h.Kind == state.HoldEjected && h.Until.IsZero() && !node.Connected(have, *h) {
 			h.Gone = true
 		}
 	}
 	stored.Holds = slices.DeleteFunc(stored.Holds, func(h state.Hold) bool {
-		return h.Kind == state.HoldEjected && h.Until.IsZero() && (h.Gone && have.Plugged(h) || have.Replugged(h))
+		return h.Kind == state.HoldEjected && h.Until.IsZero() && (h.Gone && node.Connected(have, h) || node.Reconnected(have, h))
 	})
 }

@@ -58,7 +58,7 @@ func managed(o *spec.Object, vmid proxmox.VMID, have *node.Observed, before prox
 		return before, acted || was
 	}
 	m, ok := marker.OneMarker(guest.Config.Description())
-	if ok && have.Owns(m, o, vmid) {
+	if ok && node.Owns(have, m, o, vmid) {
 		return vmid, true
 	}
 	return 0, acted

@@ -61,7 +61,7 @@ func (p *prover) reads() bool {
 func (p *prover) prove(ctx context.Context, want *spec.Desired, have *node.Observed) {
 	for id, state := range have.Storages {
 		for _, v := range state.Content {
-			if lost := v.Notes == "" && have.Wholeness(v) == node.Unrecorded; v.Content != "backup" || node.Ambiguous(v) || !lost && have.Wholeness(v) != node.Unproven {
+			if lost := v.Notes == "" && node.WholenessOf(have, v) == node.Unrecorded; v.Content != "backup" || node.Ambiguous(v) || !lost && node.WholenessOf(have, v) != node.Unproven {
 				continue
 			}
 			if _, known := have.Memory.Archives[v.VolID]; known {

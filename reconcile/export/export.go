@@ -181,7 +181,7 @@ func (x *Exporter) Choose() {
 	for _, vmid := range slices.Sorted(maps.Keys(x.have.Guests)) {
 		state := x.have.Guests[vmid]
 		for id := range x.have.Storages {
-			x.archives[vmid] = append(x.archives[vmid], x.have.ArchivesOf(id, vmid)...)
+			x.archives[vmid] = append(x.archives[vmid], node.ArchivesOf(x.have, id, vmid)...)
 		}
 		node.NewestFirst(x.archives[vmid])
 		if state.Config == nil {

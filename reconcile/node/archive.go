@@ -29,10 +29,10 @@ const (
 	Unfinished                  // on a backup server, without a manifest: it is being made, or was cut off
 )
 
-// Wholeness judges a listed archive. That of a backup server is judged by the server's
+// WholenessOf judges a listed archive. That of a backup server is judged by the server's
 // own word and by the note alone: its size grows with its notes and with every
 // verification, since its manifest, in which both stand, is a part of it.
-func (o *Observed) Wholeness(v proxmox.StorageContent) Wholeness {
+func WholenessOf(o *Observed, v proxmox.StorageContent) Wholeness {
 	if v.Verified == "failed" {
 		return Damaged
 	}
@@ -47,7 +47,7 @@ func (o *Observed) Wholeness(v proxmox.StorageContent) Wholeness {
 	switch ours := ok && m.Owner == o.Owner; {
 	case size == "" && o.Memory.Archives[v.VolID].Broken != "":
 		return Damaged
-	case size == "" && (ours || v.Notes == "") && o.shorter(v):
+	case size == "" && (ours || v.Notes == "") && shorter(o, v):
 		return Damaged
 	case !ours:
 		return Unrecorded
@@ -63,8 +63,8 @@ func (o *Observed) Wholeness(v proxmox.StorageContent) Wholeness {
 // Proven reports whether an archive is known to be whole: its size is noted, or what made or
 // checked it says so and the size is still to be noted. A backup server's verification reads
 // every byte.
-func (o *Observed) Proven(v proxmox.StorageContent) bool {
-	switch o.Wholeness(v) {
+func Proven(o *Observed, v proxmox.StorageContent) bool {
+	switch WholenessOf(o, v) {
 	case Whole:
 		return true
 	case Unproven:
@@ -75,13 +75,13 @@ func (o *Observed) Proven(v proxmox.StorageContent) bool {
 
 // shorter reports whether an archive of ours is listed with another size than vzdump said
 // when it had written it.
-func (o *Observed) shorter(v proxmox.StorageContent) bool {
+func shorter(o *Observed, v proxmox.StorageContent) bool {
 	made := o.Memory.Archives[v.VolID]
 	return made.Size != "" && made.Size != DumpSize(v.Size) && !OnServer(v)
 }
 
 // Damage says why an archive counts as damaged.
-func (o *Observed) Damage(v proxmox.StorageContent) string {
+func Damage(o *Observed, v proxmox.StorageContent) string {
 	m, _ := o.MarkerOf(v.Notes)
 	noted, err := strconv.ParseInt(m.Facts["size"], 10, 64)
 	switch {
@@ -127,11 +127,11 @@ func (o *Observed) Index(want *spec.Desired) {
 		for i := range content {
 			v := &content[i]
 			o.mark(v.Notes)
-			if right := o.rightTime(*v); v.Content == "backup" && !right.Equal(v.CTime) {
+			if right := rightTime(o, *v); v.Content == "backup" && !right.Equal(v.CTime) {
 				o.Listed[v.VolID], v.CTime = v.CTime, right
 			}
 			o.ByID[v.VolID] = v
-			if _, ok := o.ArchiveFile(want, *v); ok && v.Content == "backup" && o.Wholeness(*v) == Unproven {
+			if _, ok := CheckableFile(o, want, *v); ok && v.Content == "backup" && WholenessOf(o, *v) == Unproven {
 				o.Checkable[v.VolID] = true
 			}
 			if v.VMID != 0 {
@@ -192,17 +192,17 @@ func (o *Observed) File(volid string) string {
 
 // ArchivesOf returns the archives of a container on a storage, newest first.
 // Archives dated in the future are left out: nobody knows how old they are.
-func (o *Observed) ArchivesOf(storage string, vmid proxmox.VMID) []proxmox.StorageContent {
-	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.StorageContent) bool { return o.Future(v.CTime) })
+func ArchivesOf(o *Observed, storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+	return slices.DeleteFunc(allArchivesOf(o, storage, vmid), func(v proxmox.StorageContent) bool { return o.Future(v.CTime) })
 }
 
 // FutureArchives returns those archives of a container on a storage that are dated in the
 // future, newest first.
-func (o *Observed) FutureArchives(storage string, vmid proxmox.VMID) []proxmox.StorageContent {
-	return slices.DeleteFunc(o.allArchivesOf(storage, vmid), func(v proxmox.StorageContent) bool { return !o.Future(v.CTime) })
+func FutureArchives(o *Observed, storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+	return slices.DeleteFunc(allArchivesOf(o, storage, vmid), func(v proxmox.StorageContent) bool { return !o.Future(v.CTime) })
 }
 
-func (o *Observed) allArchivesOf(storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+func allArchivesOf(o *Observed, storage string, vmid proxmox.VMID) []proxmox.StorageContent {
 	var all []proxmox.StorageContent
 	for _, v := range o.ByGuest[vmid] {
 		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && text.ProxmoxStorage(v.VolID) == storage {
@@ -218,7 +218,7 @@ func Ambiguous(v proxmox.StorageContent) bool { return v.Ambiguous }
 
 // AmbiguousArchive says which archive of a container a storage names twice, with different
 // values. Nobody knows which of the two is right, so nothing that rests on the list is done.
-func (o *Observed) AmbiguousArchive(storage string, vmid proxmox.VMID) *plan.Blocker {
+func AmbiguousArchive(o *Observed, storage string, vmid proxmox.VMID) *plan.Blocker {
 	for _, v := range o.ByGuest[vmid] {
 		if Ambiguous(*v) && v.Content == "backup" && text.ProxmoxStorage(v.VolID) == storage {
 			return &plan.Blocker{Reason: fmt.Sprintf("storage %s lists the archive %s twice, with different values", storage, v.VolID),
@@ -234,49 +234,9 @@ func NewestFirst(all []proxmox.StorageContent) {
 	})
 }
 
-// Published returns the newest whole archive of the golden's declared revision and
-// digest, the one that restores are made from.
-func (o *Observed) Published(golden *spec.Golden) *proxmox.StorageContent {
-	if golden.Publish == nil {
-		return nil
-	}
-	for _, v := range o.GoldenArchives(golden) {
-		m, _ := o.MarkerOf(v.Notes)
-		if m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) && m.Facts["digest"] == GoldenDigest(golden) && o.Wholeness(v) == Whole {
-			return &v
-		}
-	}
-	return nil
-}
-
-// NewestGolden returns the newest whole archive of the golden, of any revision:
-// what a golden that is gone comes back from.
-func (o *Observed) NewestGolden(golden *spec.Golden) *proxmox.StorageContent {
-	for _, v := range o.GoldenArchives(golden) {
-		if o.Wholeness(v) == Whole {
-			return &v
-		}
-	}
-	return nil
-}
-
-// GoldenArchives returns the archives that bear this golden's marker, newest first.
-func (o *Observed) GoldenArchives(golden *spec.Golden) []proxmox.StorageContent {
-	if golden.Publish == nil {
-		return nil
-	}
-	var ours []proxmox.StorageContent
-	for _, v := range o.ArchivesOf(golden.Publish.Storage, golden.VMID) {
-		if m, ok := o.MarkerOf(v.Notes); ok && o.Owns(m, &golden.Object, golden.VMID) {
-			ours = append(ours, v)
-		}
-	}
-	return ours
-}
-
 // Owns reports whether a marker bears this object (or the name it had), this VMID
 // and our owner.
-func (o *Observed) Owns(m marker.Marker, object *spec.Object, vmid proxmox.VMID) bool {
+func Owns(o *Observed, m marker.Marker, object *spec.Object, vmid proxmox.VMID) bool {
 	return (m.Object == object.Ref.Name || object.Was != "" && m.Object == object.Was) && m.VMID == vmid && m.Owner == o.Owner
 }
 
@@ -293,17 +253,17 @@ func IsOwn(guest *spec.Guest, source spec.Source) bool {
 
 // IsOwnBackup reports whether an archive is a backup of the guest itself, whether it
 // was found as the newest or is named.
-func (o *Observed) IsOwnBackup(guest *spec.Guest, source spec.Source, c *Choice) bool {
+func IsOwnBackup(o *Observed, guest *spec.Guest, source spec.Source, c *Choice) bool {
 	if source.Golden != "" {
 		return false
 	}
-	return IsOwn(guest, source) || c.Volume.VMID == guest.VMID && o.OwnArchive(guest, spec.Source{Newest: text.ProxmoxStorage(c.Volume.VolID)}, c.Inside)
+	return IsOwn(guest, source) || c.Volume.VMID == guest.VMID && OwnArchive(o, guest, spec.Source{Newest: text.ProxmoxStorage(c.Volume.VolID)}, c.Inside)
 }
 
 // OwnArchive reports whether the config inside an archive is of the guest that the
 // source means. The marker inside decides; where there is none, VMID (by the
 // archive's name) and hostname do.
-func (o *Observed) OwnArchive(guest *spec.Guest, source spec.Source, inside proxmox.GuestConfig) bool {
+func OwnArchive(o *Observed, guest *spec.Guest, source spec.Source, inside proxmox.GuestConfig) bool {
 	if !IsOwn(guest, source) {
 		return true // asked for by its number, whoever that is
 	}
@@ -312,7 +272,7 @@ func (o *Observed) OwnArchive(guest *spec.Guest, source spec.Source, inside prox
 	case 0:
 		return strings.EqualFold(inside.Hostname(), guest.Hostname())
 	case 1:
-		return o.Owns(found[0], &guest.Object, guest.VMID)
+		return Owns(o, found[0], &guest.Object, guest.VMID)
 	}
 	return false
 }

@@ -49,7 +49,7 @@ func TestNewestNamesWhatItPassesOver(t *testing.T) {
 			}
 			have.Index(nil)
 			dns := &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: "dns"}}, VMID: 101}
-			got, passed, _ := have.Newest(dns, spec.Source{Newest: "usb"})
+			got, passed, _ := NewestArchive(have, dns, spec.Source{Newest: "usb"})
 			if got == nil || got.Volume.CTime.Format("15") != tt.takes {
 				t.Fatalf("it takes %+v, not that of %s:00", got, tt.takes)
 			}

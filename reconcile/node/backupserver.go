@@ -19,9 +19,9 @@ func unfinished(v proxmox.StorageContent) bool { return OnServer(v) && v.Size <=
 // IsServer reports whether a storage is one of a Proxmox Backup Server.
 func (s *StorageState) IsServer() bool { return s != nil && s.Conf.Type == "pbs" }
 
-// Ours lists the archives on a storage that this agent has made, as their notes say, newest
+// ManagedArchives lists the archives on a storage that this agent has made, as their notes say, newest
 // first.
-func (o *Observed) Ours(storage string) (all []proxmox.StorageContent) {
+func ManagedArchives(o *Observed, storage string) (all []proxmox.StorageContent) {
 	if state := o.Storages[storage]; state != nil {
 		for _, v := range state.Content {
 			if m, ok := o.MarkerOf(v.Notes); ok && m.Owner == o.Owner && v.Content == "backup" && !o.Future(v.CTime) {
@@ -35,7 +35,7 @@ func (o *Observed) Ours(storage string) (all []proxmox.StorageContent) {
 
 // KeyMissing says that this node does not have the key with which a backup server's archive
 // is encrypted, or nil.
-func (o *Observed) KeyMissing(v proxmox.StorageContent) *plan.Blocker {
+func KeyMissing(o *Observed, v proxmox.StorageContent) *plan.Blocker {
 	if !v.Encrypted {
 		return nil
 	}
@@ -73,7 +73,7 @@ func ShortKey(fingerprint string) string {
 
 // VerifiedText says how long ago a backup server has verified an archive: "verified 41 days
 // ago"; "" for archives elsewhere.
-func (o *Observed) VerifiedText(v proxmox.StorageContent) string {
+func VerifiedText(o *Observed, v proxmox.StorageContent) string {
 	switch {
 	case !OnServer(v):
 		return ""

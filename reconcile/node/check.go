@@ -19,9 +19,9 @@ const CheckAtMost = privileged.ArchiveTime
 // disk is mounted.
 type ArchiveFile struct{ VolID, Mount, File string }
 
-// ArchiveFile returns where the root helper finds an archive; false where it cannot read it:
+// CheckableFile returns where the root helper finds an archive; false where it cannot read it:
 // there is no root helper, or the archive is on no declared mount.
-func (o *Observed) ArchiveFile(want *spec.Desired, v proxmox.StorageContent) (ArchiveFile, bool) {
+func CheckableFile(o *Observed, want *spec.Desired, v proxmox.StorageContent) (ArchiveFile, bool) {
 	id, err := proxmox.ParseVolumeID(v.VolID)
 	state := o.Storages[id.Storage]
 	if err != nil || want == nil || o.Host == nil || state == nil || OnServer(v) {
@@ -37,7 +37,7 @@ func (o *Observed) ArchiveFile(want *spec.Desired, v proxmox.StorageContent) (Ar
 
 // ToCheck lists the archives whose contents decide what missing guests are made from: those of
 // ours without a noted size that are newer than any that is proven.
-func (o *Observed) ToCheck(want *spec.Desired) []ArchiveFile {
+func ToCheck(o *Observed, want *spec.Desired) []ArchiveFile {
 	var files []ArchiveFile
 	for _, guest := range GuestsOf(want) {
 		if o.Guests[guest.VMID] != nil || o.Scope != nil && !o.Scope[guest.Ref] {
@@ -47,11 +47,11 @@ func (o *Observed) ToCheck(want *spec.Desired) []ArchiveFile {
 			if source.Newest == "" {
 				continue
 			}
-			for _, v := range o.ArchivesOf(source.Newest, SourceVMID(guest, source)) {
-				if o.Proven(v) {
+			for _, v := range ArchivesOf(o, source.Newest, SourceVMID(guest, source)) {
+				if Proven(o, v) {
 					break
 				}
-				if file, ok := o.ArchiveFile(want, v); ok && o.Checkable[v.VolID] {
+				if file, ok := CheckableFile(o, want, v); ok && o.Checkable[v.VolID] {
 					files = append(files, file)
 				}
 			}
@@ -62,7 +62,7 @@ func (o *Observed) ToCheck(want *spec.Desired) []ArchiveFile {
 
 // unchecked keeps older archives from being taken while the contents of a newer one can still
 // be checked.
-func (o *Observed) unchecked(v proxmox.StorageContent) *plan.Blocker {
+func unchecked(o *Observed, v proxmox.StorageContent) *plan.Blocker {
 	made := o.Memory.Archives[v.VolID]
 	if !o.Checkable[v.VolID] || made.Unchecked != "" {
 		return nil
@@ -75,7 +75,7 @@ func (o *Observed) unchecked(v proxmox.StorageContent) *plan.Blocker {
 }
 
 // notChecked says why a check could not prove an archive.
-func (o *Observed) notChecked(v proxmox.StorageContent) string {
+func notChecked(o *Observed, v proxmox.StorageContent) string {
 	if why := o.Memory.Archives[v.VolID].Unchecked; why != "" {
 		return "; " + why
 	}

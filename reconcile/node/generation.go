@@ -23,7 +23,7 @@ type Generation struct {
 
 // GenerationOf reads the generation from an archive's marker; false where it has none of ours.
 // Within a cluster guests move from node to node, so its hosts are one.
-func (o *Observed) GenerationOf(v proxmox.StorageContent) (Generation, bool) {
+func GenerationOf(o *Observed, v proxmox.StorageContent) (Generation, bool) {
 	m, ok := o.MarkerOf(v.Notes)
 	if !ok || m.Owner != o.Owner || m.Born.IsZero() {
 		return Generation{}, false
@@ -47,11 +47,11 @@ type Rivalry struct {
 // Rivals looks for two guests under one name: their archives alternate in time. One guest
 // that is made again has archives of the old generation, then of the new one, and never of
 // the old one again. nil where there is one guest.
-func (o *Observed) Rivals(storage string, vmid proxmox.VMID, mine func(marker.Marker) bool) *Rivalry {
+func Rivals(o *Observed, storage string, vmid proxmox.VMID, mine func(marker.Marker) bool) *Rivalry {
 	r := &Rivalry{storage: storage, vmid: vmid}
 	alternate, last := false, Generation{}
-	for _, v := range o.allArchivesOf(storage, vmid) { // newest first
-		g, ok := o.GenerationOf(v)
+	for _, v := range allArchivesOf(o, storage, vmid) { // newest first
+		g, ok := GenerationOf(o, v)
 		m, _ := o.MarkerOf(v.Notes)
 		if !ok || !mine(m) {
 			continue
@@ -71,21 +71,21 @@ func (o *Observed) Rivals(storage string, vmid proxmox.VMID, mine func(marker.Ma
 
 // GuestRivals looks for two guests under the name of a declared one, among the archives of
 // a VMID on a storage.
-func (o *Observed) GuestRivals(guest *spec.Guest, storage string, vmid proxmox.VMID) *Rivalry {
-	return o.Rivals(storage, vmid, func(m marker.Marker) bool {
+func GuestRivals(o *Observed, guest *spec.Guest, storage string, vmid proxmox.VMID) *Rivalry {
+	return Rivals(o, storage, vmid, func(m marker.Marker) bool {
 		name := m.Facts["guest"]
 		return name != "" && (vmid != guest.VMID || name == guest.Ref.Name || guest.Was != "" && name == guest.Was)
 	})
 }
 
 // Decided is the generation that the YAML decides on: `from` names an archive of it.
-func (o *Observed) Decided(r *Rivalry, guest *spec.Guest) (Generation, bool) {
+func Decided(o *Observed, r *Rivalry, guest *spec.Guest) (Generation, bool) {
 	for _, source := range guest.From {
-		for _, v := range o.allArchivesOf(r.storage, r.vmid) {
+		for _, v := range allArchivesOf(o, r.storage, r.vmid) {
 			if source.Archive == "" || o.File(source.Archive) != o.File(v.VolID) {
 				continue
 			}
-			if g, ok := o.GenerationOf(v); ok && slices.Contains(r.generations, g) {
+			if g, ok := GenerationOf(o, v); ok && slices.Contains(r.generations, g) {
 				return g, true
 			}
 		}
@@ -95,7 +95,7 @@ func (o *Observed) Decided(r *Rivalry, guest *spec.Guest) (Generation, bool) {
 
 // Blocker names the two guests and the line that decides between them. A golden image has no
 // such line.
-func (o *Observed) RivalBlocker(r *Rivalry, line bool) *plan.Blocker {
+func RivalBlocker(o *Observed, r *Rivalry, line bool) *plan.Blocker {
 	var who, cure []string
 	for i, g := range r.generations {
 		host := g.Host

@@ -7,7 +7,7 @@ import (
 )
 
 // Arrange puts the lists of the whole cluster to the guests and storages of the node.
-func (o *Observed) Arrange(resources []proxmox.Resource, states []proxmox.StorageStatus, storages []proxmox.Storage) {
+func Arrange(o *Observed, resources []proxmox.Resource, states []proxmox.StorageStatus, storages []proxmox.Storage) {
 	for _, r := range resources {
 		if r.Type == "node" && !slices.Contains(o.Nodes, r.Node) {
 			o.Nodes = append(o.Nodes, r.Node)

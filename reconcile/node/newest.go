@@ -18,31 +18,31 @@ type Choice struct {
 	Notes  []string // newer archives that were passed over, and why; doubts
 }
 
-// Newest chooses among the archives of a `newest` source: the newest whole one that
+// NewestArchive chooses among the archives of a `newest` source: the newest whole one that
 // is proven to be the guest's; one that nobody recorded (made by a job of PVE) only
 // where there is no recorded one. Where it is not known whether a newer one is to be taken
 // (it may be whole, it is dated in the future, the archives are of two guests, or its storage
 // was not in a state to tell), none is: unread says why.
-func (o *Observed) Newest(guest *spec.Guest, source spec.Source) (best *Choice, passed []string, unread *plan.Blocker) {
+func NewestArchive(o *Observed, guest *spec.Guest, source spec.Source) (best *Choice, passed []string, unread *plan.Blocker) {
 	vmid := SourceVMID(guest, source)
-	rivals := o.GuestRivals(guest, source.Newest, vmid)
+	rivals := GuestRivals(o, guest, source.Newest, vmid)
 	decided, isDecided := Generation{}, false
 	if rivals != nil {
-		if decided, isDecided = o.Decided(rivals, guest); !isDecided {
-			ob := o.RivalBlocker(rivals, true)
+		if decided, isDecided = Decided(o, rivals, guest); !isDecided {
+			ob := RivalBlocker(o, rivals, true)
 			ob.Reason += "; nothing is restored"
 			return nil, nil, ob
 		}
 	}
-	if ob := o.futureBlocker(guest, source); ob != nil {
+	if ob := futureBlocker(o, guest, source); ob != nil {
 		return nil, nil, ob
 	}
 	var second *Choice
-	for _, v := range o.ArchivesOf(source.Newest, vmid) {
-		if g, ok := o.GenerationOf(v); isDecided && (!ok || g != decided) {
+	for _, v := range ArchivesOf(o, source.Newest, vmid) {
+		if g, ok := GenerationOf(o, v); isDecided && (!ok || g != decided) {
 			continue
 		}
-		why, ob := o.passedOver(guest, source, v)
+		why, ob := passedOver(o, guest, source, v)
 		if ob != nil {
 			return nil, passed, ob
 		}
@@ -55,10 +55,10 @@ func (o *Observed) Newest(guest *spec.Guest, source spec.Source) (best *Choice, 
 			continue
 		}
 		c := &Choice{Volume: v, Inside: inside.Config}
-		if listed := o.ListedOtherwise(v); listed != "" {
+		if listed := ListedOtherwise(o, v); listed != "" {
 			passed = append(passed, listed)
 		}
-		if o.Proven(v) {
+		if Proven(o, v) {
 			if second != nil {
 				passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not proven whole (no size noted: it is not of this agent, or was cut off); to take it anyway: from: {archive: %s}",
 					o.Date(second.Volume.CTime), second.Volume.VolID))
@@ -76,30 +76,30 @@ func (o *Observed) Newest(guest *spec.Guest, source spec.Source) (best *Choice, 
 
 // passedOver says why one archive is not what a guest is made from, or why nothing older may
 // be taken before more is known of it.
-func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.StorageContent) (why string, ob *plan.Blocker) {
+func passedOver(o *Observed, guest *spec.Guest, source spec.Source, v proxmox.StorageContent) (why string, ob *plan.Blocker) {
 	inside, looked := o.Inside[v.VolID]
 	switch {
-	case o.Wholeness(v) == Damaged:
-		return fmt.Sprintf("is damaged (%s)", o.Damage(v)), nil
-	case o.Wholeness(v) == Unfinished:
+	case WholenessOf(o, v) == Damaged:
+		return fmt.Sprintf("is damaged (%s)", Damage(o, v)), nil
+	case WholenessOf(o, v) == Unfinished:
 		return "is unfinished", nil
-	case o.KeyMissing(v) != nil:
-		ob := o.KeyMissing(v)
+	case KeyMissing(o, v) != nil:
+		ob := KeyMissing(o, v)
 		ob.Fix = append(ob.Fix, "or name an archive to take: from: {archive: VOLID}")
 		return "", ob
-	case o.Wholeness(v) == Unproven && !o.Proven(v):
-		if ob := o.unchecked(v); ob != nil {
+	case WholenessOf(o, v) == Unproven && !Proven(o, v):
+		if ob := unchecked(o, v); ob != nil {
 			return "", ob
 		}
-		return "is not proven whole (no size noted" + o.notChecked(v) + ")", nil
+		return "is not proven whole (no size noted" + notChecked(o, v) + ")", nil
 	case !looked:
 		return "", nil
-	case inside.Err != nil && KeepsOlder(o.Proven(v), inside.Err):
+	case inside.Err != nil && KeepsOlder(Proven(o, v), inside.Err):
 		return "", &plan.Blocker{Reason: fmt.Sprintf("the config inside its newest archive, of %s on %s, cannot be read: %v", o.Date(v.CTime), source.Newest, inside.Err),
 			Fix: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, Passes: proxmox.IsTransient(inside.Err)}
 	case inside.Err != nil:
 		return fmt.Sprintf("has a config inside that cannot be read: %v", inside.Err), nil
-	case !o.OwnArchive(guest, source, inside.Config):
+	case !OwnArchive(o, guest, source, inside.Config):
 		return fmt.Sprintf("is of another guest (%s) with this VMID", whose(inside.Config, o.Owner)), nil
 	}
 	return "", nil
@@ -108,13 +108,13 @@ func (o *Observed) passedOver(guest *spec.Guest, source spec.Source, v proxmox.S
 // futureBlocker says which archive is newer than the node's clock: the clock is wrong, or the
 // node has another time zone than when the archive was made. Whether it is the newest one
 // nobody knows, so no older one is taken.
-func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Blocker {
+func futureBlocker(o *Observed, guest *spec.Guest, source spec.Source) *plan.Blocker {
 	vmid := SourceVMID(guest, source)
-	future := slices.DeleteFunc(o.FutureArchives(source.Newest, vmid), func(v proxmox.StorageContent) bool {
+	future := slices.DeleteFunc(FutureArchives(o, source.Newest, vmid), func(v proxmox.StorageContent) bool {
 		m, ok := o.MarkerOf(v.Notes)
 		name := m.Facts["guest"]
 		others := ok && (m.Owner != o.Owner || IsOwn(guest, source) && name != "" && name != guest.Ref.Name && (guest.Was == "" || name != guest.Was))
-		return others || o.Wholeness(v) == Damaged || o.Wholeness(v) == Unfinished
+		return others || WholenessOf(o, v) == Damaged || WholenessOf(o, v) == Unfinished
 	})
 	if len(future) == 0 {
 		return nil
@@ -126,7 +126,7 @@ func (o *Observed) futureBlocker(guest *spec.Guest, source spec.Source) *plan.Bl
 		reason += fmt.Sprintf("; %s too", text.Count(n, "other archive", "other archives"))
 	}
 	cure := []string{"correct the node's clock or time zone: timedatectl", fmt.Sprintf("or restore this archive: from: {archive: %s}", v.VolID)}
-	if older := o.ArchivesOf(source.Newest, vmid); len(older) > 0 {
+	if older := ArchivesOf(o, source.Newest, vmid); len(older) > 0 {
 		cure = append(cure, fmt.Sprintf("or the one of %s: from: {archive: %s}", o.Date(older[0].CTime), older[0].VolID))
 	}
 	return &plan.Blocker{Reason: reason + "; no older archive is restored", Fix: cure}

@@ -42,10 +42,10 @@ func TestWhatProvesAnArchive(t *testing.T) {
 		"of another owner, the journal has another": {with(file, strings.Replace(notes, "pve1", "attic", 1), ""), journal.ArchiveState{Size: "39MB"}, Unrecorded, false},
 	} {
 		o := &Observed{Owner: "pve1", Memory: journal.Memory{Archives: map[string]journal.ArchiveState{c.v.VolID: c.made}}}
-		if got := o.Wholeness(c.v); got != c.state || o.Proven(c.v) != c.proven {
-			t.Errorf("%s: %v, proven %v; want %v, %v", name, got, o.Proven(c.v), c.state, c.proven)
+		if got := WholenessOf(o, c.v); got != c.state || Proven(o, c.v) != c.proven {
+			t.Errorf("%s: %v, proven %v; want %v, %v", name, got, Proven(o, c.v), c.state, c.proven)
 		}
-		if c.state == Damaged && o.Damage(c.v) == "" {
+		if c.state == Damaged && Damage(o, c.v) == "" {
 			t.Errorf("%s: it does not say why", name)
 		}
 	}
@@ -96,7 +96,7 @@ func TestWhatBlocksAGoldenImage(t *testing.T) {
 				Content: "backup", Subtype: "lxc", VMID: 9000, CTime: made, Size: 1000, Notes: notes})
 		}
 		have.Index(nil)
-		ob := have.GoldenBlocker(golden)
+		ob := GoldenBlocker(have, golden)
 		if (ob != nil) != (c.reason != "") || ob != nil && (!strings.Contains(ob.Reason, c.reason) || len(ob.Fix) == 0) {
 			t.Errorf("%s: %+v", name, ob)
 		}

@@ -27,7 +27,7 @@ func (o *Observed) Ahead(v proxmox.StorageContent) bool {
 // that the node has now. So a node that is given another zone, or is installed again with
 // another, moves the listed time of every archive. What was written down when the archive
 // was verified, in its notes or in the journal, is right in any zone.
-func (o *Observed) rightTime(v proxmox.StorageContent) time.Time {
+func rightTime(o *Observed, v proxmox.StorageContent) time.Time {
 	if m, ok := o.MarkerOf(v.Notes); ok && m.Owner == o.Owner {
 		if begun, err := time.Parse(time.RFC3339, m.Facts["begun"]); err == nil && zonesApart(begun, v.CTime) {
 			return begun
@@ -70,7 +70,7 @@ func InZone(listed time.Time, made journal.ArchiveState) time.Time {
 
 // ListedOtherwise tells how a storage lists the time of an archive, where that is not when
 // the archive was begun; else "".
-func (o *Observed) ListedOtherwise(v proxmox.StorageContent) string {
+func ListedOtherwise(o *Observed, v proxmox.StorageContent) string {
 	listed, otherwise := o.Listed[v.VolID]
 	if !otherwise {
 		return ""

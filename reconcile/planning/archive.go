@@ -21,7 +21,7 @@ import (
 // Only archives count whose task ended well and that have been written out since.
 func planVerified(p *planner, o *spec.Object, storage string, mine func(marker.Marker) bool) {
 	for _, v := range p.Have.Storages[storage].Content {
-		state := p.Have.Wholeness(v)
+		state := node.WholenessOf(p.Have, v)
 		if v.Content != "backup" || node.Ambiguous(v) || state == node.Damaged || state == node.Unfinished || state != node.Unproven && v.Notes != "" {
 			continue
 		}
@@ -51,15 +51,15 @@ func planVerified(p *planner, o *spec.Object, storage string, mine func(marker.M
 // archive, protected ones and those that a restore reads are never deleted. Beside an archive
 // that is ahead of the clock nothing is: which one is the newest shows when its time has come.
 func pruneBackups(p *planner, b *spec.Backup, g *spec.Guest, own []questions.OwnBackup, born time.Time) {
-	if rivals := p.Have.GuestRivals(g, b.Storage, g.VMID); rivals != nil {
-		decided, ok := p.Have.Decided(rivals, g)
+	if rivals := node.GuestRivals(p.Have, g, b.Storage, g.VMID); rivals != nil {
+		decided, ok := node.Decided(p.Have, rivals, g)
 		if !ok || !decided.Born.Equal(born) {
-			ob := p.Have.RivalBlocker(rivals, true)
+			ob := node.RivalBlocker(p.Have, rivals, true)
 			p.block(&b.Object, "keep", ob.Reason+"; nothing is deleted", ob.Fix...)
 			return
 		}
 		own = slices.DeleteFunc(own, func(have questions.OwnBackup) bool {
-			of, ok := p.Have.GenerationOf(have.Volume)
+			of, ok := node.GenerationOf(p.Have, have.Volume)
 			return !ok || of != decided
 		})
 	}

@@ -77,7 +77,7 @@ type ofGuests struct {
 // archives that this object has made of it in its present life.
 func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 	o := &b.Object
-	if ob := p.Have.AmbiguousArchive(b.Storage, g.VMID); ob != nil {
+	if ob := node.AmbiguousArchive(p.Have, b.Storage, g.VMID); ob != nil {
 		p.block(o, "storage", fmt.Sprintf("%s; %s is not backed up and nothing of it is deleted", ob.Reason, g.Ref.Name), ob.Fix...)
 		return
 	}
@@ -132,7 +132,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 // PVE lists them like any other.
 func blockDamaged(p *planner, b *spec.Backup, g *spec.Guest) {
 	for _, v := range p.Have.ByGuest[g.VMID] {
-		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || p.Have.Wholeness(*v) != node.Damaged {
+		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || node.WholenessOf(p.Have, *v) != node.Damaged {
 			continue
 		}
 		m, ok := p.Have.MarkerOf(v.Notes)
@@ -140,7 +140,7 @@ func blockDamaged(p *planner, b *spec.Backup, g *spec.Guest) {
 			m, ok = marker.OneMarker(p.Have.Memory.Archives[v.VolID].Marker)
 		}
 		if ok && questions.OwnsSeries(p.Questions, m, &b.Object, g) {
-			p.block(&b.Object, "storage", fmt.Sprintf("the archive %s of %s is damaged (%s); it does not count as a backup", v.VolID, g.Ref.Name, p.Have.Damage(*v)),
+			p.block(&b.Object, "storage", fmt.Sprintf("the archive %s of %s is damaged (%s); it does not count as a backup", v.VolID, g.Ref.Name, node.Damage(p.Have, *v)),
 				"when nothing in it is needed: pvesm free "+v.VolID)
 		}
 	}

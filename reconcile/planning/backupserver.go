@@ -21,11 +21,11 @@ func serversSeen(q questions.Questions) map[string]state.Server {
 			continue
 		}
 		seen := state.Server{Guests: map[string]time.Time{}}
-		if ours := q.Have.Ours(id); len(ours) > 0 {
+		if ours := node.ManagedArchives(q.Have, id); len(ours) > 0 {
 			seen.Newest = ours[0].CTime.In(q.Have.Now.Location())
 		}
 		for _, g := range node.GuestsOf(q.Want) {
-			if all := q.Have.ArchivesOf(id, g.VMID); len(all) > 0 {
+			if all := node.ArchivesOf(q.Have, id, g.VMID); len(all) > 0 {
 				seen.Guests[g.Ref.Name] = all[0].CTime.In(q.Have.Now.Location())
 			}
 		}
@@ -57,7 +57,7 @@ func serverDetail(have *node.Observed, v proxmox.StorageContent) []string {
 	if !node.OnServer(v) {
 		return nil
 	}
-	detail := "on the backup server: " + have.VerifiedText(v)
+	detail := "on the backup server: " + node.VerifiedText(have, v)
 	if v.Encrypted {
 		detail += ", encrypted"
 	}
@@ -67,7 +67,7 @@ func serverDetail(have *node.Observed, v proxmox.StorageContent) []string {
 // noteUnfinished names the archives of a guest on a backup server that nobody finishes.
 func noteUnfinished(p *planner, b *spec.Backup, g *spec.Guest) {
 	for _, v := range p.Have.ByGuest[g.VMID] {
-		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || p.Have.Wholeness(*v) != node.Unfinished || p.Have.Task(g.VMID, "vzdump") != nil {
+		if v.Content != "backup" || text.ProxmoxStorage(v.VolID) != b.Storage || node.WholenessOf(p.Have, *v) != node.Unfinished || p.Have.Task(g.VMID, "vzdump") != nil {
 			continue
 		}
 		p.note(&b.Object, "the archive %s of %s is unfinished: its backup was cut off, or is made by another node. It does not count; the server removes it when it prunes", v.VolID, g.Ref.Name)

@@ -30,11 +30,11 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 		return outcome{}
 	}
-	if ob := p.Have.GoldenBlocker(golden); ob != nil {
+	if ob := node.GoldenBlocker(p.Have, golden); ob != nil {
 		p.block(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Fix...)
 		return outcome{}
 	}
-	archive := p.Have.Published(golden)
+	archive := node.Published(p.Have, golden)
 	if archive == nil {
 		if why := p.of[golden.Ref].down; why != "" {
 			p.block(&g.Object, "from", fmt.Sprintf("golden/%s is not published: %s", source.Golden, why), fmt.Sprintf("see golden/%s", source.Golden))
@@ -42,7 +42,7 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 		}
 		return wait("when the golden is published")
 	}
-	if ob := p.Have.KeyMissing(*archive); ob != nil {
+	if ob := node.KeyMissing(p.Have, *archive); ob != nil {
 		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 		return outcome{}
 	}

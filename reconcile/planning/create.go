@@ -121,11 +121,11 @@ func fromNewest(p *planner, g *spec.Guest, source spec.Source) (out outcome, pas
 			return out, nil, true
 		}
 	}
-	if ob := p.Have.AmbiguousArchive(source.Newest, node.SourceVMID(g, source)); ob != nil {
+	if ob := node.AmbiguousArchive(p.Have, source.Newest, node.SourceVMID(g, source)); ob != nil {
 		p.block(&g.Object, "from", ob.Reason+"; nothing is restored from it", ob.Fix...)
 		return out, nil, true
 	}
-	found, passed, unread := p.Have.Newest(g, source)
+	found, passed, unread := node.NewestArchive(p.Have, g, source)
 	if unread != nil {
 		p.blockFor(&g.Object, "from", unread, plan.Deferred{})
 		return out, nil, true
@@ -150,7 +150,7 @@ func fromArchive(p *planner, g *spec.Guest, source spec.Source) (out outcome, pa
 		p.block(&g.Object, "from", fmt.Sprintf("storage %s lists the archive %s twice, with different values; it is not restored", storage, v.VolID), fmt.Sprintf("compare: pvesm list %s", storage))
 		return out, nil, true
 	}
-	if ob := p.Have.KeyMissing(*v); ob != nil {
+	if ob := node.KeyMissing(p.Have, *v); ob != nil {
 		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 		return out, nil, true
 	}

@@ -49,7 +49,7 @@ func describe(q questions.Questions, pl *plan.Plan) {
 func lastBackups(q questions.Questions, pl *plan.Plan) {
 	for _, g := range node.GuestsOf(q.Want) {
 		for _, v := range q.Have.ByGuest[g.VMID] {
-			if v.Content != "backup" || q.Have.Wholeness(*v) != node.Whole || q.Have.Future(v.CTime) {
+			if v.Content != "backup" || node.WholenessOf(q.Have, *v) != node.Whole || q.Have.Future(v.CTime) {
 				continue
 			}
 			if m, _ := q.Have.MarkerOf(v.Notes); m.Facts["guest"] != g.Ref.Name {

@@ -42,7 +42,7 @@ func planGoldenState(p *planner, golden *spec.Golden, state *node.GuestState) ou
 		return outcome{down: down}
 	}
 	marker, ok := marker.OneMarker(state.Config.Description())
-	if !ok || !p.Have.Owns(marker, o, golden.VMID) {
+	if !ok || !node.Owns(p.Have, marker, o, golden.VMID) {
 		down := goldenLost(p, golden, state)
 		if down == "" {
 			p.block(o, "vmid", fmt.Sprintf("%d exists and is not this golden (hostname %s)", golden.VMID, state.Config.Hostname()), "choose another vmid, or destroy it yourself")
@@ -119,13 +119,13 @@ func planMissingGolden(p *planner, golden *spec.Golden) {
 			ob = questions.ListsBackups(p.Questions, golden.Publish.Storage)
 		}
 		if ob == nil {
-			ob = p.Have.GoldenBlocker(golden)
+			ob = node.GoldenBlocker(p.Have, golden)
 		}
 		if ob != nil {
 			p.blockFor(o, "publish.storage", ob, plan.Deferred{Verb: "create", Symbol: plan.Create, Text: fmt.Sprintf("create %d from its newest archive, else from the template", golden.VMID)})
 			return
 		}
-		if v := p.Have.NewestGolden(golden); v != nil {
+		if v := node.NewestGolden(p.Have, golden); v != nil {
 			inside := p.Have.Inside[v.VolID]
 			if inside.Err != nil {
 				p.block(o, "publish", fmt.Sprintf("the config inside %s cannot be read: %v", v.VolID, inside.Err), questions.FixOf(inside.Err, "delete the archive, or move it away")...)

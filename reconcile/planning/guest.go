@@ -106,7 +106,7 @@ func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)
 	switch state.Lock {
 	case "create", "destroyed":
-		if m, ok := marker.OneMarker(state.Config.Description()); ok && p.Have.Owns(m, o, state.VMID) {
+		if m, ok := marker.OneMarker(state.Config.Description()); ok && node.Owns(p.Have, m, o, state.VMID) {
 			cure += fmt.Sprintf(" && pct destroy %d", state.VMID)
 		}
 	case "mounted":
@@ -131,7 +131,7 @@ func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Ma
 	case len(found) > 1:
 		p.block(o, "vmid", fmt.Sprintf("%d bears %d markers, so nobody can tell whose it is", g.VMID, len(found)), "remove the wrong one from its Notes")
 		return mark, false, out
-	case len(found) == 1 && p.Have.Owns(found[0], o, g.VMID):
+	case len(found) == 1 && node.Owns(p.Have, found[0], o, g.VMID):
 		return found[0], true, out
 	case len(found) == 1:
 		blockForeign(p, g, found[0])

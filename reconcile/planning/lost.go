@@ -42,7 +42,7 @@ func goldenLost(p *planner, golden *spec.Golden, have *node.GuestState) (down st
 		return ""
 	}
 	witness, m := "", marker.Marker{}
-	if archives := p.Have.GoldenArchives(golden); len(archives) > 0 {
+	if archives := node.GoldenArchives(p.Have, golden); len(archives) > 0 {
 		m, _ = p.Have.MarkerOf(archives[0].Notes)
 		witness = archives[0].VolID
 	} else if known, ok := questions.Remembered(p.Questions, &golden.Object, golden.VMID); ok {

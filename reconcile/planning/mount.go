@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -74,7 +75,7 @@ func unseenMount(p *planner, m *spec.Mount) {
 // planUnmounted mounts the first disk of a mount that is connected and was not ejected.
 func planUnmounted(p *planner, m *spec.Mount) (out outcome) {
 	for _, disk := range m.UUIDs {
-		if _, ok := p.Have.Ejected(disk); ok {
+		if _, ok := node.Ejected(p.Have, disk); ok {
 			continue
 		}
 		found := questions.DisksOf(p.Questions, disk.UUID)

@@ -99,7 +99,7 @@ func fromNotes(p *planner, g *spec.Guest) {
 		return
 	}
 	for _, v := range p.Have.ByGuest[g.VMID] {
-		if v.Content != "backup" || p.Have.Wholeness(*v) != node.Whole {
+		if v.Content != "backup" || node.WholenessOf(p.Have, *v) != node.Whole {
 			continue
 		}
 		from := fmt.Sprintf("[{newest: %s}", text.ProxmoxStorage(v.VolID))

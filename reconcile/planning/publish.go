@@ -24,24 +24,24 @@ func planPublish(p *planner, golden *spec.Golden, state *node.GuestState, mark m
 		p.blockFor(o, "publish.storage", ob, plan.Deferred{Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %d", publish.Revision)})
 		return
 	}
-	if ob := p.Have.GoldenBlocker(golden); ob != nil {
+	if ob := node.GoldenBlocker(p.Have, golden); ob != nil {
 		p.block(o, "publish.storage", ob.Reason+"; nothing is published or deleted", ob.Fix...)
 		return
 	}
 	planVerified(p, o, publish.Storage, func(m marker.Marker) bool { return m.Object == golden.Ref.Name })
-	current := p.Have.Published(golden)
+	current := node.Published(p.Have, golden)
 	if current != nil {
 		pruneGolden(p, golden, *current)
 		return
 	}
-	for _, v := range p.Have.GoldenArchives(golden) { // made, and its size not noted yet
+	for _, v := range node.GoldenArchives(p.Have, golden) { // made, and its size not noted yet
 		m, _ := p.Have.MarkerOf(v.Notes)
-		if made, ok := p.Have.Memory.Archives[v.VolID]; ok && made.Whole && m.Facts["revision"] == mark.Facts["revision"] && m.Facts["digest"] == mark.Facts["digest"] && p.Have.Wholeness(v) == node.Unproven {
+		if made, ok := p.Have.Memory.Archives[v.VolID]; ok && made.Whole && m.Facts["revision"] == mark.Facts["revision"] && m.Facts["digest"] == mark.Facts["digest"] && node.WholenessOf(p.Have, v) == node.Unproven {
 			return
 		}
 	}
 	if state.Status == "running" {
-		if newest := p.Have.NewestGolden(golden); newest != nil {
+		if newest := node.NewestGolden(p.Have, golden); newest != nil {
 			if m, _ := p.Have.MarkerOf(newest.Notes); m.Facts["revision"] == strconv.Itoa(publish.Revision) {
 				p.note(o, "%d runs and its revision is unchanged: somebody works in it, so it is left alone", golden.VMID)
 				return
@@ -87,11 +87,11 @@ func planSeal(p *planner, golden *spec.Golden, state *node.GuestState, mark mark
 
 // pruneGolden deletes the archives of earlier revisions when nothing reads them.
 func pruneGolden(p *planner, golden *spec.Golden, current proxmox.StorageContent) {
-	for _, v := range p.Have.GoldenArchives(golden) {
-		if v.VolID == current.VolID || v.Protected || p.Have.Wholeness(v) == node.Damaged || !v.CTime.Before(current.CTime) || read(p, v.VolID) {
+	for _, v := range node.GoldenArchives(p.Have, golden) {
+		if v.VolID == current.VolID || v.Protected || node.WholenessOf(p.Have, v) == node.Damaged || !v.CTime.Before(current.CTime) || read(p, v.VolID) {
 			continue
 		}
-		if m, _ := p.Have.MarkerOf(v.Notes); p.Have.Wholeness(v) == node.Unproven && m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) {
+		if m, _ := p.Have.MarkerOf(v.Notes); node.WholenessOf(p.Have, v) == node.Unproven && m.Facts["revision"] == strconv.Itoa(golden.Publish.Revision) {
 			continue // unproven: a person decides
 		}
 		deleteArchive(p, &golden.Object, golden.Ref.Name, v, "earlier revision", fmt.Sprintf("of an earlier revision, replaced by that of %s", p.Have.Date(current.CTime)))

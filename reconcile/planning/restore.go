@@ -64,7 +64,7 @@ func sources(g *spec.Guest) string {
 
 // planRestore plans the restore of one archive as this guest.
 func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) outcome {
-	own := p.Have.IsOwnBackup(g, source, c)
+	own := node.IsOwnBackup(p.Have, g, source, c)
 	if out, ok := mayBeRestored(p, g, source, own, c); !ok {
 		return out
 	}

@@ -93,7 +93,7 @@ func ready(p *planner, o *spec.Object, g *spec.Guest, verb, s string) (*node.Gue
 		return nil, marker.Marker{}, false
 	}
 	m, ok := marker.OneMarker(state.Config.Description())
-	if !ok || !p.Have.Owns(m, &g.Object, g.VMID) {
+	if !ok || !node.Owns(p.Have, m, &g.Object, g.VMID) {
 		if known.coming {
 			return wait(fmt.Sprintf("when %s is taken over", g.Ref))
 		}

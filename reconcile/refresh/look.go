@@ -142,7 +142,7 @@ func (l *Looker) lookAround(ctx context.Context) error {
 			}
 		}
 	}
-	have.Arrange(resources, states, kept.storages)
+	node.Arrange(have, resources, states, kept.storages)
 	return nil
 }
 

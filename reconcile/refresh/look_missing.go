@@ -269,19 +269,19 @@ func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 					volids = []string{source.Archive}
 				case source.Golden != "":
 					if golden := l.want.Golden[source.Golden]; golden != nil {
-						if a := l.Have.Published(golden); a != nil {
+						if a := node.Published(l.Have, golden); a != nil {
 							volids = []string{a.VolID}
 						}
 					}
 				case source.Newest != "":
-					for _, v := range l.Have.ArchivesOf(source.Newest, node.SourceVMID(guest, source)) {
+					for _, v := range node.ArchivesOf(l.Have, source.Newest, node.SourceVMID(guest, source)) {
 						volids = append(volids, v.VolID)
 					}
 				}
 				opened := map[bool]int{} // proven ones are sought behind any number of others
 				for _, volid := range volids {
 					v := l.Have.Volume(volid)
-					proven := v != nil && l.Have.Wholeness(*v) == node.Whole
+					proven := v != nil && node.WholenessOf(l.Have, *v) == node.Whole
 					if opened[proven]++; opened[proven] > insideAtMost {
 						continue
 					}
@@ -292,7 +292,7 @@ func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 					if source.Newest == "" || inside.Err != nil && node.KeepsOlder(proven, inside.Err) {
 						break
 					}
-					if proven && inside.Err == nil && l.Have.OwnArchive(guest, source, inside.Config) {
+					if proven && inside.Err == nil && node.OwnArchive(l.Have, guest, source, inside.Config) {
 						break // the newest proven one: older ones do not matter
 					}
 				}
@@ -302,7 +302,7 @@ func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 	}
 	for name := range missing {
 		if golden := l.want.Golden[name]; golden != nil {
-			if a := l.Have.NewestGolden(golden); a != nil {
+			if a := node.NewestGolden(l.Have, golden); a != nil {
 				g.Go(func() error { _, err := read(a.VolID); return err })
 			}
 		}

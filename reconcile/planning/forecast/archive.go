@@ -25,7 +25,7 @@ func (f *Forecast) backUp(params proxmox.Params) {
 	storage := params["storage"]
 	notes := strings.NewReplacer(`\n`, "\n", `\\`, `\`).Replace(params["notes-template"])
 	v := &proxmox.StorageContent{Content: "backup", Subtype: "lxc", VMID: vmid, Size: proxmox.GiB, Format: "tar.zst"}
-	list := f.Node.ArchivesOf(storage, vmid)
+	list := node.ArchivesOf(f.Node, storage, vmid)
 	if len(list) > 0 {
 		v.Size = list[0].Size
 	}

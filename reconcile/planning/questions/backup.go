@@ -29,9 +29,9 @@ func BackupGuests(q Questions, b *spec.Backup) []string {
 // OwnBackups lists the archives that the object has made of a guest, newest first.
 func OwnBackups(q Questions, b *spec.Backup, g *spec.Guest) []OwnBackup {
 	var own []OwnBackup
-	for _, v := range q.Have.ArchivesOf(b.Storage, g.VMID) {
+	for _, v := range node.ArchivesOf(q.Have, b.Storage, g.VMID) {
 		if m, ok := q.Have.MarkerOf(v.Notes); ok && OwnsSeries(q, m, &b.Object, g) {
-			own = append(own, OwnBackup{v, m, q.Have.Wholeness(v)})
+			own = append(own, OwnBackup{v, m, node.WholenessOf(q.Have, v)})
 		}
 	}
 	return own

@@ -54,10 +54,10 @@ func ServerHides(q Questions, storage string, g *spec.Guest) *plan.Blocker {
 	if was := known.Guests[g.Was]; g.Was != "" && was.After(last) {
 		last = was
 	}
-	if all := q.Have.ArchivesOf(storage, g.VMID); !last.IsZero() && (len(all) == 0 || all[0].CTime.Before(last)) {
+	if all := node.ArchivesOf(q.Have, storage, g.VMID); !last.IsZero() && (len(all) == 0 || all[0].CTime.Before(last)) {
 		return hidden(state, fmt.Sprintf("the backup of %s of %s is no longer listed on %s", g.Ref.Name, q.Have.Date(last), storage))
 	}
-	if len(q.Have.Ours(storage)) > 0 {
+	if len(node.ManagedArchives(q.Have, storage)) > 0 {
 		return nil
 	}
 	if !known.Newest.IsZero() {
@@ -100,7 +100,7 @@ func backedUpBefore(q Questions, storage string) (name string, born time.Time) {
 				continue
 			}
 			m, ok := marker.OneMarker(state.Config.Description())
-			if ok && q.Have.Owns(m, &q.Want.Guest(name).Object, state.VMID) && m.Born.Before(twoDue(b, q.Have.Now)) {
+			if ok && node.Owns(q.Have, m, &q.Want.Guest(name).Object, state.VMID) && m.Born.Before(twoDue(b, q.Have.Now)) {
 				return name, m.Born
 			}
 		}

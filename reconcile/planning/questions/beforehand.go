@@ -32,7 +32,7 @@ func declaredMemory(config spec.Config) (proxmox.Size, bool) {
 // published, else as it is declared.
 func SmallerThanImage(q Questions, g *spec.Guest, golden *spec.Golden) *plan.Blocker {
 	size := golden.RootFS.Size
-	if v := q.Have.Published(golden); v != nil {
+	if v := node.Published(q.Have, golden); v != nil {
 		config := q.Have.Inside[v.VolID].Config
 		if root, ok := config.RootFS(); ok {
 			size, _ = root.Size()

@@ -45,7 +45,7 @@ func Witness(q Questions, g *spec.Guest, have *node.GuestState) (what string, bo
 // far as the journal reaches.
 func Remembered(q Questions, o *spec.Object, vmid proxmox.VMID) (marker.Marker, bool) {
 	for object, notes := range q.Have.Memory.Notes {
-		if m, ok := marker.OneMarker(notes); ok && state.Called(o, object) && q.Have.Owns(m, o, vmid) {
+		if m, ok := marker.OneMarker(notes); ok && state.Called(o, object) && node.Owns(q.Have, m, o, vmid) {
 			return m, true
 		}
 	}

@@ -22,7 +22,7 @@ func Ejecting(q Questions, m *spec.Mount) *plan.Blocker {
 	if !mounted {
 		return nil
 	}
-	h, ok := q.Have.Ejected(disk)
+	h, ok := node.Ejected(q.Have, disk)
 	if !ok {
 		return nil
 	}
@@ -61,7 +61,7 @@ func Mixed(q Questions, have privileged.Mount) *plan.Blocker {
 // EjectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
 func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
 	for _, disk := range m.UUIDs {
-		if h, ok := q.Have.Ejected(disk); ok && q.Have.Plugged(h) {
+		if h, ok := node.Ejected(q.Have, disk); ok && node.Connected(q.Have, h) {
 			return fmt.Sprintf("%s was ejected by %s on %s and is still plugged in", Name(disk), h.By, q.Have.Date(h.Since)),
 				[]string{"unplug it; plugged in again, or another disk of this mount, it is mounted by itself", "to mount it as it is: felhom-agent --release " + m.Ref.String()}
 		}
@@ -127,7 +127,7 @@ func Twin(q Questions, storage string) *plan.Blocker {
 		return nil
 	}
 	for _, other := range m.UUIDs {
-		if _, ejected := q.Have.Ejected(other); other.UUID == disk.UUID || ejected || len(DisksOf(q, other.UUID)) == 0 {
+		if _, ejected := node.Ejected(q.Have, other); other.UUID == disk.UUID || ejected || len(DisksOf(q, other.UUID)) == 0 {
 			continue
 		}
 		return &plan.Blocker{Reason: fmt.Sprintf("%s is plugged in too, and may hold a newer backup of it than %s, which is mounted", Name(other), Name(disk)),

@@ -16,7 +16,7 @@ func StartOrderOf(q Questions, g *spec.Guest) (int, bool) {
 		if !node.IsOwn(g, source) {
 			continue
 		}
-		if found, _, _ := q.Have.Newest(g, source); found != nil {
+		if found, _, _ := node.NewestArchive(q.Have, g, source); found != nil {
 			return found.Inside.Startup().Order()
 		}
 	}

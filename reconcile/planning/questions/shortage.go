@@ -17,11 +17,11 @@ func Short(q Questions, b *spec.Backup, g *spec.Guest) (refresh.Shortage, bool) 
 	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
 		return refresh.Shortage{}, false
 	}
-	all := q.Have.ArchivesOf(b.Storage, g.VMID)
+	all := node.ArchivesOf(q.Have, b.Storage, g.VMID)
 	if len(all) == 0 {
 		return refresh.Shortage{}, false
 	}
-	best := max(0, slices.IndexFunc(all, func(v proxmox.StorageContent) bool { return q.Have.Wholeness(v) == node.Whole })) // the one to come back from
+	best := max(0, slices.IndexFunc(all, func(v proxmox.StorageContent) bool { return node.WholenessOf(q.Have, v) == node.Whole })) // the one to come back from
 	s := refresh.Shortage{Guest: g.Ref.Name, Last: all[best].Size}
 	for i, v := range slices.Backward(all) {
 		if i != best && !v.Protected {
