@@ -7,21 +7,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/accounts"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
-	"github.com/felhom/felhom-agent/proxmox/pvesim/jsontext"
-	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/request"
 )
 
@@ -30,24 +25,6 @@ const (
 	serverName = "pve-api-daemon/3.0"
 	jsonType   = "application/json;charset=UTF-8"
 )
-
-// An answer is what goes back over the wire.
-type answer struct {
-	code   int
-	reason string
-	body   []byte
-	ctype  string
-	eof    bool // the connection is closed instead
-	header http.Header
-}
-
-func plain(code int, text string, body string) answer {
-	a := answer{code: code, reason: text, body: []byte(body)}
-	if body != "" {
-		a.ctype = "text/plain"
-	}
-	return a
-}
 
 // RoundTrip answers an API request in process, whatever its host and scheme.
 func RoundTrip(cl *cluster.Cluster, req *http.Request) (*http.Response, error) {
@@ -228,21 +205,6 @@ func handle(cl *cluster.Cluster, ctx context.Context, req *http.Request, body []
 	return out, err
 }
 
-// extjs is an answer as the web interface wants it: always a 200, with the true status
-// inside. PVE: Formatter::Standard prepare_response_data.
-func (a answer) extjs() answer {
-	body, isObject := bytes.CutSuffix(a.body, []byte("}"))
-	switch {
-	case a.ctype != jsonType || !isObject:
-	case a.code == http.StatusOK:
-		a.body = append(body, `,"success":1}`...)
-	default:
-		a.body = fmt.Appendf(body, `,"success":0,"status":%d}`, a.code)
-		a.code, a.reason = http.StatusOK, "OK"
-	}
-	return a
-}
-
 func headerBytes(h http.Header) int {
 	n := 0
 	for k, vs := range h {
@@ -260,45 +222,6 @@ func cleanPath(p string) string {
 	}
 	parts := strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
 	return "/" + strings.Join(parts, "/")
-}
-
-// respond turns a call's outcome into an answer. PVE: Formatter::Standard prepare_response_data.
-func respond(c *request.Call, err error) answer {
-	if err == nil {
-		b := c.Body.B
-		if len(b) == 0 {
-			b = append(b, request.Envelope+"null"...)
-		}
-		if c.Total >= 0 {
-			b = append(b, `,"total":`...)
-			b = strconv.AppendInt(b, c.Total, 10)
-		}
-		return answer{code: 200, reason: "OK", ctype: jsonType, body: append(b, '}')}
-	}
-	var r *refusal.Refusal
-	if !errors.As(err, &r) {
-		r = &refusal.Refusal{Code: 500, Text: err.Error()}
-	}
-	first, _, _ := strings.Cut(r.Text, "\n")
-	if r.Code >= 595 || r.Bare {
-		return plain(r.Code, first, "")
-	}
-	var d jsontext.Doc
-	d.Open().Null("data")
-	if r.Code == 501 || r.Code == 401 && c.Route == nil {
-		d.Str("message", r.Text)
-	} else {
-		d.Str("message", strings.TrimSuffix(r.Text, "\n")+"\n")
-	}
-	if r.Errors != nil {
-		d.Key("errors").Open()
-		for _, k := range slices.Sorted(maps.Keys(r.Errors)) {
-			d.Str(k, r.Errors[k])
-		}
-		d.Close()
-	}
-	d.Close()
-	return answer{code: r.Code, reason: first, ctype: jsonType, body: d.B}
 }
 
 // Do makes an API call in the name of a user or token ("root@pam", "anna@pve"),

@@ -4,8 +4,53 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
 )
+
+// A Guest is one container.
+type Guest struct {
+	VMID     int    `yaml:"vmid"`
+	Node     string `yaml:"node"`
+	Text     string `yaml:"config"`
+	Running  bool   `yaml:"running,omitempty"`
+	PID      int    `yaml:"pid,omitempty"`
+	Since    int64  `yaml:"since,omitempty"` // when the run state last changed
+	Born     int64  `yaml:"born,omitempty"`
+	Filled   int64  `yaml:"filled,omitempty"`   // when its creation wrote the config; 0: it is being made, or was there
+	Uses     int    `yaml:"uses,omitempty"`     // MiB of memory that it uses when it runs; 0: by its system
+	Using    int    `yaml:"using,omitempty"`    // MiB that it took when it started
+	Shmem    int    `yaml:"shmem,omitempty"`    // MiB in /dev/shm while it runs, which no list shows
+	Cache    int    `yaml:"cache,omitempty"`    // MiB of clean file pages while it runs, which the kernel drops before it kills
+	Stubborn bool   `yaml:"stubborn,omitempty"` // ignores a shutdown
+	Holds    []Hold `yaml:"holds,omitempty"`
+	Mounted  bool   `yaml:"mounted,omitempty"`       // pct mount
+	Journal  bool   `yaml:"dirty-journal,omitempty"` // rolled back to a snapshot taken while running
+	HA       string `yaml:"ha,omitempty"`
+	Qemu     bool   `yaml:"qemu,omitempty"`
+
+	Conf *lxcconf.Config `yaml:"-"`
+}
+
+// A Hold is a file system that a running guest keeps mounted, as it was when the guest started.
+type Hold struct {
+	MP       string `yaml:"mp"`
+	Path     string `yaml:"path"`   // inside the guest
+	Source   string `yaml:"source"` // device
+	UUID     string `yaml:"uuid,omitempty"`
+	Instance int    `yaml:"instance,omitempty"`
+	Root     string `yaml:"root"` // the folder of that file system
+	FS       string `yaml:"fs"`
+	Options  string `yaml:"options"`
+}
+
+// A Pool is a resource pool with its members.
+type Pool struct {
+	ID       string   `yaml:"id"`
+	Comment  string   `yaml:"comment,omitempty"`
+	VMs      []int    `yaml:"vms,omitempty"`
+	Storages []string `yaml:"storages,omitempty"`
+}
 
 // Name is what lists call a guest.
 func (g *Guest) Name() string {
@@ -45,4 +90,14 @@ func (g *Guest) Appetite() int {
 // RootSize is the size of the root volume, in bytes.
 func (g *Guest) RootSize() int64 {
 	return notation.ParseSize(g.Conf.Rootfs().Props["size"])
+}
+
+// Pool is the pool of a name; nil when there is none.
+func (w *World) Pool(id string) *Pool {
+	for _, p := range w.Pools {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
 }

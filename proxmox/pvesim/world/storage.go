@@ -5,10 +5,79 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
 )
+
+// A Store is what one storage holds in one place, by volume name.
+type Store map[string]*Volume
+
+// A Volume is one image, archive, template or file of a storage.
+type Volume struct {
+	VMID      int               `yaml:"vmid,omitempty"`
+	Size      int64             `yaml:"size"`
+	Used      int64             `yaml:"used,omitempty"`
+	Format    string            `yaml:"format,omitempty"`
+	Created   int64             `yaml:"created,omitempty"`
+	Data      string            `yaml:"data,omitempty"`
+	Base      bool              `yaml:"base,omitempty"`
+	Snapshots map[string]string `yaml:"snapshots,omitempty"`
+	Order     []string          `yaml:"order,omitempty"` // the snapshots, oldest first
+	// archives
+	Config    string     `yaml:"config,omitempty"`
+	Parts     []Part     `yaml:"parts,omitempty"`
+	Notes     string     `yaml:"notes,omitempty"`
+	Protected bool       `yaml:"protected,omitempty"`
+	Written   *time.Time `yaml:"written,omitempty"`  // not on the disk yet: written at this time
+	Noted     *time.Time `yaml:"noted,omitempty"`    // its notes are not on the disk yet: written at this time
+	OldNotes  string     `yaml:"oldnotes,omitempty"` // those that are
+	Whole     int64      `yaml:"whole,omitempty"`    // it was cut off: the size that it should have
+	Garbage   bool       `yaml:"garbage,omitempty"`  // no archive at all
+	OS        string     `yaml:"os,omitempty"`       // of a template
+	Bare      bool       `yaml:"bare,omitempty"`     // its system sets no network up
+	// snapshots of a backup server
+	Encrypted  string `yaml:"encrypted,omitempty"` // the fingerprint of the key
+	Verified   string `yaml:"verified,omitempty"`  // ok or failed
+	VerifiedAt int64  `yaml:"verified-at,omitempty"`
+	Unfinished bool   `yaml:"unfinished,omitempty"` // its upload has not ended, or never will
+}
+
+// A Part is what an archive holds of one mount point.
+type Part struct {
+	MP   string `yaml:"mp"`
+	Path string `yaml:"path"`
+	Data string `yaml:"data"`
+	Used int64  `yaml:"used,omitempty"`
+	Bare bool   `yaml:"bare,omitempty"`
+}
+
+// A Storage is one entry of storage.cfg.
+type Storage struct {
+	ID           string   `yaml:"id"`
+	Type         string   `yaml:"type"`
+	Path         string   `yaml:"path,omitempty"`
+	VG           string   `yaml:"vg,omitempty"`
+	Pool         string   `yaml:"pool,omitempty"`
+	Content      []string `yaml:"content"`
+	Disable      bool     `yaml:"disable,omitempty"`
+	Mountpoint   string   `yaml:"is_mountpoint,omitempty"`
+	Prune        string   `yaml:"prune-backups,omitempty"`
+	MaxProtected *int     `yaml:"max-protected-backups,omitempty"`
+	Nodes        []string `yaml:"nodes,omitempty"`
+	Shared       bool     `yaml:"shared,omitempty"`
+	Size         int64    `yaml:"size,omitempty"`    // of block storages
+	Reserve      int64    `yaml:"reserve,omitempty"` // used by others
+	// of type pbs
+	Server      string `yaml:"server,omitempty"`
+	Datastore   string `yaml:"datastore,omitempty"`
+	Namespace   string `yaml:"namespace,omitempty"`
+	Username    string `yaml:"username,omitempty"` // a user or an API token of the server
+	Fingerprint string `yaml:"fingerprint,omitempty"`
+	Key         string `yaml:"encryption-key,omitempty"`      // its fingerprint
+	KeyLost     bool   `yaml:"encryption-key-lost,omitempty"` // the file in /etc/pve/priv/storage is gone
+}
 
 // On reports whether the storage is there on a node.
 func (st *Storage) On(node string) bool { return len(st.Nodes) == 0 || slices.Contains(st.Nodes, node) }
