@@ -14,40 +14,8 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/outcome"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
-	"github.com/felhom/felhom-agent/proxmox/pvesim/schema"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
-
-// FuzzParseConfig: what is read is written again in one form, and reading that changes nothing.
-func FuzzParseConfig(f *testing.F) {
-	f.Add(world.DNSConfig)
-	f.Add("#a%3A b\n#%zz\nmemory: 12\n\n[pve:pending]\ndelete: mp0,net1\nnameserver: 1.1.1.1\n\n[snap]\nsnaptime: 1\nlxc.cap.drop: x\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		once := lxcconf.Parse(text).Text()
-		if again := lxcconf.Parse(once).Text(); again != once {
-			t.Errorf("read again:\n%q\nwant\n%q", again, once)
-		}
-	})
-}
-
-// FuzzPropertyStrings: what is printed parses to the same.
-func FuzzPropertyStrings(f *testing.F) {
-	f.Add("name=eth0,bridge=vmbr0,ip=dhcp,firewall=yes")
-	f.Add("local-lvm:vm-1-disk-0,mp=/x,size=1G")
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, sc := range []*schema.Schema{schema.Net, schema.MountPoint, schema.RootFS, schema.Features, schema.Device} {
-			p, err := sc.Parse(text, "")
-			if err != nil {
-				continue
-			}
-			out := sc.Text(p)
-			q, err := sc.Parse(out, "")
-			if err != nil || fmt.Sprint(p) != fmt.Sprint(q) {
-				t.Errorf("%q prints as %q, which is %v, %v", text, out, q, err)
-			}
-		}
-	})
-}
 
 // FuzzPeopleAndAccidents lets people, a token and accidents do anything to a node, by a
 // seed. Whatever they do, nothing panics, the world file is canonical, every lock has an

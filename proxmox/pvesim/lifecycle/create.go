@@ -73,27 +73,8 @@ func Create(c *request.Call) error {
 	if err := creationStorage(c, set); err != nil {
 		return err
 	}
-	// lock: create, under the flock
-	if err := c.Flock(vmid, 5*time.Second); err != nil {
-		var r *refusal.Refusal
-		if errors.As(err, &r) {
-			return refusal.Fail("%s%s", emsg, r.Text)
-		}
+	if err := claim(c, old, emsg); err != nil {
 		return err
-	}
-	if same {
-		if cl.Guests[vmid] != old { // it went while the flock was waited for
-			return cluster.NoConfig(n.Name, vmid)
-		}
-		if l := old.Conf.Vals["lock"]; l != "" {
-			return refusal.Fail("%sCT is locked (%s)", emsg, l)
-		}
-		old.Conf.Section.Set("lock", "create")
-		old.Conf.Touch()
-	} else {
-		g := &world.Guest{VMID: vmid, Node: n.Name, Born: cl.Now.Unix(), Conf: lxcconf.New()}
-		g.Conf.Section.Set("lock", "create")
-		cl.AddGuest(g)
 	}
 	args := creationArgs(c, set, same)
 	kind := "vzcreate"
@@ -107,6 +88,34 @@ func Create(c *request.Call) error {
 		}
 	}
 	return c.Started(cl.Start(n, kind, strconv.Itoa(vmid), c.Who.ID, size, args))
+}
+
+// claim writes the lock "create" under the flock: into the guest that is replaced, or into a new
+// one. emsg begins what it complains about.
+func claim(c *request.Call, old *world.Guest, emsg string) error {
+	cl, vmid := c.Cluster, c.VMID()
+	if err := c.Flock(vmid, 5*time.Second); err != nil {
+		var r *refusal.Refusal
+		if errors.As(err, &r) {
+			return refusal.Fail("%s%s", emsg, r.Text)
+		}
+		return err
+	}
+	if old != nil {
+		if cl.Guests[vmid] != old { // it went while the flock was waited for
+			return cluster.NoConfig(c.Node.Name, vmid)
+		}
+		if l := old.Conf.Vals["lock"]; l != "" {
+			return refusal.Fail("%sCT is locked (%s)", emsg, l)
+		}
+		old.Conf.Section.Set("lock", "create")
+		old.Conf.Touch()
+		return nil
+	}
+	g := &world.Guest{VMID: vmid, Node: c.Node.Name, Born: cl.Now.Unix(), Conf: lxcconf.New()}
+	g.Conf.Section.Set("lock", "create")
+	cl.AddGuest(g)
+	return nil
 }
 
 // asked are the keys of the config that a creation asks for, and whether the caller may at all.

@@ -22,8 +22,8 @@ var agentPrivileges = []string{"Datastore.AllocateSpace", "Datastore.Audit", "Po
 	"VM.Allocate", "VM.Audit", "VM.Backup", "VM.Config.CPU", "VM.Config.Disk", "VM.Config.Memory", "VM.Config.Network",
 	"VM.Config.Options", "VM.PowerMgmt", "VM.Snapshot", "VM.Snapshot.Rollback"}
 
-// DNSConfig is the config of the guest of the fresh world.
-const DNSConfig = `arch: amd64
+// dnsConfig is the config of the guest of the fresh world.
+const dnsConfig = `arch: amd64
 cores: 1
 hostname: dns
 memory: 512
@@ -65,7 +65,7 @@ func Fresh() *World {
 			{ID: "local-lvm", Type: "lvmthin", VG: "pve", Pool: "data", Content: []string{"rootdir", "images"}, Size: 500 << 30},
 			{ID: "usb-backup", Type: "dir", Path: "/mnt/usb/backup", Content: []string{"backup"}, Mountpoint: "yes", Prune: "keep-all=1"},
 		},
-		Guests: []*Guest{{VMID: 101, Node: "pve1", Text: DNSConfig, Running: true, PID: 1467, Since: boot + 61, Born: boot, Using: 152}},
+		Guests: []*Guest{{VMID: 101, Node: "pve1", Text: dnsConfig, Running: true, PID: 1467, Since: boot + 61, Born: boot, Using: 152}},
 	}
 	n := &Node{
 		Name: "pve1", Zone: "Europe/Budapest", Boot: boot, IP: "192.0.2.11", CPUs: 4, Memory: 16 << 30,
@@ -80,7 +80,7 @@ func Fresh() *World {
 			{UUID: BlueUUID, Label: "blue", FS: "ext4", Device: "/dev/sdb1", Size: 4e12, Model: "Simulated USB Disk", Serial: "SIMUSB0001", Transport: "usb", Instance: 1,
 				Dirs: map[string]Store{"/": {
 					"backup/vzdump-lxc-101-2026_11_20-02_30_04.tar.zst": {
-						VMID: 101, Size: 387973120, Format: "tar.zst", Created: made, Config: DNSConfig,
+						VMID: 101, Size: 387973120, Format: "tar.zst", Created: made, Config: dnsConfig,
 						Parts: []Part{{MP: "rootfs", Path: "/", Data: dnsData, Used: 840 << 20}}},
 				}}},
 			{UUID: MediaUUID, Label: "media", FS: "ext4", Device: "/dev/sdc1", Size: 2e12, Used: 740e9, Model: "Simulated USB Disk", Serial: "SIMUSB0002", Transport: "usb", Instance: 1,
