@@ -57,6 +57,7 @@ func FindRoute(method, path string) (*request.Route, []string, bool) {
 
 func init() { buildRoutes() }
 
+// buildRoutes is long because it is a table: one method of the API a line.
 func buildRoutes() {
 	root = &branch{}
 	mountKeys, unusedKeys := "rootfs", ""

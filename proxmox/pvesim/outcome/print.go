@@ -46,47 +46,53 @@ func State(cl *cluster.Cluster) string {
 		}
 	}
 	for _, n := range cl.World.Nodes {
-		fmt.Fprintf(&b, "node %s\n", n.Name)
-		for _, st := range cl.World.Storages {
-			printStorage(cl, &b, n, st, named)
-		}
-		for _, d := range n.Disks {
-			if d.UUID == n.RootDisk().UUID || d.UUID == "" {
-				continue
-			}
-			state := "unplugged"
-			if !d.Absent {
-				state = "plugged"
-			}
-			fmt.Fprintf(&b, "  disk %s %s, %s\n", d.UUID, d.Label, state)
-			for _, dir := range slices.Sorted(maps.Keys(d.Dirs)) {
-				for _, name := range slices.Sorted(maps.Keys(d.Dirs[dir])) {
-					if v := d.Dirs[dir][name]; v != nil && len(v.Parts) > 0 {
-						fmt.Fprintf(&b, "    %s %s: %s\n", dir, name, print(v))
-					}
-				}
-			}
-		}
-		for _, m := range n.Mounts {
-			gone := ""
-			if m.Ghost != nil {
-				gone = ", the disk is gone"
-			}
-			fmt.Fprintf(&b, "  mount %s on %s type %s (%s)%s\n", m.UUID, m.Target, m.FS, m.Options, gone)
-		}
-		for _, line := range strings.Split(strings.TrimSpace(n.Fstab), "\n") {
-			if line != "" && !strings.HasPrefix(line, "#") {
-				fmt.Fprintf(&b, "  fstab %s\n", line)
-			}
-		}
-		for _, t := range n.Tasks {
-			if t.End == 0 {
-				fmt.Fprintf(&b, "  task %s %s by %s\n", t.Type, t.ID, t.User)
-			}
-		}
+		printNode(cl, &b, n, named)
 	}
 	printDatastores(cl, &b)
 	return b.String()
+}
+
+// printNode prints a node's storages, disks, mounts, fstab and tasks; named are the volumes that
+// a guest names.
+func printNode(cl *cluster.Cluster, b *strings.Builder, n *world.Node, named map[string]bool) {
+	fmt.Fprintf(b, "node %s\n", n.Name)
+	for _, st := range cl.World.Storages {
+		printStorage(cl, b, n, st, named)
+	}
+	for _, d := range n.Disks {
+		if d.UUID == n.RootDisk().UUID || d.UUID == "" {
+			continue
+		}
+		state := "unplugged"
+		if !d.Absent {
+			state = "plugged"
+		}
+		fmt.Fprintf(b, "  disk %s %s, %s\n", d.UUID, d.Label, state)
+		for _, dir := range slices.Sorted(maps.Keys(d.Dirs)) {
+			for _, name := range slices.Sorted(maps.Keys(d.Dirs[dir])) {
+				if v := d.Dirs[dir][name]; v != nil && len(v.Parts) > 0 {
+					fmt.Fprintf(b, "    %s %s: %s\n", dir, name, print(v))
+				}
+			}
+		}
+	}
+	for _, m := range n.Mounts {
+		gone := ""
+		if m.Ghost != nil {
+			gone = ", the disk is gone"
+		}
+		fmt.Fprintf(b, "  mount %s on %s type %s (%s)%s\n", m.UUID, m.Target, m.FS, m.Options, gone)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(n.Fstab), "\n") {
+		if line != "" && !strings.HasPrefix(line, "#") {
+			fmt.Fprintf(b, "  fstab %s\n", line)
+		}
+	}
+	for _, t := range n.Tasks {
+		if t.End == 0 {
+			fmt.Fprintf(b, "  task %s %s by %s\n", t.Type, t.ID, t.User)
+		}
+	}
 }
 
 func print(v *world.Volume) string {

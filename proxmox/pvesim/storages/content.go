@@ -118,19 +118,9 @@ func SetVolume(c *request.Call) error {
 	if v == nil { // a file of notes, beside an archive that is not there
 		return nil
 	}
-	if kind == "backup" && c.Flag("protected") && !v.Protected && !c.Cluster.Rights.Can(c.Who, rights.OnStorage(st.ID), "Datastore.Allocate") {
-		limit := 5
-		if st.MaxProtected != nil {
-			limit = *st.MaxProtected
-		}
-		count := 0
-		for other, o := range p.Items {
-			if _, id, _ := st.KindOf(other); id == owner && o.Protected {
-				count++
-			}
-		}
-		if limit >= 0 && count >= limit {
-			return refusal.Fail("The number of protected backups per guest is limited to %d on storage '%s'", limit, st.ID)
+	if kind == "backup" && c.Flag("protected") && !v.Protected {
+		if err := protectsTooMany(c, p, owner); err != nil {
+			return err
 		}
 	}
 	if notes, ok := c.Params["notes"]; ok {
@@ -145,6 +135,28 @@ func SetVolume(c *request.Call) error {
 	}
 	if c.Has("protected") {
 		v.Protected = c.Flag("protected")
+	}
+	return nil
+}
+
+// protectsTooMany is the limit of protected archives per guest, for who may not manage the storage.
+func protectsTooMany(c *request.Call, p *places.Place, owner int) error {
+	st := p.Storage
+	if c.Cluster.Rights.Can(c.Who, rights.OnStorage(st.ID), "Datastore.Allocate") {
+		return nil
+	}
+	limit := 5
+	if st.MaxProtected != nil {
+		limit = *st.MaxProtected
+	}
+	count := 0
+	for other, o := range p.Items {
+		if _, id, _ := st.KindOf(other); id == owner && o.Protected {
+			count++
+		}
+	}
+	if limit >= 0 && count >= limit {
+		return refusal.Fail("The number of protected backups per guest is limited to %d on storage '%s'", limit, st.ID)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type drive struct {
 	USB        *usbDevice       `yaml:"usb,omitempty"`
 }
 
+// A SMARTAttribute is one line of what a disk tells of its health.
 type SMARTAttribute struct {
 	ID        int    `yaml:"id"`
 	Name      string `yaml:"name"`
