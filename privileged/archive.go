@@ -43,23 +43,23 @@ func archivePath(v string) string {
 	return relativePath(v)
 }
 
-func (s *scene) checkArchive() (any, error) {
-	if err := s.mountPoint(); err != nil {
+func answerCheckArchive(r diskReader) (any, error) {
+	if err := r.mountPoint(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, ArchiveTime)
+	ctx, cancel := context.WithTimeout(r.ctx, ArchiveTime)
 	defer cancel()
-	fault, unchecked, err := s.host.CheckArchive(ctx, s.args["path"]+"/"+s.args["file"])
+	fault, unchecked, err := r.host.CheckArchive(ctx, r.args["path"]+"/"+r.args["file"])
 	var odd *UnexpectedError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, s.miss("file", "there is no such file", "")
+		return nil, r.miss("file", "there is no such file", "")
 	case errors.Is(err, errSymlink), errors.As(err, &odd):
-		return nil, s.refuse("file", err.Error(), "")
+		return nil, r.refuse("file", err.Error(), "")
 	case ctx.Err() != nil:
 		return ArchiveCheck{Unchecked: fmt.Sprintf("its check did not end within %s", ArchiveTime)}, nil
 	case err != nil:
-		return nil, &FailedError{Op: s.op, Reason: fmt.Sprintf("cannot read %s: %v", s.args["file"], err)}
+		return nil, &FailedError{Op: r.op, Reason: fmt.Sprintf("cannot read %s: %v", r.args["file"], err)}
 	}
 	return ArchiveCheck{Fault: fault, Unchecked: unchecked}, nil
 }
@@ -90,9 +90,9 @@ func (m *Machine) CheckArchive(ctx context.Context, name string) (fault, uncheck
 	}
 	switch path.Ext(base) {
 	case ".zst":
-		return m.testWith(ctx, f, "/usr/bin/zstd", "-t", "-q", "-")
+		return testWith(ctx, m.root, f, "/usr/bin/zstd", "-t", "-q", "-")
 	case ".lzo":
-		return m.testWith(ctx, f, "/usr/bin/lzop", "-t", "-q")
+		return testWith(ctx, m.root, f, "/usr/bin/lzop", "-t", "-q")
 	case ".gz":
 		z, err := gzip.NewReader(endingWith{ctx, f})
 		if err == nil {
@@ -197,12 +197,12 @@ func faultOf(ctx context.Context, read error) (fault, unchecked string, err erro
 }
 
 // testWith has a program test an open file, behind everybody else who wants the processor.
-func (m *Machine) testWith(ctx context.Context, f *os.File, program string, args ...string) (fault, unchecked string, err error) {
-	if _, err := os.Stat(m.root + program); err != nil {
+func testWith(ctx context.Context, root string, f *os.File, program string, args ...string) (fault, unchecked string, err error) {
+	if _, err := os.Stat(root + program); err != nil {
 		return "", program + " is not installed, so its contents are not checked", nil
 	}
 	var warnings capped
-	cmd := exec.CommandContext(ctx, m.root+program, args...)
+	cmd := exec.CommandContext(ctx, root+program, args...)
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stderr = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}, "/", f, &warnings
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -34,18 +34,18 @@ const ambivalent = 8
 
 // probe reads what is on a device with blkid's low-level probing: its cache and udev's may still name the disk that was there before. ok is false
 // where there is no file system, the device is gone or silent, or what is on it is ambivalent.
-func (s *scene) probe(device string) (p probed, ok bool, err error) {
-	ctx, cancel := context.WithTimeout(s.ctx, probePatience)
+func (r diskReader) probe(device string) (p probed, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(r.ctx, probePatience)
 	defer cancel()
-	out, exit, err := s.host.Run(ctx, blkid, []string{"-p", "-o", "export", device}, nil)
+	out, exit, err := r.host.Run(ctx, blkid, []string{"-p", "-o", "export", device}, nil)
 	if err == nil && exit == ambivalent { // only this form names them
-		out, _, err = s.host.Run(ctx, blkid, []string{"-p", "-o", "udev", device}, nil)
+		out, _, err = r.host.Run(ctx, blkid, []string{"-p", "-o", "udev", device}, nil)
 	}
-	if err != nil && ctx.Err() != nil && s.ctx.Err() == nil {
+	if err != nil && ctx.Err() != nil && r.ctx.Err() == nil {
 		return probed{device: device, silent: true}, false, nil
 	}
 	if err != nil {
-		return probed{}, false, &FailedError{Op: s.op, Program: blkid, Reason: err.Error()}
+		return probed{}, false, &FailedError{Op: r.op, Program: blkid, Reason: err.Error()}
 	}
 	if exit == ambivalent {
 		return probed{device: device, kinds: parseAmbivalent(out)}, false, nil

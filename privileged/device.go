@@ -7,7 +7,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -106,15 +105,18 @@ func (l mountLine) of(d device) bool {
 	return l.source == d.path || l.major != 0 && d.number == fmt.Sprintf("%d:%d", l.major, l.minor)
 }
 
+// diskReader reads what is on the disks of the machine, and where they are mounted.
+type diskReader struct{ reader }
+
 // deviceTable reads what the kernel and udev know of the block devices.
-func (s *scene) deviceTable() (deviceTable, error) {
-	names, err := s.host.BlockDevices()
+func (r diskReader) deviceTable() (deviceTable, error) {
+	names, err := r.host.BlockDevices()
 	if err != nil {
-		return deviceTable{}, s.failed(err, "cannot list the block devices")
+		return deviceTable{}, r.failed(err, "cannot list the block devices")
 	}
 	names = slices.Clone(names)
 	slices.Sort(names)
-	swaps, err := s.read("/proc/swaps")
+	swaps, err := r.read("/proc/swaps")
 	if err != nil {
 		return deviceTable{}, err
 	}
@@ -122,20 +124,20 @@ func (s *scene) deviceTable() (deviceTable, error) {
 	for _, name := range names {
 		base := "/sys/class/block/" + strings.ReplaceAll(strings.TrimPrefix(name, "/dev/"), "/", "!")
 		whole := parent(name)
-		d := device{path: name, disk: whole, number: s.fact(base + "/dev"), size: s.fact(base + "/size")}
-		d.seq = s.fact("/sys/class/block/" + strings.TrimPrefix(whole, "/dev/") + "/diskseq")
+		d := device{path: name, disk: whole, number: r.fact(base + "/dev"), size: r.fact(base + "/size")}
+		d.seq = r.fact("/sys/class/block/" + strings.TrimPrefix(whole, "/dev/") + "/diskseq")
 		if d.number != "" {
-			d.udev = s.fact("/run/udev/data/b" + d.number)
+			d.udev = r.fact("/run/udev/data/b" + d.number)
 		}
-		if d.holders, err = s.host.ReadDir(base + "/holders"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return deviceTable{}, s.failed(err, "cannot read the holders of "+name)
+		if d.holders, err = r.host.ReadDir(base + "/holders"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return deviceTable{}, r.failed(err, "cannot read the holders of "+name)
 		}
 		d.swap = slices.ContainsFunc(strings.Split(string(swaps), "\n"), func(line string) bool { return strings.HasPrefix(line, name+" ") || strings.HasPrefix(line, name+"\t") })
 		t.devices = append(t.devices, d)
 	}
-	tables, err := s.host.MountTables()
+	tables, err := r.host.MountTables()
 	if err != nil {
-		return deviceTable{}, s.failed(err, "cannot read the mount tables")
+		return deviceTable{}, r.failed(err, "cannot read the mount tables")
 	}
 	for i, table := range tables {
 		t.addMounts(table, i == 0)
@@ -159,22 +161,4 @@ func (t *deviceTable) addMounts(table []byte, host bool) {
 	if host {
 		t.host = len(t.mounts)
 	}
-}
-
-// fact is a short file of the kernel's or udev's; "" where there is none.
-func (s *scene) fact(name string) string {
-	data, err := s.host.ReadFile(name)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(data))
-}
-
-// number is a file of the kernel's that holds one number.
-func (s *scene) number(name string) (int64, error) {
-	data, err := s.host.ReadFile(name)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 }

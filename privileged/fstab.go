@@ -123,6 +123,20 @@ func (f fstab) drop(name string) []byte {
 	return out
 }
 
+// fstabOf is the fstab as it must be for m: with its line, or without any line of its object. It refuses where a line of another has the path or the disk.
+func (m MountSpec) fstabOf(data []byte) (after string, refused *RefusedError) {
+	f := parseFstab(data)
+	for _, l := range f.entries() {
+		if refused := m.otherLine(l); refused != nil {
+			return "", refused
+		}
+	}
+	if line := FstabEntry(m); line != "" {
+		return string(f.set(m.Name, line)), nil
+	}
+	return string(f.drop(m.Name)), nil
+}
+
 // octal writes blanks and backslashes as fstab(5) does. No other character: systemd's generator reads the file with getmntent(3), which decodes these four
 // alone. A # begins a comment only where a line begins with it.
 var octal = strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`)

@@ -65,15 +65,15 @@ func KeepKit(node string, k KitSpec) (Op, error) {
 }
 
 // keepKit is the root helper's side of [KeepKit].
-func (s *scene) keepKit() error {
-	files, err := unpackKit(s.args["content"])
+func keepKit(j *job) error {
+	files, err := unpackKit(j.args["content"])
 	if err != nil {
-		return s.refuse("content", err.Error(), "Install felhom-agent and felhom-fence of one version")
+		return j.refuse("content", err.Error(), "Install felhom-agent and felhom-fence of one version")
 	}
-	if err := s.writable(); err != nil {
+	if err := j.writable(); err != nil {
 		return err
 	}
-	if err := s.addHostFiles(files); err != nil {
+	if err := j.addHostFiles(files); err != nil {
 		return err
 	}
 	size := 0
@@ -81,39 +81,39 @@ func (s *scene) keepKit() error {
 		size += len(text)
 	}
 	if size > maxKit {
-		return s.refuse("content", fmt.Sprintf("the kit would have %d MiB; at most %d are kept", size>>20, maxKit>>20), "")
+		return j.refuse("content", fmt.Sprintf("the kit would have %d MiB; at most %d are kept", size>>20, maxKit>>20), "")
 	}
 	files[KitSums] = sums(files)
-	if err := s.host.KeepKit(s.args["path"], s.node, s.args["time"], files, kitsKept); err != nil {
-		return s.failed(err, "cannot write the recovery kit to "+s.args["path"])
+	if err := j.machine.KeepKit(j.args["path"], j.node, j.args["time"], files, kitsKept); err != nil {
+		return j.failed(err, "cannot write the recovery kit to "+j.args["path"])
 	}
 	return nil
 }
 
 // writable makes sure that the path is allowed, and what is mounted there connected and not read-only.
-func (s *scene) writable() error {
-	if err := s.allowedPath("path"); err != nil {
+func (r reader) writable() error {
+	if err := r.allowedPath("path"); err != nil {
 		return err
 	}
-	table, err := s.hostMounts()
+	table, err := r.hostMounts()
 	if err != nil {
 		return err
 	}
-	at, ok := mountedAt(table, s.args["path"])
-	if !ok && s.args["mounted"] == "1" {
-		return s.miss("path", "nothing is mounted there", "connect the disk")
+	at, ok := mountedAt(table, r.args["path"])
+	if !ok && r.args["mounted"] == "1" {
+		return r.miss("path", "nothing is mounted there", "connect the disk")
 	}
-	for dir := s.args["path"]; !ok && dir != "/"; {
+	for dir := r.args["path"]; !ok && dir != "/"; {
 		dir = path.Dir(dir)
 		at, ok = mountedAt(table, dir)
 	}
-	switch gone, err := s.gone(at.source); {
+	switch gone, err := r.gone(at.source); {
 	case err != nil:
 		return err
 	case ok && gone:
-		return s.miss("path", "its disk was disconnected while it was mounted", "connect it again")
+		return r.miss("path", "its disk was disconnected while it was mounted", "connect it again")
 	case ok && slices.Contains(at.options, "ro"):
-		return s.wait("path", "it is mounted read-only", "see dmesg: a disk with errors becomes read-only")
+		return r.wait("path", "it is mounted read-only", "see dmesg: a disk with errors becomes read-only")
 	}
 	return nil
 }
@@ -157,28 +157,28 @@ func kitName(name string) bool {
 }
 
 // addHostFiles adds what only root and www-data may read: the policy, and what a person has to set up again by hand.
-func (s *scene) addHostFiles(files map[string][]byte) error {
+func (r reader) addHostFiles(files map[string][]byte) error {
 	for from, to := range map[string]string{
 		PolicyPath: KitPolicy, "/etc/pve/jobs.cfg": KitHost + "jobs.cfg", "/etc/pve/ha/rules.cfg": KitHost + "ha/rules.cfg",
 		"/etc/pve/ha/resources.cfg": KitHost + "ha/resources.cfg", "/etc/pve/ha/groups.cfg": KitHost + "ha/groups.cfg",
-		"/etc/pve/nodes/" + s.node + "/host.fw": KitHost + "firewall/host.fw",
+		"/etc/pve/nodes/" + r.node + "/host.fw": KitHost + "firewall/host.fw",
 	} {
-		if err := s.addFile(files, from, to); err != nil {
+		if err := r.addFile(files, from, to); err != nil {
 			return err
 		}
 	}
-	names, err := s.host.ReadDir("/etc/pve/firewall")
+	names, err := r.host.ReadDir("/etc/pve/firewall")
 	if err != nil {
 		names = nil // a node without a firewall has no such folder
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, ".fw") && !strings.HasPrefix(name, ".") && len(files) < maxKitFiles*2 {
-			if err := s.addFile(files, "/etc/pve/firewall/"+name, KitHost+"firewall/"+name); err != nil {
+			if err := r.addFile(files, "/etc/pve/firewall/"+name, KitHost+"firewall/"+name); err != nil {
 				return err
 			}
 		}
 	}
-	users, err := s.read("/etc/pve/user.cfg")
+	users, err := r.read("/etc/pve/user.cfg")
 	var pools []string
 	for line := range strings.Lines(string(users)) { // the rest of it is about people
 		if strings.HasPrefix(line, "pool:") {
@@ -191,8 +191,8 @@ func (s *scene) addHostFiles(files map[string][]byte) error {
 	return err
 }
 
-func (s *scene) addFile(files map[string][]byte, from, to string) error {
-	text, err := s.read(from)
+func (r reader) addFile(files map[string][]byte, from, to string) error {
+	text, err := r.read(from)
 	if len(text) > 0 {
 		files[to] = text
 	}

@@ -157,7 +157,7 @@ func (m *Machine) keepPackage(root *os.Root, base string) error {
 	packages, _ := filepath.Glob(m.root + PackagePath + "/felhom-agent_*.deb")
 	for _, file := range packages {
 		name := filepath.Base(file)
-		if err := m.trusted(path.Join(PackagePath, name)); err != nil {
+		if err := trusted(m.root, path.Join(PackagePath, name)); err != nil {
 			return err
 		}
 		text, err := os.Open(file)

@@ -46,7 +46,7 @@ func (l *Local) Ask(ctx context.Context, q Query) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	value, err := r.look(&scene{ctx: ctx, local: l, host: l.Host, node: q.Node, op: q.Name, args: q.Args})
+	value, err := r.look(l.reader(ctx, l.Host, admitted{q.Node, q.Name, q.Args}))
 	if err != nil {
 		if ctx.Err() != nil {
 			return Answer{}, fmt.Errorf("%s: %w", q.Name, ctx.Err())
@@ -85,6 +85,11 @@ func (l *Local) Do(ctx context.Context, op Op, progress func(line string)) (Resu
 		}
 	}
 	return a.act.result, a.act.err
+}
+
+// reader is what a request of this process can read.
+func (l *Local) reader(ctx context.Context, host readableHost, r admitted) diskReader {
+	return diskReader{reader{admitted: r, ctx: ctx, local: l, host: host}}
 }
 
 // Wait waits until the acts that this process began have ended.
@@ -153,11 +158,11 @@ func (l *Local) carryOut(ctx context.Context, b begun, progress func(string)) {
 	if m, ok := host.(*Machine); ok && a.lane != nil {
 		host = m.during(a.lane)
 	}
-	s := &scene{ctx: ctx, local: l, host: host, node: a.op.Node, op: a.op.Name, args: a.op.Args, progress: progress}
-	a.err = guarded(a.op, func() error { return b.rule.do(s) })
-	a.result = s.result
+	j := &job{diskReader: l.reader(ctx, host, admitted{a.op.Node, a.op.Name, a.op.Args}), machine: host, progress: progress}
+	a.err = guarded(a.op, func() error { return b.rule.do(j) })
+	a.result = j.result
 	if a.err != nil {
-		a.result = Result{Notes: s.result.Notes}
+		a.result = Result{Notes: j.result.Notes}
 	}
 	if a.lane != nil {
 		a.lane.end(a.result, a.err)

@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-func (s *scene) mounts() (any, error) {
-	disks, err := s.disksOf(false)
+func answerMounts(r diskReader) (any, error) {
+	disks, err := r.disksOf(false)
 	if err != nil {
 		return nil, err
 	}
-	return s.mountsWith(disks)
+	return r.mountsWith(disks)
 }
 
 // mountsWith is the host's mount table joined with what is on the devices and with the fstab.
-func (s *scene) mountsWith(disks []probed) ([]Mount, error) {
-	text, err := s.host.MountInfo(1)
+func (r diskReader) mountsWith(disks []probed) ([]Mount, error) {
+	text, err := r.host.MountInfo(1)
 	if err != nil {
-		return nil, s.failed(err, "cannot read the host's mount table")
+		return nil, r.failed(err, "cannot read the host's mount table")
 	}
-	data, err := s.read(fstabPath)
+	data, err := r.read(fstabPath)
 	if err != nil {
 		return nil, err
 	}
@@ -43,13 +43,13 @@ func (s *scene) mountsWith(disks []probed) ([]Mount, error) {
 		seen[l.path] = true
 		m := Mount{Path: l.path, Mounted: true, Source: l.source, Root: l.root, FSType: l.fstype, Options: l.options, Major: l.major, Minor: l.minor, Auto: auto[l.path], Fstab: fstabFor(l.path)}
 		if strings.HasPrefix(l.source, "/dev/") {
-			p, err := s.sourceOf(l, disks)
+			p, err := r.sourceOf(l, disks)
 			if err != nil {
 				return nil, err
 			}
 			m.UUID, m.Label, m.Silent = p.uuid, p.label, p.silent
 			if p.uuid == "" {
-				if m.Gone, err = s.gone(l.source); err != nil {
+				if m.Gone, err = r.gone(l.source); err != nil {
 					return nil, err
 				}
 			}
@@ -71,39 +71,39 @@ func (s *scene) mountsWith(disks []probed) ([]Mount, error) {
 }
 
 // sourceOf is what is on the device of a mount; one that is no disk of the table, such as a logical volume, is read.
-func (s *scene) sourceOf(l mountLine, disks []probed) (probed, error) {
+func (r diskReader) sourceOf(l mountLine, disks []probed) (probed, error) {
 	if i := slices.IndexFunc(disks, func(p probed) bool { return p.device == l.source }); i >= 0 {
 		return disks[i], nil
 	}
-	p, _, err := s.probe(l.source)
+	p, _, err := r.probe(l.source)
 	return p, err
 }
 
 // disksOf is what is on every block device, read again as a whole when again is set.
-func (s *scene) disksOf(again bool) ([]probed, error) {
-	t, err := s.deviceTable()
+func (r diskReader) disksOf(again bool) ([]probed, error) {
+	t, err := r.deviceTable()
 	if err != nil {
 		return nil, err
 	}
-	return s.probeAll(t, again)
+	return r.probeAll(t, again)
 }
 
-func (s *scene) disks() (any, error) {
-	list, _, err := s.diskList(false)
+func answerDisks(r diskReader) (any, error) {
+	list, _, err := r.diskList(false)
 	return list, err
 }
 
 // diskList is what [Disks] answers, and all that was read for it.
-func (s *scene) diskList(again bool) ([]Disk, []probed, error) {
-	t, err := s.deviceTable()
+func (r diskReader) diskList(again bool) ([]Disk, []probed, error) {
+	t, err := r.deviceTable()
 	if err != nil {
 		return nil, nil, err
 	}
-	all, err := s.probeAll(t, again)
+	all, err := r.probeAll(t, again)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := s.policy()
+	p, err := r.policy()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -133,12 +133,12 @@ func (t deviceTable) list(all []probed, policy policy) []Disk {
 	return out
 }
 
-func (s *scene) running() (any, error) {
-	return s.local.running()
+func answerRunning(r diskReader) (any, error) {
+	return r.local.running()
 }
 
-func (s *scene) guestMounts() (any, error) {
-	table, err := s.tableOf(s.args["vmid"])
+func answerGuestMounts(r diskReader) (any, error) {
+	table, err := r.tableOf(r.args["vmid"])
 	if err != nil {
 		return nil, err
 	}
@@ -150,60 +150,60 @@ func (s *scene) guestMounts() (any, error) {
 }
 
 // tableOf is the mount table of a running guest's first process; none when it does not run.
-func (s *scene) tableOf(vmid string) ([]mountLine, error) {
-	out, _, err := s.host.Run(s.ctx, lxcInfo, []string{"-n", vmid, "-p", "-H"}, nil)
+func (r reader) tableOf(vmid string) ([]mountLine, error) {
+	out, _, err := r.host.Run(r.ctx, lxcInfo, []string{"-n", vmid, "-p", "-H"}, nil)
 	if err != nil {
-		return nil, &FailedError{Op: s.op, Program: lxcInfo, Reason: err.Error()}
+		return nil, &FailedError{Op: r.op, Program: lxcInfo, Reason: err.Error()}
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err != nil || pid <= 1 { // it prints no number, or -1, for what does not run
 		return nil, nil
 	}
-	data, err := s.host.MountInfo(pid)
+	data, err := r.host.MountInfo(pid)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // it ended meanwhile
 	}
 	if err != nil {
-		return nil, &FailedError{Op: s.op, Reason: fmt.Sprintf("cannot read the mount table of guest %s: %v", vmid, err)}
+		return nil, &FailedError{Op: r.op, Reason: fmt.Sprintf("cannot read the mount table of guest %s: %v", vmid, err)}
 	}
 	return topmost(parseMountInfo(data)), nil
 }
 
 // mountPoint makes sure that the path of the request is allowed and that something is mounted there.
-func (s *scene) mountPoint() error {
-	if err := s.allowedPath("path"); err != nil {
+func (r reader) mountPoint() error {
+	if err := r.allowedPath("path"); err != nil {
 		return err
 	}
-	table, err := s.hostMounts()
+	table, err := r.hostMounts()
 	if err != nil {
 		return err
 	}
-	if _, ok := mountedAt(table, s.args["path"]); !ok {
-		return s.miss("path", "nothing is mounted there", "Plug the disk in")
+	if _, ok := mountedAt(table, r.args["path"]); !ok {
+		return r.miss("path", "nothing is mounted there", "Plug the disk in")
 	}
 	return nil
 }
 
-func (s *scene) syncMount() (any, error) {
-	if err := s.mountPoint(); err != nil {
+func answerSyncMount(r diskReader) (any, error) {
+	if err := r.mountPoint(); err != nil {
 		return nil, err
 	}
-	if err := s.host.SyncFS(s.args["path"]); err != nil {
-		return nil, &FailedError{Op: s.op, Reason: fmt.Sprintf("cannot write %s out: %v", s.args["path"], err)}
+	if err := r.host.SyncFS(r.args["path"]); err != nil {
+		return nil, &FailedError{Op: r.op, Reason: fmt.Sprintf("cannot write %s out: %v", r.args["path"], err)}
 	}
 	return struct{}{}, nil
 }
 
-func (s *scene) folderInfo() (any, error) {
-	if err := s.mountPoint(); err != nil {
+func answerFolderInfo(r diskReader) (any, error) {
+	if err := r.mountPoint(); err != nil {
 		return nil, err
 	}
-	mode, err := s.host.Stat(s.args["path"] + "/" + s.args["folder"])
+	mode, err := r.host.Stat(r.args["path"] + "/" + r.args["folder"])
 	if errors.Is(err, fs.ErrNotExist) {
 		return Folder{}, nil
 	}
 	if err != nil {
-		return nil, s.refuse("folder", err.Error(), "")
+		return nil, r.refuse("folder", err.Error(), "")
 	}
 	return Folder{Exists: true, IsDir: mode.IsDir(), Mode: mode}, nil
 }

@@ -26,23 +26,23 @@ func MemoryOf(ctx context.Context, a Asker, node string, vmid int) (GuestMemory,
 }
 
 // guestMemory reads the cgroup that PVE limits, /sys/fs/cgroup/lxc/VMID; the guest itself is in its child ns.
-func (s *scene) guestMemory() (any, error) {
-	dir := "/sys/fs/cgroup/lxc/" + s.args["vmid"] + "/"
+func answerGuestMemory(r diskReader) (any, error) {
+	dir := "/sys/fs/cgroup/lxc/" + r.args["vmid"] + "/"
 	var m GuestMemory
 	for name, to := range map[string]*int64{"memory.current": &m.Current, "memory.swap.current": &m.Swap} {
-		n, err := s.number(dir + name)
+		n, err := r.number(dir + name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && to == &m.Swap: // a kernel without swap accounting
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, s.miss("vmid", "the container does not run", "")
+			return nil, r.miss("vmid", "the container does not run", "")
 		case err != nil:
-			return nil, s.failed(err, "cannot read "+dir+name)
+			return nil, r.failed(err, "cannot read "+dir+name)
 		}
 		*to = n
 	}
-	data, err := s.host.ReadFile(dir + "memory.stat")
+	data, err := r.host.ReadFile(dir + "memory.stat")
 	if err != nil {
-		return nil, s.failed(err, "cannot read "+dir+"memory.stat")
+		return nil, r.failed(err, "cannot read "+dir+"memory.stat")
 	}
 	stat := map[string]int64{}
 	for line := range strings.SplitSeq(string(data), "\n") {

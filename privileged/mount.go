@@ -15,68 +15,80 @@ const (
 	lxcInfo       = "/usr/bin/lxc-info"
 )
 
-func (s *scene) hostMounts() ([]mountLine, error) {
-	data, err := s.host.MountInfo(1)
+func (r reader) hostMounts() ([]mountLine, error) {
+	data, err := r.host.MountInfo(1)
 	if err != nil {
-		return nil, &FailedError{Op: s.op, Reason: "cannot read the host's mount table: " + err.Error()}
+		return nil, &FailedError{Op: r.op, Reason: "cannot read the host's mount table: " + err.Error()}
 	}
 	return parseMountInfo(data), nil
 }
 
-func (s *scene) mountUSB() error {
-	if err := s.allowedPath("path"); err != nil {
+func mountUSB(j *job) error {
+	if err := j.allowedPath("path"); err != nil {
 		return err
 	}
-	unlock, err := s.local.lockFstab()
+	unlock, err := j.local.lockFstab()
 	if err != nil {
-		return s.failed(err, "cannot lock the fstab")
+		return j.failed(err, "cannot lock the fstab")
 	}
 	defer unlock()
-	m := mountSpecOf(s.args)
-	disks, at, err := s.mountable(m)
+	m := mountSpecOf(j.args)
+	disks, at, err := j.mountable(m)
 	if err != nil {
 		return err
 	}
 	m = m.On(disks[0])
-	before, after, err := s.planFstab(m)
+	text, err := j.read(fstabPath)
 	if err != nil {
 		return err
 	}
+	before := string(text)
+	after, refused := m.fstabOf(text)
+	if refused != nil {
+		return refused
+	}
 	if at.Mounted && at.Gone { // what is left of a disk that was pulled
-		if err := s.unmountDead(m.Path); err != nil {
+		if err := j.unmountDead(m.Path); err != nil {
 			return err
 		}
 		at.Mounted = false
 	}
 	if !at.Mounted {
-		if err := s.freeDisk(disks); err != nil {
+		if err := j.freeDisk(disks); err != nil {
 			return err
 		}
-		immutable, err := s.host.MakeMountPoint(m.Path)
-		if err != nil {
-			return s.failed(err, "cannot make the mount point "+m.Path)
-		}
-		if !immutable {
-			s.note("the empty mount point %s could not be made immutable: while the disk is disconnected, writes to it fill the disk below", m.Path)
+		if err := j.makeMountPoint(m.Path); err != nil {
+			return err
 		}
 	}
-	if err := s.writeFstab(before, after); err != nil {
+	if err := j.writeFstab(before, after); err != nil {
 		return err
 	}
 	if at.Mounted {
-		return s.harden(at)
+		return j.harden(at)
 	}
-	if err := s.mount(disks); err != nil {
-		err = s.failed(err, "cannot mount "+disks[0].Device)
+	if err := j.mount(disks); err != nil {
+		err = j.failed(err, "cannot mount "+disks[0].Device)
 		failed := &FailedError{}
 		if errors.As(err, &failed) && before != after {
-			if e := s.writeFstab(after, before); e != nil {
-				s.note("the agent's line in %s could not be removed again: %v", fstabPath, e)
+			if e := j.writeFstab(after, before); e != nil {
+				j.note("the agent's line in %s could not be removed again: %v", fstabPath, e)
 			} else {
 				failed.Undone = append(failed.Undone, "the agent's line in "+fstabPath+" was taken back")
 			}
 		}
 		return err
+	}
+	return nil
+}
+
+func (j *job) makeMountPoint(at string) error {
+	immutable, err := j.machine.MakeMountPoint(at)
+	if err != nil {
+		return j.failed(err, "cannot make the mount point "+at)
+	}
+	if !immutable {
+		j.note("the empty mount point %s could not be made immutable: while the disk is disconnected, writes to it fill the disk below", at)
 	}
 	return nil
 }
@@ -92,25 +104,25 @@ func mountSpecOf(a map[string]string) MountSpec {
 
 // mountable is the disk of the request, as it is now, and what is mounted at its path. What is remembered of disks decides nothing alone: the disk that it
 // names is read again, and all of them before the request is refused.
-func (s *scene) mountable(m MountSpec) (disks []Disk, at Mount, err error) {
+func (r diskReader) mountable(m MountSpec) (disks []Disk, at Mount, err error) {
 	for _, again := range []bool{false, true} {
-		list, all, err := s.diskList(again)
+		list, all, err := r.diskList(again)
 		if err != nil {
 			return nil, at, err
 		}
-		mounts, err := s.mountsWith(all)
+		mounts, err := r.mountsWith(all)
 		if err != nil {
 			return nil, at, err
 		}
 		found, refused := Mountable(m, list, mounts)
-		if refused != nil && (again || s.local.Dir == "") {
+		if refused != nil && (again || r.local.Dir == "") {
 			return nil, at, refused
 		}
 		if refused != nil {
 			continue
 		}
-		if p, ok, err := s.probe(found[0].Device); err != nil || p.silent {
-			return nil, at, s.failed(errors.Join(err, errors.New(found[0].Device+" "+silence)), "cannot read the disk")
+		if p, ok, err := r.probe(found[0].Device); err != nil || p.silent {
+			return nil, at, r.failed(errors.Join(err, errors.New(found[0].Device+" "+silence)), "cannot read the disk")
 		} else if !ok || p.uuid != m.UUID {
 			continue
 		}
@@ -119,14 +131,14 @@ func (s *scene) mountable(m MountSpec) (disks []Disk, at Mount, err error) {
 		}
 		return found, at, nil
 	}
-	return nil, at, s.miss("uuid", "the disk was exchanged for another one at this moment", "connect it again")
+	return nil, at, r.miss("uuid", "the disk was exchanged for another one at this moment", "connect it again")
 }
 
 // freeDisk makes sure that nothing has the disk: the kernel knows of more than any table shows.
-func (s *scene) freeDisk(disks []Disk) error {
+func (r diskReader) freeDisk(disks []Disk) error {
 	for _, d := range disks {
-		if err := s.host.Exclusive(d.Device); err != nil {
-			return s.refuse("uuid", fmt.Sprintf("%s is in use: %v", d.Device, err), "find its user: lsblk "+d.Device+"; lsns -t mnt")
+		if err := r.host.Exclusive(d.Device); err != nil {
+			return r.refuse("uuid", fmt.Sprintf("%s is in use: %v", d.Device, err), "find its user: lsblk "+d.Device+"; lsns -t mnt")
 		}
 	}
 	return nil
@@ -138,7 +150,7 @@ func Hardened(at Mount) bool {
 }
 
 // harden takes the power to give root from a disk that somebody mounted without nosuid and nodev.
-func (s *scene) harden(at Mount) error {
+func (j *job) harden(at Mount) error {
 	if Hardened(at) {
 		return nil
 	}
@@ -148,83 +160,65 @@ func (s *scene) harden(at Mount) error {
 			options = append(options, o)
 		}
 	}
-	_, err := s.run(mountProgram, "-o", strings.Join(options, ","), at.Path)
+	_, err := j.run(mountProgram, "-o", strings.Join(options, ","), at.Path)
 	return err
 }
 
 // gone says whether a device that is still mounted is no longer there.
-func (s *scene) gone(device string) (bool, error) {
+func (r reader) gone(device string) (bool, error) {
 	if !strings.HasPrefix(device, "/dev/") {
 		return false, nil
 	}
-	devices, err := s.host.BlockDevices()
+	devices, err := r.host.BlockDevices()
 	if err != nil {
-		return false, s.failed(err, "cannot list the block devices")
+		return false, r.failed(err, "cannot list the block devices")
 	}
 	if slices.Contains(devices, device) {
 		return false, nil
 	}
-	_, err = s.host.Stat(device)
+	_, err = r.host.Stat(device)
 	return errors.Is(err, fs.ErrNotExist), nil
 }
 
-func (s *scene) unmountDead(at string) error {
-	if _, err := s.run(umountProgram, at); err == nil {
+func (j *job) unmountDead(at string) error {
+	if _, err := j.run(umountProgram, at); err == nil {
 		return nil
 	}
 	// Something still has files open on a disk that is no longer there: no more can be lost by letting go of it.
-	if _, err := s.run(umountProgram, "-l", at); err != nil {
+	if _, err := j.run(umountProgram, "-l", at); err != nil {
 		return err
 	}
-	s.note("the disk that was mounted at %s is gone; something still has files of it open", at)
+	j.note("the disk that was mounted at %s is gone; something still has files of it open", at)
 	return nil
 }
 
-// planFstab is the fstab as it is and as it is to be: with the line of this request, or without any line of this object.
-func (s *scene) planFstab(m MountSpec) (before, after string, err error) {
-	data, err := s.read(fstabPath)
-	if err != nil {
-		return "", "", err
-	}
-	f := parseFstab(data)
-	for _, l := range f.entries() {
-		if refused := m.otherLine(l); refused != nil {
-			return "", "", refused
-		}
-	}
-	if line := FstabEntry(m); line != "" {
-		return string(data), string(f.set(m.Name, line)), nil
-	}
-	return string(data), string(f.drop(m.Name)), nil
-}
-
 // writeFstab replaces the fstab and lets systemd read it, where systemd runs.
-func (s *scene) writeFstab(before, after string) error {
+func (j *job) writeFstab(before, after string) error {
 	if before == after {
 		return nil
 	}
-	if err := s.host.ReplaceFile(fstabPath, []byte(before), []byte(after)); err != nil {
-		return s.failed(err, "cannot write "+fstabPath)
+	if err := j.machine.ReplaceFile(fstabPath, []byte(before), []byte(after)); err != nil {
+		return j.failed(err, "cannot write "+fstabPath)
 	}
-	if mode, err := s.host.Stat("/run/systemd/system"); err == nil && mode.IsDir() {
-		if _, err := s.run(systemctl, "daemon-reload"); err != nil {
-			s.note("%s is written, but systemd did not read it: %v. As root: systemctl daemon-reload", fstabPath, err)
+	if mode, err := j.host.Stat("/run/systemd/system"); err == nil && mode.IsDir() {
+		if _, err := j.run(systemctl, "daemon-reload"); err != nil {
+			j.note("%s is written, but systemd did not read it: %v. As root: systemctl daemon-reload", fstabPath, err)
 		}
 	}
 	return nil
 }
 
 // mount mounts the disk and makes sure that it is what is then seen at the path.
-func (s *scene) mount(disks []Disk) error {
-	a, disk := s.args, disks[0]
+func (j *job) mount(disks []Disk) error {
+	a, disk := j.args, disks[0]
 	options := slices.Clone(safeOptions)
 	for _, o := range strings.Split(a["options"], ",") {
 		if o != "" && o != "nofail" && o != "defaults" && !strings.HasPrefix(o, "x-") && !slices.Contains(safeOptions, o) {
 			options = append(options, o)
 		}
 	}
-	_, failed := s.run(mountProgram, "-t", disk.driver(), "-o", strings.Join(options, ","), disk.Device, a["path"])
-	table, err := s.hostMounts()
+	_, failed := j.run(mountProgram, "-t", disk.driver(), "-o", strings.Join(options, ","), disk.Device, a["path"])
+	table, err := j.hostMounts()
 	if err != nil {
 		return err
 	}
@@ -234,16 +228,16 @@ func (s *scene) mount(disks []Disk) error {
 		return failed
 	}
 	if !right {
-		return &FailedError{Op: s.op, Reason: fmt.Sprintf("mount answered 0, but %s is not what is mounted at %s", disk.Device, a["path"])}
+		return &FailedError{Op: j.op, Reason: fmt.Sprintf("mount answered 0, but %s is not what is mounted at %s", disk.Device, a["path"])}
 	}
-	if p, ok, err := s.probe(at.source); err != nil || !ok || p.uuid != a["uuid"] {
-		if _, e := s.run(umountProgram, a["path"]); e != nil {
-			s.note("%s is still mounted: %v", a["path"], e)
+	if p, ok, err := j.probe(at.source); err != nil || !ok || p.uuid != a["uuid"] {
+		if _, e := j.run(umountProgram, a["path"]); e != nil {
+			j.note("%s is still mounted: %v", a["path"], e)
 		}
 		if p.silent {
-			return &FailedError{Op: s.op, Reason: at.source + " " + silence}
+			return &FailedError{Op: j.op, Reason: at.source + " " + silence}
 		}
-		return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s was exchanged for another disk while it was being mounted", at.source)}
+		return &FailedError{Op: j.op, Reason: fmt.Sprintf("%s was exchanged for another disk while it was being mounted", at.source)}
 	}
 	return nil
 }

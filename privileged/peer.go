@@ -40,7 +40,7 @@ func (m *Machine) Caller(fd int, getenv func(string) string) (Peer, error) {
 	if cred.Uid == 0 {
 		return Peer{Name: fmt.Sprintf("root (pid %d)", cred.Pid)}, nil
 	}
-	p, err := (&scene{host: m, op: "the request"}).policy()
+	p, err := reader{admitted: admitted{op: "the request"}, host: m}.policy()
 	if err != nil {
 		return Peer{}, err
 	}

@@ -85,14 +85,14 @@ func parsePolicy(data []byte) (policy, error) {
 	return p, nil
 }
 
-func (s *scene) policy() (policy, error) {
-	data, err := s.read(PolicyPath)
+func (r reader) policy() (policy, error) {
+	data, err := r.read(PolicyPath)
 	if err != nil || data == nil {
 		return defaultPolicy, err
 	}
 	p, err := parsePolicy(data)
 	if err != nil {
-		return policy{}, &RefusedError{Op: s.op, Reason: PolicyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
+		return policy{}, &RefusedError{Op: r.op, Reason: PolicyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
 	}
 	return p, nil
 }
@@ -101,15 +101,15 @@ func (s *scene) policy() (policy, error) {
 var system = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var"}
 
 // allowedPath makes sure that the path in an argument lies below an allowed root and in no directory of the system.
-func (s *scene) allowedPath(arg string) error {
-	p, err := s.policy()
+func (r reader) allowedPath(arg string) error {
+	p, err := r.policy()
 	if err != nil {
 		return err
 	}
-	at := s.args[arg]
+	at := r.args[arg]
 	for _, dir := range system {
 		if within(at, dir) {
-			return s.refuse(arg, "it lies in a directory of the system", "Choose a path below "+strings.Join(p.Roots, " or "))
+			return r.refuse(arg, "it lies in a directory of the system", "Choose a path below "+strings.Join(p.Roots, " or "))
 		}
 	}
 	for _, root := range p.Roots {
@@ -119,9 +119,9 @@ func (s *scene) allowedPath(arg string) error {
 	}
 	fix := "As root, add a root to " + PolicyPath + ` of this host: {"roots": ["/mnt", "` + path.Dir(at) + `"]}`
 	if within(at, storages) {
-		return s.refuse(arg, "PVE mounts its storages below "+storages+"; only a root of its own opens it", fix)
+		return r.refuse(arg, "PVE mounts its storages below "+storages+"; only a root of its own opens it", fix)
 	}
-	return s.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "), fix)
+	return r.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "), fix)
 }
 
 // storages is where PVE mounts network storages, with the backups and disks of all guests in them. A root above it does not open it.
@@ -151,11 +151,11 @@ func mapsHostIDs(idmap string) bool {
 }
 
 // allowedIDMap makes sure that a bind gives its guest no IDs of the host, unless root allows that for the folder.
-func (s *scene) allowedIDMap(arg, source string) error {
-	if !mapsHostIDs(s.args[arg]) {
+func (r reader) allowedIDMap(arg, source string) error {
+	if !mapsHostIDs(r.args[arg]) {
 		return nil
 	}
-	p, err := s.policy()
+	p, err := r.policy()
 	if err != nil {
 		return err
 	}
@@ -164,20 +164,20 @@ func (s *scene) allowedIDMap(arg, source string) error {
 			return nil
 		}
 	}
-	return s.refuse(arg, fmt.Sprintf("root of the guest would be root of the host in %s: IDs below %d belong to the host", source, firstGuestID),
+	return r.refuse(arg, fmt.Sprintf("root of the guest would be root of the host in %s: IDs below %d belong to the host", source, firstGuestID),
 		"Leave idmap out, or as root, allow it for this folder in "+PolicyPath+`: {"idmap": ["`+source+`"]}`)
 }
 
 // allowedDevice makes sure that the policy lets guests have this device.
-func (s *scene) allowedDevice(arg string) error {
-	p, err := s.policy()
+func (r reader) allowedDevice(arg string) error {
+	p, err := r.policy()
 	if err != nil {
 		return err
 	}
 	for _, pattern := range p.Devices {
-		if ok, _ := path.Match(pattern, s.args[arg]); ok && strings.HasPrefix(pattern, "/dev/") {
+		if ok, _ := path.Match(pattern, r.args[arg]); ok && strings.HasPrefix(pattern, "/dev/") {
 			return nil
 		}
 	}
-	return s.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+PolicyPath)
+	return r.refuse(arg, "the root helper does not pass this device; it passes "+strings.Join(p.Devices, ", "), "As root, add it to devices in "+PolicyPath)
 }

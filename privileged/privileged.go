@@ -8,6 +8,9 @@
 // rules (rules.go) says for every operation which arguments there are, what each may be, and what the fence does with them. Nobody passes it a
 // command line. It touches only containers that bear our marker, only paths under its allowed roots, and only devices of its own allow-list.
 //
+// Inside, a request climbs four steps, each a type that can do more than the one before: its text alone (admitted, which makes the refusals), what
+// stands on the machine (reader), what is on its disks (diskReader), and the act itself (job), the only one that has a [Host] which it can change.
+//
 // An act that has begun is finished, whoever goes away. A deadline ends the answer, never the act.
 package privileged
 

@@ -28,8 +28,8 @@ type remembered struct {
 // probeAll says what is on every device of a table, in its order. A disk that sleeps is not woken for what is known: only what the kernel or udev shows as
 // changed is read again, and everything when again is set. What the host has mounted is always read: only so is it seen that it no longer answers, and the
 // kernel keeps the blocks that are read of a mounted disk. Without a Dir nothing is remembered.
-func (s *scene) probeAll(t deviceTable, again bool) ([]probed, error) {
-	memory := s.local.recall()
+func (r diskReader) probeAll(t deviceTable, again bool) ([]probed, error) {
+	memory := r.local.recall()
 	found := make([]probed, len(t.devices))
 	failed := make([]error, len(t.devices))
 	slots := make(chan struct{}, mostProbes)
@@ -43,7 +43,7 @@ func (s *scene) probeAll(t deviceTable, again bool) ([]probed, error) {
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			found[i], _, failed[i] = s.probe(d.path)
+			found[i], _, failed[i] = r.probe(d.path)
 		})
 	}
 	all.Wait()
@@ -55,8 +55,8 @@ func (s *scene) probeAll(t deviceTable, again bool) ([]probed, error) {
 			next[p.device] = remembered{t.devices[i].print(), p.uuid, p.label, p.fstype, p.member, p.kinds, p.esp, p.size}
 		}
 	}
-	if s.op == "Disks" || s.op == "Mounts" { // an act leaves no file behind
-		s.local.remember(memory, next)
+	if r.op == "Disks" || r.op == "Mounts" { // an act leaves no file behind
+		r.local.remember(memory, next)
 	}
 	return found, nil
 }

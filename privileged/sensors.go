@@ -15,17 +15,17 @@ import (
 
 const sensorsProgram = "/usr/bin/sensors"
 
-func (s *scene) sensors() (any, error) {
-	out, exit, err := s.host.Run(s.ctx, sensorsProgram, []string{"-j"}, nil)
+func answerSensors(r diskReader) (any, error) {
+	out, exit, err := r.host.Run(r.ctx, sensorsProgram, []string{"-j"}, nil)
 	if err != nil {
-		return nil, &FailedError{Op: s.op, Program: sensorsProgram, Reason: err.Error() + ". Install lm-sensors"}
+		return nil, &FailedError{Op: r.op, Program: sensorsProgram, Reason: err.Error() + ". Install lm-sensors"}
 	}
 	if exit != 0 && bytes.Contains(out, []byte("No sensors found")) { // as in a virtual machine
 		return []Sensor{}, nil
 	}
 	list, err := parseSensors(out)
 	if err != nil {
-		return nil, &FailedError{Op: s.op, Program: sensorsProgram, Exit: exit, Reason: err.Error(), Output: tail(string(out), maxTail)}
+		return nil, &FailedError{Op: r.op, Program: sensorsProgram, Exit: exit, Reason: err.Error(), Output: tail(string(out), maxTail)}
 	}
 	return list, nil
 }

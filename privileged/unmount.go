@@ -6,98 +6,114 @@ import (
 	"strings"
 )
 
-func (s *scene) unmountUSB() error {
-	a := s.args
-	if err := s.allowedPath("path"); err != nil {
+func unmountUSB(j *job) error {
+	a := j.args
+	if err := j.allowedPath("path"); err != nil {
 		return err
 	}
-	unlock, err := s.local.lockFstab()
+	unlock, err := j.local.lockFstab()
 	if err != nil {
-		return s.failed(err, "cannot lock the fstab")
+		return j.failed(err, "cannot lock the fstab")
 	}
 	defer unlock()
-	table, err := s.hostMounts()
+	table, err := j.hostMounts()
 	if err != nil {
 		return err
 	}
 	at, mounted := mountedAt(table, a["path"])
 	if mounted && a["uuid"] != "" {
-		if err := s.letGo(at); err != nil {
+		if err := j.letGo(at); err != nil {
 			return err
 		}
 	}
 	if a["fstab"] == "1" {
-		data, err := s.read(fstabPath)
+		data, err := j.read(fstabPath)
 		if err != nil {
 			return err
 		}
-		if err := s.writeFstab(string(data), string(parseFstab(data).drop(a["name"]))); err != nil {
+		if err := j.writeFstab(string(data), string(parseFstab(data).drop(a["name"]))); err != nil {
 			return err
 		}
 	}
 	if mounted || a["uuid"] == "" {
 		return nil
 	}
-	return s.unheld()
+	return j.unheld()
 }
 
 // unheld makes sure that nobody has the disk of the request, which the host does not have mounted at its path: somebody may have unmounted it under a
 // running guest.
-func (s *scene) unheld() error {
-	all, err := s.disksOf(false)
+func (r diskReader) unheld() error {
+	all, err := r.disksOf(false)
 	if err != nil {
 		return err
 	}
-	seen := slices.ContainsFunc(all, func(p probed) bool { return p.uuid == s.args["uuid"] })
+	seen := slices.ContainsFunc(all, func(p probed) bool { return p.uuid == r.args["uuid"] })
 	for _, p := range all {
 		if p.silent && !seen {
-			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s %s; it may be this disk, so whether that is safe to remove is not known", p.device, silence)}
+			return &FailedError{Op: r.op, Reason: fmt.Sprintf("%s %s; it may be this disk, so whether that is safe to remove is not known", p.device, silence)}
 		}
-		if p.uuid != s.args["uuid"] {
+		if p.uuid != r.args["uuid"] {
 			continue
 		}
-		if err := s.host.Exclusive(p.device); err != nil {
-			return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is not mounted at %s, but still in use, so it is not safe to remove: %v", p.device, s.args["path"], err)}
+		if err := r.host.Exclusive(p.device); err != nil {
+			return &FailedError{Op: r.op, Reason: fmt.Sprintf("%s is not mounted at %s, but still in use, so it is not safe to remove: %v", p.device, r.args["path"], err)}
 		}
 	}
 	return nil
 }
 
 // letGo unmounts what is mounted at the path of the request, if it is the disk of the request and no guest has it.
-func (s *scene) letGo(at mountLine) error {
-	a := s.args
-	gone, err := s.gone(at.source)
+func (j *job) letGo(at mountLine) error {
+	a := j.args
+	gone, err := j.gone(at.source)
 	if err != nil {
 		return err
 	}
 	if gone {
-		return s.unmountDead(at.path)
+		return j.unmountDead(at.path)
 	}
-	disk, ok, err := s.probe(at.source)
+	disk, ok, err := j.probe(at.source)
 	if err != nil {
 		return err
 	}
 	if disk.silent {
-		return &FailedError{Op: s.op, Reason: fmt.Sprintf("%s, which is mounted at %s, %s. It is still mounted", at.source, at.path, silence)}
+		return &FailedError{Op: j.op, Reason: fmt.Sprintf("%s, which is mounted at %s, %s. It is still mounted", at.source, at.path, silence)}
 	}
 	if !ok || disk.uuid != a["uuid"] {
-		return s.refuse("uuid", fmt.Sprintf("%s is what is mounted at %s (UUID %s, label %q)", at.source, at.path, disk.uuid, disk.label), "it is not changed")
+		return j.refuse("uuid", fmt.Sprintf("%s is what is mounted at %s (UUID %s, label %q)", at.source, at.path, disk.uuid, disk.label), "it is not changed")
 	}
-	users, err := s.guestsOn(at)
+	users, err := j.guestsOn(at)
 	if err != nil {
 		return err
 	}
 	if len(users) > 0 {
-		return s.refuse("path", "running guests have it mounted: "+strings.Join(users, ", "), "Stop them first")
+		return j.refuse("path", "running guests have it mounted: "+strings.Join(users, ", "), "Stop them first")
 	}
-	if err := s.host.SyncFS(at.path); err != nil {
-		s.note("could not write %s out beforehand: %v", at.path, err)
+	if err := j.host.SyncFS(at.path); err != nil {
+		j.note("could not write %s out beforehand: %v", at.path, err)
 	}
-	for range 4 { // once, but for a disk that somebody mounted over itself
-		if _, err := s.run(umountProgram, at.path); err != nil {
+	if err := j.unmount(at); err != nil {
+		return err
+	}
+	// umount answers 0 while another mount namespace still holds and writes the disk: only an exclusive open tells.
+	busy, err := j.held(at.source)
+	if err != nil {
+		return err
+	}
+	if busy == nil {
+		return nil
+	}
+	return j.mountAgain(at, busy)
+}
+
+// unmount unmounts a disk: once, but for one that somebody mounted over itself.
+func (j *job) unmount(at mountLine) error {
+	for range 4 {
+		if _, err := j.run(umountProgram, at.path); err != nil {
 			return err
 		}
-		table, err := s.hostMounts()
+		table, err := j.hostMounts()
 		if err != nil {
 			return err
 		}
@@ -105,21 +121,18 @@ func (s *scene) letGo(at mountLine) error {
 			break
 		}
 	}
-	// umount answers 0 while another mount namespace still holds and writes the disk: only an exclusive open tells.
-	busy, err := s.held(at.source)
-	if err != nil {
-		return err
-	}
-	if busy == nil {
-		return nil
-	}
-	failed := &FailedError{Op: s.op, Reason: fmt.Sprintf("%s is still in use after it was unmounted, so it is not safe to remove: %v", at.source, busy)}
+	return nil
+}
+
+// mountAgain takes the unmounting of a disk back that is still in use, and says so.
+func (j *job) mountAgain(at mountLine, busy error) error {
+	failed := &FailedError{Op: j.op, Reason: fmt.Sprintf("%s is still in use after it was unmounted, so it is not safe to remove: %v", at.source, busy)}
 	args := []string{"-t", at.fstype}
 	if o := plainOptions(at.options); o != "" {
 		args = append(args, "-o", o)
 	}
-	if _, err := s.run(mountProgram, append(args, at.source, at.path)...); err != nil {
-		s.note("%s could not be mounted again at %s: %v", at.source, at.path, err)
+	if _, err := j.run(mountProgram, append(args, at.source, at.path)...); err != nil {
+		j.note("%s could not be mounted again at %s: %v", at.source, at.path, err)
 	} else {
 		failed.Undone = append(failed.Undone, "it was mounted again")
 	}
@@ -127,17 +140,17 @@ func (s *scene) letGo(at mountLine) error {
 }
 
 // held says what still holds the disk of the request: the device that was mounted, or a further one of its file system.
-func (s *scene) held(device string) (busy, err error) {
-	if busy = s.host.Exclusive(device); busy != nil {
+func (r diskReader) held(device string) (busy, err error) {
+	if busy = r.host.Exclusive(device); busy != nil {
 		return busy, nil
 	}
-	all, err := s.disksOf(false)
+	all, err := r.disksOf(false)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range all {
-		if p.uuid == s.args["uuid"] && p.device != device && p.member != "" {
-			if busy = s.host.Exclusive(p.device); busy != nil {
+		if p.uuid == r.args["uuid"] && p.device != device && p.member != "" {
+			if busy = r.host.Exclusive(p.device); busy != nil {
 				return busy, nil
 			}
 		}
@@ -158,10 +171,10 @@ func plainOptions(options []string) string {
 }
 
 // guestsOn are the running containers that have this file system mounted, as "112 (jellyfin)".
-func (s *scene) guestsOn(at mountLine) ([]string, error) {
-	out, exit, err := s.host.Run(s.ctx, pct, []string{"list"}, nil)
+func (r reader) guestsOn(at mountLine) ([]string, error) {
+	out, exit, err := r.host.Run(r.ctx, pct, []string{"list"}, nil)
 	if err != nil || exit != 0 {
-		return nil, &FailedError{Op: s.op, Program: pct, Args: []string{"list"}, Exit: exit, Output: tail(string(out), maxTail)}
+		return nil, &FailedError{Op: r.op, Program: pct, Args: []string{"list"}, Exit: exit, Output: tail(string(out), maxTail)}
 	}
 	var users []string
 	for _, line := range strings.Split(string(out), "\n") {
@@ -169,7 +182,7 @@ func (s *scene) guestsOn(at mountLine) ([]string, error) {
 		if len(f) < 2 || f[1] != "running" || vmid(f[0]) != "" {
 			continue
 		}
-		table, err := s.tableOf(f[0])
+		table, err := r.tableOf(f[0])
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ func TestRoutes(t *testing.T) {
 		if !r.Act {
 			name += " (query)"
 		}
-		want = append(want, name+" fence")
+		want = append(want, name+" root helper")
 	}
 	var have []string
 	for _, r := range routes() {
