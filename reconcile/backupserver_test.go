@@ -239,7 +239,7 @@ guests:
 		if report := b.once(want); report.ExitCode() != 0 {
 			t.Fatalf("%s\n%s", b.events, b.closing(report))
 		}
-		if plan, text := b.plan(want); plan.ExitCode() != 0 || strings.Contains(text, "does not count as whole") {
+		if plan, text := b.plan(want); plan.ExitCode() != 0 || strings.Contains(text, "does not count as verified") {
 			t.Errorf("its archive is not recorded:\n%s", text)
 		}
 	})

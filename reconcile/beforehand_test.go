@@ -129,7 +129,7 @@ func TestSmallRootFSIsToldBeforehand(t *testing.T) {
 				}
 			}
 			p, text := b.plan(desired(t, small))
-			if len(p.Blocked) != 1 || p.Blocked[0].Object.String() != "restores/web" || !strings.HasPrefix(p.Blocked[0].Reason, "rootfs is to be 1G, but the ") {
+			if len(p.Blocked) != 1 || p.Blocked[0].Object.String() != "restores/web" || !strings.HasPrefix(p.Blocked[0].Reason, "rootfs: 1G is declared, but the ") {
 				t.Errorf("published %t:\n%s", published, text)
 			}
 		})

@@ -25,7 +25,7 @@ restores:
 		b := newBench(t, sim)
 		plan, got := b.plan(desired(t, text))
 		for _, want := range []string{
-			"! mounts/backup         this is a cluster of 2 nodes (pve1, pve2), and nothing says on which of them it is to be",
+			"! mounts/backup         this is a cluster of 2 nodes (pve1, pve2), and nothing says on which of them it must be",
 			"! restores/new          as mounts/backup (desired.yaml:",
 			"~ guests/dns",
 			"elsewhere: guests/far on pve2.",

@@ -58,7 +58,7 @@ func TestEjectAndPlugInAgain(t *testing.T) {
 			t.Errorf("exit code %d\n%s", report.ExitCode(), b.closing(report))
 		}
 		// What needs it tells the truth too: it is there, and not to be plugged in.
-		if _, text := b.plan(want); strings.Contains(text, "Plug in") || !strings.Contains(text, "storage usb-backup lies on mounts/backup, which is not mounted (blue was ejected by anna on 22 Nov 18:02 and is still plugged in)") {
+		if _, text := b.plan(want); strings.Contains(text, "Connect") || !strings.Contains(text, "storage usb-backup is on mounts/backup, which is not mounted (blue was ejected by anna on 22 Nov 18:02 and is still connected)") {
 			t.Errorf("\n%s", text)
 		}
 		b.sim.Unplug(blueDisk)

@@ -56,7 +56,7 @@ func TestAFixOfAMountThatIsDoneIsNotAskedForAgain(t *testing.T) {
 		},
 		"not connected": {
 			func(_ *testing.T, b *bench) { b.sim.Unplug(blueDisk) },
-			"plug it in", func(_ *testing.T, b *bench) { b.sim.Plug(blueDisk) },
+			"connect it", func(_ *testing.T, b *bench) { b.sim.Plug(blueDisk) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestNobodyIsToldToConnectWhatIsConnected(t *testing.T) {
 				b := newBench(t, sim)
 				c.before(b)
 				r := b.once(want)
-				if text := b.closing(r); r.ExitCode() != 3 || !strings.Contains(text, c.says) || strings.Contains(text, "plug in "+blueDisk) || strings.Contains(text, ": plug it in;") {
+				if text := b.closing(r); r.ExitCode() != 3 || !strings.Contains(text, c.says) || strings.Contains(text, "connect "+blueDisk) || strings.Contains(text, ": connect it;") {
 					t.Errorf("exit code %d\n%s", r.ExitCode(), text)
 				}
 			})

@@ -19,7 +19,7 @@ func TestAMountElsewhereThanItsStorage(t *testing.T) {
 		says           []string
 	}{
 		"the path":    {"/mnt/usb/bakcup", "usb-backup", []string{"! mounts/backup", "Path: /mnt/usb/backup", "As mounts/backup"}},
-		"the storage": {"/mnt/usb/backup", "usb-bakcup", []string{"storage usb-bakcup is not to be seen", "usb-backup"}},
+		"the storage": {"/mnt/usb/backup", "usb-bakcup", []string{"storage usb-bakcup is not visible", "usb-backup"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := desired(t, "mounts: {backup: {uuid: "+blueDisk+", path: "+c.mount+", storage: usb-backup}}\n"+strings.ReplaceAll(rest, "usb-backup", c.storage))

@@ -50,7 +50,7 @@ func TestAnUnsealedMountPointIsNamed(t *testing.T) {
 			b := newBench(t, reconciletest.Reborn(t, pvesim.New(), root+"ext4\n", root+fs+"\n"))
 			for range 2 { // before it is mounted, and after
 				_, text := b.plan(want)
-				if strings.Contains(text, "/mnt/usb/backup lies on / (zfs), where an empty mount point cannot be made immutable") != says {
+				if strings.Contains(text, "/mnt/usb/backup is on / (zfs), where an empty mount point cannot be made immutable") != says {
 					t.Errorf("on %s:\n%s", fs, text)
 				}
 				b.once(want)

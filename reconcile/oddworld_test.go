@@ -262,7 +262,7 @@ func TestAStorageThatCannotBeReadHoldsBlanksOnly(t *testing.T) {
 			b := newFrontBench(t, pvesim.New(), oddWorld(t, map[string]string{storage: answer}))
 			report := b.once(want)
 			text := b.closing(report)
-			if code := report.ExitCode(); code != 3 || !strings.Contains(text, "storage "+storage+" ") || !strings.Contains(text, "so no blank is made") {
+			if code := report.ExitCode(); code != 3 || !strings.Contains(text, "storage "+storage+" ") || !strings.Contains(text, "so no empty guest is made") {
 				t.Errorf("%s: exit code %d\n%s\n%s", storage, code, b.events, text)
 			}
 			guests, err := b.client.ListLXC(t.Context(), "pve1")

@@ -96,7 +96,7 @@ backups:
 				if world.Guests[201] != nil || world.Guests[202] == nil || world.Guests[203] != nil {
 					t.Errorf("web exists: %t, bare, which nobody backs up: %t, shop: %t\n%s", world.Guests[201] != nil, world.Guests[202] != nil, world.Guests[203] != nil, after.events)
 				}
-				if text := after.closing(report); !strings.Contains(text, "blocked  restores/web      storage usb-backup ") || !strings.Contains(text, ": it may hold data of 201, so no blank is made") {
+				if text := after.closing(report); !strings.Contains(text, "blocked  restores/web      storage usb-backup ") || !strings.Contains(text, ": it may hold data of 201, so no empty guest is made") {
 					t.Errorf("it says\n%s", text)
 				}
 			})

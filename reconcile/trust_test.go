@@ -32,14 +32,14 @@ func TestAServiceWaitsUntilSomebodyHasLooked(t *testing.T) {
 		{"a minor version", "", func(t *testing.T, _ string, sim *pvesim.Sim) *pvesim.Sim {
 			return reconciletest.Reborn(t, sim, "version: 9.2.11", "version: 9.3.1")
 		}, false},
-		{"a major version", "PVE has changed from version 9 to 10 since somebody looked", func(t *testing.T, _ string, sim *pvesim.Sim) *pvesim.Sim {
+		{"a major version", "PVE has changed from version 9 to 10 since the last approval", func(t *testing.T, _ string, sim *pvesim.Sim) *pvesim.Sim {
 			return reconciletest.Reborn(t, sim, "version: 9.2.11", "version: 10.0.2")
 		}, true},
-		{"the journal is lost", "nobody has looked yet at what this agent does on this node", func(t *testing.T, dir string, sim *pvesim.Sim) *pvesim.Sim {
+		{"the journal is lost", "waiting for approval", func(t *testing.T, dir string, sim *pvesim.Sim) *pvesim.Sim {
 			must(t, os.Remove(filepath.Join(dir, "journal.jsonl")))
 			return sim
 		}, true},
-		{"another node", "nobody has looked yet at what this agent does on this node", func(t *testing.T, dir string, sim *pvesim.Sim) *pvesim.Sim {
+		{"another node", "waiting for approval", func(t *testing.T, dir string, sim *pvesim.Sim) *pvesim.Sim {
 			path := filepath.Join(dir, "state.json")
 			data, err := os.ReadFile(path)
 			must(t, err)

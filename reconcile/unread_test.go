@@ -123,7 +123,7 @@ func TestNoBlankWhereABackupWasSeenOnce(t *testing.T) {
 		b.agent = New(o)
 		empty = true
 		report := b.once(want)
-		if text := b.closing(report); report.ExitCode() != 3 || !strings.Contains(text, "web has a whole backup of 22 Nov 18:0") || !strings.Contains(text, "on usb-backup (blue), which is not there now. I make no empty one: plug in the disk") {
+		if text := b.closing(report); report.ExitCode() != 3 || !strings.Contains(text, "web has a verified backup of 22 Nov 18:0") || !strings.Contains(text, "on usb-backup (blue), which is not there now; not creating an empty guest: connect the disk") {
 			t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, text)
 		}
 		empty = false

@@ -35,7 +35,7 @@ func planVerified(p *planner, o *spec.Object, storage string, mine func(marker.M
 		}
 		if !known || !made.Whole {
 			if !known {
-				p.note(o, "the archive %s has no size in its notes and its task is not known: it does not count as whole", v.VolID)
+				p.note(o, "the archive %s has no size in its notes and its task is not known: it does not count as verified", v.VolID)
 			}
 			continue
 		}

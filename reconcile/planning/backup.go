@@ -21,7 +21,7 @@ import (
 func planBackup(p *planner, b *spec.Backup) {
 	o := &b.Object
 	if ob := questions.TakesBackups(p.Questions, p.mounting, b.Storage); ob != nil {
-		p.blockFor(o, "storage", ob, plan.Deferred{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", strings.Join(questions.BackupGuests(p.Questions, b), ", "), b.Storage)})
+		p.blockFor(o, "storage", ob, plan.Deferred{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up to %s if due: %s", b.Storage, strings.Join(questions.BackupGuests(p.Questions, b), ", "))})
 		return
 	}
 	if m, mounted := p.Have.MountOf(p.Want, b.Storage); m != nil && mounted {
@@ -63,7 +63,7 @@ func planBackup(p *planner, b *spec.Backup) {
 		if len(later) == 1 {
 			waits = fmt.Sprintf("when %s exists", p.Want.Guest(later[0]).Ref)
 		}
-		p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, as far as it is due", text.List(later), b.Storage), Waits: waits})
+		p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up to %s if due: %s", b.Storage, strings.Join(later, ", ")), Waits: waits})
 	}
 }
 
@@ -214,7 +214,7 @@ func warnOverdue(p *planner, b *spec.Backup, g *spec.Guest, own []questions.OwnB
 		}
 	}
 	if age := p.Have.Now.Sub(last); !last.IsZero() && age > b.WarnAfter {
-		p.blockAs(plan.BlockedOverdue, &b.Object, "warn-after", fmt.Sprintf("no whole backup of %s since %s", g.Ref.Name, p.Have.Date(last)), "look why: felhom-agent --history --only "+b.Ref.String())
+		p.blockAs(plan.BlockedOverdue, &b.Object, "warn-after", fmt.Sprintf("no verified backup of %s since %s", g.Ref.Name, p.Have.Date(last)), "look why: felhom-agent --history --only "+b.Ref.String())
 	}
 }
 

@@ -31,7 +31,7 @@ func planBinds(p *planner, g *spec.Guest, state *node.GuestState) (down string) 
 		mp, there := live[i]
 		switch {
 		case there && mp.Kind() == proxmox.VolumeMount:
-			p.block(&g.Object, field, fmt.Sprintf("mp%d is the volume %s now, and a folder of the host is declared", i, mp.Volume()), fmt.Sprintf("detach the volume as a person: pct set %d --delete mp%d", g.VMID, i))
+			p.block(&g.Object, field, fmt.Sprintf("mp%d is the volume %s now, and a folder of the host is declared", i, mp.Volume()), fmt.Sprintf("detach the volume: pct set %d --delete mp%d", g.VMID, i))
 			continue
 		case there && mp.Volume() == source && questions.SameBind(mp, declared):
 			if planReplugged(p, g, state, i, declared) {

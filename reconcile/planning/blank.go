@@ -40,7 +40,7 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 			p.block(&g.Object, "from", fmt.Sprintf("golden/%s is not published: %s", source.Golden, why), fmt.Sprintf("see golden/%s", source.Golden))
 			return outcome{}
 		}
-		return wait("when the golden is published")
+		return wait("when the golden image is published")
 	}
 	if ob := node.KeyMissing(p.Have, *archive); ob != nil {
 		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
@@ -48,7 +48,7 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 	}
 	inside := p.Have.Inside[archive.VolID]
 	if inside.Err != nil {
-		p.block(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", archive.VolID, inside.Err), questions.FixOf(inside.Err, "publish the golden anew: raise its revision")...)
+		p.block(&g.Object, "from", fmt.Sprintf("the config inside %s cannot be read: %v", archive.VolID, inside.Err), questions.FixOf(inside.Err, "publish the golden image again: raise its revision")...)
 		return outcome{}
 	}
 	return planRestore(p, g, source, &node.Choice{Volume: *archive, Inside: inside.Config, Notes: passed})
@@ -73,13 +73,13 @@ func mayBeEmpty(p *planner, g *spec.Guest, text string) (out outcome, ok bool) {
 				Text: text})
 			return outcome{coming: true}, false
 		}
-		p.block(&g.Object, "from", ob.Reason+fmt.Sprintf(": it may hold data of %d, so no blank is made", g.VMID),
+		p.block(&g.Object, "from", ob.Reason+fmt.Sprintf(": it may hold data of %d, so no empty guest is made", g.VMID),
 			ob.Fix...)
 		return out, false
 	}
 	if last, ok := p.Have.Stored.Backups[g.Ref.Name]; ok && last.Time.After(g.Despite) {
-		p.block(&g.Object, "from", fmt.Sprintf("%s has a whole backup of %s on %s, which is not there now. I make no empty one", g.Ref.Name, p.Have.Date(last.Time), questions.LastPlace(p.Questions, last)),
-			"plug in the disk, or let the storage show it: pvesm list "+last.Storage, "really start empty: "+despiteNow)
+		p.block(&g.Object, "from", fmt.Sprintf("%s has a verified backup of %s on %s, which is not there now; not creating an empty guest", g.Ref.Name, p.Have.Date(last.Time), questions.LastPlace(p.Questions, last)),
+			"connect the disk, or let the storage show it: pvesm list "+last.Storage, "really start empty: "+despiteNow)
 		return out, false
 	}
 	return out, true
@@ -94,7 +94,7 @@ func releasedFrom(p *planner, g *spec.Guest) bool {
 	if len(volumes)+len(archives) == 0 {
 		return true
 	}
-	p.block(&g.Object, "from", fmt.Sprintf("%d is gone, but %s. I make no empty one", g.VMID, questions.TracesText(p.Questions, volumes, archives)),
+	p.block(&g.Object, "from", fmt.Sprintf("guest %d no longer exists, but %s; not creating an empty one", g.VMID, questions.TracesText(p.Questions, volumes, archives)),
 		questions.BringBack(p.Questions, g, archives), "really start empty: "+despiteNow)
 	return false
 }

@@ -180,7 +180,7 @@ func mayCreate(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	}
 	for _, other := range p.markedAs(o.Ref.Name) {
 		if other != vmid {
-			p.block(o, "vmid", fmt.Sprintf("%s exists as %d; the vmid is fixed at birth", o.Ref.Name, other), fmt.Sprintf("write vmid: %d", other))
+			p.block(o, "vmid", fmt.Sprintf("%s exists as %d; a VMID is fixed at creation", o.Ref.Name, other), fmt.Sprintf("write vmid: %d", other))
 			return false
 		}
 	}

@@ -51,7 +51,7 @@ func planGuestState(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 		}
 		return out
 	case !ours:
-		out.down = text.OrElse(out.down, "it is not ours")
+		out.down = text.OrElse(out.down, "it is not managed")
 		return out
 	case stale(p, &g.Object, state):
 		return outcome{down: isLocked, locked: true}
@@ -85,7 +85,7 @@ func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	if p.Have.Host != nil {
 		for _, op := range p.Have.Host.Running {
 			if op.Lane == Queue(vmid) {
-				p.await(o, fmt.Sprintf("%s runs on %d through the fence since %s", op.Name, vmid, p.Have.Clock(op.Since)), "wait for it")
+				p.await(o, fmt.Sprintf("%s runs on %d via the root helper since %s", op.Name, vmid, p.Have.Clock(op.Since)), "wait for it")
 				return true
 			}
 		}
@@ -129,7 +129,7 @@ func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Ma
 	found := marker.FindMarkers(config.Description())
 	switch {
 	case len(found) > 1:
-		p.block(o, "vmid", fmt.Sprintf("%d bears %d markers, so nobody can tell whose it is", g.VMID, len(found)), "remove the wrong one from its Notes")
+		p.block(o, "vmid", fmt.Sprintf("%d has %d ownership markers, so its object is not known", g.VMID, len(found)), "remove the wrong one from its Notes")
 		return mark, false, out
 	case len(found) == 1 && node.Owns(p.Have, found[0], o, g.VMID):
 		return found[0], true, out
@@ -141,7 +141,7 @@ func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Ma
 		return mark, false, out
 	}
 	if !g.Adopt {
-		p.block(o, "vmid", fmt.Sprintf("%d exists and is not ours (hostname %s)", g.VMID, config.Hostname()),
+		p.block(o, "vmid", fmt.Sprintf("VMID %d is used by an unmanaged guest (hostname %s)", g.VMID, config.Hostname()),
 			fmt.Sprintf("to adopt it: declare it under guests (now %s)", o.Pos), "to leave it: remove the object")
 		return mark, false, out
 	}
@@ -165,7 +165,7 @@ func adopt(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	}
 	notes := marker.Describe(config.Description(), m)
 	if n := utf8.RuneCountInString(notes); n > notesAtMost {
-		p.block(o, "vmid", fmt.Sprintf("the Notes of %d leave no room for the line that would mark it as ours: PVE takes %d characters", g.VMID, notesAtMost), fmt.Sprintf("shorten them by %d characters", n-notesAtMost+100))
+		p.block(o, "vmid", fmt.Sprintf("the Notes of %d leave no room for its ownership marker: PVE takes %d characters", g.VMID, notesAtMost), fmt.Sprintf("shorten them by %d characters", n-notesAtMost+100))
 		return outcome{}
 	}
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
@@ -186,7 +186,7 @@ func blockForeign(p *planner, g *spec.Guest, m marker.Marker) {
 		p.block(o, "vmid", fmt.Sprintf("%d is %s of another owner (%s; we are %s)", g.VMID, m.Object, m.Owner, p.Have.Owner),
 			fmt.Sprintf("if this host has a new name, write into agent.yaml: owner: %s", m.Owner), "else choose another vmid")
 	case m.VMID != g.VMID:
-		p.block(o, "vmid", fmt.Sprintf("%d is a copy: it bears the marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
+		p.block(o, "vmid", fmt.Sprintf("%d is a copy: it has the ownership marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
 			"to make it this object: replace the marker in its Notes by <!-- "+marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now.UTC().Truncate(24 * time.Hour)}.String()+" -->", "to leave it: choose another vmid")
 	default:
 		p.block(o, "vmid", fmt.Sprintf("%d belongs to the object %s", g.VMID, m.Object),

@@ -92,9 +92,9 @@ func planUnmounted(p *planner, m *spec.Mount) (out outcome) {
 		p.block(&m.Object, "uuid", why, cure...)
 		return out
 	}
-	unreadable, fix := privileged.Unreadable(p.Have.Host.Disks), "plug it in; the agent carries on by itself"
+	unreadable, fix := privileged.Unreadable(p.Have.Host.Disks), "connect it; the agent carries on by itself"
 	if unreadable != "" { // it may be connected already
-		fix = "check that disk, or plug in the right one; the agent carries on by itself"
+		fix = "check that disk, or connect the right one; the agent carries on by itself"
 	}
 	p.block(&m.Object, "uuid", NotConnected(m)+unreadable+questions.MissedBy(p.Questions, m), fix)
 	return out
@@ -115,7 +115,7 @@ func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 	o := &m.Object
 	disk, ours := p.Have.MountedDisk(m)
 	if have.Silent {
-		p.block(o, "uuid", fmt.Sprintf("%s, which is mounted at %s, does not answer: it or its cable may be failing", have.Source, m.Path), "look: dmesg; then plug it in anew, or exchange it")
+		p.block(o, "uuid", fmt.Sprintf("%s, which is mounted at %s, does not answer: it or its cable may be failing", have.Source, m.Path), "check dmesg; then reconnect it, or exchange it")
 		return
 	}
 	if ob := questions.Mixed(p.Questions, have); ob != nil {
@@ -127,7 +127,7 @@ func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 		if have.Label != "" {
 			label = fmt.Sprintf(" (label %s)", have.Label)
 		}
-		p.block(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared. I leave it alone", m.Path, text.OrElse(have.UUID, "unknown"), label),
+		p.block(o, "uuid", fmt.Sprintf("%s shows UUID %s%s, which is not declared; it is left alone", m.Path, text.OrElse(have.UUID, "unknown"), label),
 			fmt.Sprintf("unmount it yourself: umount %s, or declare its uuid", m.Path))
 		return
 	}
@@ -137,7 +137,7 @@ func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 	}
 	for _, other := range m.UUIDs {
 		if other.UUID != disk.UUID && len(questions.DisksOf(p.Questions, other.UUID)) > 0 {
-			p.note(o, "%s is mounted and %s is plugged in too: the mounted one stays", questions.Name(disk), questions.Name(other))
+			p.note(o, "%s is mounted and %s is connected too: the mounted one stays", questions.Name(disk), questions.Name(other))
 		}
 	}
 	if ob := questions.ReadOnly(p.Questions, m); ob != nil {
@@ -168,13 +168,13 @@ func planMounted(p *planner, m *spec.Mount, have privileged.Mount) {
 
 func NotConnected(m *spec.Mount) string {
 	if len(m.UUIDs) == 1 {
-		return fmt.Sprintf("%s is not plugged in", questions.Name(m.UUIDs[0]))
+		return fmt.Sprintf("%s is not connected", questions.Name(m.UUIDs[0]))
 	}
 	var names []string
 	for _, d := range m.UUIDs {
 		names = append(names, questions.Name(d))
 	}
-	return fmt.Sprintf("neither %s is plugged in", strings.Join(names, " nor "))
+	return fmt.Sprintf("neither %s is connected", strings.Join(names, " nor "))
 }
 
 func mount(p *planner, m *spec.Mount, disk spec.Disk, text string) {

@@ -13,7 +13,7 @@ import (
 )
 
 // timely reports whether a named snapshot that is not there may be taken now: from its date
-// on, for a day. One of a later day would bear a false name, and after a disaster the
+// on, for a day. One of a later day would have a false name, and after a disaster the
 // restored data would pass for that of before.
 func timely(p *planner, s *spec.Snapshot) bool {
 	from, to := takenBetween(s, p.Have.Now.Location())
@@ -25,7 +25,7 @@ func timely(p *planner, s *spec.Snapshot) bool {
 		p.note(&s.Object, "due on %s", from.Format("2 Jan"))
 		return false
 	case p.Have.Now.After(to):
-		p.note(&s.Object, "not taken: a snapshot of today would bear a false name (taken: %s); fix: remove it, or write taken: %s", s.Taken, p.Have.Now.Format(time.DateOnly))
+		p.note(&s.Object, "not taken: a snapshot of today would have a false name (taken: %s); fix: remove it, or write taken: %s", s.Taken, p.Have.Now.Format(time.DateOnly))
 		return false
 	}
 	return true
@@ -78,7 +78,7 @@ func namedFirst(p *planner) {
 			p.later(plan.Defer(&a, "after the snapshot"))
 		case held[s.Ref] && !told[a.Object]:
 			told[a.Object] = true
-			p.block(p.Want.Object(a.Object), "", fmt.Sprintf("%s is to be taken before %s changes, and is blocked", s.Ref, a.Object), fmt.Sprintf("see %s; or remove it from the YAML", s.Ref))
+			p.block(p.Want.Object(a.Object), "", fmt.Sprintf("%s must be taken before %s changes, and is blocked", s.Ref, a.Object), fmt.Sprintf("see %s; or remove it from the YAML", s.Ref))
 		case !held[s.Ref]:
 			return false
 		}

@@ -65,7 +65,7 @@ func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker mar
 		case len(undeclared) > 0:
 			back = fmt.Sprintf("; lost, the guest comes back without %s, for the YAML does not declare it", text.List(undeclared))
 		default:
-			back = "; lost, the guest comes back with it only through the fence"
+			back = "; lost, the guest comes back with it only via the root helper"
 		}
 		p.note(&g.Object, "%s: a folder of the host, not in backups, no snapshots%s", strings.Join(binds, ", "), back)
 	}
@@ -82,7 +82,7 @@ func SizeNote(mp proxmox.MountPoint) string {
 // moved remarks a disk that lies on another storage than is declared.
 func moved(p *planner, o *spec.Object, vmid proxmox.VMID, key string, mp proxmox.MountPoint, want string) {
 	if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && id.Storage != want {
-		p.note(o, "its %s lies on %s, the YAML says %s: fixed at birth. A person moves it: pct move-volume %d %s %s", key, id.Storage, want, vmid, key, want)
+		p.note(o, "its %s is on %s, the YAML says %s: fixed at creation. To move it: pct move-volume %d %s %s", key, id.Storage, want, vmid, key, want)
 	}
 }
 
@@ -108,7 +108,7 @@ func fromNotes(p *planner, g *spec.Guest) {
 				from += fmt.Sprintf(", {golden: %s}", source.Golden)
 			}
 		}
-		p.note(&g.Object, "lost, it would be blocked: its backups lie on %s, which `from` does not name; from: %s]", text.ProxmoxStorage(v.VolID), from)
+		p.note(&g.Object, "lost, it would be blocked: its backups are on %s, which `from` does not name; from: %s]", text.ProxmoxStorage(v.VolID), from)
 		return
 	}
 }
@@ -134,7 +134,7 @@ func restoreOver(p *planner, g *spec.Guest, config *proxmox.GuestConfig, marker 
 	if len(volumes) > 0 {
 		lost = text.List(volumes) + " as well"
 	}
-	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at birth. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
+	p.note(&g.Object, "it was made from %s, the YAML says %s: fixed at creation. Do not restore over %d in the web UI: PVE destroys %s", marker.Facts["from"], sources(g), g.VMID, lost)
 }
 
 // pendingNotes remarks changes of somebody else that wait for the next start: they are not

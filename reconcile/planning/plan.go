@@ -74,9 +74,9 @@ func planObject(p *planner, ref spec.Ref) (out outcome) {
 
 func planKind(p *planner, ref spec.Ref) outcome {
 	if questions.Homeless(p.Questions, ref) {
-		p.block(p.Want.Object(ref), "", fmt.Sprintf("this is a cluster of %d nodes (%s), and nothing says on which of them it is to be: each would make it", len(p.Have.Nodes), strings.Join(p.Have.Nodes, ", ")),
+		p.block(p.Want.Object(ref), "", fmt.Sprintf("this is a cluster of %d nodes (%s), and nothing says on which of them it must be: each would make it", len(p.Have.Nodes), strings.Join(p.Have.Nodes, ", ")),
 			"add node: "+p.Have.Node)
-		return outcome{down: "nothing says on which node it is to be"}
+		return outcome{down: "nothing says on which node it must be"}
 	}
 	if vmid, ok := questions.Vmid(p.Questions, ref); ok && p.Have.Others[vmid].Ambiguous {
 		p.block(p.Want.Object(ref), "vmid", fmt.Sprintf("VMID %d is blocked: PVE lists several guests with it", vmid), "compare: pvesh get /cluster/resources --type vm")

@@ -58,7 +58,7 @@ func amidBulk(p *planner, o *spec.Object) bool {
 	if len(tasks) == 0 {
 		return false
 	}
-	p.await(o, fmt.Sprintf("%s runs since %s, by %s: nothing is started meanwhile", tasks[0].Type, p.Have.Clock(tasks[0].StartTime), tasks[0].Owner()), "wait for it")
+	p.await(o, fmt.Sprintf("%s runs since %s, by %s: nothing is started until it has ended", tasks[0].Type, p.Have.Clock(tasks[0].StartTime), tasks[0].Owner()), "wait for it")
 	return true
 }
 

@@ -43,11 +43,11 @@ func planPublish(p *planner, golden *spec.Golden, state *node.GuestState, mark m
 	if state.Status == "running" {
 		if newest := node.NewestGolden(p.Have, golden); newest != nil {
 			if m, _ := p.Have.MarkerOf(newest.Notes); m.Facts["revision"] == strconv.Itoa(publish.Revision) {
-				p.note(o, "%d runs and its revision is unchanged: somebody works in it, so it is left alone", golden.VMID)
+				p.note(o, "%d runs and its revision is unchanged: it is in use, so it is left alone", golden.VMID)
 				return
 			}
 		}
-		p.block(o, "publish.revision", fmt.Sprintf("%d runs, and only a stopped golden is published", golden.VMID), fmt.Sprintf("pct stop %d", golden.VMID))
+		p.block(o, "publish.revision", fmt.Sprintf("%d runs, and only a stopped golden image is published", golden.VMID), fmt.Sprintf("pct stop %d", golden.VMID))
 		return
 	}
 	revision := strconv.Itoa(publish.Revision)
@@ -101,7 +101,7 @@ func pruneGolden(p *planner, golden *spec.Golden, current proxmox.StorageContent
 // goldenNotes remarks what differs and is fixed at birth.
 func goldenNotes(p *planner, golden *spec.Golden, state *node.GuestState, marker marker.Marker) {
 	if made := marker.Facts["template"]; made != "" && made != golden.Template {
-		p.note(&golden.Object, "it was built from %s, the YAML says %s: fixed at birth. A person upgrades it from inside (pct enter %d) and raises its revision, or declares another golden beside it", made, golden.Template, golden.VMID)
+		p.note(&golden.Object, "it was built from %s, the YAML says %s: fixed at creation. Upgrade it inside (pct enter %d) and raise its revision, or declare another golden image", made, golden.Template, golden.VMID)
 	}
 	live := state.Config.Features()
 	for _, f := range text.SortedFlags(golden.Features) {
@@ -110,14 +110,14 @@ func goldenNotes(p *planner, golden *spec.Golden, state *node.GuestState, marker
 			key = f[:i]
 		}
 		if golden.Features[key] != live[key] {
-			p.note(&golden.Object, "feature %s is fixed at birth and differs. A person changes it as root: pct set %d --features %s", key, golden.VMID, golden.Features)
+			p.note(&golden.Object, "feature %s is fixed at creation and differs. To change it, as root: pct set %d --features %s", key, golden.VMID, golden.Features)
 			break
 		}
 	}
 	if root, ok := state.Config.RootFS(); ok {
 		moved(p, &golden.Object, golden.VMID, "rootfs", root, golden.RootFS.Storage)
 		if size, known := root.Size(); known && size != golden.RootFS.Size && golden.RootFS.Size > 0 {
-			p.note(&golden.Object, "its rootfs is %s, the YAML says %s: fixed at birth. A person changes it: pct resize %d rootfs %s", size, golden.RootFS.Size, golden.VMID, golden.RootFS.Size)
+			p.note(&golden.Object, "its rootfs is %s, the YAML says %s: fixed at creation. To change it: pct resize %d rootfs %s", size, golden.RootFS.Size, golden.VMID, golden.RootFS.Size)
 		}
 	}
 }

@@ -124,7 +124,7 @@ func mayBeRestored(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 		return out, false
 	}
 	if c.Inside.Template() {
-		p.block(&g.Object, "from", fmt.Sprintf("the archive %s is of a template, and would become a template again, which nobody can start", c.Volume.VolID),
+		p.block(&g.Object, "from", fmt.Sprintf("the archive %s is of a template, and would become a template again, which cannot be started", c.Volume.VolID),
 			"name an archive of a container", fmt.Sprintf("or make one, as root: pct clone %d NEW-VMID --full, and back that up", c.Volume.VMID))
 		return out, false
 	}

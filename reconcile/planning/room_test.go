@@ -50,13 +50,13 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		t.Fatal("there is room")
 	}
 	const free = "pvesm free usb:backup/vzdump-lxc-101-2026_11_"
-	check([]refresh.Shortage{dns}, "usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free", "make room, or plug in a larger disk",
-		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), "+free+"22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)")
+	check([]refresh.Shortage{dns}, "usb has 200 MiB left, and the last archive of dns has 320 MiB: 120 MiB more must be free", "make room, or connect a larger disk",
+		"you could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB), "+free+"22-02_00_00.tar.zst (22 Nov 02:00, 13 MiB)")
 
 	// Several guests are one line, with the oldest archives of all of them.
 	web := refresh.Shortage{Guest: "web", Last: 300 * mib, Older: []proxmox.StorageContent{{VolID: "usb:backup/web", CTime: now.AddDate(0, 0, -3), Size: 280 * mib}}}
-	check([]refresh.Shortage{dns, web}, "usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or plug in a larger disk",
-		"a person could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
+	check([]refresh.Shortage{dns, web}, "usb has 200 MiB left, and the last archives have more (dns 320 MiB, web 300 MiB): 420 MiB more must be free", "make room, or connect a larger disk",
+		"you could delete: "+free+"18-02_00_00.tar.zst (18 Nov 02:00, 290 MiB), pvesm free usb:backup/web (19 Nov 18:00, 280 MiB), "+free+"20-02_00_00.tar.zst (20 Nov 02:00, 310 MiB)")
 
 	have.Storages["usb"].Status.Avail = 320 * mib
 	if _, short := questions.Short(p.Questions, b, guest("dns", 101)); short {

@@ -49,7 +49,7 @@ func planSnapshot(p *planner, s *spec.Snapshot) {
 		isLost := p.of[g.Ref].lost != nil
 		switch {
 		case !ours:
-			p.block(o, "guest", fmt.Sprintf("%s has a snapshot %s of %s that is not ours", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name; ours are never mixed with others'")
+			p.block(o, "guest", fmt.Sprintf("%s has an unmanaged snapshot %s of %s", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name")
 		case have.State != "":
 			p.block(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
 		case s.Absent && isLost:
@@ -95,12 +95,12 @@ func ready(p *planner, o *spec.Object, g *spec.Guest, verb, s string) (*node.Gue
 	m, ok := marker.OneMarker(state.Config.Description())
 	if !ok || !node.Owns(p.Have, m, &g.Object, g.VMID) {
 		if known.coming {
-			return wait(fmt.Sprintf("when %s is taken over", g.Ref))
+			return wait(fmt.Sprintf("when %s is adopted", g.Ref))
 		}
 		if known.lost != nil { // backups and snapshots go on
 			return state, *known.lost, true
 		}
-		p.block(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(known.down, "it is not ours")), "see "+g.Ref.String())
+		p.block(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(known.down, "it is not managed")), "see "+g.Ref.String())
 		return nil, marker.Marker{}, false
 	}
 	if t := p.Have.Task(g.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate"); t != nil {
@@ -127,7 +127,7 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.Have.Date(have.Time))
 			taken = taken || have.Name == name // but its name is given
 		case have.Name == name && !taken:
-			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is not a whole one of ours", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
+			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is incomplete or unmanaged", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
 			taken = true
 		}
 	}

@@ -79,7 +79,7 @@ func planResize(p *planner, o *spec.Object, vmid proxmox.VMID, disk, field strin
 func allocate(p *planner, g *spec.Guest, state *node.GuestState, i int, declared spec.MountPoint) bool {
 	key, field := fmt.Sprintf("mp%d", i), fmt.Sprintf("config.mp%d", i)
 	if mp, err := proxmox.ParseMountPoint(state.Config.Raw[key]); err == nil && mp.Volume() != "" {
-		p.block(&g.Object, field, fmt.Sprintf("%s (%s) is to be detached when %d stops: somebody deleted it. I make no empty one in its place", key, mp.Volume(), g.VMID),
+		p.block(&g.Object, field, fmt.Sprintf("%s (%s) is detached when %d stops, because it was deleted; not creating an empty one in its place", key, mp.Volume(), g.VMID),
 			fmt.Sprintf("to keep it: pct set %d --revert %s", g.VMID, key), "to let it go: remove it from the YAML")
 		return false
 	}
@@ -92,7 +92,7 @@ func allocate(p *planner, g *spec.Guest, state *node.GuestState, i int, declared
 		if v := p.Have.Volume(loose[0]); v != nil {
 			size = ", " + v.Size.String()
 		}
-		p.block(&g.Object, field, fmt.Sprintf("%s is not attached, but %s%s of %d is there and attached nowhere. I make no empty one", key, loose[0], size, g.VMID),
+		p.block(&g.Object, field, fmt.Sprintf("%s is not attached, but %s%s of %d exists and is attached nowhere; not creating an empty one", key, loose[0], size, g.VMID),
 			fmt.Sprintf("attach it: %s: {volume: %s, mp: %s, backup: %t}", key, loose[0], declared.Path, declared.Backup))
 		return false
 	}

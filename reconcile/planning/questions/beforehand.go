@@ -41,7 +41,7 @@ func SmallerThanImage(q Questions, g *spec.Guest, golden *spec.Golden) *plan.Blo
 	if g.RootFS.Size == 0 || g.RootFS.Size >= size {
 		return nil
 	}
-	return &plan.Blocker{Reason: fmt.Sprintf("rootfs is to be %s, but the golden image's is %s, and what is in it must fit", g.RootFS.Size, size),
+	return &plan.Blocker{Reason: fmt.Sprintf("rootfs: %s is declared, but the golden image's is %s, and what is in it must fit", g.RootFS.Size, size),
 		Fix: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
 }
 

@@ -19,7 +19,7 @@ func TakesVolumes(q Questions, storage string) *plan.Blocker {
 	state := q.Have.Storages[storage]
 	switch {
 	case storage == "":
-		return &plan.Blocker{Reason: "nothing says on which storage the guest is to be made", Fix: []string{"add storage: STORAGE"}}
+		return &plan.Blocker{Reason: "nothing says on which storage the guest must be made", Fix: []string{"add storage: STORAGE"}}
 	case state == nil:
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Fix: []string{"look: pvesm status"}}
 	case !slices.Contains(state.Conf.Content, "rootdir"):
@@ -48,7 +48,7 @@ func CreatedVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mou
 	size, _ = root.Size()
 	if want := g.RootFS.Size; want > 0 && want != size {
 		if want < size {
-			return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("rootfs is to be %s, but the archive's is %s, and what is in it must fit", want, size),
+			return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("rootfs: %s is declared, but the archive's is %s, and what is in it must fit", want, size),
 				Fix: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
 		}
 		size, passed = want, true
@@ -70,7 +70,7 @@ func CreatedVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mou
 		at := storage
 		if declared, ok := g.Config.Mounts[i]; ok && !declared.Bind() {
 			if declared.Size > 0 && declared.Size < had {
-				return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("mp%d is to be %s, but the archive's is %s", i, declared.Size, had), Fix: []string{fmt.Sprintf("write size: %s", had)}}
+				return 0, nil, false, &plan.Blocker{Reason: fmt.Sprintf("mp%d: %s is declared, but the archive's is %s", i, declared.Size, had), Fix: []string{fmt.Sprintf("write size: %s", had)}}
 			}
 			if declared.Size > had {
 				had, passed = declared.Size, true

@@ -58,7 +58,7 @@ func holdText(q Questions, h state.Hold) string {
 	return text
 }
 
-// WaitsForPerson says why an act waits for somebody to look, in watch mode: nobody has
+// WaitsForPerson says why an action waits for approval, in watch mode: you have not
 // yet run the agent on this node, with this journal, under this major version of PVE.
 func WaitsForPerson(q Questions, a *plan.Action) (why string, cure []string) {
 	stored := q.Have.Stored
@@ -66,9 +66,9 @@ func WaitsForPerson(q Questions, a *plan.Action) (why string, cure []string) {
 	if !q.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(q.Have.Version) {
 		return "", nil
 	}
-	why = "nobody has looked yet at what this agent does on this node"
+	why = "waiting for approval"
 	if here {
-		why = fmt.Sprintf("PVE has changed from version %s to %s since somebody looked", stored.Trusted, state.Major(q.Have.Version))
+		why = fmt.Sprintf("PVE has changed from version %s to %s since the last approval", stored.Trusted, state.Major(q.Have.Version))
 	}
-	return fmt.Sprintf("%s: %s", why, text.OrElse(a.Text, a.Verb)), []string{"look at it: felhom-agent --plan", "let it: felhom-agent --once"}
+	return fmt.Sprintf("%s: %s", why, text.OrElse(a.Text, a.Verb)), []string{"review it: felhom-agent --plan", "then approve it: felhom-agent --once"}
 }

@@ -58,12 +58,12 @@ func Mixed(q Questions, have privileged.Mount) *plan.Blocker {
 	return nil
 }
 
-// EjectedOf says which disk of a mount was ejected and is still plugged in; "" for none.
+// EjectedOf says which disk of a mount was ejected and is still connected; "" for none.
 func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
 	for _, disk := range m.UUIDs {
 		if h, ok := node.Ejected(q.Have, disk); ok && node.Connected(q.Have, h) {
-			return fmt.Sprintf("%s was ejected by %s on %s and is still plugged in", Name(disk), h.By, q.Have.Date(h.Since)),
-				[]string{"unplug it; plugged in again, or another disk of this mount, it is mounted by itself", "to mount it as it is: felhom-agent --release " + m.Ref.String()}
+			return fmt.Sprintf("%s was ejected by %s on %s and is still connected", Name(disk), h.By, q.Have.Date(h.Since)),
+				[]string{"disconnect it; when it or another disk of this mount is connected, it is mounted by itself", "to mount it as it is: felhom-agent --release " + m.Ref.String()}
 		}
 	}
 	return "", nil
@@ -89,14 +89,14 @@ func Disconnected(q Questions, m *spec.Mount) (why string, cure []string) {
 		if privileged.Unreadable(q.Have.Host.Disks) != "" { // it may be connected, and one of those
 			return "", []string{"see " + m.Ref.String()}
 		}
-		return "", []string{"plug in " + disks(m)}
+		return "", []string{"connect " + disks(m)}
 	}
 	return "", []string{MountYourself(q, m)}
 }
 
 // MountYourself is the fix where no runner is there to mount.
 func MountYourself(q Questions, m *spec.Mount) string {
-	return fmt.Sprintf("plug in %s, and mount it on %s: this agent cannot", disks(m), q.Have.Node)
+	return fmt.Sprintf("connect %s, and mount it on %s: this agent cannot", disks(m), q.Have.Node)
 }
 
 // TellsItself reports whether a plan says of a mount itself what is wrong with it, so that
@@ -112,7 +112,7 @@ func Misplaced(q Questions, m *spec.Mount) *plan.Blocker {
 		return nil
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies at %s, and %s at %s", m.Storage, state.Conf.Path, m.Ref, m.Path),
-		Fix: []string{"path: " + state.Conf.Path, fmt.Sprintf("or make the storage anew: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Storage, m.Storage, m.Path)}}
+		Fix: []string{"path: " + state.Conf.Path, fmt.Sprintf("or make the storage again: pvesm remove %s; pvesm add dir %s --path %s --content backup --is_mountpoint yes --prune-backups keep-all=1", m.Storage, m.Storage, m.Path)}}
 }
 
 // Twin says that the newest backup may be on another disk than the mounted one: one of
@@ -130,7 +130,7 @@ func Twin(q Questions, storage string) *plan.Blocker {
 		if _, ejected := node.Ejected(q.Have, other); other.UUID == disk.UUID || ejected || len(DisksOf(q, other.UUID)) == 0 {
 			continue
 		}
-		return &plan.Blocker{Reason: fmt.Sprintf("%s is plugged in too, and may hold a newer backup of it than %s, which is mounted", Name(other), Name(disk)),
+		return &plan.Blocker{Reason: fmt.Sprintf("%s is connected too, and may hold a newer backup of it than %s, which is mounted", Name(other), Name(disk)),
 			Fix: []string{fmt.Sprintf("to use %s: unplug %s", Name(disk), Name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", Name(other), m.Ref.Name)}}
 	}
 	return nil
@@ -144,7 +144,7 @@ func Unsealed(q Questions, m *spec.Mount) string {
 	if !ok || privileged.SealsMountPoints(under.FSType) {
 		return ""
 	}
-	return fmt.Sprintf("%s lies on %s (%s), where an empty mount point cannot be made immutable: what is written there while the disk is away fills that file system", m.Path, under.Path, text.OrElse(under.FSType, "of a kind unknown"))
+	return fmt.Sprintf("%s is on %s (%s), where an empty mount point cannot be made immutable: what is written there while the disk is disconnected fills that file system", m.Path, under.Path, text.OrElse(under.FSType, "of a kind unknown"))
 }
 
 // Dying says that the disk which is mounted tells of itself that it fails, or "". It

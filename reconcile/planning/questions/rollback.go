@@ -24,7 +24,7 @@ func RollbackTarget(q Questions, g *spec.Guest, state *node.GuestState) (snapsho
 	again := AskAgain(q, g)
 	switch {
 	case !r.Zoned:
-		return snapshot, fmt.Sprintf("requested %s has no zone, so nobody can tell when that is", r.RequestedText), "lines with a zone: " + again
+		return snapshot, fmt.Sprintf("requested %s has no zone, so the time is ambiguous", r.RequestedText), "lines with a zone: " + again
 	case q.Have.Future(r.Requested):
 		return snapshot, fmt.Sprintf("requested %s is in the future by the node's clock", r.RequestedText), "ask again: " + again
 	case q.Have.Now.Sub(r.Requested) > 24*time.Hour:
@@ -50,7 +50,7 @@ func RollbackTarget(q Questions, g *spec.Guest, state *node.GuestState) (snapsho
 		}
 		for _, other := range state.Snapshots.Snapshots {
 			if other.Time.After(snapshot.Time) && other.Name != "vzdump" {
-				return snapshot, fmt.Sprintf("%s lies on ZFS (%s), which rolls back to the newest snapshot only, and %s is newer", g.Ref.Name, id, other.Name), "newer ones are never deleted to make way: delete them yourself, or restore a backup"
+				return snapshot, fmt.Sprintf("%s is on ZFS (%s), which rolls back to the newest snapshot only, and %s is newer", g.Ref.Name, id, other.Name), "newer ones are never deleted to make way: delete them yourself, or restore a backup"
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 	state := q.Have.Storages[storage]
 	if state == nil {
 		return &plan.Blocker{
-			Reason: fmt.Sprintf("storage %s is not to be seen: it does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)),
+			Reason: fmt.Sprintf("storage %s is not visible: it does not exist%s, or the token lacks Datastore.Audit", storage, DidYouMean(q, storage)),
 			Fix:    []string{fmt.Sprintf("pvesm status; or give the token's role Datastore.Audit: %s", AppendPrivilege("Datastore.Audit"))},
 		}
 	}
@@ -49,7 +49,7 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
 		}
 		why, cure := Disconnected(q, m)
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s lies on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Fix: cure}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Fix: cure}
 	}
 	if state.Conf.Disabled {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is disabled", storage), Fix: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}
@@ -124,7 +124,7 @@ func TakesBackups(q Questions, mounting Mounting, storage string) *plan.Blocker 
 	}
 	if prune := conf.PruneBackups; prune != "" && prune != "keep-all=1" {
 		return &plan.Blocker{
-			Reason: fmt.Sprintf("storage %s has its own retention (%s): PVE would delete archives that are not ours, or refuse ours", storage, prune),
+			Reason: fmt.Sprintf("storage %s has its own retention (%s): PVE would delete unmanaged archives, or refuse managed ones", storage, prune),
 			Fix:    []string{fmt.Sprintf("set it off: pvesm set %s --prune-backups keep-all=1", storage)},
 		}
 	}
