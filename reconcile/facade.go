@@ -75,7 +75,7 @@ type (
 	Kit          = state.Kit            // the newest recovery kit on one disk of a backup storage
 	Status       = status.Status        // what the service last knew
 	Export       = export.Export        // a node as YAML
-	SavedAbout   = saved.About          // for whom and by whom a plan is saved
+	SavedAbout   = saved.About          // what a saved plan says besides the plan
 	SavedPlan    = saved.Plan           // a plan in a file, as it was reviewed
 )
 

@@ -7,9 +7,9 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/state"
 )
 
-// watchesEjected reports whether an ejected disk is to be seen leaving and coming back.
-func (a *Agent) watchesEjected() bool {
-	stored, err := a.O.Store.Load()
+// awaitsDisk reports whether an ejected disk must be seen leaving or coming back.
+func awaitsDisk(store *state.Store) bool {
+	stored, err := store.Load()
 	return err == nil && slices.ContainsFunc(stored.Holds, func(h state.Hold) bool { return h.Kind == state.HoldEjected })
 }
 

@@ -155,7 +155,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.O.Journal.Open()) == 0:
 			continue
 		default:
-			if p.poll || slices.ContainsFunc(p.plan.Blocked, awaited) || a.watchesEjected() {
+			if p.poll || slices.ContainsFunc(p.plan.Blocked, awaited) || awaitsDisk(a.O.Store) {
 				tick = min(tick, WaitedFor)
 			}
 			for _, at := range append(a.failures.retries(), p.plan.Due, p.soon) {

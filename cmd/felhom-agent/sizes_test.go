@@ -1,0 +1,145 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What fits on a screen, or into a head.
+const (
+	mostLines     = 300 // of a file
+	mostFuncLines = 60
+	mostMethods   = 20 // of a type
+)
+
+// unsized are the packages, with those below them, that are not held to the sizes yet. No package may be added.
+var unsized = []string{"proxmox/pvesim"}
+
+// larger are the files, functions and types that may be larger, with the reason. What is only "not yet" split has to
+// become smaller one day: nothing may be added as that.
+var larger = map[string]string{
+	"proxmox.Client":      "the facade: what another program calls",
+	"proxmox.View":        "the facade: what another program reads",
+	"proxmox.GuestConfig": "the facade: one method for each part of a config",
+
+	"cmd/felhom-agent.runWatch":                  "not yet",
+	"cmd/felhom-agent/config.reading.settle":     "not yet",
+	"cmd/felhom-agent/config/config.go":          "not yet",
+	"cmd/felhom-agent/httpstatus.Observer":       "not yet",
+	"cmd/felhom-agent/httpstatus.gauges.Collect": "not yet",
+	"cmd/felhom-agent/recovery/keep.go":          "not yet",
+	"cmd/felhom-agent/recovery/steps.go":         "one thing: the steps of a recovery",
+	"cmd/felhom-agent/selftest.go":               "not yet",
+	"cmd/felhom-agent/simulated.OpenWorld":       "not yet",
+	"cmd/pvesim.serve":                           "not yet",
+	"proxmox/call.go":                            "every write of the API, side by side",
+	"proxmox/config.go":                          "one kind of thing: the config of a guest",
+	"proxmox/node.go":                            "one kind of thing: what a node tells of itself and of its users",
+	"reconcile/export.Exporter":                  "not yet",
+	"reconcile/export.Exporter.askForHidden":     "not yet",
+	"reconcile/export/export.go":                 "not yet",
+	"reconcile/journal.Journal":                  "not yet",
+	"reconcile/journal.Journal.Memory":           "not yet",
+	"reconcile/journal/journal.go":               "not yet",
+	"reconcile/refresh.Looker.lookCreations":     "not yet",
+	"reconcile/refresh.Looker.lookInside":        "not yet",
+	"reconcile/refresh/look.go":                  "not yet",
+	"reconcile/refresh/look_missing.go":          "not yet",
+	"reconcile/status.Status.WriteText":          "not yet",
+	"reconcile/view.planLines":                   "not yet",
+	"spec/config.go":                             "one kind of thing: the keys of a guest",
+	"spec/scalar.go":                             "one kind of thing: the values that YAML can have",
+}
+
+// TestSizes holds that nothing grows too large to be read in one go.
+func TestSizes(t *testing.T) {
+	large := map[string]int{}
+	methods := map[string]int{}
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel := filepath.ToSlash(strings.TrimPrefix(name, root+string(filepath.Separator)))
+		if d.IsDir() {
+			if d.Name() == "testdata" || len(d.Name()) > 2 && strings.HasPrefix(d.Name(), ".") || unheld(rel) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+			return measure(name, rel, large, methods)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range methods {
+		if n > mostMethods {
+			large[name] = n
+		}
+	}
+	for name, n := range large {
+		if larger[name] == "" {
+			t.Errorf("%s is too large (%d): a file has at most %d lines, a function %d, a type %d methods. Split it by meaning", name, n, mostLines, mostFuncLines, mostMethods)
+		}
+	}
+	for name := range larger {
+		if large[name] == 0 {
+			t.Errorf("%s is no longer too large: remove it from the list, which only shrinks", name)
+		}
+	}
+	if len(methods) < 50 {
+		t.Errorf("only %d types were measured", len(methods))
+	}
+}
+
+// unheld reports whether a folder is one that is not held to the sizes.
+func unheld(dir string) bool {
+	for _, name := range unsized {
+		if dir == name {
+			return true
+		}
+	}
+	return false
+}
+
+// measure adds what of a file is too large, and counts the methods of each type.
+func measure(name, rel string, large, methods map[string]int) error {
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+	if err != nil {
+		return err
+	}
+	if n := set.File(file.Pos()).LineCount(); n > mostLines+1 { // the last line ends with a line break
+		large[rel] = n - 1
+	}
+	dir := strings.TrimSuffix(rel, "/"+filepath.Base(rel))
+	for _, decl := range file.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		of := ""
+		if f.Recv != nil {
+			kind := f.Recv.List[0].Type
+			if star, ok := kind.(*ast.StarExpr); ok {
+				kind = star.X
+			}
+			if id, ok := kind.(*ast.Ident); ok {
+				of = id.Name + "."
+				methods[dir+"."+id.Name]++
+			}
+		}
+		if n := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; n > mostFuncLines {
+			large[dir+"."+of+f.Name.Name] = n
+		}
+	}
+	return nil
+}
