@@ -100,7 +100,7 @@ func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 		return false
 	}
 	if p.Have.Holder(state.VMID) != nil {
-		return false // the lane is taken; whoever sends waits for it
+		return false // the queue is taken; whoever sends waits for it
 	}
 	reason := fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock)
 	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)

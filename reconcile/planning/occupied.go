@@ -72,7 +72,7 @@ func (o *Occupied) Take(a *plan.Action) {
 	}
 }
 
-// limitOf is how many acts may share a budget: one creation per storage (PVE's
+// limitOf is how many actions may share a limit: one creation per storage (PVE's
 // storage lock times out beyond), two snapshots and two deletions per storage, one vzdump
 // per node.
 func limitOf(limit string) int {

@@ -172,8 +172,8 @@ func protected(p *planner, g *spec.Guest, state *node.GuestState, key, field str
 	return true
 }
 
-func putMount(p *planner, g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, budget string) {
+func putMount(p *planner, g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, limit string) {
 	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
-		Queue: Queue(g.VMID), Limit: budget, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
+		Queue: Queue(g.VMID), Limit: limit, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

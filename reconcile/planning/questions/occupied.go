@@ -16,25 +16,25 @@ func TaskName(t *proxmox.Task) string {
 	return strings.TrimSpace(t.Type + " " + t.ID)
 }
 
-// TakenBy is the running task that takes the place of a budget: PVE's one vzdump per node, or
+// TakenBy is the running task that takes the place of a limit: PVE's one vzdump per node, or
 // a guest that is created, of which PVE does not say on which storage.
-func TakenBy(have *node.Observed, budget string) *proxmox.Task {
+func TakenBy(have *node.Observed, limit string) *proxmox.Task {
 	types := []string{"vzdump"}
-	if strings.HasPrefix(budget, "create ") {
+	if strings.HasPrefix(limit, "create ") {
 		types = []string{"vzrestore", "vzcreate", "vzclone"}
-	} else if budget != "vzdump" {
+	} else if limit != "vzdump" {
 		return nil
 	}
 	for _, t := range have.TasksOf(types...) {
 		ours := have.Memory.Tasks[t.UPID] && have.TokenID == t.UPID.User
-		if budget == "vzdump" || !ours && have.Now.Sub(t.StartTime) < StorageLocked {
+		if limit == "vzdump" || !ours && have.Now.Sub(t.StartTime) < StorageLocked {
 			return &t
 		}
 	}
 	return nil
 }
 
-// StorageLocked is how long a task may hold its place in the budget of a storage. PVE
+// StorageLocked is how long a task may hold its place in the limit of a storage. PVE
 // locks a storage while it allocates volumes, at the begin of a task, not while it
 // fills them (PVE/Storage.pm, vdisk_alloc); beside others that do the same, one of
 // many gives up on that lock. A quarter of an hour is more than any allocation takes:
