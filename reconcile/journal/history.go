@@ -102,13 +102,13 @@ func (j *Journal) Last() string {
 }
 
 // Since lists the intents that follow an action, of actions that may have had an effect: not of those that were refused,
-// locked out or never delivered. Where the journal does not have that action, those after a time by the node's clock.
+// locked out or never delivered. Where the journal does not have that action, those of a time by the node's clock, in seconds, and later.
 func (j *Journal) Since(last string, t time.Time) (all []Entry) {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
 	from := slices.IndexFunc(j.Order, func(a *Operation) bool { return a.Act == last })
 	for i, a := range j.Order {
-		if (from >= 0 && i > from || from < 0 && a.Time.After(t)) && a.Result != ResultRefused && a.Result != ResultLocked && a.Result != ResultUnsent {
+		if (from >= 0 && i > from || from < 0 && !a.Time.Before(t)) && a.Result != ResultRefused && a.Result != ResultLocked && a.Result != ResultUnsent {
 			all = append(all, a.Entry)
 		}
 	}
