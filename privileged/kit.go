@@ -49,8 +49,11 @@ func KeepKit(node string, k KitSpec) (Op, error) {
 	}
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(text); err == nil {
+	if _, err = z.Write(text); err == nil {
 		err = z.Close()
+	}
+	if err != nil {
+		return Op{}, err
 	}
 	a := args{}
 	a.set("name", k.Name)
@@ -61,7 +64,7 @@ func KeepKit(node string, k KitSpec) (Op, error) {
 	if len(a["content"]) > maxContent {
 		return Op{}, fmt.Errorf("the recovery kit is %d KiB compressed; at most %d fit: remove what does not belong to the desired state", packed.Len()>>10, maxContent*3/4>>10)
 	}
-	return Op{Node: node, Name: "KeepKit", Args: a}, err
+	return Op{Node: node, Name: "KeepKit", Args: a}, nil
 }
 
 // keepKit is the root helper's side of [KeepKit].

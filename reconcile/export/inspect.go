@@ -96,7 +96,7 @@ func (x *Exporter) inspectMounts(e *exported, say say) {
 	} else if root.Kind() != proxmox.VolumeMount {
 		say("its rootfs is a folder or device of the host (%s): in no backup", root.Volume())
 	} else {
-		x.inspectStorage("rootfs", root.Volume(), say)
+		inspectStorage(x.have, "rootfs", root.Volume(), say)
 	}
 	mounts := config.MountPoints()
 	for _, i := range slices.Sorted(maps.Keys(mounts)) {
@@ -108,23 +108,23 @@ func (x *Exporter) inspectMounts(e *exported, say say) {
 		case !mp.Backup():
 			say("mp%d %s%s is in no backup: pct set %d -mp%d %s,backup=1", i, mp.Path(), planning.SizeNote(mp), vmid, i, mp)
 		}
-		x.inspectStorage(fmt.Sprintf("mp%d", i), mp.Volume(), say)
+		inspectStorage(x.have, fmt.Sprintf("mp%d", i), mp.Volume(), say)
 	}
 	unused := config.Unused()
 	for _, n := range slices.Sorted(maps.Keys(unused)) {
 		say("unused%d: %s is attached nowhere", n, unused[n])
-		x.inspectStorage(fmt.Sprintf("unused%d", n), unused[n], say)
+		inspectStorage(x.have, fmt.Sprintf("unused%d", n), unused[n], say)
 	}
 }
 
 // inspectStorage notes a volume whose storage is not there.
-func (x *Exporter) inspectStorage(key, volid string, say say) {
+func inspectStorage(have *node.Observed, key, volid string, say say) {
 	id, err := proxmox.ParseVolumeID(volid)
 	if err != nil {
 		say("%s: %v", key, err)
 		return
 	}
-	switch state := x.have.Storages[id.Storage]; {
+	switch state := have.Storages[id.Storage]; {
 	case state == nil:
 		say("%s is on storage %s, which is not visible: it does not exist, or the token lacks Datastore.Audit", key, id.Storage)
 	case state.Conf.Disabled:

@@ -73,15 +73,10 @@ func OpenWorld(ctx context.Context, con *console.Console, path string, write, wa
 			file.Close()
 			continue
 		}
-		text, err := os.ReadFile(path)
-		if err == nil && len(text) == 0 { // made a moment ago, by us or by one that was killed then
-			w.Sim = FreshWorld()
-		} else if err == nil {
-			w.Sim, err = pvesim.Load(text)
-		}
+		text, err := w.load()
 		if err != nil {
 			file.Close()
-			return nil, &config.Error{Place: path, Key: "", Text: fmt.Sprintf("this is not a simulated node that this version can load: %v", err)}
+			return nil, err
 		}
 		w.Sim.SetSpeed(WorldSpeed)
 		if !write {
@@ -95,6 +90,20 @@ func OpenWorld(ctx context.Context, con *console.Console, path string, write, wa
 		}
 		return w, nil
 	}
+}
+
+// load reads the node from its file, which is locked.
+func (w *World) load() (text []byte, err error) {
+	text, err = os.ReadFile(w.path)
+	if err == nil && len(text) == 0 { // made a moment ago, by us or by one that was killed then
+		w.Sim = FreshWorld()
+	} else if err == nil {
+		w.Sim, err = pvesim.Load(text)
+	}
+	if err != nil {
+		return nil, &config.Error{Place: w.path, Key: "", Text: fmt.Sprintf("this is not a simulated node that this version can load: %v", err)}
+	}
+	return text, nil
 }
 
 func FreshWorld() *pvesim.Sim {
