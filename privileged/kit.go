@@ -86,7 +86,7 @@ func keepKit(j *job) error {
 	if size > maxKit {
 		return j.refuse("content", fmt.Sprintf("the kit would have %d MiB; at most %d are kept", size>>20, maxKit>>20), "")
 	}
-	files[KitSums] = sums(files)
+	files[KitSums] = Sums(files)
 	if err := j.machine.KeepKit(j.args["path"], j.node, j.args["time"], files, kitsKept); err != nil {
 		return j.failed(err, "cannot write the recovery kit to "+j.args["path"])
 	}
@@ -202,8 +202,8 @@ func (r reader) addFile(files map[string][]byte, from, to string) error {
 	return err
 }
 
-// sums is the list of hashes, as sha256sum -c reads it.
-func sums(files map[string][]byte) []byte {
+// Sums is the list of hashes of files, as sha256sum -c reads it.
+func Sums(files map[string][]byte) []byte {
 	var b bytes.Buffer
 	for _, name := range sortedKeys(files) {
 		sum := sha256.Sum256(files[name])

@@ -22,6 +22,11 @@ func runRecover(ctx context.Context, cmd *command, con *console.Console) (int, e
 	if cmd.path != defaultPath && cmd.from == "" {
 		cmd.from = cmd.path
 	}
+	if _, err := os.Stat(cmd.from); err == nil { // a folder of this machine, not a UUID
+		if cmd.from, err = filepath.Abs(cmd.from); err != nil {
+			return 0, err
+		}
+	}
 	course := &recovery.Course{Out: con.Stdout, From: cmd.from, Preview: cmd.preview, Onto: cmd.onto, TakeOver: cmd.takeOver,
 		Confirm: func(question string) (bool, error) { return confirm(ctx, con, question) }}
 	if isTerminal(os.Stdin) && !cmd.yes {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"gopkg.in/yaml.v3"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
@@ -46,6 +47,9 @@ func TestMain(m *testing.M) {
 //	                               is fresh where there is no FILE yet
 //	macs FILE TO                   writes the MAC addresses of all guests
 //	copy FOLDER TO                 copies a folder; same FOLDER OTHER compares two
+//	disk FILE TO                   writes the plain files of the node's disks, such as recovery kits, into a folder
+//	holds FOLDER TEXT              a file in the folder has the text
+//	alter FOLDER                   alters all recovery kits in a folder
 //	fire FILE [bare]               the host burns down and is installed anew; its disks are still there
 //	data FILE TO                   writes what every volume holds
 //	await FILE REGEXP              waits until a file that another process writes matches
@@ -152,6 +156,22 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("%v\n%s", err, out)
 				}
 			},
+			"disk": func(ts *testscript.TestScript, _ bool, args []string) {
+				writeDisk(ts, ts.ReadFile(args[0]), ts.MkAbs(args[1]))
+			},
+			"holds": func(ts *testscript.TestScript, neg bool, args []string) {
+				if out, err := exec.Command("grep", "-rF", args[1], ts.MkAbs(args[0])).CombinedOutput(); (err == nil) == neg {
+					ts.Fatalf("%v\n%s", err, out)
+				}
+			},
+			"alter": func(ts *testscript.TestScript, _ bool, args []string) {
+				all, _ := filepath.Glob(ts.MkAbs(args[0]) + "/felhom-recovery/*/*/kit.json")
+				for _, file := range all {
+					text, err := os.ReadFile(file)
+					ts.Check(err)
+					ts.Check(os.WriteFile(file, append(text, ' '), 0o600))
+				}
+			},
 			"serve": serve,
 			"contacts": func(ts *testscript.TestScript, neg bool, args []string) {
 				if n := ts.Value("contacts").(*atomic.Int64).Load(); (strconv.FormatInt(n, 10) == args[0]) == neg {
@@ -160,6 +180,37 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// writeDisk writes the plain files of all disks of a node into a folder.
+func writeDisk(ts *testscript.TestScript, world, to string) {
+	var w struct {
+		Nodes []struct {
+			Disks []struct {
+				Files map[string]string
+				Dirs  map[string]map[string]struct {
+					Size  int64
+					Notes string
+				}
+			}
+		}
+	}
+	ts.Check(yaml.Unmarshal([]byte(world), &w))
+	for _, d := range w.Nodes[0].Disks {
+		if d.Files == nil {
+			continue
+		}
+		ts.Check(os.MkdirAll(filepath.Join(to, "dump"), 0o755))
+		for name, v := range d.Dirs["/"] {
+			at := filepath.Join(to, "dump", filepath.Base(name))
+			ts.Check(errors.Join(os.WriteFile(at, nil, 0o600), os.Truncate(at, v.Size), os.WriteFile(at+".notes", []byte(v.Notes), 0o600)))
+		}
+		for name, text := range d.Files {
+			at := filepath.Join(to, name)
+			ts.Check(os.MkdirAll(filepath.Dir(at), 0o755))
+			ts.Check(os.WriteFile(at, []byte(text), 0o600))
+		}
+	}
 }
 
 // macsOf are the MAC addresses of the guests of a node.

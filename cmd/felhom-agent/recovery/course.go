@@ -35,6 +35,7 @@ const (
 	failed  = 1
 	changes = 2
 	blocked = 3
+	invalid = 4
 )
 
 // ErrDeclined says that a question was answered with no.
@@ -151,7 +152,7 @@ func (c *Course) bringBack(ctx context.Context, k *kit.Kit, left []string) (exit
 	}
 	fmt.Fprintln(c.Out)
 	exit, err = c.Host.Agent(ctx, "--plan", desiredDir)
-	if err != nil || exit != ok && exit != changes && exit != blocked {
+	if err != nil || exit == failed || exit == invalid {
 		return failed, errors.Join(errors.New("the plan failed. Correct what it names and run --recover again"), err)
 	}
 	if c.Preview {
@@ -166,12 +167,14 @@ func (c *Course) bringBack(ctx context.Context, k *kit.Kit, left []string) (exit
 	if err != nil {
 		return failed, err
 	}
-	if out, code, err := c.Host.Run(ctx, systemctl, "enable", "--now", service); err != nil || code != 0 {
-		left = append(left, fmt.Sprintf("systemctl enable --now %s: %s", service, lastLine(out)))
-	}
 	have, err := look(ctx, c.Host, templateStorages(k))
 	if err != nil {
 		return failed, err
+	}
+	if !have.Enabled[service] {
+		if out, code, err := c.Host.Run(ctx, systemctl, "enable", "--now", service); err != nil || code != 0 {
+			left = append(left, fmt.Sprintf("systemctl enable --now %s: %s", service, lastLine(out)))
+		}
 	}
 	c.table(k, have, left)
 	return exit, nil

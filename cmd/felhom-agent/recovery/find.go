@@ -64,10 +64,10 @@ func find(ctx context.Context, h Host, from string) (kits []found, refused []err
 		}
 		seen[d.UUID] = true
 		where := fmt.Sprintf("%s (%s)", label(&d), d.Device)
-		if len(d.Mounted) > 0 {
+		if len(d.Mounted) > 0 && d.Mounted[0] != peek {
 			err = take(d.Mounted[0], where)
 		} else {
-			err = peeked(ctx, h, d.Device, func() error { return take(peek, where) })
+			err = peeked(ctx, h, d.Device, len(d.Mounted) > 0, func() error { return take(peek, where) })
 		}
 		if err != nil {
 			refused = append(refused, err)
@@ -81,9 +81,13 @@ func sortFound(kits []found) []found {
 	return kits
 }
 
-// peeked mounts a disk read-only while read runs, without any power that what is on it could have.
-func peeked(ctx context.Context, h Host, device string, read func() error) error {
-	for _, line := range [][]string{{mkdir, "-p", peek}, {mount, "-o", "ro,nosuid,nodev,noexec", device, peek}} {
+// peeked mounts a disk read-only while read runs, without any power that what is on it could have. left says that one that was killed has it mounted.
+func peeked(ctx context.Context, h Host, device string, left bool, read func() error) error {
+	lines := [][]string{{mkdir, "-p", peek}, {mount, "-o", "ro,nosuid,nodev,noexec", device, peek}}
+	if left {
+		lines = nil
+	}
+	for _, line := range lines {
 		if out, exit, err := h.Run(ctx, line[0], line[1:]...); err != nil || exit != 0 {
 			return errors.Join(fmt.Errorf("%s cannot be read: %s", device, lastLine(out)), err)
 		}

@@ -30,6 +30,13 @@ func Rehearsal(world, from string) error {
 		if err != nil {
 			return err
 		}
+		now := time.Now()
+		if after := kits[0].Time.Add(time.Hour); now.Before(after) {
+			now = after
+		}
+		if ahead := now.Sub(sim.Now()); ahead > 0 { // archives of a time to come count for nothing
+			sim.Advance(ahead)
+		}
 		sim.Rename(kits[0].Node, kits[0].Bridges)
 		for _, m := range want.Mounts {
 			for i, d := range m.UUIDs {
