@@ -26,11 +26,16 @@ func (f *Forecast) backUp(params proxmox.Params) {
 	notes := strings.NewReplacer(`\n`, "\n", `\\`, `\`).Replace(params["notes-template"])
 	v := &proxmox.StorageContent{Content: "backup", Subtype: "lxc", VMID: vmid, Size: proxmox.GiB, Format: "tar.zst"}
 	list := node.ArchivesOf(f.Node, storage, vmid)
-	if len(list) > 0 {
-		v.Size = list[0].Size
+	for _, last := range slices.Backward(list) { // one that is being made has no size yet
+		if last.Size > 1 {
+			v.Size = last.Size
+		}
 	}
 	if len(list) > 0 && list[0].CTime.After(f.since.Add(-2*time.Second)) && list[0].Notes == "" {
-		v = &list[0] // it is being made already, and listed
+		size := v.Size
+		if v = &list[0]; v.Size <= 1 { // it is being made already, and listed
+			v.Size = size
+		}
 	}
 	for v.CTime = f.since; v.VolID == ""; { // two of one guest are never of one second
 		volid := fmt.Sprintf("%s:backup/vzdump-lxc-%d-%s.tar.zst", storage, vmid, v.CTime.Format("2006_01_02-15_04_05"))
