@@ -11,6 +11,7 @@ import (
 )
 
 // beginSnapshot is the begin of an upload: from now on the snapshot is listed, as unfinished.
+// One that the server refuses is not listed, and fails at its end: the guest is prepared before.
 func beginSnapshot(cl *cluster.Cluster, t *world.Task, p *places.Place, g *world.Guest) error {
 	name := "backup/" + t.Args["base"]
 	if p.Storage.KeyLost {
@@ -18,7 +19,7 @@ func beginSnapshot(cl *cluster.Cluster, t *world.Task, p *places.Place, g *world
 	}
 	if err := p.Refuses(name, world.Writes); err != nil {
 		t.Logf("INFO: Error: %s", strings.TrimPrefix(err.Error(), "Error: "))
-		return clientFailed(t)
+		return nil
 	}
 	t.Logf("INFO: creating Proxmox Backup Server archive '%s'", t.Args["base"])
 	p.Put(name, &world.Volume{VMID: g.VMID, Size: 1, Created: cl.Now.Unix(), Unfinished: true})
@@ -34,6 +35,9 @@ func clientFailed(t *world.Task) error {
 // endSnapshot is the end of an upload.
 func endSnapshot(t *world.Task, p *places.Place, v *world.Volume) error {
 	name := "backup/" + t.Args["base"]
+	if p.Items[name] == nil {
+		return clientFailed(t)
+	}
 	if err := p.Refuses(name, world.Writes); err != nil {
 		p.Drop(name)
 		t.Logf("INFO: Error: %s", strings.TrimPrefix(err.Error(), "Error: "))
