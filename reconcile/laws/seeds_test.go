@@ -14,6 +14,7 @@ func TestSeedsThatOnceBrokeALaw(t *testing.T) {
 		seed    uint64
 	}{
 		{"an archive comes near the clock while a run is under way", lawHeld, 613},
+		{"a size is edited while the restore of its guest is under way", lawTwice, 802},
 	} {
 		if broken, story, _ := lawScenario(t, c.seed, t.TempDir(), c.profile); len(broken) > 0 {
 			t.Errorf("%s (seed %d): %s\n%s", c.name, c.seed, strings.Join(broken, "\n"), story)
