@@ -1,6 +1,7 @@
 package laws
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -45,7 +46,8 @@ type lawWish struct {
 
 type lawSnap struct {
 	name, guest string
-	every       int // hours; 0: a named one
+	every       int    // hours; 0: a named one
+	taken       string // the day of a named one; "": the first
 	keep        int
 	absent      bool
 }
@@ -300,7 +302,7 @@ func (h *lawHousehold) yaml() string {
 		case s.every > 0:
 			p("  %s: {guest: %s, every: %dh, keep: %d}", s.name, s.guest, s.every, s.keep)
 		default:
-			p("  %s: {guest: %s, taken: 2026-11-22}", s.name, s.guest)
+			p("  %s: {guest: %s, taken: %s}", s.name, s.guest, cmp.Or(s.taken, "2026-11-22"))
 		}
 	}
 	for i, x := range h.backups {

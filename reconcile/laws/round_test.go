@@ -91,6 +91,10 @@ func (s *scenario) betweenRounds() {
 		}
 		s.edit(kind)
 	}
+	if s.profile.upgrades {
+		s.tell("upgrade of %s", s.house.upgrade(s.r, s.sim.Now()))
+		s.load()
+	}
 	if s.profile.odd > 0 && s.r.IntN(4) == 0 {
 		s.tell("edit: %s", s.house.rename(s.house.guests[s.r.IntN(len(s.house.guests))]))
 		s.load()

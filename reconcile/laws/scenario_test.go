@@ -44,6 +44,7 @@ type lawProfile struct {
 	doubles   bool // lists name archives twice, also with different values
 	hollow    bool // PVE says of its own work what is not so
 	clocks    bool // the node's clock is set between the rounds
+	upgrades  bool // guests are edited together with a new named snapshot of them
 }
 
 // alone reports whether nobody but one agent acts in a round, and nothing goes wrong.

@@ -194,6 +194,7 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 		w.s.fails("foreign", "%s %s %v on %d, which is not ours: %q", wr.method, wr.path, wr.params, vmid, g.Config["description"])
 	}
 	w.oneWriter(wr, vmid)
+	w.snapshotFirst(wr, vmid, what)
 	switch {
 	case what == "/config" && wr.method == "PUT":
 		w.onConfig(wr, vmid, g)
