@@ -55,6 +55,8 @@ func (w *witness) onArchive(wr *lawWrite) {
 	if wr.method != "DELETE" {
 		return
 	}
+	w.askedAgain(wr)
+	w.keptThere(wr, m.Object)
 	for _, t := range w.running(wr) {
 		if strings.HasPrefix(t, "vzrestore ") && w.reads(t, name) {
 			w.s.fails("retention", "%s is deleted while %s reads it", a.Key, t)
@@ -90,9 +92,18 @@ func (w *witness) reads(task, name string) bool {
 }
 
 func cutArchive(s string) (dir, name string, ok bool) {
-	i := strings.Index(s, "vzdump-lxc-")
-	if i < 0 {
-		return "", "", false
+	for _, begin := range []string{"vzdump-lxc-", "ct/"} {
+		if i := strings.Index(s, begin); i >= 0 {
+			return s[:i], s[i:], true
+		}
 	}
-	return s[:i], s[i:], true
+	return "", "", false
+}
+
+// storagesOf are the storages that may have an archive.
+func storagesOf(name string) []string {
+	if strings.HasPrefix(name, "ct/") {
+		return []string{"pbs"}
+	}
+	return []string{"usb-backup", "local"}
 }

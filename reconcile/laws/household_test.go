@@ -57,6 +57,7 @@ type lawBackup struct {
 	every        int // hours; 0: at 02:30
 	keep         string
 	mode         string
+	storage      string // "": usb-backup
 }
 
 var lawNames = []string{"ada", "bea", "cleo", "dana", "elsa"}
@@ -319,7 +320,7 @@ func (h *lawHousehold) yaml() string {
 		if x.mode != "" {
 			when += ", mode: " + x.mode
 		}
-		p("  %s: {guests: %s, storage: usb-backup, %s}", x.name, x.guests, when)
+		p("  %s: {guests: %s, storage: %s, %s}", x.name, x.guests, cmp.Or(x.storage, "usb-backup"), when)
 	}
 	return b.String()
 }

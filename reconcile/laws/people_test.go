@@ -62,6 +62,7 @@ func (s *scenario) setUp() {
 	}
 	if s.profile.lose {
 		s.loseSomething()
+		s.loseSight()
 	}
 	if s.profile.mimics && s.r.IntN(2) == 0 {
 		for _, g := range s.house.guests { // tasks of others that look like ours
@@ -179,7 +180,8 @@ func (s *scenario) schedule() []lawDeed {
 			lawDeed{pick(s.r, time.Second, 25*time.Second), func() { s.tell("the node: %s", what); s.sim.SetOutage("pve1", what) }},
 			lawDeed{time.Duration(1+s.r.IntN(90)) * time.Second, func() { s.tell("the node is well again"); s.sim.SetOutage("pve1", "") }})
 	}
-	deeds = append(deeds, lawDeed{20 * time.Minute, func() { s.tell("person: stops what hangs"); s.sim.Heal() }})
+	deeds = append(deeds, s.serverDeeds()...)
+	deeds = append(deeds, lawDeed{20 * time.Minute, func() { s.tell("person: stops what hangs"); s.serverCalm(); s.sim.Heal() }})
 	return deeds
 }
 
@@ -254,7 +256,7 @@ func (s *scenario) deed(kind, seed int) {
 			a := all[seed%len(all)]
 			_, name, _ := cutArchive(a.Key)
 			s.witness.excuseArchive(a.Key)
-			for _, storage := range []string{"usb-backup", "local"} {
+			for _, storage := range storagesOf(name) {
 				s.person("DELETE", "/nodes/pve1/storage/"+storage+"/content/"+storage+":backup/"+name, nil)
 			}
 		}

@@ -43,6 +43,7 @@ type lawProfile struct {
 	unending  bool // a mistake is made on purpose that makes plans without an end
 	doubles   bool // lists name archives twice, also with different values
 	hollow    bool // PVE says of its own work what is not so
+	servers   bool // backups go to a Proxmox Backup Server, with accidents of its own
 	clocks    bool // the node's clock is set between the rounds
 	upgrades  bool // guests are edited together with a new named snapshot of them
 }
@@ -54,18 +55,20 @@ func (p lawProfile) alone() bool {
 
 // A scenario is one household in one world, with what happens to them.
 type scenario struct {
-	t       testing.TB
-	r       *rand.Rand
-	profile lawProfile
-	dir     string
-	sim     *pvesim.Sim
-	house   *lawHousehold
-	want    *spec.Desired
-	here    *lawPlace // the node
-	there   *lawPlace // another machine
-	forgot  bool      // the journal was lost
-	torn    bool      // the storage names each archive twice, with different values
-	witness *witness
+	t           testing.TB
+	r           *rand.Rand
+	profile     lawProfile
+	dir         string
+	sim         *pvesim.Sim
+	house       *lawHousehold
+	want        *spec.Desired
+	here        *lawPlace // the node
+	there       *lawPlace // another machine
+	forgot      bool      // the journal was lost
+	torn        bool      // the storage names each archive twice, with different values
+	witness     *witness
+	server      *pvesim.Datastore // nil without one
+	roleChanged time.Time         // when its administrator changed a role
 
 	host  *frailHost
 	aside sync.WaitGroup
@@ -87,8 +90,13 @@ func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *sce
 	s.there = &lawPlace{name: "agent elsewhere", store: reconcile.MemoryStore()}
 	s.witness = newWitness(s)
 	for s.want == nil {
-		s.house = newLawHousehold(s.r, profile)
+		if s.house = newLawHousehold(s.r, profile); profile.servers {
+			s.house.onServer(s.r)
+		}
 		s.load()
+	}
+	if profile.servers {
+		s.addServer()
 	}
 	s.story = nil
 	return s
@@ -172,6 +180,7 @@ func (s *scenario) calmDown() {
 	s.torn = false
 	s.host.dies(0, false)
 	s.oddlyCalm()
+	s.serverCalm()
 	s.sim.Advance(time.Minute)
 	s.nothingHides()
 	var last *reconcile.Report

@@ -1,0 +1,139 @@
+package laws
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The laws of data and of retention where backups go to a Proxmox Backup Server, whose
+// administrator does what such people do: another API token, another role, maintenance, a
+// prune job, verifications, a full datastore.
+var (
+	lawServerData      = lawProfile{rounds: 2, people: 2, faults: 2, lose: true, edits: true, waits: true, servers: true}
+	lawServerRetention = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, servers: true}
+)
+
+func TestLawServerData(t *testing.T)      { laws(t, lawServerData, 240) }
+func TestLawServerRetention(t *testing.T) { laws(t, lawServerRetention, 200) }
+
+func FuzzLawServerData(f *testing.F)      { fuzzLaw(f, lawServerData) }
+func FuzzLawServerRetention(f *testing.F) { fuzzLaw(f, lawServerRetention) }
+
+const (
+	lawServerToken = "felhom@pbs!pve"
+	lawNewToken    = "felhom@pbs!new"
+)
+
+// onServer moves backups of a household to a backup server.
+func (h *lawHousehold) onServer(r *rand.Rand) {
+	if len(h.backups) == 0 {
+		h.backups = append(h.backups, &lawBackup{name: "b0", guests: "all", every: 6 * (1 + r.IntN(4)), keep: pick(r, "1", "2", "")})
+	}
+	for i, b := range h.backups {
+		if i == 0 || r.IntN(2) == 0 {
+			b.storage = "pbs"
+			b.keep = pick(r, b.keep, "server")
+		}
+	}
+	for _, g := range h.guests {
+		g.from = strings.ReplaceAll(g.from, "newest: usb-backup", "newest: "+pick(r, "pbs", "pbs", "usb-backup"))
+	}
+}
+
+// addServer sets the backup server up, and the storage.
+func (s *scenario) addServer() {
+	role := pick(s.r, "DatastorePowerUser", "DatastorePowerUser", "DatastoreBackup")
+	s.server = s.sim.AddDatastore("192.0.2.9", "home", 1<<40, map[string]string{lawServerToken: role, lawNewToken: role})
+	s.login(lawServerToken)
+}
+
+// login adds the storage again with another API token. It then shows other backups.
+func (s *scenario) login(token string) {
+	s.sim.Do("root@pam", "DELETE", "/storage/pbs", nil)
+	s.person("POST", "/storage", map[string]string{"storage": "pbs", "type": "pbs", "server": "192.0.2.9", "datastore": "home", "username": token})
+}
+
+// loseSight is another token, where the agent still knows what it has seen. Where it does not,
+// nobody can tell an empty server from one that shows nothing.
+func (s *scenario) loseSight() {
+	if s.profile.servers && !s.forgot && s.r.IntN(2) == 0 {
+		s.login(lawNewToken)
+	}
+}
+
+// serverDeeds draws what happens to the server in a round.
+func (s *scenario) serverDeeds() (deeds []lawDeed) {
+	if !s.profile.servers {
+		return nil
+	}
+	after := func() time.Duration { return pick(s.r, time.Second, 20*time.Second, time.Minute, 3*time.Minute) }
+	for range s.r.IntN(3) {
+		kind, n := s.r.IntN(8), s.r.IntN(1<<20)
+		deeds = append(deeds, lawDeed{after(), func() { s.serverDeed(kind, n) }})
+	}
+	if s.r.IntN(2) == 0 {
+		deeds = append(deeds, lawDeed{after(), s.serverCalm})
+	}
+	return deeds
+}
+
+func (s *scenario) serverDeed(kind, n int) {
+	g := s.house.guests[n%len(s.house.guests)]
+	s.tell("the server: deed %d (%d)", kind, g.vmid)
+	switch kind {
+	case 0:
+		s.server.SetMaintenance(pick(s.r, "read-only: a new disk comes", "offline"))
+	case 1:
+		s.server.SetDown(true)
+	case 2:
+		s.server.Prune(1 + n%2)
+	case 3:
+		s.server.Verify(g.vmid, pick(s.r, "ok", "failed"))
+	case 4:
+		s.server.CutOff(g.vmid, lawServerToken)
+	case 5:
+		s.server.Fill(1 << 20)
+	case 6:
+		role := pick(s.r, "DatastorePowerUser", "DatastoreBackup")
+		s.server.SetRole(lawServerToken, role)
+		s.server.SetRole(lawNewToken, role)
+		s.roleChanged = s.sim.Now()
+	case 7:
+		if !s.forgot {
+			s.login(pick(s.r, lawNewToken, lawServerToken))
+		}
+	}
+}
+
+// serverCalm ends what passes by itself.
+func (s *scenario) serverCalm() {
+	if s.server == nil {
+		return
+	}
+	s.server.SetMaintenance("")
+	s.server.SetDown(false)
+	s.server.Fill(1 << 39)
+}
+
+// askedAgain: a server that does not let archives be deleted is not asked again and again.
+func (w *witness) askedAgain(wr *lawWrite) {
+	if w.s.forgot || !strings.Contains(wr.path, "/content/pbs:") {
+		return
+	}
+	for _, t := range w.list() {
+		ended := time.Unix(t.EndTime, 0)
+		if t.Type == "imgdel" && strings.HasSuffix(t.ID, "@pbs") && t.owner() == lawToken && strings.Contains(t.Status, "permission check failed") && ended.After(w.s.roleChanged) && wr.looked.Sub(ended) > time.Minute {
+			w.s.fails("retention", "%s %s, and the server has refused to delete at %s", wr.method, wr.path, ended.Format(time.RFC3339))
+			return
+		}
+	}
+}
+
+// keptThere: what the server keeps is not deleted from here.
+func (w *witness) keptThere(wr *lawWrite, object string) {
+	if b := w.want.Backups[strings.TrimPrefix(object, "backups/")]; b != nil && b.ServerKeeps {
+		w.s.fails("retention", "%s %s, although %s says keep: server", wr.method, wr.path, object)
+	}
+}
