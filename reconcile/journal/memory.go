@@ -104,26 +104,8 @@ func (j *Journal) Memory(now time.Time) Memory {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
 	for _, a := range j.Order {
-		if vmid, err := proxmox.ParseVMID(a.Facts["makes"]); err == nil {
-			switch {
-			case a.Open():
-				m.Making[vmid] = fmt.Sprintf("%s since %s", a.Verb, a.Time.In(now.Location()).Format("15:04"))
-			case a.Result == ResultOK:
-				m.Made[a.Object] = a.ended
-				delete(m.Unmade, vmid)
-			case a.Result != ResultUnsent && a.Result != ResultRefused:
-				m.Unmade[vmid] = a.Time
-			}
-		}
-		if a.Open() {
-			m.Tasks[a.Upid] = true
-			object, _ := spec.ParseRef(a.Object)
-			m.Flights = append(m.Flights, Flight{Since: a.Time, Action: plan.Action{ID: a.ID, Object: object, Verb: a.Verb, Text: a.Text, Queue: a.Queue, Limit: a.Limit, Effect: a.Effect,
-				Call: a.Call, Op: a.Op, Facts: a.Facts}})
-		}
-		if a.Open() && a.Facts["reads"] != "" {
-			m.Reading[a.Facts["reads"]] = true
-		}
+		m.noteGuest(a, now)
+		m.noteFlight(a)
 		if a.Result == ResultOK {
 			m.Changed[a.Object] = true
 		}
@@ -131,28 +113,9 @@ func (j *Journal) Memory(now time.Time) Memory {
 		if notes := notesOf(a); notes != "" && a.Result == ResultOK {
 			m.Notes[a.Object] = notes
 		}
-		if a.Verb == "back up" && a.Result == ResultOK {
-			m.BackedUp[a.ID] = append(m.BackedUp[a.ID], a.Time)
-		}
-		if key := a.Facts["rollback-mark"]; key != "" {
-			state := m.Rollbacks[key]
-			state.Marked = state.Marked || a.Result == ResultOK || a.Open()
-			m.Rollbacks[key] = state
-		}
-		if key := a.Facts["rollback"]; key != "" && a.Result != ResultUnsent {
-			state := m.Rollbacks[key]
-			state.Begun, state.Result = true, a.Result
-			m.Rollbacks[key] = state
-		}
+		m.noteRollback(a)
 		m.noteDelete(a)
-		if volid := a.outcomeFacts["archive"]; volid != "" {
-			written := a.Result == ResultOK && (a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge)
-			marker := ""
-			if a.Call != nil {
-				marker = a.Call.Params["notes-template"]
-			}
-			m.Archives[volid] = ArchiveState{Whole: written, Marker: marker, Size: a.outcomeFacts["size"], Begun: a.Time.Truncate(time.Second), Ended: a.ended}
-		}
+		m.noteBackup(a, now)
 		switch {
 		case a.Facts["restart"] != "" && a.Result == ResultOK:
 			m.Restarting[a.Object] = true
@@ -161,6 +124,66 @@ func (j *Journal) Memory(now time.Time) Memory {
 		}
 	}
 	return m
+}
+
+// noteGuest notes an act that makes a guest.
+func (m *Memory) noteGuest(a *Operation, now time.Time) {
+	vmid, err := proxmox.ParseVMID(a.Facts["makes"])
+	if err != nil {
+		return
+	}
+	switch {
+	case a.Open():
+		m.Making[vmid] = fmt.Sprintf("%s since %s", a.Verb, a.Time.In(now.Location()).Format("15:04"))
+	case a.Result == ResultOK:
+		m.Made[a.Object] = a.ended
+		delete(m.Unmade, vmid)
+	case a.Result != ResultUnsent && a.Result != ResultRefused:
+		m.Unmade[vmid] = a.Time
+	}
+}
+
+// noteFlight notes an act that has no outcome yet.
+func (m *Memory) noteFlight(a *Operation) {
+	if !a.Open() {
+		return
+	}
+	m.Tasks[a.Upid] = true
+	object, _ := spec.ParseRef(a.Object)
+	m.Flights = append(m.Flights, Flight{Since: a.Time, Action: plan.Action{ID: a.ID, Object: object, Verb: a.Verb, Text: a.Text, Queue: a.Queue, Limit: a.Limit, Effect: a.Effect,
+		Call: a.Call, Op: a.Op, Facts: a.Facts}})
+	if a.Facts["reads"] != "" {
+		m.Reading[a.Facts["reads"]] = true
+	}
+}
+
+// noteRollback notes an act that says that a rollback begins, or is one.
+func (m *Memory) noteRollback(a *Operation) {
+	if key := a.Facts["rollback-mark"]; key != "" {
+		state := m.Rollbacks[key]
+		state.Marked = state.Marked || a.Result == ResultOK || a.Open()
+		m.Rollbacks[key] = state
+	}
+	if key := a.Facts["rollback"]; key != "" && a.Result != ResultUnsent {
+		state := m.Rollbacks[key]
+		state.Begun, state.Result = true, a.Result
+		m.Rollbacks[key] = state
+	}
+}
+
+// noteBackup notes a backup that was made, and what is known of an archive.
+func (m *Memory) noteBackup(a *Operation, now time.Time) {
+	if a.Verb == "back up" && a.Result == ResultOK {
+		m.BackedUp[a.ID] = append(m.BackedUp[a.ID], a.Time)
+	}
+	if volid := a.outcomeFacts["archive"]; volid != "" {
+		written := a.Result == ResultOK && (a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge)
+		marker := ""
+		if a.Call != nil {
+			marker = a.Call.Params["notes-template"]
+		}
+		m.Archives[volid] = ArchiveState{Whole: written, Marker: marker, Size: a.outcomeFacts["size"], Begun: a.Time.Truncate(time.Second), Ended: a.ended}
+	}
 }
 
 // RepeatLimit is how often the same act may succeed and be wanted again: in one run,
