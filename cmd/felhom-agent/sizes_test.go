@@ -28,7 +28,6 @@ var larger = map[string]string{
 	"proxmox.GuestConfig": "the facade: one method for each part of a config",
 
 	"cmd/felhom-agent.runWatch":                  "not yet",
-	"cmd/felhom-agent/config.reading.settle":     "not yet",
 	"cmd/felhom-agent/httpstatus.Observer":       "not yet",
 	"cmd/felhom-agent/httpstatus.gauges.Collect": "not yet",
 	"cmd/felhom-agent/recovery/keep.go":          "not yet",
@@ -37,11 +36,7 @@ var larger = map[string]string{
 	"proxmox/call.go":                            "every write of the API, side by side",
 	"proxmox/config.go":                          "one kind of thing: the config of a guest",
 	"proxmox/node.go":                            "one kind of thing: what a node tells of itself and of its users",
-	"reconcile/export.Exporter.askForHidden":     "not yet",
-	"reconcile/refresh.Looker.lookCreations":     "not yet",
-	"reconcile/refresh.Looker.lookInside":        "not yet",
 	"reconcile/status.Status.WriteText":          "not yet",
-	"reconcile/view.planLines":                   "not yet",
 	"spec/config.go":                             "one kind of thing: the keys of a guest",
 	"spec/scalar.go":                             "one kind of thing: the values that YAML can have",
 }

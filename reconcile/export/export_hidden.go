@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
@@ -59,43 +60,10 @@ const (
 // askForHidden asks PVE for the numbers of guests that are in no list. Whether a number
 // is free it tells truly, also of guests that the token may not see.
 func (x *Exporter) askForHidden(ctx context.Context) error {
-	named, candidates := map[proxmox.VMID]bool{}, map[proxmox.VMID]bool{}
-	near := func(vmid proxmox.VMID) {
-		for n := max(vmid-hiddenNear, 100); n <= vmid+hiddenNear; n++ {
-			candidates[n] = true
-		}
-	}
-	entries, err := x.Sight.View.ACL(ctx)
-	var refused *proxmox.APIError
-	if err != nil && !errors.As(err, &refused) {
+	ask, err := hiddenCandidates(ctx, x.Sight.View, x.have)
+	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		id, _ := strings.CutPrefix(e.Path, "/vms/")
-		if vmid, err := proxmox.ParseVMID(id); err == nil {
-			named[vmid] = true
-		}
-	}
-	near(100)
-	near(200)
-	for vmid := range x.have.Others {
-		near(vmid)
-	}
-	for vmid := range x.have.ByGuest {
-		near(vmid)
-	}
-	for _, t := range x.have.Tasks {
-		if vmid, err := proxmox.ParseVMID(t.ID); err == nil {
-			near(vmid)
-		}
-	}
-	var ask []proxmox.VMID
-	for _, vmid := range append(slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(candidates))...) {
-		if _, seen := x.have.Others[vmid]; !seen && len(ask) < hiddenMost && !slices.Contains(ask, vmid) {
-			ask = append(ask, vmid)
-		}
-	}
-	slices.Sort(ask)
 	x.asked = len(ask)
 	taken := make([]bool, len(ask))
 	g, gctx := refresh.NewReads(ctx)
@@ -126,4 +94,46 @@ func (x *Exporter) askForHidden(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hiddenCandidates are the numbers that are asked for, in ascending order.
+func hiddenCandidates(ctx context.Context, view *proxmox.View, have *node.Observed) ([]proxmox.VMID, error) {
+	named, candidates := map[proxmox.VMID]bool{}, map[proxmox.VMID]bool{}
+	near := func(vmid proxmox.VMID) {
+		for n := max(vmid-hiddenNear, 100); n <= vmid+hiddenNear; n++ {
+			candidates[n] = true
+		}
+	}
+	entries, err := view.ACL(ctx)
+	var refused *proxmox.APIError
+	if err != nil && !errors.As(err, &refused) {
+		return nil, err
+	}
+	for _, e := range entries {
+		id, _ := strings.CutPrefix(e.Path, "/vms/")
+		if vmid, err := proxmox.ParseVMID(id); err == nil {
+			named[vmid] = true
+		}
+	}
+	near(100)
+	near(200)
+	for vmid := range have.Others {
+		near(vmid)
+	}
+	for vmid := range have.ByGuest {
+		near(vmid)
+	}
+	for _, t := range have.Tasks {
+		if vmid, err := proxmox.ParseVMID(t.ID); err == nil {
+			near(vmid)
+		}
+	}
+	var ask []proxmox.VMID
+	for _, vmid := range append(slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(candidates))...) {
+		if _, seen := have.Others[vmid]; !seen && len(ask) < hiddenMost && !slices.Contains(ask, vmid) {
+			ask = append(ask, vmid)
+		}
+	}
+	slices.Sort(ask)
+	return ask, nil
 }

@@ -77,6 +77,9 @@ type Observed struct {
 	marks map[string]*marker.Marker
 }
 
+// InScope reports whether an object is looked at.
+func (o *Observed) InScope(ref spec.Ref) bool { return o.Scope == nil || o.Scope[ref] }
+
 // ErrAmbiguous is why a thing that PVE's list names twice, with different values, counts as
 // unread: neither of the two is known to be right.
 var ErrAmbiguous = errors.New("the list of PVE names it twice, with different values")

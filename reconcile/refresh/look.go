@@ -177,22 +177,19 @@ func isConsole(t proxmox.Task) bool {
 	return slices.Contains([]string{"vncproxy", "vncshell", "termproxy", "spiceproxy", "spiceshell"}, t.Type)
 }
 
-// inScope reports whether an object is looked at.
-func (l *Looker) inScope(ref spec.Ref) bool { return l.Have.Scope == nil || l.Have.Scope[ref] }
-
 // lookGuests reads the config of every declared guest that is here, the snapshots
 // of those that declare some, and the storages on which things of ours are kept.
 func (l *Looker) lookGuests(ctx context.Context) error {
 	g, ctx := NewReads(ctx)
 	snapshots := map[string]bool{}
 	for _, s := range l.want.Snapshots {
-		if l.inScope(s.Ref) {
+		if l.Have.InScope(s.Ref) {
 			snapshots[s.Guest] = true
 		}
 	}
 	guest := func(ref spec.Ref, vmid proxmox.VMID, snaps bool, rollback *spec.Rollback) {
 		state := l.Have.Guests[vmid]
-		if state == nil || state.Err != nil || !l.inScope(ref) && !snaps {
+		if state == nil || state.Err != nil || !l.Have.InScope(ref) && !snaps {
 			return
 		}
 		g.Go(func() error {
@@ -222,12 +219,12 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil, have.Rollback)
 	}
 	for _, b := range l.want.Backups {
-		if l.inScope(b.Ref) {
+		if l.Have.InScope(b.Ref) {
 			storages[b.Storage] = true
 		}
 	}
 	for _, golden := range l.want.Golden {
-		if golden.Publish != nil && l.inScope(golden.Ref) {
+		if golden.Publish != nil && l.Have.InScope(golden.Ref) {
 			storages[golden.Publish.Storage] = true
 		}
 	}

@@ -126,7 +126,7 @@ func (l *Looker) lookInGuests(ctx context.Context) error {
 	}
 	for _, g := range node.GuestsOf(l.want) {
 		state := l.Have.Guests[g.VMID]
-		if state == nil || state.Status != "running" || !l.inScope(g.Ref) {
+		if state == nil || state.Status != "running" || !l.Have.InScope(g.Ref) {
 			continue
 		}
 		if node.LowersMemory(g.Config, state.Config) {

@@ -20,37 +20,15 @@ import (
 // archives, the word of PVE on whether the VMID is free and on what the token may do
 // with it, and whether a marker of the object stands on another guest.
 func (l *Looker) lookCreations(ctx context.Context) error {
-	missing, volumes, unmarked := map[string]proxmox.VMID{}, false, false
 	made := node.GuestsOf(l.want)
 	for _, golden := range l.want.Golden {
 		made = append(made, node.GoldenGuest(golden))
 	}
-	for _, guest := range made {
-		if !l.inScope(guest.Ref) {
-			continue
-		}
-		state := l.Have.Guests[guest.VMID]
-		switch {
-		case state == nil:
-			missing[guest.Ref.Name] = guest.VMID
-		case node.CutOff(state):
-			volumes = true // which no config names
-		case state.Config != nil:
-			if l.Have.Scope != nil && len(marker.FindMarkers(state.Config.Description())) == 0 {
-				unmarked = true // its archives tell whether it was ours
-			}
-			live := state.Config.MountPoints()
-			for i, mp := range guest.Config.Mounts {
-				if _, there := live[i]; !there && !mp.Bind() {
-					volumes = true
-				}
-			}
-		}
-	}
+	missing, volumes, unmarked := wanting(l.want, l.Have, made)
 	g, gctx := NewReads(ctx)
 	l.lookNetwork(gctx, g)
 	for _, guest := range node.GuestsOf(l.want) {
-		if state := l.Have.Guests[guest.VMID]; l.inScope(guest.Ref) && state != nil && state.Config != nil && adds(guest, state.Config) {
+		if state := l.Have.Guests[guest.VMID]; l.Have.InScope(guest.Ref) && state != nil && state.Config != nil && adds(guest, state.Config) {
 			l.rawLines(gctx, g, guest.VMID, state)
 		}
 	}
@@ -71,32 +49,71 @@ func (l *Looker) lookCreations(ctx context.Context) error {
 		l.askFree(gctx, g, vmid)
 	}
 	if len(missing) > 0 {
-		declared := node.DeclaredVMIDs(l.want)
-		for vmid, state := range l.Have.Guests {
-			if declared[vmid] || state.Config != nil {
-				continue
-			}
-			g.Go(func() error {
-				config, err := l.View.GuestConfig(gctx, l.node, vmid)
-				return l.keep(err, &state.Err, func() { state.Config = &config })
-			})
-		}
+		l.undeclared(gctx, g)
 	}
-	for _, s := range l.want.Snapshots {
-		if guest := l.want.Guest(s.Guest); guest != nil && l.inScope(s.Ref) {
-			if state := l.Have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && node.SnapshotDue(s, state, l.Have) {
-				g.Go(func() error {
-					can, err := l.View.Feature(gctx, l.node, guest.VMID, "snapshot")
-					return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
-				})
-			}
-		}
-	}
+	l.snapshotFeatures(gctx, g)
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	l.Have.Index(l.want)
 	return l.lookInside(ctx, missing)
+}
+
+// wanting says what guests are missing, by name, whether a volume is to be added to one that is there, and whether
+// one that is there bears no marker.
+func wanting(want *spec.Desired, have *node.Observed, made []*spec.Guest) (missing map[string]proxmox.VMID, volumes, unmarked bool) {
+	missing = map[string]proxmox.VMID{}
+	for _, guest := range made {
+		if !have.InScope(guest.Ref) {
+			continue
+		}
+		state := have.Guests[guest.VMID]
+		switch {
+		case state == nil:
+			missing[guest.Ref.Name] = guest.VMID
+		case node.CutOff(state):
+			volumes = true // which no config names
+		case state.Config != nil:
+			if have.Scope != nil && len(marker.FindMarkers(state.Config.Description())) == 0 {
+				unmarked = true // its archives tell whether it was ours
+			}
+			live := state.Config.MountPoints()
+			for i, mp := range guest.Config.Mounts {
+				if _, there := live[i]; !there && !mp.Bind() {
+					volumes = true
+				}
+			}
+		}
+	}
+	return missing, volumes, unmarked
+}
+
+// undeclared reads the configs of the guests that are declared nowhere.
+func (l *Looker) undeclared(ctx context.Context, g *reads) {
+	declared := node.DeclaredVMIDs(l.want)
+	for vmid, state := range l.Have.Guests {
+		if declared[vmid] || state.Config != nil {
+			continue
+		}
+		g.Go(func() error {
+			config, err := l.View.GuestConfig(ctx, l.node, vmid)
+			return l.keep(err, &state.Err, func() { state.Config = &config })
+		})
+	}
+}
+
+// snapshotFeatures asks whether the guests can have a snapshot of which one is due.
+func (l *Looker) snapshotFeatures(ctx context.Context, g *reads) {
+	for _, s := range l.want.Snapshots {
+		if guest := l.want.Guest(s.Guest); guest != nil && l.Have.InScope(s.Ref) {
+			if state := l.Have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && node.SnapshotDue(s, state, l.Have) {
+				g.Go(func() error {
+					can, err := l.View.Feature(ctx, l.node, guest.VMID, "snapshot")
+					return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
+				})
+			}
+		}
+	}
 }
 
 // adds reports whether an object declares a mount point, an interface or a device of which

@@ -67,53 +67,7 @@ func (a Alike) Before(h *plan.Blocked) (spec.Ref, bool) {
 
 // planLines arranges a plan by object, in the order of the objects.
 func planLines(p *plan.Plan, o TextOptions) []line {
-	byObject := map[spec.Ref][]line{}
-	add := func(l line) { byObject[l.object] = append(byObject[l.object], l) }
-	for _, a := range p.Actions {
-		when := a.When
-		if when == "now" {
-			when = ""
-		}
-		below := slices.Clone(a.Detail)
-		if o.Verbose {
-			below = append(below, a.Route())
-		}
-		text := a.Text
-		if len(a.Fields) == 0 || text != "" {
-			add(line{symbol: a.Symbol, object: a.Object, text: text, when: when, below: below})
-			below = nil
-		}
-		for i, f := range a.Fields {
-			if a.Symbol == plan.Restart && text != "" {
-				break // the text says it
-			}
-			symbol := a.Symbol
-			if strings.HasPrefix(f.When, "needs a restart (restart: auto)") {
-				symbol = plan.Restart
-			}
-			if i > 0 {
-				below = nil
-			}
-			add(line{symbol: symbol, object: a.Object, text: plan.FieldText(f), when: f.When, below: below})
-		}
-	}
-	for _, r := range p.Running {
-		add(line{symbol: plan.Power, object: r.Object, text: text.OrElse(r.Text, r.Verb), when: "running since " + r.Since.Format("15:04:05")})
-	}
-	for _, l := range p.Deferred {
-		add(line{symbol: l.Symbol, object: l.Object, text: l.Said(), when: l.Waits, below: l.Detail})
-	}
-	for i := range p.Blocked {
-		h := &p.Blocked[i]
-		cure := strings.Join(h.Fix, "; ")
-		if cure != "" {
-			cure = text.Sentence(cure)
-		}
-		add(line{symbol: plan.Block, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.Place())}, held: h})
-	}
-	for _, n := range p.Notes {
-		add(line{symbol: plan.Remark, object: n.Object, text: n.String()})
-	}
+	byObject := linesByObject(p, o)
 	fine := asDeclared(p)
 	said := Alike{}
 	var all []line
@@ -136,6 +90,66 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 		delete(byObject, n.Object)
 	}
 	return all
+}
+
+// linesByObject are the lines of each object: what is done, runs, waits and is blocked, then the notes.
+func linesByObject(p *plan.Plan, o TextOptions) map[spec.Ref][]line {
+	byObject := map[spec.Ref][]line{}
+	add := func(l line) { byObject[l.object] = append(byObject[l.object], l) }
+	for _, a := range p.Actions {
+		for _, l := range actionLines(a, o) {
+			add(l)
+		}
+	}
+	for _, r := range p.Running {
+		add(line{symbol: plan.Power, object: r.Object, text: text.OrElse(r.Text, r.Verb), when: "running since " + r.Since.Format("15:04:05")})
+	}
+	for _, l := range p.Deferred {
+		add(line{symbol: l.Symbol, object: l.Object, text: l.Said(), when: l.Waits, below: l.Detail})
+	}
+	for i := range p.Blocked {
+		h := &p.Blocked[i]
+		cure := strings.Join(h.Fix, "; ")
+		if cure != "" {
+			cure = text.Sentence(cure)
+		}
+		add(line{symbol: plan.Block, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.Place())}, held: h})
+	}
+	for _, n := range p.Notes {
+		add(line{symbol: plan.Remark, object: n.Object, text: n.String()})
+	}
+	return byObject
+}
+
+// actionLines are the lines of an action: its text, and one for each field that it changes.
+func actionLines(a plan.Action, o TextOptions) (lines []line) {
+	when := a.When
+	if when == "now" {
+		when = ""
+	}
+	below := slices.Clone(a.Detail)
+	if o.Verbose {
+		below = append(below, a.Route())
+	}
+	text := a.Text
+	if len(a.Fields) == 0 || text != "" {
+		lines = append(lines, line{symbol: a.Symbol, object: a.Object, text: text, when: when, below: below})
+		below = nil
+	}
+	for i, f := range a.Fields {
+		if a.Symbol == plan.Restart && text != "" {
+			break // the text says it
+		}
+		symbol := a.Symbol
+		if strings.HasPrefix(f.When, "needs a restart (restart: auto)") {
+			symbol = plan.Restart
+		}
+		if i > 0 {
+			below = nil
+		}
+		lines = append(lines, line{symbol: symbol, object: a.Object, text: plan.FieldText(f), when: f.When, below: below})
+	}
+	return lines
 }
 
 // WritePlan prints the plan as in the manual: what is looked at, one line per change

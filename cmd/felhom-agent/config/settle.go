@@ -29,32 +29,54 @@ func (r *reading) settle(environ []string) *Config {
 		c.Places[key] = e.Place
 	}
 	text := func(key string) string { return r.given[key].Value }
-	check := func(key string, read func(string) error) {
-		if e, ok := r.given[key]; ok {
-			if err := read(e.Value); err != nil {
-				if key == "notify" { // its arguments may hold passwords
-					r.fail(e, key, "%v", err)
-				} else {
-					r.fail(e, key, "%q: %v", strings.TrimSpace(e.Value), err)
-				}
-			}
-		}
-	}
 	for _, group := range rivals {
 		if a, b := r.given[group[0]], r.given[group[1]]; a.Place != "" && b.Place != "" {
 			r.fail(b, group[1], "%s is given too (%s): keep one of them", group[0], a.Place)
 		}
 	}
 	c.Url, c.Node, c.Owner, c.Ca, c.Fingerprint, c.State = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
-	check("interval", IntervalTo(&c.Interval))
-	check("timeout", func(s string) (err error) { c.Timeout, err = ParseDuration(s); return err })
-	check("settle", func(s string) (err error) {
+	r.settleTimes(c)
+	r.settleService(c)
+	if !r.simulate {
+		c.Runner, c.RunnerMode = &privileged.ExecRunner{}, "sudo"
+		r.check("runner", func(s string) (err error) { c.Runner, c.RunnerMode, err = parseRunner(s); return err })
+		c.Token = r.token(environ)
+	}
+	return c
+}
+
+// check has the value of a key read, if it was given.
+func (r *reading) check(key string, read func(string) error) {
+	e, ok := r.given[key]
+	if !ok {
+		return
+	}
+	err := read(e.Value)
+	switch {
+	case err == nil:
+	case key == "notify": // its arguments may hold passwords
+		r.fail(e, key, "%v", err)
+	default:
+		r.fail(e, key, "%q: %v", strings.TrimSpace(e.Value), err)
+	}
+}
+
+// settleTimes reads how long things may take.
+func (r *reading) settleTimes(c *Config) {
+	r.check("interval", IntervalTo(&c.Interval))
+	r.check("timeout", func(s string) (err error) { c.Timeout, err = ParseDuration(s); return err })
+	r.check("settle", func(s string) (err error) {
 		if c.Settle, err = ParseDuration(s); err == nil && c.Settle < leastSettle {
 			err = fmt.Errorf("it is %s or more: PVE may carry out a request that long after its answer was lost", leastSettle)
 		}
 		return err
 	})
-	check("notify", func(s string) (err error) {
+}
+
+// settleService reads the rest of what does not depend on the node: whom the agent tells, where it listens, how
+// much it may do, what it logs, where it keeps its things.
+func (r *reading) settleService(c *Config) {
+	r.check("notify", func(s string) (err error) {
 		var doc yaml.Node
 		if err := yaml.Unmarshal([]byte(s), &doc); err != nil || len(doc.Content) != 1 {
 			return errors.New("expected a map, for example {command: /usr/local/bin/tell-me}")
@@ -62,43 +84,37 @@ func (r *reading) settle(environ []string) *Config {
 		c.Notify, err = ParseNotify(doc.Content[0])
 		return err
 	})
-	check("listen", func(s string) (err error) { c.Listen, err = ParseListen(s); return err })
-	check("drift", func(s string) error {
+	r.check("listen", func(s string) (err error) { c.Listen, err = ParseListen(s); return err })
+	r.check("drift", func(s string) error {
 		c.Drift = spec.Drift(s)
 		return OneOf(string(spec.DriftHeal), string(spec.DriftReport))(s)
 	})
-	check("max_destructive", func(s string) (err error) {
+	r.check("max_destructive", func(s string) (err error) {
 		if c.MaxDestructive, err = strconv.Atoi(s); err != nil || c.MaxDestructive < 1 {
 			return errors.New("it is a number of deletions, 1 or more")
 		}
 		return nil
 	})
-	check("log_level", func(s string) error {
+	r.check("log_level", func(s string) error {
 		level, err := ParseLevel(s)
 		if err == nil {
 			c.LogLevel = *level
 		}
 		return err
 	})
-	check("log_format", func(s string) error { c.LogFormat = s; return OneOf(LogFormats...)(s) })
-	check("state", func(s string) error {
+	r.check("log_format", func(s string) error { c.LogFormat = s; return OneOf(LogFormats...)(s) })
+	r.check("state", func(s string) error {
 		if !filepath.IsAbs(s) {
 			return fmt.Errorf("it is a path from the root, such as %s", DefaultState)
 		}
 		return nil
 	})
-	check("owner", func(s string) error {
+	r.check("owner", func(s string) error {
 		if strings.ContainsAny(s, " \t\n=") {
 			return errors.New("expected one word, which the ownership markers contain")
 		}
 		return nil
 	})
-	if !r.simulate {
-		c.Runner, c.RunnerMode = &privileged.ExecRunner{}, "sudo"
-		check("runner", func(s string) (err error) { c.Runner, c.RunnerMode, err = parseRunner(s); return err })
-		c.Token = r.token(environ)
-	}
-	return c
 }
 
 // complete says what is missing to reach a node.
