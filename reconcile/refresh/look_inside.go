@@ -13,7 +13,8 @@ import (
 const insideAtMost = 8
 
 // lookInside reads the configs inside the archives from which the missing guests
-// could come: newest first, until one is the object's own or the bound is reached.
+// could come: newest first, until one is the object's own or the bound is reached. It also
+// reads those that restores of ours read now: they tell what the guests will be.
 func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID) error {
 	o := opener{l}
 	g, ctx := NewReads(ctx)
@@ -29,6 +30,11 @@ func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 			}
 			return nil
 		})
+	}
+	for _, f := range l.Have.Memory.Flights { // whose guest is there already, with nothing in its config that can be relied on
+		if volid := f.Facts["reads"]; volid != "" && l.Have.InScope(f.Object) {
+			g.Go(func() error { _, err := o.config(ctx, volid); return err })
+		}
 	}
 	for name := range missing {
 		if golden := l.want.Golden[name]; golden != nil {
