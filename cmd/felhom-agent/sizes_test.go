@@ -27,18 +27,13 @@ var larger = map[string]string{
 	"proxmox.View":        "the facade: what another program reads",
 	"proxmox.GuestConfig": "the facade: one method for each part of a config",
 
-	"cmd/felhom-agent.runWatch":                  "not yet",
-	"cmd/felhom-agent/httpstatus.Observer":       "not yet",
-	"cmd/felhom-agent/httpstatus.gauges.Collect": "not yet",
-	"cmd/felhom-agent/recovery/keep.go":          "not yet",
-	"cmd/felhom-agent/recovery/steps.go":         "one thing: the steps of a recovery",
-	"cmd/pvesim.serve":                           "not yet",
-	"proxmox/call.go":                            "every write of the API, side by side",
-	"proxmox/config.go":                          "one kind of thing: the config of a guest",
-	"proxmox/node.go":                            "one kind of thing: what a node tells of itself and of its users",
-	"reconcile/status.Status.WriteText":          "not yet",
-	"spec/config.go":                             "one kind of thing: the keys of a guest",
-	"spec/scalar.go":                             "one kind of thing: the values that YAML can have",
+	"cmd/felhom-agent/recovery/keep.go":  "not yet",
+	"cmd/felhom-agent/recovery/steps.go": "one thing: the steps of a recovery",
+	"proxmox/call.go":                    "every write of the API, side by side",
+	"proxmox/config.go":                  "one kind of thing: the config of a guest",
+	"proxmox/node.go":                    "one kind of thing: what a node tells of itself and of its users",
+	"spec/config.go":                     "one kind of thing: the keys of a guest",
+	"spec/scalar.go":                     "one kind of thing: the values that YAML can have",
 }
 
 // TestSizes holds that nothing grows too large to be read in one go.

@@ -41,27 +41,79 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	defer stop()
 
 	src := &source.Source{Path: cmd.path, Read: cmd.load, Told: func(text string) { fmt.Fprintln(con.Stdout, text) }}
-	nudge := make(chan struct{}, 1)
-	var agent *reconcile.Agent
-	var mu sync.Mutex // guards agent
-	poke := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if agent != nil {
-			agent.Nudge()
-		}
-		select {
-		case nudge <- struct{}{}:
-		default:
-		}
-	}
-	exit.Go(func() {
-		if err := spec.Watch(ctx, cmd.path, poke); err != nil && ctx.Err() == nil {
-			n.Log.Error("edits are no longer noticed at once, only at every interval", zap.Error(err))
-		}
-	})
+	wake := &waker{nudge: make(chan struct{}, 1)}
+	exit.Go(func() { watchEdits(ctx, n, cmd.path, wake.poke) })
 	seen := httpstatus.NewObserver(n, src)
 	defer seen.Manager.Stopping()
+	present(ctx, seen, wake.poke)
+	notify := tell(ctx, n, src, seen)
+	if !src.Await(ctx, wake.nudge, n.Config.Interval) || !reach(ctx, n, func(wait time.Duration, err error) {
+		seen.Pass(nil, nil, wait, err)
+		notify.Pass(nil, n.Explain(err))
+	}) {
+		return exit.OK, nil
+	}
+	want := src.Load()
+	only, err := selected(want, cmd.only)
+	if err != nil {
+		return 0, err
+	}
+	n.Sight.Only, n.Sight.Fitting = only.refs, only.fitting
+	report := &watchReport{con: con, text: textOptions(con, cmd, n.Sight.Only)}
+	report.progress = reconcile.NewProgress(con.Stdout, report.text)
+	agent := reconcile.New(optionsOf(n, "--watch", func(e reconcile.Event) { report.event(e); seen.Event(e) }))
+	wake.up(agent)
+	exit.Go(func() { watchHolds(ctx, n, wake.poke) })
+	exit.Go(func() { watchExpiry(ctx, n, src, seen, notify) })
+	keeper := recovery.NewKeeper(n)
+	keeper.Kept = seen.Refresh
+	exit.Go(func() { keeper.Run(ctx) })
+	load := func() *spec.Desired { want = src.Load(); return want }
+	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Sight.Node)
+	return exit.OK, agent.Watch(ctx, n.Config.Interval, load, func(plan *reconcile.Plan, wait time.Duration, err error) {
+		why := n.Explain(err)
+		report.passed(plan, why) // what is printed stands there when the service manager hears of it
+		seen.Pass(agent, plan, wait, err)
+		notify.Pass(plan, why)
+		keeper.Pass(recovery.See(ctx, agent, plan, cmd.path, want))
+	})
+}
+
+// A waker has the node looked at anew: by the agent, once there is one, or by whoever waits for it.
+type waker struct {
+	nudge chan struct{}
+	mu    sync.Mutex // guards agent
+	agent *reconcile.Agent
+}
+
+// up says that from now on it is this agent that looks.
+func (w *waker) up(agent *reconcile.Agent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.agent = agent
+}
+
+func (w *waker) poke() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.agent != nil {
+		w.agent.Nudge()
+	}
+	select {
+	case w.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// watchEdits pokes whenever the YAML was edited.
+func watchEdits(ctx context.Context, n *session.Session, path string, poke func()) {
+	if err := spec.Watch(ctx, path, poke); err != nil && ctx.Err() == nil {
+		n.Log.Error("edits are no longer noticed at once, only at every interval", zap.Error(err))
+	}
+}
+
+// present shows what is seen to the service manager and to those who ask, and obeys a SIGHUP.
+func present(ctx context.Context, seen *httpstatus.Observer, poke func()) {
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	exit.Go(func() { seen.Run(ctx) }) // ready: from now on a SIGHUP is understood
@@ -71,7 +123,10 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 			poke()
 		}
 	})
+}
 
+// tell makes the notifier, and says at once what it cannot deliver.
+func tell(ctx context.Context, n *session.Session, src *source.Source, seen *httpstatus.Observer) *notify.Notifier {
 	notify := notify.NewNotifier(n)
 	if err := n.Config.Notify.Look(); err != nil {
 		src.Told(source.Untold(err))
@@ -92,44 +147,17 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 		return text, count
 	})
 	exit.Go(func() { notify.Run(ctx) })
-	if !src.Await(ctx, nudge, n.Config.Interval) || !reach(ctx, n, func(wait time.Duration, err error) {
-		seen.Pass(nil, nil, wait, err)
-		notify.Pass(nil, n.Explain(err))
-	}) {
-		return exit.OK, nil
-	}
-	want := src.Load()
-	only, err := selected(want, cmd.only)
-	if err != nil {
-		return 0, err
-	}
-	n.Sight.Only, n.Sight.Fitting = only.refs, only.fitting
-	report := &watchReport{con: con, text: textOptions(con, cmd, n.Sight.Only)}
-	report.progress = reconcile.NewProgress(con.Stdout, report.text)
-	mu.Lock()
-	agent = reconcile.New(optionsOf(n, "--watch", func(e reconcile.Event) { report.event(e); seen.Event(e) }))
-	mu.Unlock()
-	exit.Go(func() { watchHolds(ctx, n, poke) })
-	exit.Go(func() {
-		n.WatchLeases(ctx, func(all []session.Lease, now time.Time) {
-			for _, line := range session.Warnings(all, now) {
-				src.Told(line)
-			}
-			seen.Expiring(all)
-			notify.Expiring(all, now)
-		})
-	})
-	keeper := recovery.NewKeeper(n)
-	keeper.Kept = seen.Refresh
-	exit.Go(func() { keeper.Run(ctx) })
-	load := func() *spec.Desired { want = src.Load(); return want }
-	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Sight.Node)
-	return exit.OK, agent.Watch(ctx, n.Config.Interval, load, func(plan *reconcile.Plan, wait time.Duration, err error) {
-		why := n.Explain(err)
-		report.passed(plan, why) // what is printed stands there when the service manager hears of it
-		seen.Pass(agent, plan, wait, err)
-		notify.Pass(plan, why)
-		keeper.Pass(recovery.See(ctx, agent, plan, cmd.path, want))
+	return notify
+}
+
+// watchExpiry says when the token or the certificate is about to expire.
+func watchExpiry(ctx context.Context, n *session.Session, src *source.Source, seen *httpstatus.Observer, notify *notify.Notifier) {
+	n.WatchLeases(ctx, func(all []session.Lease, now time.Time) {
+		for _, line := range session.Warnings(all, now) {
+			src.Told(line)
+		}
+		seen.Expiring(all)
+		notify.Expiring(all, now)
 	})
 }
 

@@ -43,29 +43,9 @@ func serve(ctx context.Context, o options, out, errs io.Writer) error {
 		return err
 	}
 
-	host, _, err := net.SplitHostPort(o.listen)
-	if err != nil {
-		return fmt.Errorf("-listen %s: %w", o.listen, err)
-	}
-	pemFile := ""
-	if o.world != "" {
-		pemFile = o.world + ".pem"
-	}
-	cert, err := certificate(pemFile, sim.Node(), host)
+	server, listener, print, err := listen(o, sim)
 	if err != nil {
 		return err
-	}
-	listener, err := net.Listen("tcp", o.listen)
-	if err != nil {
-		return err
-	}
-	server := &http.Server{
-		Handler:           sim,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
-		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // PVE speaks HTTP/1.1 only
-		IdleTimeout:       5 * time.Second,                                          // as PVE does
-		ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0), // clients that hang up
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
@@ -77,7 +57,7 @@ func serve(ctx context.Context, o options, out, errs io.Writer) error {
 			return fmt.Errorf("-fence unix:%s: %w", o.fence, err)
 		}
 	}
-	greet(out, o, sim, listener.Addr().String(), fingerprint(cert))
+	greet(out, o, sim, listener.Addr().String(), print)
 
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -102,6 +82,35 @@ func serve(ctx context.Context, o options, out, errs io.Writer) error {
 		return nil
 	}
 	return err
+}
+
+// listen opens the address, and makes the server for it; print is the fingerprint of its certificate.
+func listen(o options, sim *pvesim.Sim) (server *http.Server, listener net.Listener, print string, err error) {
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("-listen %s: %w", o.listen, err)
+	}
+	pemFile := ""
+	if o.world != "" {
+		pemFile = o.world + ".pem"
+	}
+	cert, err := certificate(pemFile, sim.Node(), host)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	listener, err = net.Listen("tcp", o.listen)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	server = &http.Server{
+		Handler:           sim,
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}},
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // PVE speaks HTTP/1.1 only
+		IdleTimeout:       5 * time.Second,                                          // as PVE does
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // clients that hang up
+	}
+	return server, listener, fingerprint(cert), nil
 }
 
 var errDone = errors.New("done")

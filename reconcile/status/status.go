@@ -1,12 +1,10 @@
 package status
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -21,8 +19,6 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
-	"github.com/felhom/felhom-agent/reconcile/text"
-	"github.com/felhom/felhom-agent/reconcile/view"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -184,115 +180,4 @@ func processStart(pid int) string {
 	}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return fields[19] + "@" + strings.TrimSpace(string(boot))
-}
-
-// WriteText prints the status for people, as of now.
-func (s Status) WriteText(w io.Writer, now time.Time, o view.TextOptions) error {
-	b := bufio.NewWriter(w)
-	local := func(t time.Time) time.Time { // by the node's clock, as far as it is known
-		if s.Refreshed.IsZero() {
-			return t
-		}
-		return t.In(s.Refreshed.Location())
-	}
-	at := func(t time.Time) string { return local(t).Format("Mon 2 Jan 15:04") }
-	age := text.Ago(now.Sub(s.Written))
-	clock := s.Clock.Add(now.Sub(s.Written)) // the node's, now
-	switch {
-	case s.Written.IsZero():
-		quote.Fprintf(b, "No service has written its state yet; this is the state after runs by hand. Start it: systemctl start felhom-agent; or see felhom-agent --plan%s\n", o.Args)
-	case s.Running():
-		if s.Refreshed.IsZero() {
-			quote.Fprintf(b, "felhom-agent %s, watching since %s, has not seen its node yet\n", s.Version, at(s.Since))
-		} else {
-			quote.Fprintf(b, "felhom-agent %s on %s, watching since %s, last refresh %s (%s ago)\n", s.Version, s.Node, at(s.Since), s.Refreshed.Format(time.TimeOnly), text.Ago(clock.Sub(s.Refreshed)))
-		}
-	default:
-		quote.Fprintf(b, "No service runs on %s. This is what it knew %s ago, at %s. Start it: systemctl start felhom-agent\n", s.Node, age, at(s.Written))
-	}
-	hold := "none"
-	var holds []string
-	for _, h := range s.Holds {
-		if h.Kind == state.HoldPerson {
-			text := h.Name
-			if !h.Until.IsZero() {
-				text += " until " + at(h.Until)
-			}
-			if h.Why != "" {
-				text += " (" + h.Why + ")"
-			}
-			holds = append(holds, text)
-		}
-	}
-	if len(holds) > 0 {
-		hold = strings.Join(holds, ", ")
-	}
-	if !s.Written.IsZero() {
-		quote.Fprintf(b, "%d of %d as declared. ", s.Fine, s.Of)
-	}
-	quote.Fprintf(b, "Hold: %s.", hold)
-	for _, line := range s.Expiry {
-		quote.Fprintf(b, " %s.", line)
-	}
-	quote.Fprintf(b, "\n\n")
-	rows := 0
-	row := func(mark, object, text string) {
-		rows++
-		quote.Fprintf(b, "  %-6s %-20s %s\n", mark, object, text)
-	}
-	for _, text := range s.Errors {
-		rows++
-		quote.Fprintf(b, "  %-6s %s\n", "!", text)
-	}
-	for _, e := range s.Now {
-		text := fmt.Sprintf("%s   %s", text.OrElse(e.Text, e.Verb), text.Elapsed(max(clock.Sub(e.Time), 0)))
-		if n := len(e.Log); n > 0 {
-			text += ", " + e.Log[n-1]
-		}
-		row("now", e.Object, text)
-	}
-	said := view.Alike{}
-	for _, h := range s.Blocked {
-		t := h.Reason
-		if len(h.Fix) > 0 {
-			t += ". " + text.Sentence(strings.Join(h.Fix, "; "))
-		}
-		if first, ok := said.Before(&h); ok {
-			t = "as " + first.String()
-		}
-		row("!", h.Object.String(), t)
-	}
-	for _, n := range s.Notes {
-		if !n.Drift {
-			continue
-		}
-		text := fmt.Sprintf("%s, by %s", n.Text, n.By)
-		if since, ok := s.Drift[plan.DriftKey(n)]; ok {
-			text += ", seen since " + at(since)
-		}
-		text += " (reported, not healed)"
-		row("drift", n.Object.String(), text)
-	}
-	if rows > 0 {
-		fmt.Fprintln(b)
-	}
-	if len(s.Backups) > 0 {
-		var parts []string
-		for _, name := range slices.Sorted(maps.Keys(s.Backups)) {
-			last := s.Backups[name]
-			if last.Time.IsZero() {
-				parts = append(parts, name+" NEVER")
-				continue
-			}
-			parts = append(parts, fmt.Sprintf("%s %s %s", name, local(last.Time).Format("2 Jan 15:04"), text.OrElse(last.Disk, last.Storage)))
-		}
-		quote.Fprintf(b, "  last good backup   %s\n", strings.Join(parts, "    "))
-	}
-	for _, kit := range s.Kits {
-		quote.Fprintf(b, "  recovery kit       %s\n", kitText(kit, local(kit.Time), clock))
-	}
-	if !s.Due.IsZero() {
-		quote.Fprintf(b, "  next due           %s\n", at(s.Due))
-	}
-	return b.Flush()
 }

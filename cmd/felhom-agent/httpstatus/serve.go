@@ -51,11 +51,11 @@ func (o *Observer) Serve(ctx context.Context, at config.ListenAddress) {
 // Handler answers the five addresses. checkHost is for networks that a browser reaches: a web site whose
 // name was made to lead to 127.0.0.1 must not read the page through the browser of somebody who is here.
 func (o *Observer) Handler(checkHost bool) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", o.serveHealth)
-	mux.HandleFunc("/readyz", o.serveReady)
-	mux.HandleFunc("/status", o.serveStatus)
-	mux.HandleFunc("/{$}", o.servePage)
+	mux, a := http.NewServeMux(), answers{o}
+	mux.HandleFunc("/healthz", a.serveHealth)
+	mux.HandleFunc("/readyz", a.serveReady)
+	mux.HandleFunc("/status", a.serveStatus)
+	mux.HandleFunc("/{$}", a.servePage)
 	mux.Handle("/metrics", promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -85,8 +85,11 @@ func local(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && at.IsLoopback()
 }
 
+// answers are what is served.
+type answers struct{ *Observer }
+
 // serveHealth answers 200 while looks come when they are due and the node answers them, else 503.
-func (o *Observer) serveHealth(w http.ResponseWriter, _ *http.Request) {
+func (o answers) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	text, healthy := o.Health()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !healthy {
@@ -97,7 +100,7 @@ func (o *Observer) serveHealth(w http.ResponseWriter, _ *http.Request) {
 
 // serveReady answers 200 while nothing needs a person, else 503 and the objects that do, one
 // a line.
-func (o *Observer) serveReady(w http.ResponseWriter, _ *http.Request) {
+func (o answers) serveReady(w http.ResponseWriter, _ *http.Request) {
 	text, healthy := o.Health()
 	need := o.needs()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -110,14 +113,14 @@ func (o *Observer) serveReady(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func (o *Observer) serveStatus(w http.ResponseWriter, r *http.Request) {
+func (o answers) serveStatus(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := WriteJSON(quote.NewWriter(w, false), o.Report(r.Context())); err != nil {
 		o.Node.Log.Debug("a reader went away", zap.Error(err))
 	}
 }
 
-func (o *Observer) servePage(w http.ResponseWriter, r *http.Request) {
+func (o answers) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
 	if err := page.Execute(&b, o.Report(r.Context())); err != nil {
 		o.Node.Log.Error("the page cannot be made", zap.Error(err))

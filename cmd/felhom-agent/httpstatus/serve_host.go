@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/privileged"
 )
 
@@ -30,7 +31,7 @@ func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
 		return h, false // not found yet
 	case ask == nil:
 		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are read via the root helper, which is missing: "+o.NoFence)
-		return o.lookDisks(ctx, node, h), true
+		return lookDisks(ctx, o.Node, node, h), true
 	}
 	h.Looked = time.Now().Truncate(time.Second)
 	miss := func(what string, err error) { h.Missing = append(h.Missing, what+": "+err.Error()) }
@@ -63,11 +64,11 @@ func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
 
 // lookDisks asks the API what the disks say of their health: without numbers, little of USB disks, and for seconds of
 // PVE's time, so only where there is no fence.
-func (o *Observer) lookDisks(ctx context.Context, node string, h Hardware) Hardware {
+func lookDisks(ctx context.Context, n *session.Session, node string, h Hardware) Hardware {
 	h.Looked = time.Now().Truncate(time.Second)
-	disks, err := o.Node.Client.Look().Disks(ctx, node)
+	disks, err := n.Client.Look().Disks(ctx, node)
 	if err != nil {
-		h.Missing = append(h.Missing, "disks: "+o.Node.Explain(err).Error())
+		h.Missing = append(h.Missing, "disks: "+n.Explain(err).Error())
 	}
 	for _, d := range disks {
 		report := privileged.SMARTReport{Device: d.Device, Model: d.Model, Serial: d.Serial, Health: privileged.HealthUnknown}

@@ -76,80 +76,91 @@ func (g gauges) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
+// A sink is where metrics go.
+type sink chan<- prometheus.Metric
+
+// gauge adds a metric; what its labels say came from outside.
+func (to sink) gauge(d *prometheus.Desc, value float64, labels ...string) {
+	for i, label := range labels {
+		labels[i] = quote.Line(label)
+	}
+	to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+// at adds a time, where there is one.
+func (to sink) at(d *prometheus.Desc, t time.Time, labels ...string) {
+	if !t.IsZero() {
+		to.gauge(d, float64(t.Unix()), labels...)
+	}
+}
+
 // Collect implements prometheus.Collector.
-func (g gauges) Collect(to chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		for i, label := range labels {
-			labels[i] = quote.Line(label)
-		}
-		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
-	}
-	at := func(d *prometheus.Desc, t time.Time, labels ...string) {
-		if !t.IsZero() {
-			gauge(d, float64(t.Unix()), labels...)
-		}
-	}
+func (g gauges) Collect(metrics chan<- prometheus.Metric) {
+	to := sink(metrics)
 	r := g.Report(context.Background())
-	gauge(descInfo, 1, version.Version, r.Node)
-	gauge(descErrors, float64(len(g.Src.Mistakes())))
-	gauge(descRunning, float64(len(r.Now)))
+	to.gauge(descInfo, 1, version.Version, r.Node)
+	to.gauge(descErrors, float64(len(g.Src.Mistakes())))
+	to.gauge(descRunning, float64(len(r.Now)))
 	g.Mu.Lock()
 	_, undelivered := g.undelivered()
+	leases := g.leases
 	g.Mu.Unlock()
-	gauge(descUndelivered, float64(undelivered))
+	to.gauge(descUndelivered, float64(undelivered))
 	count := map[string]int{}
 	for _, object := range r.Objects {
 		count[object.State]++
-		gauge(descObjectState, 1, object.Object.String(), object.State)
+		to.gauge(descObjectState, 1, object.Object.String(), object.State)
 	}
 	for _, state := range states {
-		gauge(descObjects, float64(count[state]), state)
+		to.gauge(descObjects, float64(count[state]), state)
 	}
 	if r.Plan != nil {
-		gauge(descLook, float64(r.Plan.Header.Requests))
+		to.gauge(descLook, float64(r.Plan.Header.Requests))
 	}
-	at(descLooked, r.Refreshed)
-	at(descConverged, r.Converged)
+	to.at(descLooked, r.Refreshed)
+	to.at(descConverged, r.Converged)
 	for guest, last := range r.Backups {
 		if last.Time.IsZero() {
-			gauge(descBackup, 0, guest)
+			to.gauge(descBackup, 0, guest)
 		}
-		at(descBackup, last.Time, guest)
+		to.at(descBackup, last.Time, guest)
 	}
 	for _, kit := range r.Kits {
 		if kit.Time.IsZero() {
-			gauge(descKit, 0, kit.Storage, kit.Disk, kit.Digest)
+			to.gauge(descKit, 0, kit.Storage, kit.Disk, kit.Digest)
 		}
-		at(descKit, kit.Time, kit.Storage, kit.Disk, kit.Digest)
+		to.at(descKit, kit.Time, kit.Storage, kit.Disk, kit.Digest)
 	}
-	g.Mu.Lock()
-	leases := g.leases
-	g.Mu.Unlock()
 	for _, l := range leases {
-		at(map[string]*prometheus.Desc{"token": descToken, "certificate": descCertificate}[l.What], l.End)
+		to.at(map[string]*prometheus.Desc{"token": descToken, "certificate": descCertificate}[l.What], l.End)
 	}
-	for _, disk := range r.Host.SMART {
+	to.hardware(r.Host)
+}
+
+// hardware adds what disks and sensors say.
+func (to sink) hardware(h Hardware) {
+	for _, disk := range h.SMART {
 		number := func(d *prometheus.Desc, value *int64, unit float64) {
 			if value != nil {
-				gauge(d, float64(*value)*unit, disk.Device, disk.Model)
+				to.gauge(d, float64(*value)*unit, disk.Device, disk.Model)
 			}
 		}
 		switch disk.Health {
 		case privileged.HealthPassed:
-			gauge(descHealth, 1, disk.Device, disk.Model)
+			to.gauge(descHealth, 1, disk.Device, disk.Model)
 		case privileged.HealthFailing:
-			gauge(descHealth, 0, disk.Device, disk.Model)
+			to.gauge(descHealth, 0, disk.Device, disk.Model)
 		}
 		number(descTemperature, disk.Temperature, 1)
 		number(descReallocated, disk.Reallocated, 1)
 		number(descWear, disk.Wear, 0.01)
 	}
 	known := map[[2]string]bool{} // two sensors of one name would spoil the whole answer
-	for _, s := range r.Host.Sensors {
+	for _, s := range h.Sensors {
 		name := [2]string{s.Chip, s.Label}
 		if s.Kind == "temp" && !known[name] {
 			known[name] = true
-			gauge(descSensor, s.Value, s.Chip, s.Label)
+			to.gauge(descSensor, s.Value, s.Chip, s.Label)
 		}
 	}
 }
