@@ -90,7 +90,7 @@ type option struct {
 var options = []option{
 	{name: "simulate", arg: "FILE", optional: true, usage: "use a simulated node instead of a real one, in memory or kept in FILE"},
 	{name: "config", arg: "FILE", usage: "the configuration (default " + config.DefaultConfig + "); " + config.EnvPrefix + "KEY overrides a key of it"},
-	{name: "only", arg: "NAME", usage: "only this object, what it needs, and its snapshots and backups: restores/web, or web; a list (web,dns), a kind (guests) or a glob ('svc-*'); may be repeated"},
+	{name: "only", arg: "NAME", usage: "only this object, what it needs, and its snapshots and backups: restores/web, web, a list (web,dns), a kind (guests) or a glob ('svc-*'); may be repeated"},
 	{name: "now", arg: "NAME", usage: "make a backup or periodic snapshot at once, and nothing else: backups/nightly, backups/nightly/web, snapshots/hourly; may be repeated"},
 	{name: "lines", short: "n", arg: "N", usage: "only the newest N actions"},
 	{name: "since", arg: "WHEN", usage: "only actions since a time: 2d, or 2026-11-22"},
