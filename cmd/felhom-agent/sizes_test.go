@@ -18,7 +18,10 @@ const (
 )
 
 // unsized are the packages, with those below them, that are not held to the sizes yet. No package may be added.
-var unsized = []string{"proxmox/pvesim"}
+var unsized = []string{
+	"proxmox/pvesim/api", "proxmox/pvesim/backups", "proxmox/pvesim/datacenter", "proxmox/pvesim/lifecycle", "proxmox/pvesim/machine",
+	"proxmox/pvesim/snapshots", "proxmox/pvesim/storages",
+}
 
 // larger are the files, functions and types that may be larger, with the reason. What is only "not yet" split has to
 // become smaller one day: nothing may be added as that.
@@ -26,6 +29,7 @@ var larger = map[string]string{
 	"proxmox.Client":      "the facade: what another program calls",
 	"proxmox.View":        "the facade: what another program reads",
 	"proxmox.GuestConfig": "the facade: one method for each part of a config",
+	"proxmox/pvesim.Sim":  "the facade: what a test or a program does to a simulated node",
 
 	"cmd/felhom-agent/recovery/keep.go":  "not yet",
 	"cmd/felhom-agent/recovery/steps.go": "one thing: the steps of a recovery",
