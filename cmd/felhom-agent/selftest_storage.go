@@ -48,7 +48,7 @@ func (t *selftest) storages(ctx context.Context) {
 			continue
 		}
 		retention, ok := t.retention(ctx, s, active[s.ID])
-		switch what := whetherActive(active[s.ID]); {
+		switch what := whetherActive(s, active[s.ID]); {
 		case !ok:
 			continue
 		case retention != "":
@@ -72,11 +72,23 @@ func (t *selftest) storages(ctx context.Context) {
 	}
 }
 
-func whetherActive(active bool) string {
-	if active {
-		return "is active"
+// whetherActive says whether a storage can be used, and of one of a backup server whether what
+// it holds can be read without a key.
+func whetherActive(s proxmox.Storage, active bool) string {
+	what := "is active"
+	switch {
+	case !active && s.Type == "pbs":
+		what = "is not active now (does its server answer?)"
+	case !active:
+		what = "is not active now (is its disk away?)"
 	}
-	return "is not active now (is its disk away?)"
+	if s.Type != "pbs" {
+		return what
+	}
+	if _, encrypted := s.EncryptionKey(); encrypted {
+		return what + ", encrypted (keep its key away from this host too: no restore without it)"
+	}
+	return what + ", not encrypted"
 }
 
 // onlyMounted reports whether PVE uses a storage only while something is mounted there.

@@ -125,6 +125,15 @@ func TestStoragesOfOthers(t *testing.T) {
 			"/nodes/pve1/vzdump/defaults?storage=nas":        `{"prune-backups":"keep-all=1"}`,
 			"/nodes/pve1/storage/nas/content?content=backup": `[{"volid":"nas:backup/vzdump-qemu-900-2026_11_20-02_00_00.vma.zst","content":"backup","subtype":"qemu","vmid":900,"ctime":1795138200,"size":5000}]`,
 		}, 0, []string{"[ ok ] backup storage nas is active, keeps all\n"}, "no room"},
+		"of a backup server": {map[string]string{
+			"/storage": `[{"storage":"nas","type":"pbs","content":"backup","prune-backups":"keep-all=1"},
+				{"storage":"local","type":"pbs","content":"backup","prune-backups":"keep-all=1","encryption-key":"1"},
+				{"storage":"away","type":"pbs","content":"backup","prune-backups":"keep-all=1"}]`,
+		}, 0, []string{
+			"[ ok ] backup storage nas is active, not encrypted, keeps all\n",
+			"[ ok ] backup storage local is active, encrypted (keep its key away from this host too: no restore without it), keeps all\n",
+			"[ ok ] backup storage away is not active now (does its server answer?), not encrypted, keeps all\n",
+		}, "disk away"},
 	} {
 		sim := pvesim.New()
 		token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
