@@ -46,6 +46,8 @@ func init() {
 			options: []string{"config"}},
 		{name: "selftest", run: runSelftest, group: groupInspect, usage: "check connection, privileges, storages and clock; changes nothing. --selftest=task also runs one real task: a snapshot of the guest --vmid, taken and deleted",
 			options: []string{"simulate", "config", "vmid", "log-level", "log-format"}},
+		{name: "privileges", run: runPrivileges, group: groupInspect, usage: "compare the privileges that the YAML needs with those of the token",
+			options: []string{"simulate", "config", "output", "state", "log-level", "log-format"}},
 		{name: "hold", arg: "NAME", run: runHold, group: groupStepIn, usage: "block all writes to an object, or to all",
 			options: []string{"simulate", "config", "state", "for", "message"}},
 		{name: "release", arg: "NAME", run: runRelease, group: groupStepIn, usage: "release a hold",

@@ -65,6 +65,10 @@ func (b *builder) act(a plan.Action) {
 			return
 		}
 	}
+	if lacks := questions.Lacks(b.questions, &a); lacks != nil {
+		b.block(o, "", lacks.Reason, lacks.Fix...)
+		return
+	}
 	b.schedule(&a)
 	if failure, ok := memory.Cooling[a.ID]; ok {
 		b.plan.Blocked = append(b.plan.Blocked, plan.Blocked{

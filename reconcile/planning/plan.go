@@ -43,6 +43,7 @@ func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
 	follow(q, b.plan, known)
 	limitDeletions(b)
 	tellNeeding(q, b.plan)
+	lackForCreation(q, b.plan)
 	if !b.plan.Due.IsZero() {
 		b.plan.Due = b.plan.Due.In(have.Now.Location())
 	}
