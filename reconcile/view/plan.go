@@ -45,6 +45,7 @@ func (o TextOptions) nodeText(node string) string {
 type line struct {
 	symbol plan.Symbol
 	object spec.Ref
+	label  string // in place of the object, where several are told together
 	text   string
 	when   string
 	below  []string
@@ -88,6 +89,9 @@ func planLines(p *plan.Plan, o TextOptions) []line {
 	for _, n := range p.Notes { // of objects that have left
 		all = append(all, byObject[n.Object]...)
 		delete(byObject, n.Object)
+	}
+	if !o.Verbose {
+		all = together(all)
 	}
 	return all
 }
@@ -202,7 +206,7 @@ func writeLines(w io.Writer, p *plan.Plan, lines []line, o TextOptions) {
 	}
 	width := 20
 	for _, l := range lines {
-		width = max(width, min(len(l.object.String()), 34))
+		width = max(width, min(len(l.named()), 34))
 	}
 	indent := strings.Repeat(" ", width+6)
 	for _, l := range lines {
@@ -214,7 +218,7 @@ func writeLines(w io.Writer, p *plan.Plan, lines []line, o TextOptions) {
 			}
 		}
 		symbol := colours.String(string(l.symbol)).Foreground(colours.Color(colourOf[l.symbol])).String()
-		quote.Fprintf(w, "  %s %-*s  %s\n", quote.Own(symbol), width, l.object, quote.Own(strings.TrimRight(wrap(quote.Line(text), indent, o.Width), " ")))
+		quote.Fprintf(w, "  %s %-*s  %s\n", quote.Own(symbol), width, l.named(), quote.Own(strings.TrimRight(wrap(quote.Line(text), indent, o.Width), " ")))
 		for _, below := range l.below {
 			if below != "" {
 				quote.Fprintf(w, "%s%s\n", indent, quote.Own(wrap(quote.Line(below), indent, o.Width)))

@@ -1,9 +1,11 @@
 package view
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/applying"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -91,5 +93,40 @@ func TestAReportInTheMiddleBlocksNothing(t *testing.T) {
 		if err := WriteReport(&text, &applying.Report{Plan: p, Sent: 1}, TextOptions{}); err != nil || text.String() != c.want {
 			t.Errorf("%v\n%s\nwant\n%s", err, &text, c.want)
 		}
+	}
+}
+
+// The same change of many guests is one line, which says how many and which; -v lists them. What is blocked, and another
+// change, keep their own lines.
+func TestEqualChangesAreOneLine(t *testing.T) {
+	p := &plan.Plan{}
+	for i := range 40 {
+		ref := spec.Ref{Kind: spec.KindRestore, Name: fmt.Sprintf("svc-%03d", i)}
+		p.Objects = append(p.Objects, ref)
+		change := "2"
+		if i == 7 {
+			change = "3"
+		}
+		p.Actions = append(p.Actions, plan.Action{Object: ref, Verb: "set", Symbol: plan.Change, Call: &proxmox.Call{Method: "PUT", Path: "/nodes/pve1/lxc/201/config"}, Fields: []plan.Field{{Name: "cores", Old: "1", New: change, When: "now"}}})
+		if i == 8 {
+			p.Blocked = append(p.Blocked, plan.Blocked{Object: ref, Reason: "it is locked"})
+		}
+	}
+	var text strings.Builder
+	if err := WritePlan(&text, p, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want := `  ~ 38 restores           cores       1 -> 2 (svc-000 ... svc-039)            now
+  ~ restores/svc-007      cores       1 -> 3                                  now
+  ~ restores/svc-008      cores       1 -> 2                                  now
+  ! restores/svc-008      it is locked.
+
+`
+	if !strings.Contains(text.String(), want) {
+		t.Errorf("it prints\n%s\nwant\n%s", text.String(), want)
+	}
+	text.Reset()
+	if err := WritePlan(&text, p, TextOptions{Verbose: true}); err != nil || strings.Count(text.String(), "~ restores/svc-") != 40 {
+		t.Errorf("with -v %v\n%s", err, text.String())
 	}
 }
