@@ -25,7 +25,9 @@ func household(n int) (*spec.Desired, *node.Observed) {
 		Guests: map[proxmox.VMID]*node.GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*node.StorageState{},
 		Taken: map[proxmox.VMID]bool{}, Inside: map[string]node.Inside{},
 		Permissions: proxmox.Permissions{"/": {"VM.Audit": true, "VM.Allocate": true, "VM.Backup": true, "VM.Snapshot": true, "VM.PowerMgmt": true,
-			"VM.Config.Disk": true, "Datastore.AllocateSpace": true, "Datastore.Audit": true}},
+			"VM.Config.CPU": true, "VM.Config.Memory": true, "VM.Config.Network": true, "VM.Config.Options": true, "SDN.Use": true,
+			"VM.Config.Disk": true, "Datastore.AllocateSpace": true, "Datastore.Audit": true},
+			"/vms": {"VM.Config.Memory": true}}, // PVE always lists it
 	}
 	backup := &node.StorageState{Conf: proxmox.Storage{ID: "usb", Type: "dir", Path: "/mnt/usb", Content: []string{"backup"}}, Status: &proxmox.StorageStatus{ID: "usb", Active: true}, Read: true}
 	have.Storages["usb"] = backup
