@@ -17,7 +17,7 @@ func TestANamedSnapshotBearsNoFalseName(t *testing.T) {
 	for taken, want := range map[string]string{
 		"2026-11-22": "snapshot before of dns",
 		"2026-11-21": "snapshot before of dns",
-		"2026-11-20": "not taken: a snapshot of today would bear a false name (taken: 2026-11-20)",
+		"2026-11-20": "not taken: a snapshot of today would have a false name (taken: 2026-11-20)",
 		"2026-11-28": "due on 28 Nov",
 	} {
 		want2 := desired(t, "guests: {dns: {vmid: 101}}\nsnapshots: {before: {guest: dns, taken: "+taken+"}}\n")
