@@ -118,6 +118,9 @@ func (k *Keeper) Keep(ctx context.Context, seen *Seen) {
 		return // holds could not be read: the passes say so
 	}
 	files, err := k.collect(ctx, seen, stored)
+	if errors.Is(err, errEdited) {
+		return // the pass that reads it says what is wrong, or brings what is in force then
+	}
 	if err != nil {
 		k.Node.Log.Warn("the recovery kit could not be collected", zap.Error(err))
 		return
@@ -284,7 +287,9 @@ func (k *Keeper) facts(seen *Seen, stored reconcile.Stored) kit.Facts {
 	return f
 }
 
-// desiredFiles reads the desired state byte for byte, as it is in force.
+var errEdited = errors.New("it is not what the last pass has read")
+
+// desiredFiles reads the desired state byte for byte, as it is in force; errEdited where it is not on the disk any more.
 func desiredFiles(path string, want *spec.Desired) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	info, err := os.Stat(path)
@@ -296,12 +301,16 @@ func desiredFiles(path string, want *spec.Desired) (map[string][]byte, error) {
 		if info.IsDir() {
 			at = filepath.Join(path, name)
 		}
-		if files[name], err = os.ReadFile(at); err != nil {
+		files[name], err = os.ReadFile(at)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", path, errEdited)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	if hash, err := spec.Fingerprint(path); err != nil || hash != want.Hash {
-		return nil, fmt.Errorf("%s is being edited, or is not valid now", path)
+		return nil, fmt.Errorf("%s: %w", path, errEdited)
 	}
 	return files, nil
 }
