@@ -236,6 +236,9 @@ func TestServerThatDoesNotLetDelete(t *testing.T) {
 		if n := strings.Count(text, "the server decides what is kept"); n != 1 {
 			t.Errorf("night %d: it is said %d times:\n%s", night, n, text)
 		}
+		if strings.Contains(text, "never deleted") {
+			t.Errorf("night %d: the server decides what is kept, and it says that nothing is deleted:\n%s", night, text)
+		}
 		if night >= 3 {
 			b.store.Prune(2)
 		}
@@ -252,6 +255,9 @@ func TestServerThatDoesNotLetDelete(t *testing.T) {
 		}
 		if night > 2 && report.ExitCode() != 3 {
 			t.Errorf("night %d: exit code %d", night, report.ExitCode())
+		}
+		if said := b.events.String(); night == 2 && (strings.Contains(said, "tried again") || !strings.Contains(said, "not asked again for 30 days, unless you ask for it: felhom-agent --once --only backups/nightly")) {
+			t.Errorf("what comes after the refusal:\n%s", said)
 		}
 		deletes = 0
 		for _, a := range b.journal.Order {

@@ -182,9 +182,16 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 	for _, cure := range f.Fix {
 		lines = append(lines, EventLine{"fix", cure})
 	}
-	next := "not tried again before the YAML, the permissions or the guest change"
-	if !f.Until.IsZero() {
-		next = fmt.Sprintf("tried again in %s (with --once: at the next run)", text.Ago(f.Until.Sub(e.at)))
+	return append(lines, EventLine{"next", whatNext(e, f)})
+}
+
+// whatNext says when a failed operation is tried again.
+func whatNext(e ending, f journal.Failure) string {
+	switch {
+	case f.Trouble == proxmox.ServerDenies && e.act.Verb == "delete archive" && strings.HasPrefix(e.act.Object, "backups/"):
+		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.UndeletableFor), e.act.Object)
+	case f.Until.IsZero():
+		return "not tried again before the YAML, the permissions or the guest change"
 	}
-	return append(lines, EventLine{"next", next})
+	return fmt.Sprintf("tried again in %s (with --once: at the next run)", text.Ago(f.Until.Sub(e.at)))
 }

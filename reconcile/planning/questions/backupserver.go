@@ -171,13 +171,13 @@ func ServerKeeps(q Questions, b *spec.Backup) bool {
 	switch {
 	case b.ServerKeeps:
 		return true
-	case b.Keep.IsZero() || !known || age > undeletableFor:
+	case b.Keep.IsZero() || !known || age > UndeletableFor:
 		return false
 	}
 	return !q.Have.Named[b.Ref] || age < askedAgain // somebody asks for it, and may have given the role
 }
 
-const (
-	undeletableFor = 30 * 24 * time.Hour // how long a refusal to delete counts
-	askedAgain     = 10 * time.Minute    // so soon after it nobody has given the role
-)
+// UndeletableFor is how long the refusal of a backup server to delete counts.
+const UndeletableFor = 30 * 24 * time.Hour
+
+const askedAgain = 10 * time.Minute // so soon after a refusal nobody has given the role

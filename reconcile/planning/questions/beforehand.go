@@ -64,7 +64,8 @@ func UnlistedBridges(q Questions) map[spec.Ref][]string {
 	return odd
 }
 
-// Unpruned says of a periodic snapshot or backup without `keep` that everything stays.
+// Unpruned says of a periodic snapshot or backup without `keep` that everything stays, unless
+// a backup server decides that.
 func Unpruned(q Questions, ref spec.Ref) string {
 	switch ref.Kind {
 	case spec.KindSnapshot:
@@ -72,7 +73,7 @@ func Unpruned(q Questions, ref spec.Ref) string {
 			return "no keep: its snapshots are never deleted"
 		}
 	case spec.KindBackup:
-		if q.Want.Backups[ref.Name].Keep.IsZero() {
+		if b := q.Want.Backups[ref.Name]; b.Keep.IsZero() && !ServerKeeps(q, b) {
 			return "no keep: its archives are never deleted"
 		}
 	}
