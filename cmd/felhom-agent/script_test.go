@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -189,8 +190,10 @@ func writeDisk(ts *testscript.TestScript, world, to string) {
 			Disks []struct {
 				Files map[string]string
 				Dirs  map[string]map[string]struct {
-					Size  int64
-					Notes string
+					Size   int64
+					Notes  string
+					Config string
+					Parts  []struct{ MP, Path string }
 				}
 			}
 		}
@@ -203,7 +206,12 @@ func writeDisk(ts *testscript.TestScript, world, to string) {
 		ts.Check(os.MkdirAll(filepath.Join(to, "dump"), 0o755))
 		for name, v := range d.Dirs["/"] {
 			at := filepath.Join(to, "dump", filepath.Base(name))
-			ts.Check(errors.Join(os.WriteFile(at, nil, 0o600), os.Truncate(at, v.Size), os.WriteFile(at+".notes", []byte(v.Notes), 0o600)))
+			log := "2026-11-22 18:02:10 INFO: CT Name: " + regexp.MustCompile(`hostname: (.*)`).FindStringSubmatch(v.Config)[1] + "\n"
+			for _, p := range v.Parts {
+				log += fmt.Sprintf("2026-11-22 18:02:10 INFO: including mount point %s ('%s') in backup\n", p.MP, p.Path)
+			}
+			ts.Check(errors.Join(os.WriteFile(at, nil, 0o600), os.Truncate(at, v.Size), os.WriteFile(at+".notes", []byte(v.Notes), 0o600),
+				os.WriteFile(strings.TrimSuffix(at, ".tar.zst")+".log", []byte(log), 0o600)))
 		}
 		for name, text := range d.Files {
 			at := filepath.Join(to, name)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
@@ -37,9 +38,9 @@ func (s *Sim) AddDisk(uuid, label string) {
 		Serial: "SIMUSB" + uuid[:min(4, len(uuid))], Transport: "usb", Instance: 1, Dirs: map[string]world.Store{"/": {}}})
 }
 
-// AddArchive puts a backup of a container on a disk, by its file name and size, with the notes that belong to it. What it holds is not known: its
-// configuration is that of a small container.
-func (s *Sim) AddArchive(uuid, file, notes string, vmid int, size, created int64) {
+// AddArchive puts a backup of a container on a disk, by its file name and size in bytes, with the notes that belong to it and the config that is in it.
+// created is in Unix seconds. Of its data it has a root file system only.
+func (s *Sim) AddArchive(uuid, file, notes, config string, vmid int, size, created int64) {
 	s.cl.Mu.Lock()
 	defer s.cl.Mu.Unlock()
 	for _, d := range s.cl.World.Nodes[0].Disks {
@@ -49,8 +50,8 @@ func (s *Sim) AddArchive(uuid, file, notes string, vmid int, size, created int64
 		if d.Dirs["/"] == nil {
 			d.Dirs["/"] = make(world.Store)
 		}
-		config := fmt.Sprintf("arch: amd64\nhostname: ct%d\nmemory: 512\nostype: debian\nrootfs: local-lvm:vm-%d-disk-0,size=8G\nswap: 512\nunprivileged: 1\n", vmid, vmid)
-		d.Dirs["/"]["backup/"+path.Base(file)] = &world.Volume{VMID: vmid, Size: size, Format: "tar.zst", Created: created, Notes: notes, Config: config,
+		_, format, _ := strings.Cut(path.Base(file), ".")
+		d.Dirs["/"]["backup/"+path.Base(file)] = &world.Volume{VMID: vmid, Size: size, Format: format, Created: created, Notes: notes, Config: config,
 			Parts: []world.Part{{MP: "rootfs", Path: "/", Data: world.Imprint(file), Used: size}}}
 	}
 }

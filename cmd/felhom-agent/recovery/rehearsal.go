@@ -4,15 +4,17 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/kit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // Rehearsal writes a simulated node to a file on which Proxmox VE has just been installed, with the name, the bridges and the disks of the newest kit in
-// a folder of this machine; the archives that are in the folder are on it too, by their names and sizes.
+// a folder of this machine; the archives that are in the folder are on it too, by their names, sizes and notes, with what [inside] takes to be in them.
 func Rehearsal(world, from string) error {
 	if from == "" {
 		return errors.New("a simulated node in memory has no disk with a recovery kit: give the folder of one, with --from PATH")
@@ -44,7 +46,7 @@ func Rehearsal(world, from string) error {
 					sim.AddDisk(d.UUID, d.Label)
 				}
 				if m.Storage != "" && i == 0 {
-					err = errors.Join(err, addArchives(sim, disk, d.UUID))
+					err = errors.Join(err, addArchives(sim, disk, d.UUID, want))
 				}
 			}
 		}
@@ -61,12 +63,17 @@ func Rehearsal(world, from string) error {
 
 // An archiver is a node on which archives can be put.
 type archiver interface {
-	AddArchive(uuid, file, notes string, vmid int, size, created int64)
+	AddArchive(uuid, file, notes, config string, vmid int, size, created int64)
 	Now() time.Time
+	Advance(d time.Duration)
 }
 
-// addArchives puts the archives of a real disk on a simulated one.
-func addArchives(sim archiver, disk kit.Disk, uuid string) error {
+// farthest is how far the local time of one node can be ahead of that of another.
+const farthest = 26 * time.Hour
+
+// addArchives puts the archives of a real disk on a simulated one. Their names have the local time of the node that made them, which may be east of the
+// simulated one; its clock then goes on to the newest of them.
+func addArchives(sim archiver, disk kit.Disk, uuid string, want *spec.Desired) error {
 	entries, err := disk.Entries("dump")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -81,7 +88,13 @@ func addArchives(sim archiver, disk kit.Disk, uuid string) error {
 			return err
 		}
 		notes, _ := disk.Read("dump/"+e.Name+".notes", 64<<10) // none: not every archive has any
-		sim.AddArchive(uuid, e.Name, string(notes), int(a.VMID), size, changed.Unix())
+		log, _ := disk.Read(strings.TrimSuffix("dump/"+e.Name, "."+a.Format)+".log", 4<<20)
+		now := sim.Now()
+		made, bad := time.ParseInLocation("2006_01_02-15_04_05", a.Stamp, now.Location())
+		if ahead := made.Sub(now); bad == nil && ahead > 0 && ahead < farthest {
+			sim.Advance(ahead + time.Minute)
+		}
+		sim.AddArchive(uuid, e.Name, string(notes), inside(a, string(notes), string(log), want), int(a.VMID), size, changed.Unix())
 	}
 	return err
 }
