@@ -115,7 +115,7 @@ func (l *crashLife) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// A crashFence is the way to the host. What the fence has begun, it ends.
+// A crashFence is the way to the host. What the root helper has begun, it ends.
 type crashFence struct {
 	*crashLife
 	*privileged.Local

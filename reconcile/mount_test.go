@@ -89,7 +89,7 @@ func TestTheLineOfAMountFollowsTheYAML(t *testing.T) {
 	})
 }
 
-// A folder at which the fence does not look, such as one behind a symbolic link, keeps only its own bind from being made.
+// A folder at which the root helper does not look, such as one behind a symbolic link, keeps only its own bind from being made.
 func TestAnOddFolderHoldsItsGuestAlone(t *testing.T) {
 	want := desired(t, `node: pve1
 mounts:
@@ -113,7 +113,7 @@ backups:
 	})
 }
 
-// linked is a fence that finds a symbolic link at every folder.
+// linked is a root helper that finds a symbolic link at every folder.
 type linked struct{ privileged.Runner }
 
 func (l linked) Ask(ctx context.Context, q privileged.Query) (privileged.Answer, error) {
@@ -143,7 +143,7 @@ func TestADiskThatWasPulledTooEarlyIsMountedLater(t *testing.T) {
 	})
 }
 
-// hasty is a fence whose first act comes too late.
+// hasty is a root helper whose first act comes too late.
 type hasty struct {
 	privileged.Runner
 	pull func()

@@ -140,7 +140,7 @@ func jitter(most time.Duration) time.Duration {
 }
 
 // permanent reports whether an act will be refused again until somebody changes something:
-// what the fence only misses may come by itself.
+// what the root helper only misses may come by itself.
 func permanent(err error) bool {
 	refused, ok := errors.AsType[*privileged.RefusedError](err)
 	return proxmox.IsPermanent(err) || ok && !refused.Missing

@@ -112,18 +112,18 @@ func refusal(act *journal.Operation, err error) ending {
 // plainError is an error as people read it in a line.
 func plainError(err error) string { return strings.TrimSpace(err.Error()) }
 
-// doOp hands an act to the fence, outside of the write lock.
+// doOp hands an act to the root helper, outside of the write lock.
 func (s *sender) doOp(ctx context.Context, act *journal.Operation) {
 	s.flights.begin(act)
 	s.tell(act, "started", "via the root helper: "+act.Op.String())
 	s.O.Go(func() {
 		e := ending{act: act, result: journal.ResultOK}
 		result, err := s.O.Runner.Do(ctx, *act.Op, func(line string) { s.tell(act, "running", line) })
-		s.O.Client.Version(ctx) // the fence has no clock of the node's: an answer of the API brings it
+		s.O.Client.Version(ctx) // the root helper has no clock of the node's: an answer of the API brings it
 		var refused *privileged.RefusedError
 		switch {
 		case err == nil && result.StillRunning != nil, err != nil && ctx.Err() != nil:
-			s.flights.forget(act, false) // the fence goes on; its query Running tells when it ends
+			s.flights.forget(act, false) // the root helper goes on; its query Running tells when it ends
 			s.flights.Nudge()
 			return
 		case err == nil:

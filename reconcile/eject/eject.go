@@ -271,7 +271,7 @@ func writers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, e
 	return busy, nil
 }
 
-// unmount syncs and unmounts the disk through the fence, which proves by an exclusive
+// unmount syncs and unmounts the disk through the root helper, which proves by an exclusive
 // open that nothing holds it any more; journalled as every act.
 func unmount(ctx context.Context, a *applying.Agent, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
 	op := privileged.UnmountUSB(a.O.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path})

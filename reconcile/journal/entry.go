@@ -107,7 +107,7 @@ const (
 const (
 	ResultOK      = "ok"
 	ResultFailed  = "failed"  // its task failed
-	ResultRefused = "refused" // PVE or the fence said no: there was no task
+	ResultRefused = "refused" // PVE or the root helper said no: there was no task
 	ResultLocked  = "locked"  // somebody else held the lock: it is tried again
 	ResultUnsent  = "unsent"  // it was never delivered
 	ResultLost    = "lost"    // its answer was lost, and nothing of it is found

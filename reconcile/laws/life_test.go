@@ -35,7 +35,7 @@ type incarnation struct {
 	dead     bool
 	requests int // until it is killed; 0: never
 	lines    int
-	ops      int // acts of the fence until it is killed in one
+	ops      int // acts of the root helper until it is killed in one
 	into     time.Duration
 	edit     int // requests until somebody edits the YAML
 	edits    chan chan struct{}
@@ -281,7 +281,7 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// mortal is the way of every act to the host. The fence is another process: what it
+// mortal is the way of every act to the host. The root helper is another process: what it
 // has begun, it ends.
 type mortal struct {
 	i     *incarnation

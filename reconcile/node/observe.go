@@ -129,14 +129,14 @@ type Inside struct {
 	Err    error
 }
 
-// HostState is what the fence's queries tell of the node's machine.
+// HostState is what the queries of the root helper tell of the node's machine.
 type HostState struct {
 	Mounts  []privileged.Mount
 	Disks   []privileged.Disk
 	Running []privileged.RunningOp
 	Failing map[string]string // UUIDs of disks whose SMART says that they fail -> which they are
 	Folders map[string]bool   // "media/library" -> is a folder on the mounted disk
-	Barred  map[string]string // folders at which the fence does not look -> why
+	Barred  map[string]string // folders at which the root helper does not look -> why
 }
 
 // GuestsOf returns every object under restores and guests, by name.
@@ -164,7 +164,7 @@ func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 }
 
 // MountOf returns the declared mount under which a storage's path lies, and whether
-// one of its disks is mounted there now. Without a fence PVE's own word counts: an
+// one of its disks is mounted there now. Without a root helper PVE's own word counts: an
 // is_mountpoint storage is active only while something is mounted.
 func (o *Observed) MountOf(want *spec.Desired, storage string) (*spec.Mount, bool) {
 	state := o.Storages[storage]

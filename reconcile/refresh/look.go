@@ -21,7 +21,7 @@ import (
 type Looker struct {
 	sight    Sight
 	View     *proxmox.View
-	ask      privileged.Asker // nil without a fence
+	ask      privileged.Asker // nil without a root helper
 	node     string
 	want     *spec.Desired
 	Have     *node.Observed

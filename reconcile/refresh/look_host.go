@@ -18,7 +18,7 @@ import (
 // smartAge is how long a disk's health is believed: asking wakes it up.
 const smartAge = time.Hour
 
-// lookHost asks the fence for mounts, disks and running acts. A fence that cannot
+// lookHost asks the root helper for mounts, disks and running acts. One that cannot
 // be reached holds what needs the host and nothing else.
 func (l *Looker) lookHost(ctx context.Context) error {
 	if l.ask == nil {
@@ -66,7 +66,7 @@ func (l *Looker) lookHost(ctx context.Context) error {
 	return nil
 }
 
-// A hostLook is what the fence has said, once for one look.
+// A hostLook is what the root helper has said, once for one look.
 type hostLook struct {
 	state  *node.HostState
 	reason string
@@ -75,7 +75,7 @@ type hostLook struct {
 
 // lookHealth asks the declared disks that are plugged in how they are. A disk that
 // does not tell, as many behind USB bridges, is not failing. PVE's API has this too
-// (GET /nodes/N/disks/smart), but not which disk bears a UUID: where the fence tells
+// (GET /nodes/N/disks/smart), but not which disk bears a UUID: where the root helper tells
 // that, it tells the rest without a request to PVE, of which a look has few, knows USB
 // bridges, and lets a disk sleep.
 func (l *Looker) lookHealth(ctx context.Context, host *node.HostState) map[string]string {
@@ -118,7 +118,7 @@ func (l *Looker) folders() [][2]string {
 	return all
 }
 
-// lookInGuests asks the fence for the mount tables of running guests that bind a
+// lookInGuests asks the root helper for the mount tables of running guests that bind a
 // folder of a declared disk: whether they still have the disk that is mounted now.
 func (l *Looker) lookInGuests(ctx context.Context) error {
 	if l.Have.Host == nil {

@@ -20,7 +20,7 @@ func BindSource(q Questions, declared spec.MountPoint) string {
 	return strings.TrimSuffix(q.Want.Mounts[declared.Mount].Path, "/") + "/" + strings.Trim(declared.Folder, "/")
 }
 
-// NeedsHost is why an act of the fence cannot be sent from here.
+// NeedsHost is why an act of the root helper cannot be sent from here.
 func NeedsHost(q Questions) *plan.Blocker {
 	reason := fmt.Sprintf("needs the host %s", q.Have.Node)
 	if q.Have.HostReason != "" {
