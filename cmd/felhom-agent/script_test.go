@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"gopkg.in/yaml.v3"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/simulated"
@@ -135,10 +133,15 @@ func TestScripts(t *testing.T) {
 				if len(args) > 1 {
 					sim.Strip()
 				}
+				if len(args) > 2 {
+					sim.Rename(args[2], nil)
+				}
 				text, err := sim.Save()
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 			},
+			"create": createGuest,
+			"config": writeConfig,
 			"data": func(ts *testscript.TestScript, _ bool, args []string) {
 				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
 				ts.Check(err)
@@ -181,54 +184,6 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
-}
-
-// writeDisk writes the plain files of all disks of a node into a folder.
-func writeDisk(ts *testscript.TestScript, world, to string) {
-	var w struct {
-		Nodes []struct {
-			Disks []struct {
-				Files map[string]string
-				Dirs  map[string]map[string]struct {
-					Size   int64
-					Notes  string
-					Config string
-					Parts  []struct{ MP, Path string }
-				}
-			}
-		}
-	}
-	ts.Check(yaml.Unmarshal([]byte(world), &w))
-	for _, d := range w.Nodes[0].Disks {
-		if d.Files == nil {
-			continue
-		}
-		ts.Check(os.MkdirAll(filepath.Join(to, "dump"), 0o755))
-		for name, v := range d.Dirs["/"] {
-			at := filepath.Join(to, "dump", filepath.Base(name))
-			log := "2026-11-22 18:02:10 INFO: CT Name: " + regexp.MustCompile(`hostname: (.*)`).FindStringSubmatch(v.Config)[1] + "\n"
-			for _, p := range v.Parts {
-				log += fmt.Sprintf("2026-11-22 18:02:10 INFO: including mount point %s ('%s') in backup\n", p.MP, p.Path)
-			}
-			ts.Check(errors.Join(os.WriteFile(at, nil, 0o600), os.Truncate(at, v.Size), os.WriteFile(at+".notes", []byte(v.Notes), 0o600),
-				os.WriteFile(strings.TrimSuffix(at, ".tar.zst")+".log", []byte(log), 0o600)))
-		}
-		for name, text := range d.Files {
-			at := filepath.Join(to, name)
-			ts.Check(os.MkdirAll(filepath.Dir(at), 0o755))
-			ts.Check(os.WriteFile(at, []byte(text), 0o600))
-		}
-	}
-}
-
-// macsOf are the MAC addresses of the guests of a node.
-func macsOf(sim *pvesim.Sim) string {
-	var lines []string
-	for _, vmid := range []string{"101", "110", "111", "112", "113", "9000", "9001"} {
-		_, body := sim.Do("root@pam", "GET", "/nodes/"+sim.Node()+"/lxc/"+vmid+"/config", nil)
-		lines = append(lines, vmid+" "+regexp.MustCompile(`hwaddr=[0-9A-F:]+`).FindString(body)+"\n")
-	}
-	return strings.Join(lines, "")
 }
 
 // serve is the command of that name.

@@ -120,9 +120,6 @@ func Digest(files map[string][]byte) string {
 	return hex.EncodeToString(h.Sum(nil))[:12]
 }
 
-// DesiredFiles are the files of the desired state, by name without a folder.
-func (k *Kit) DesiredFiles() map[string][]byte { return k.below(Desired) }
-
 // HostFiles are files of PVE that nothing restores, by name without host/.
 func (k *Kit) HostFiles() map[string][]byte { return k.below(hostFiles) }
 

@@ -210,10 +210,13 @@ func fileSteps(k *kit.Kit, have *State, token string) []Step {
 			steps = append(steps, Step{What: path[strings.LastIndexByte(path, '/')+1:], Text: "put it to " + path + beside, File: path, Content: text})
 		}
 	}
-	if desired := k.DesiredFiles(); !maps.EqualFunc(have.Desired, desired, bytes.Equal) {
+	if desired := k.DesiredOn(have.Node); !maps.EqualFunc(have.Desired, desired, bytes.Equal) {
 		beside := ""
 		if len(have.Desired) > 0 {
 			beside = "; the files that are there are kept beside it"
+		}
+		if have.Node != k.Node {
+			beside += fmt.Sprintf(", with node: %s in place of %s", have.Node, k.Node)
 		}
 		steps = append(steps, Step{What: "desired state", Text: fmt.Sprintf("put %d files to %s%s", len(desired), desiredDir, beside), Folder: desired})
 	}
