@@ -53,7 +53,7 @@ func offered(t *testing.T, line string) []string {
 func TestComplete(t *testing.T) {
 	file := writeCompletedHouse(t)
 	for line, want := range map[string]string{
-		"--pl":                              "--plan",
+		"--pl":                              "--plan --plan-file",
 		"--st":                              "--state --status",
 		file + " --hold d":                  "dhcp dns",
 		file + " --hold a":                  "all",
@@ -71,7 +71,7 @@ func TestComplete(t *testing.T) {
 		"--plan /e":                         "",
 		"":                                  "",
 		"--plan /no/such/folder --only web": "",
-		"--plan --o":                        "--only --output",
+		"--plan --o":                        "--only --out --output",
 		"--selftest --vm":                   "--vmid",
 		"--selftest=task --vmid ":           "",
 		"--selftest=":                       "task",
