@@ -60,7 +60,7 @@ func (s *scenario) setUp() {
 		s.tell("-- it has converged once")
 		s.sim.Advance(time.Duration(1+s.r.IntN(30)) * time.Hour)
 	}
-	if s.profile.lose {
+	if s.profile.lose && !(s.profile.servers && s.r.IntN(3) == 0 && s.loseAllButBackups()) {
 		s.loseSomething()
 		s.loseSight()
 	}

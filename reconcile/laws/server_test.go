@@ -2,9 +2,12 @@ package laws
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 // The laws of data and of retention where backups go to a Proxmox Backup Server, whose
@@ -61,6 +64,47 @@ func (s *scenario) loseSight() {
 	if s.profile.servers && !s.forgot && s.r.IntN(2) == 0 {
 		s.login(lawNewToken)
 	}
+}
+
+// loseAllButBackups takes a guest away with its volumes, the agent's state, and the sight of the
+// server, after nights with backups. Only another guest shows then that there must be backups:
+// it reports whether there is one, and where not it takes nothing. Nobody touches that guest.
+func (s *scenario) loseAllButBackups() bool {
+	s.sim.Advance(50 * time.Hour) // two of each schedule
+	i := s.live(1)
+	if _, err := i.once(0); err != nil {
+		s.fails("settles", "the run after a night fails: %v", err)
+	}
+	i.end()
+	world := reconciletest.Read(s.sim)
+	if !slices.ContainsFunc(s.house.guests[1:], func(g *lawWish) bool { return s.longOnServer(world, g) }) {
+		return false
+	}
+	lost := s.house.guests[0] // the one that is surely made from something
+	s.tell("the config of %d is lost, with its volumes, and the agent's state", lost.vmid)
+	s.witness.excuse(lost.vmid)
+	s.sim.LoseConfig(lost.vmid)
+	for _, volid := range reconciletest.Read(s.sim).Loose(lost.vmid) {
+		storage, _, _ := strings.Cut(volid, ":")
+		s.person("DELETE", "/nodes/pve1/storage/"+storage+"/content/"+volid, nil)
+	}
+	s.here.forget()
+	s.forgot = true
+	s.login(lawNewToken)
+	s.profile.people, s.profile.edits = 0, false
+	return true
+}
+
+// longOnServer reports whether a guest has been managed for two days and has a backup on the server.
+func (s *scenario) longOnServer(world *reconciletest.World, g *lawWish) bool {
+	have := world.Guests[g.vmid]
+	if have == nil {
+		return false
+	}
+	m, ok := reconciletest.MarkOf(have.Config["description"])
+	born, err := time.Parse(time.RFC3339, m.Born)
+	return ok && err == nil && m.Owner == "pve1" && m.Object == g.name && s.sim.Now().Sub(born) > 48*time.Hour &&
+		slices.ContainsFunc(world.ArchivesOf(g.vmid), func(a reconciletest.Archive) bool { return strings.Contains(a.Key, "ct/") })
 }
 
 // serverDeeds draws what happens to the server in a round.
