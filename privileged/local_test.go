@@ -327,7 +327,13 @@ func TestFstabLock(t *testing.T) {
 		_, err := local.Do(t.Context(), MountUSBByUUID(testNode, usb), nil)
 		done <- err
 	}()
-	box.wait("/begun")
+	for !fileExists(box.root + "/begun") {
+		select {
+		case err := <-done:
+			t.Fatalf("it ended before it mounted: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 	if held, err := isLocked(dir + "/fstab.lock"); err != nil || !held {
 		t.Errorf("while it mounts: %v %v", held, err)
 	}

@@ -15,13 +15,18 @@ import (
 
 const maxProgramOutput = 4 << 20
 
-// Run implements [Host]; of a look the output is what the program prints on standard output alone, unless it fails. It goes to a file, so that it can go on when nobody reads any more. The end of ctx kills it and all that
-// it started; for acts ctx has no end.
+// Run implements [Host]. The output goes to a file, so that the program can go on when nobody reads any more. Where progress is nil the program
+// only looks: it has files of its own, since several look at once, also within an act, and the output is what it prints on standard output alone,
+// unless it fails. The end of ctx kills it and all that it started; for acts ctx has no end.
 func (m *Machine) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
 	if !path.IsAbs(program) {
 		return nil, 0, fmt.Errorf("%s is not an absolute path", program)
 	}
-	out, errs, err := outputs(m.lane)
+	var act *laneFile
+	if progress != nil {
+		act = m.lane
+	}
+	out, errs, err := outputs(act)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -75,8 +80,8 @@ func exitOf(ended error) (code int, err error) {
 	return 0, ended
 }
 
-// outputs are the files that a program prints to: of an act one for both, which others can read; of a look two, for what is to be read must not be mixed
-// with warnings.
+// outputs are the files that a program prints to: of one that acts one for both, which others can read; of one that looks (nil) two of its own, for
+// what is to be read must not be mixed with warnings or with what another one prints.
 func outputs(lane *laneFile) (out, errs *os.File, err error) {
 	if lane != nil {
 		out, err = os.OpenFile(lane.output(), os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)

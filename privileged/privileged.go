@@ -65,7 +65,7 @@ type Runner interface {
 // Host is the machine that the fence acts on: the real one ([Machine]) or a simulated one. All paths are absolute.
 type Host interface {
 	// Run runs the program at an absolute path, without a shell, with a clean environment and LC_ALL=C, in a session of its own. An exit
-	// code other than 0 is not an err; a program that cannot be started is.
+	// code other than 0 is not an err; a program that cannot be started is. One that only looks has no progress: several may run at once.
 	Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error)
 	// NodeName is the node that /etc/pve/local points to.
 	NodeName() (string, error)

@@ -59,7 +59,7 @@ func TestPerlScalars(t *testing.T) {
 		t.Errorf("only %d answers compared: is something skipped?", compared)
 	}
 	// What names a thing or decides about one; of all else PVE may leave out what it likes.
-	identity := strings.Fields("digest hasFeature id key name node status storage time type upid value version vmid volid")
+	identity := strings.Fields("digest hasFeature id iface key name node status storage time type upid value version vmid volid")
 	if diff := cmp.Diff(identity, slices.Sorted(maps.Keys(without))); diff != "" {
 		t.Errorf("fields without which an answer is refused:\n%s", diff)
 	}
