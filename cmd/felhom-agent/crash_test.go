@@ -145,6 +145,8 @@ func TestCrashHistory(t *testing.T) {
 			`UPID:pve1:[0-9A-F:]+:vzrestore:112:felhom@pve!agent:`,
 			`restores/web +start +ok +\d+ s +.*`,
 			`UPID:pve1:[0-9A-F:]+:vzstart:112:felhom@pve!agent:`,
+			`backups/daily +back up +ok +\d+ s +back up web to usb-backup, blue`,
+			`UPID:pve1:[0-9A-F:]+:vzdump:112:felhom@pve!agent:`,
 		}},
 		"never": {point{event: "line intent restores/web/create #1"}, "restores/web", []string{
 			`restores/web +restore +lost +.*its answer was lost, and no task of it is found`,
@@ -152,6 +154,8 @@ func TestCrashHistory(t *testing.T) {
 			`UPID:pve1:[0-9A-F:]+:vzrestore:112:felhom@pve!agent:`,
 			`restores/web +start +ok +\d+ s +.*`,
 			`UPID:pve1:[0-9A-F:]+:vzstart:112:felhom@pve!agent:`,
+			`backups/daily +back up +ok +\d+ s +back up web to usb-backup, blue`,
+			`UPID:pve1:[0-9A-F:]+:vzdump:112:felhom@pve!agent:`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

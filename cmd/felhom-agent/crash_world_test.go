@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -255,10 +256,37 @@ func canonical(text []byte) (string, error) {
 			disk, _ := d.(map[string]any)
 			sortAny(disk["folders"])
 			sortAny(disk["immutable"])
+			newestKit(disk)
 		}
 	}
 	out, err := yaml.Marshal(without(world))
 	return timeless(string(out)), err
+}
+
+// newestKit leaves of the recovery kits on a disk the newest, without the moment of its making, and of what tells times only that it is there: a life
+// that was interrupted may have made one more.
+func newestKit(disk map[string]any) {
+	files, _ := disk["files"].(map[string]any)
+	kits, newest := regexp.MustCompile(`^(/felhom-recovery/[^/]+/)(\d{8}T\d{6}Z)/(.+)$`), ""
+	for name := range files {
+		if m := kits.FindStringSubmatch(name); m != nil {
+			newest = max(newest, m[2])
+		}
+	}
+	for name, text := range files {
+		m := kits.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		delete(files, name)
+		if m[2] != newest {
+			continue
+		}
+		if !strings.HasPrefix(m[3], "desired/") {
+			text = "there"
+		}
+		files[m[1]+"NEWEST/"+m[3]] = text
+	}
 }
 
 func sortAny(list any) {
