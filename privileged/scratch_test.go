@@ -70,8 +70,8 @@ func (b testBox) write(name, text string, mode fs.FileMode) {
 	}
 }
 
-func (b testBox) program(name, script string) {
-	b.write(name, "#!/bin/sh\nprintf '%s' '"+name+"' >> "+b.root+"/calls; printf ' %s' \"$@\" >> "+b.root+"/calls; echo >> "+b.root+"/calls\n"+script+"\n", 0o755)
+func (b testBox) program(name, script string) { // one write per line: disks are read several at a time
+	b.write(name, "#!/bin/sh\nprintf '%s%s\\n' '"+name+"' \"${*:+ $*}\" >> "+b.root+"/calls\n"+script+"\n", 0o755)
 }
 
 // calls are the programs that were run and that change something.
