@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,12 +24,12 @@ func answerFault(cl *cluster.Cluster, ctx context.Context, c *request.Call) (ans
 	if f == nil {
 		return outcome(cl, ctx, c)
 	}
-	text := func(def string) string {
-		if f.Text != "" {
-			return f.Text
+	if strings.HasSuffix(f.Effect, "-after") { // PVE does as asked, and only its answer suffers
+		if _, err := outcome(cl, ctx, c); err != nil {
+			return answer{}, err
 		}
-		return def
 	}
+	text := func(def string) string { return cmp.Or(f.Text, def) }
 	wait := func() error {
 		if f.For > 0 {
 			return cl.SleepUntil(ctx, cl.Now.Add(f.For), nil)
@@ -41,9 +42,6 @@ func answerFault(cl *cluster.Cluster, ctx context.Context, c *request.Call) (ans
 	case "lost":
 		return plain(596, text("Connection timed out"), ""), wait()
 	case "lost-after":
-		if _, err := outcome(cl, ctx, c); err != nil {
-			return answer{}, err
-		}
 		return plain(596, text("Broken pipe"), ""), wait()
 	case "late":
 		d := f.For
@@ -55,12 +53,7 @@ func answerFault(cl *cluster.Cluster, ctx context.Context, c *request.Call) (ans
 				As: c.Who.ID, Method: c.Method, Path: c.Path, Params: c.Params})
 		}
 		return plain(596, text("Connection timed out"), ""), nil
-	case "eof":
-		return answer{eof: true}, wait()
-	case "eof-after":
-		if _, err := outcome(cl, ctx, c); err != nil {
-			return answer{}, err
-		}
+	case "eof", "eof-after":
 		return answer{eof: true}, wait()
 	case "twice":
 		a, err := outcome(cl, ctx, c)
@@ -68,14 +61,9 @@ func answerFault(cl *cluster.Cluster, ctx context.Context, c *request.Call) (ans
 			a.body = repeated(a.body, f.Text)
 		}
 		return a, err
-	case "error-after":
-		if _, err := outcome(cl, ctx, c); err != nil {
-			return answer{}, err
-		}
-		return respond(c, refusal.Fail("%s", text("got an error"))), wait()
 	case "stopping": // as seen on a node of PVE 9.2.11
 		return respond(c, refusal.Fail("%s", text("failed to read from command socket: Connection reset by peer"))), wait()
-	case "error":
+	case "error", "error-after":
 		return respond(c, refusal.Fail("%s", text("got an error"))), wait()
 	default: // slow
 		if err := wait(); err != nil {

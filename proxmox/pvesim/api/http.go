@@ -158,13 +158,9 @@ func handle(cl *cluster.Cluster, ctx context.Context, req *http.Request, body []
 		}
 		return answer{eof: true}, nil
 	}
-	path := req.URL.Path
-	rest, ok := strings.CutPrefix(path, "/api2/")
+	rest, ok := strings.CutPrefix(req.URL.Path, "/api2/")
 	if !ok {
-		if path == "/" || path == "" {
-			return answer{code: 200, reason: "OK", ctype: "text/html", body: []byte("<!DOCTYPE html><title>pvesim</title><p>A simulated Proxmox VE node. Its API is below /api2/json.\n")}, nil
-		}
-		return plain(500, "no such file '"+path+"'", "no such file '"+path+"'\n"), nil
+		return front(req.URL.Path), nil
 	}
 	format, uri, _ := strings.Cut(rest, "/")
 	if format == "" {
@@ -172,13 +168,7 @@ func handle(cl *cluster.Cluster, ctx context.Context, req *http.Request, body []
 	}
 	asked := "/" + uri
 	uri = cleanPath(uri)
-	cookie := ""
-	if c, err := req.Cookie("PVEAuthCookie"); err == nil {
-		cookie = c.Value
-		if v, err := url.QueryUnescape(cookie); err == nil {
-			cookie = v
-		}
-	}
+	cookie := ticket(req)
 	who, why := cl.Rights.Authenticate(req.Header.Get("Authorization"), cookie, cl.Now)
 	if who == nil && uri != "/access/ticket" && uri != "/access/domains" {
 		if err := cl.SleepUntil(ctx, cl.Now.Add(cl.AuthDelay), nil); err != nil {
@@ -203,6 +193,26 @@ func handle(cl *cluster.Cluster, ctx context.Context, req *http.Request, body []
 		out = out.extjs()
 	}
 	return out, err
+}
+
+// front is what there is beside the API: a page that says what this is.
+func front(path string) answer {
+	if path == "/" || path == "" {
+		return answer{code: 200, reason: "OK", ctype: "text/html", body: []byte("<!DOCTYPE html><title>pvesim</title><p>A simulated Proxmox VE node. Its API is below /api2/json.\n")}
+	}
+	return plain(500, "no such file '"+path+"'", "no such file '"+path+"'\n")
+}
+
+// ticket is the ticket that a request has as a cookie, or "".
+func ticket(req *http.Request) string {
+	c, err := req.Cookie("PVEAuthCookie")
+	if err != nil {
+		return ""
+	}
+	if v, err := url.QueryUnescape(c.Value); err == nil {
+		return v
+	}
+	return c.Value
 }
 
 func headerBytes(h http.Header) int {

@@ -44,15 +44,7 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 	}
 	written := cl.Now
 	v := &world.Volume{VMID: g.VMID, Size: size, Format: strings.TrimPrefix(ext, "."), Created: cl.Now.Unix(), Config: t.Args["config"], Written: &written}
-	for _, m := range g.Conf.MountPoints() {
-		if data, in := t.Args["data:"+m.Key]; in {
-			p := world.Part{MP: m.Key, Path: m.Path, Data: data}
-			if vol, _, _ := places.Find(cl, n, m.Volid()); vol != nil {
-				p.Used, p.Bare = vol.Used, vol.Bare
-			}
-			v.Parts = append(v.Parts, p)
-		}
-	}
+	v.Parts = dumpedParts(cl, t, g)
 	if p.Datastore != nil {
 		if err := endSnapshot(t, p, v); err != nil {
 			return err
@@ -77,6 +69,23 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 	t.Logf("INFO: Finished Backup of VM %d (%02d:%02d:%02d)", g.VMID, took/3600, took/60%60, took%60)
 	t.Logf("INFO: Backup finished at %s", stamp(cl, n))
 	return nil
+}
+
+// dumpedParts are the volumes whose data a dump took when it began.
+func dumpedParts(cl *cluster.Cluster, t *world.Task, g *world.Guest) []world.Part {
+	var all []world.Part
+	for _, m := range g.Conf.MountPoints() {
+		data, in := t.Args["data:"+m.Key]
+		if !in {
+			continue
+		}
+		p := world.Part{MP: m.Key, Path: m.Path, Data: data}
+		if vol, _, _ := places.Find(cl, t.Node, m.Volid()); vol != nil {
+			p.Used, p.Bare = vol.Used, vol.Bare
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // dumpCommand is the failure of the pipe that writes an archive.

@@ -126,20 +126,15 @@ func NodeTasks(c *request.Call) error {
 	if c.Has("statusfilter") {
 		statuses = notation.SplitList(strings.ToLower(c.Param("statusfilter")))
 	}
-	since, until := int64(-1<<62), int64(1<<62)
-	if c.Has("since") {
-		since, _ = strconv.ParseInt(c.Param("since"), 10, 64)
+	number := func(name string, def int64) int64 {
+		if !c.Has(name) {
+			return def
+		}
+		n, _ := strconv.ParseInt(c.Param(name), 10, 64)
+		return n
 	}
-	if c.Has("until") {
-		until, _ = strconv.ParseInt(c.Param("until"), 10, 64)
-	}
-	start, limit := 0, 50
-	if c.Has("start") {
-		start = notation.Atoi(c.Param("start"))
-	}
-	if c.Has("limit") {
-		limit = notation.Atoi(c.Param("limit"))
-	}
+	since, until := number("since", -1<<62), number("until", 1<<62)
+	start, limit := int(number("start", 0)), int(number("limit", 50))
 	userfilter := strings.ToLower(c.Param("userfilter"))
 	d := c.Data().List()
 	total := 0

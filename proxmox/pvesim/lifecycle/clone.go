@@ -60,21 +60,9 @@ func Clone(c *request.Call) error {
 	} else if g.Running {
 		return refusal.Fail("Cannot do full clones on a running container without snapshots")
 	}
-	size := int64(0)
-	for _, m := range sec.MountPoints() {
-		if m.Kind() != "volume" {
-			return refusal.Fail("unable to clone mountpoint '%s' (type %s)", m.Key, m.Kind())
-		}
-		id, _, _ := strings.Cut(m.Volid(), ":")
-		if v := c.Param("storage"); v != "" {
-			id = v
-		}
-		if err := cl.Rights.Need(c.Who, rights.OnStorage(id), "Datastore.AllocateSpace"); err != nil {
-			return err
-		}
-		if v, _, _ := places.Find(cl, c.Node, m.Volid()); v != nil {
-			size += v.Used
-		}
+	size, err := cloned(c, sec)
+	if err != nil {
+		return err
 	}
 	for _, k := range sec.Numbered("net") {
 		if err := guests.BridgeAccess(cl, c.Who, sec.Vals[k]); err != nil {
@@ -93,6 +81,27 @@ func Clone(c *request.Call) error {
 		cl.Rights.Forget()
 	}
 	return c.Started(cl.Start(c.Node, "vzclone", strconv.Itoa(g.VMID), c.Who.ID, size, args))
+}
+
+// cloned is how many bytes a clone of a config copies, where its volumes can be copied and the caller may.
+func cloned(c *request.Call, sec *lxcconf.Section) (size int64, err error) {
+	cl := c.Cluster
+	for _, m := range sec.MountPoints() {
+		if m.Kind() != "volume" {
+			return 0, refusal.Fail("unable to clone mountpoint '%s' (type %s)", m.Key, m.Kind())
+		}
+		id, _, _ := strings.Cut(m.Volid(), ":")
+		if v := c.Param("storage"); v != "" {
+			id = v
+		}
+		if err := cl.Rights.Need(c.Who, rights.OnStorage(id), "Datastore.AllocateSpace"); err != nil {
+			return 0, err
+		}
+		if v, _, _ := places.Find(cl, c.Node, m.Volid()); v != nil {
+			size += v.Used
+		}
+	}
+	return size, nil
 }
 
 // RunClone runs vzclone.

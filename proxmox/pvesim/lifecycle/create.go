@@ -31,9 +31,9 @@ func Create(c *request.Call) error {
 	cl, n, vmid := c.Cluster, c.Node, c.VMID()
 	restore, force := c.Flag("restore"), c.Flag("force")
 	archive, poolID := c.Param("ostemplate"), c.Param("pool")
-	emsg := "unable to create CT " + strconv.Itoa(vmid) + " - "
+	kind, verb, want := "vzcreate", "create", "vztmpl"
 	if restore {
-		emsg = "unable to restore CT " + strconv.Itoa(vmid) + " - "
+		kind, verb, want = "vzrestore", "restore", "backup"
 	}
 	if err := cl.World.Quorum(); err != nil {
 		return err
@@ -63,24 +63,16 @@ func Create(c *request.Call) error {
 	if err := guests.MayModify(cl, c.Who, vmid, poolID, nil, set, nil, set["unprivileged"] == "1"); err != nil {
 		return err
 	}
-	want := "vztmpl"
-	if restore {
-		want = "backup"
-	}
 	if err := storages.VolumeAccess(cl, c.Who, vmid, archive, want); err != nil {
 		return err
 	}
 	if err := creationStorage(c, set); err != nil {
 		return err
 	}
-	if err := claim(c, old, emsg); err != nil {
+	if err := claim(c, old, "unable to "+verb+" CT "+strconv.Itoa(vmid)+" - "); err != nil {
 		return err
 	}
 	args := creationArgs(c, set, same)
-	kind := "vzcreate"
-	if restore {
-		kind = "vzrestore"
-	}
 	size := int64(0)
 	if v, _, err := places.Find(cl, n, archive); err == nil && v != nil {
 		for _, p := range v.Parts {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -80,23 +81,16 @@ func RunDestroy(cl *cluster.Cluster, t *world.Task) error {
 	if t.Args["purge"] == "1" {
 		t.Logf("purging CT %d from related configurations..", g.VMID)
 	}
-	kept := cl.World.Access.ACL[:0:0]
-	for _, e := range cl.World.Access.ACL {
-		if e.Path != rights.OnVM(g.VMID) {
-			kept = append(kept, e)
-		}
-	}
-	cl.World.Access.ACL = kept
-	for _, p := range cl.World.Pools {
-		var vms []int
-		for _, v := range p.VMs {
-			if v != g.VMID {
-				vms = append(vms, v)
-			}
-		}
-		p.VMs = vms
-	}
-	cl.Rights.Forget()
+	forgetAccess(cl, g.VMID)
 	cl.DropGuest(g.VMID)
 	return cluster.ErrDone
+}
+
+// forgetAccess removes a guest from the permissions and the pools. PVE: remove_vm_access, remove_vm_from_pool.
+func forgetAccess(cl *cluster.Cluster, vmid int) {
+	cl.World.Access.Drop(func(e world.ACLEntry) bool { return e.Path == rights.OnVM(vmid) })
+	for _, p := range cl.World.Pools {
+		p.VMs = slices.DeleteFunc(slices.Clone(p.VMs), func(v int) bool { return v == vmid })
+	}
+	cl.Rights.Forget()
 }

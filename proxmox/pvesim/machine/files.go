@@ -19,20 +19,7 @@ func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 	case "/etc/fstab":
 		return []byte(n.Fstab), nil
 	case "/etc/pve/.vmlist":
-		type entry struct {
-			Node    string `json:"node"`
-			Type    string `json:"type"`
-			Version int    `json:"version"`
-		}
-		ids := make(map[string]entry)
-		for _, g := range cl.World.Guests {
-			kind := "lxc"
-			if g.Qemu {
-				kind = "qemu"
-			}
-			ids[strconv.Itoa(g.VMID)] = entry{g.Node, kind, 1}
-		}
-		return json.Marshal(map[string]any{"version": 1, "ids": ids})
+		return vmList(cl)
 	}
 	if text, ok := n.Files[name]; ok {
 		return []byte(text), nil
@@ -58,24 +45,50 @@ func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 			}
 		}
 	}
+	if text, ok := deviceFile(n, name); ok {
+		return []byte(text), nil
+	}
+	return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+}
+
+// vmList is the cluster's list of guests.
+func vmList(cl *cluster.Cluster) ([]byte, error) {
+	type entry struct {
+		Node    string `json:"node"`
+		Type    string `json:"type"`
+		Version int    `json:"version"`
+	}
+	ids := make(map[string]entry)
+	for _, g := range cl.World.Guests {
+		kind := "lxc"
+		if g.Qemu {
+			kind = "qemu"
+		}
+		ids[strconv.Itoa(g.VMID)] = entry{g.Node, kind, 1}
+	}
+	return json.Marshal(map[string]any{"version": 1, "ids": ids})
+}
+
+// deviceFile is a file of sysfs or of udev's database about a connected disk.
+func deviceFile(n *world.Node, name string) (text string, ok bool) {
 	for i, d := range n.Disks {
 		if !d.Absent && name == "/sys/class/block/"+path.Base(world.WholeDisk(d.Device))+"/diskseq" { // never the same for two disks
-			return []byte(fmt.Sprintf("%d\n", d.Instance*len(n.Disks)+i+1)), nil
+			return fmt.Sprintf("%d\n", d.Instance*len(n.Disks)+i+1), true
 		}
 		if d.Absent || !strings.HasPrefix(name, "/sys/class/block/"+path.Base(d.Device)+"/") {
 			if !d.Absent && name == "/run/udev/data/b"+DeviceNumber(d.Device) && d.Transport == "usb" {
-				return []byte("E:ID_BUS=usb\n"), nil
+				return "E:ID_BUS=usb\n", true
 			}
 			continue
 		}
 		switch path.Base(name) {
 		case "size":
-			return []byte(fmt.Sprintf("%d\n", d.Size/512)), nil
+			return fmt.Sprintf("%d\n", d.Size/512), true
 		case "dev":
-			return []byte(DeviceNumber(d.Device) + "\n"), nil
+			return DeviceNumber(d.Device) + "\n", true
 		}
 	}
-	return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+	return "", false
 }
 
 // memoryFile is a file of a running guest's cgroup.

@@ -27,34 +27,8 @@ func RunRollback(cl *cluster.Cluster, t *world.Task) error {
 	}
 	name := t.Args["snap"]
 	sec := g.Conf.Snaps[name]
-	switch t.Phase {
-	case 0:
-		if err := guests.LockMigration(cl, t, g.VMID); err != nil {
-			return err
-		}
-		if err := guests.LockConfig(cl, t, g.VMID); err != nil {
-			return err
-		}
-		if g.Conf.Vals["template"] == "1" {
-			return errors.New("you can't rollback if it's a template")
-		}
-		if sec == nil {
-			return fmt.Errorf("snapshot '%s' does not exist", name)
-		}
-		if st := sec.Vals["snapstate"]; st != "" {
-			return fmt.Errorf("unable to rollback to incomplete snapshot (snapstate = %s)", st)
-		}
-		if err := rollbackPossible(cl, t.Node, sec, name); err != nil {
-			return err
-		}
-		if err := guests.CheckLock(g.Conf); err != nil {
-			return err
-		}
-		guests.Halt(cl, g)
-		g.Conf.Section.Set("lock", "rollback")
-		g.Conf.Touch()
-		cl.Unlock(t, cluster.FlockKey(g.VMID))
-		return cl.Then(t, 1)
+	if t.Phase == 0 {
+		return beginRollback(cl, t, g, sec, name)
 	}
 	if sec == nil {
 		return fmt.Errorf("snapshot '%s' does not exist", name)
@@ -86,6 +60,36 @@ func RunRollback(cl *cluster.Cluster, t *world.Task) error {
 		cl.Start(t.Node, "vzstart", t.ID, t.User, 0, nil)
 	}
 	return cluster.ErrDone
+}
+
+// beginRollback stops the guest and locks its config, where it can go back to the snapshot.
+func beginRollback(cl *cluster.Cluster, t *world.Task, g *world.Guest, sec *lxcconf.Section, name string) error {
+	if err := guests.LockMigration(cl, t, g.VMID); err != nil {
+		return err
+	}
+	if err := guests.LockConfig(cl, t, g.VMID); err != nil {
+		return err
+	}
+	if g.Conf.Vals["template"] == "1" {
+		return errors.New("you can't rollback if it's a template")
+	}
+	if sec == nil {
+		return fmt.Errorf("snapshot '%s' does not exist", name)
+	}
+	if st := sec.Vals["snapstate"]; st != "" {
+		return fmt.Errorf("unable to rollback to incomplete snapshot (snapstate = %s)", st)
+	}
+	if err := rollbackPossible(cl, t.Node, sec, name); err != nil {
+		return err
+	}
+	if err := guests.CheckLock(g.Conf); err != nil {
+		return err
+	}
+	guests.Halt(cl, g)
+	g.Conf.Section.Set("lock", "rollback")
+	g.Conf.Touch()
+	cl.Unlock(t, cluster.FlockKey(g.VMID))
+	return cl.Then(t, 1)
 }
 
 // rollbackPossible: every volume must have the snapshot; on ZFS it must be the newest.

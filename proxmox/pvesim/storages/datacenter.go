@@ -54,7 +54,14 @@ func Set(c *request.Call) error {
 			st.Nodes = nil
 		}
 	}
-	for k, v := range c.Params {
+	change(st, c.Params)
+	c.Data().Open().Str("storage", id).Str("type", st.Type).Close()
+	return nil
+}
+
+// change gives a storage what a request says of it.
+func change(st *world.Storage, params map[string]string) {
+	for k, v := range params {
 		switch k {
 		case "server", "datastore", "namespace", "username", "fingerprint", "encryption-key":
 			st.SetServer(k, v)
@@ -81,8 +88,6 @@ func Set(c *request.Call) error {
 			st.MaxProtected = &n
 		}
 	}
-	c.Data().Open().Str("storage", id).Str("type", st.Type).Close()
-	return nil
 }
 
 // Delete answers DELETE /storage/{storage}.

@@ -72,15 +72,9 @@ func ListVolumes(c *request.Call) error {
 		if err != nil {
 			continue
 		}
-		listed, allowed := owner, owner // PVE lists by one pattern, and asks for rights by another (PVE: Storage::Plugin)
+		listed, allowed := owner, owner
 		if kind == "backup" && p.Datastore == nil {
-			listed, allowed = 0, 0
-			if m := world.OwnedRE.FindStringSubmatch(name); m != nil {
-				listed = notation.Atoi(m[1])
-			}
-			if m := world.OurDumpRE.FindStringSubmatch(name); m != nil {
-				allowed = notation.Atoi(m[2])
-			}
+			listed, allowed = owners(name)
 		}
 		shown := kind
 		if kind == "images" {
@@ -109,6 +103,17 @@ func ListVolumes(c *request.Call) error {
 	}
 	d.End()
 	return nil
+}
+
+// owners are the guests of an archive in a folder: PVE lists by one pattern, and asks for rights by another. PVE: Storage::Plugin.
+func owners(name string) (listed, allowed int) {
+	if m := world.OwnedRE.FindStringSubmatch(name); m != nil {
+		listed = notation.Atoi(m[1])
+	}
+	if m := world.OurDumpRE.FindStringSubmatch(name); m != nil {
+		allowed = notation.Atoi(m[2])
+	}
+	return listed, allowed
 }
 
 // listVolume writes one entry of a storage's contents; shown is its content type.

@@ -1,14 +1,10 @@
 package world
 
+import "slices"
+
 // Drop takes entries out of the ACL.
 func (a *Access) Drop(gone func(ACLEntry) bool) {
-	kept := a.ACL[:0:0]
-	for _, e := range a.ACL {
-		if !gone(e) {
-			kept = append(kept, e)
-		}
-	}
-	a.ACL = kept
+	a.ACL = slices.DeleteFunc(slices.Clone(a.ACL), gone)
 }
 
 // User is the user of an ID; nil when there is none.
