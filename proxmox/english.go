@@ -42,6 +42,7 @@ const (
 var phrases = []phrase{
 	{notFound, regexp.MustCompile(`Configuration file '[^']*' does not exist`)},
 	{notFound, regexp.MustCompile(`(?:snapshot|storage|volume|disk image) '[^']*' does not exist`)},
+	{notFound, regexp.MustCompile(`^pool '[^']*' does not exist`)}, // of a restore into it, it is a 403
 	{notFound, regexp.MustCompile(`^no such task$`)},
 	{notFound, regexp.MustCompile(`^unable to open file - No such file or directory`)},
 	{exists, regexp.MustCompile(`\b(?:CT|VM) \d+ already exists\b`)},

@@ -35,6 +35,8 @@ func (c Call) Needs() []Need {
 		return needs
 	case parts[2] == "lxc" && len(rest) == 0:
 		return c.creationNeeds()
+	case c.Destroys():
+		return []Need{guestNeed(rest[0], "VM.Allocate")}
 	case parts[2] == "lxc" && len(rest) >= 2:
 		return c.guestNeeds(rest[0], strings.Join(rest[1:], "/"))
 	}
