@@ -34,7 +34,7 @@ const (
 // KitSpec is a recovery kit that is to be kept on a backup storage.
 type KitSpec struct {
 	Name    string            // of the mount object, else of the storage: what is done with its disk waits in one queue
-	Path    string            // of the storage, under an allowed root
+	Path    string            // of the storage, under an allowed root or one of the folders for kits
 	Mounted bool              // it must be a mount point, so that a kit never lands below a disk that is not there
 	Time    time.Time         // when it was collected, by the node's clock
 	Files   map[string][]byte // README.txt, kit.json, agent.yaml, state.json, TIME, desired/NAME.yaml
@@ -95,7 +95,7 @@ func keepKit(j *job) error {
 
 // writable makes sure that the path is allowed, and what is mounted there connected and not read-only.
 func (r reader) writable() error {
-	if err := r.allowedPath("path"); err != nil {
+	if err := r.allowedKit("path"); err != nil {
 		return err
 	}
 	table, err := r.hostMounts()

@@ -114,7 +114,7 @@ func TestKitsThatAreRefused(t *testing.T) {
 		"a hidden file":         {KitSpec{Path: "/mnt/usb/media", Files: map[string][]byte{"desired/.x.yaml": nil}}, "no file"},
 		"root's own file":       {KitSpec{Path: "/mnt/usb/media", Files: map[string][]byte{"fence.json": nil}}, "no file"},
 		"a system folder":       {KitSpec{Path: "/etc/cron.d", Files: map[string][]byte{"kit.json": nil}}, "directory of the system"},
-		"a storage of PVE":      {KitSpec{Path: "/mnt/pve/nas", Files: map[string][]byte{"kit.json": nil}}, "PVE mounts its storages"},
+		"a storage of PVE":      {KitSpec{Path: "/mnt/pve/nas", Files: map[string][]byte{"kit.json": nil}}, "root has not opened this folder"},
 		"nothing mounted":       {KitSpec{Path: "/mnt/other", Mounted: true, Files: map[string][]byte{"kit.json": nil}}, "nothing is mounted"},
 		"mounted read-only":     {KitSpec{Path: "/mnt/usb/media", Mounted: true, Files: map[string][]byte{"kit.json": nil}}, "read-only"},
 		"a folder on read-only": {KitSpec{Path: "/mnt/usb/media/library", Files: map[string][]byte{"kit.json": nil}}, "read-only"},
@@ -139,6 +139,54 @@ func TestKitsThatAreRefused(t *testing.T) {
 	}
 	if op, err := KeepKit(testNode, KitSpec{Name: "x", Path: "/mnt/x", Time: kitHour, Files: map[string][]byte{"desired/a.yaml": bytes.Repeat([]byte("guests: {}\n"), 1<<20)}}); err != nil || len(op.Args["content"]) > maxContent {
 		t.Errorf("a large one that compresses well: %v", err)
+	}
+}
+
+// Root names a folder for kits alone: that of PVE's storage "local", or where PVE mounts a share. It opens nothing but that, and no folder of the system.
+func TestFoldersForKitsAlone(t *testing.T) {
+	box := newBox(t)
+	box.write("/proc/1/mountinfo", "22 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw\n31 22 0:50 / /mnt/pve/nas rw - nfs4 nas:/export rw\n", 0o644)
+	for _, dir := range []string{"/var/lib/vz/backups", "/mnt/pve/nas/deep", "/mnt/pve/off", "/tank/backup", "/etc/cron.d", "/var/lib/vzother"} {
+		os.MkdirAll(box.root+dir, 0o755)
+	}
+	keep := func(at string, mounted bool) error {
+		op, err := KeepKit(testNode, KitSpec{Name: "x", Path: at, Mounted: mounted, Time: kitHour, Files: map[string][]byte{"kit.json": []byte("{}")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = box.Do(t.Context(), op, nil)
+		return err
+	}
+	places := []string{"/var/lib/vz", "/mnt/pve/nas", "/tank/backup"}
+	for _, at := range places {
+		err := keep(at, false)
+		if err == nil || !strings.HasSuffix(err.Error(), `add this to /etc/felhom-agent/fence.json of this host: "kits": ["`+at+`"]`) {
+			t.Errorf("%s by the default: %v", at, err)
+		}
+		if _, err := os.Lstat(box.root + at + "/" + KitFolder); err == nil {
+			t.Errorf("%s was written to", at)
+		}
+	}
+	box.write(PolicyPath, `{"kits": ["/var/lib/vz", "/mnt/pve/nas", "/mnt/pve/off", "/tank/backup", "/etc/cron.d", "/var/lib/vzother", "/", "/var/lib/../../etc/cron.d"]}`, 0o644)
+	for _, at := range places {
+		if err := keep(at, strings.HasPrefix(at, "/mnt")); err != nil {
+			t.Errorf("%s: %v", at, err)
+		}
+		if names, _ := filepath.Glob(box.root + at + "/" + KitFolder + "/" + testNode + "/2*/kit.json"); len(names) != 1 {
+			t.Errorf("%s has the kits %q", at, names)
+		}
+	}
+	for at, want := range map[string]string{"/etc/cron.d": "directory of the system", "/var/lib/vzother": "directory of the system", "/var/lib/vz/backups": "root has not opened",
+		"/mnt/pve/nas/deep": "root has not opened", "/mnt/pve/off": "nothing is mounted"} {
+		if err := keep(at, true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	for _, at := range places { // a folder for kits is no folder for mounts
+		op := MountUSBByUUID(testNode, MountSpec{Name: "x", UUID: usb.UUID, Path: at})
+		if _, err := box.Do(t.Context(), op, nil); err == nil {
+			t.Errorf("a disk was mounted at %s", at)
+		}
 	}
 }
 

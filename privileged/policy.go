@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,7 @@ type policy struct {
 	Devices []string `json:"devices"` // patterns of path.Match of the devices that guests may have
 	Users   []string `json:"users"`   // who may speak to the socket, besides root; default felhom-agent
 	IDMap   []string `json:"idmap"`   // folders whose binds may map IDs of a guest to those of the host; default none
+	Kits    []string `json:"kits"`    // folders of storages in which recovery kits are kept, besides those below the roots; default none
 }
 
 var defaultPolicy = policy{
@@ -36,6 +38,7 @@ var defaultPolicy = policy{
 type Folders struct {
 	Roots []string // below which disks are mounted and folders are bound
 	IDMap []string // whose binds, and those of what is below, may map IDs of a guest to those of the host
+	Kits  []string // in which recovery kits are kept, and nothing else is done
 }
 
 // LocalFolders are the folders of this machine that its root helper works on, for those who want to know before they ask it. It is an
@@ -51,13 +54,13 @@ func foldersIn(file string) (Folders, error) {
 		return Folders{}, err
 	}
 	p, err := parsePolicy(data)
-	return Folders{p.Roots, p.IDMap}, err
+	return Folders{p.Roots, p.IDMap, p.Kits}, err
 }
 
 // FoldersOf are what a file such as /etc/felhom-agent/fence.json allows.
 func FoldersOf(text []byte) (Folders, error) {
 	p, err := parsePolicy(text)
-	return Folders{p.Roots, p.IDMap}, err
+	return Folders{p.Roots, p.IDMap, p.Kits}, err
 }
 
 func parsePolicy(data []byte) (policy, error) {
@@ -123,6 +126,30 @@ func (r reader) allowedPath(arg string) error {
 	}
 	return r.refuse(arg, "it does not lie below "+strings.Join(p.Roots, " or "), fix)
 }
+
+// allowedKit makes sure that recovery kits may be kept in the folder in an argument: below an allowed root, as disks are mounted, or in one that root has
+// named for kits alone. A root would open the folder to mounts and binds too.
+func (r reader) allowedKit(arg string) error {
+	p, err := r.policy()
+	if err != nil {
+		return err
+	}
+	at := r.args[arg]
+	place := !slices.ContainsFunc(system, func(dir string) bool { return within(at, dir) }) || within(at, localStorage)
+	if place && slices.Contains(p.Kits, at) {
+		return nil
+	}
+	err = r.allowedPath(arg)
+	var refused *RefusedError
+	if place && errors.As(err, &refused) {
+		refused.Reason = "root has not opened this folder to recovery kits"
+		refused.Cure = "As root, add this to " + PolicyPath + ` of this host: "kits": ["` + at + `"]`
+	}
+	return err
+}
+
+// localStorage is where PVE's storage "local" is: the one folder below /var that holds backups.
+const localStorage = "/var/lib/vz"
 
 // storages is where PVE mounts network storages, with the backups and disks of all guests in them. A root above it does not open it.
 const storages = "/mnt/pve"

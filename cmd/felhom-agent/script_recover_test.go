@@ -29,6 +29,19 @@ func createGuest(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 }
 
+// putFiles is the command put: files of the host of a node, each PATH=FILE.
+func putFiles(ts *testscript.TestScript, _ bool, args []string) {
+	sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	for _, arg := range args[1:] {
+		to, from, _ := strings.Cut(arg, "=")
+		ts.Check(sim.PutFile(to, []byte(ts.ReadFile(from))))
+	}
+	text, err := sim.Save()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
 // writeConfig is the command config: the config and the snapshots of a container of a node go into a file.
 func writeConfig(ts *testscript.TestScript, _ bool, args []string) {
 	sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))

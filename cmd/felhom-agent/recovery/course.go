@@ -176,7 +176,9 @@ func (c *Course) bringBack(ctx context.Context, k *kit.Kit, left []string) (exit
 			left = append(left, fmt.Sprintf("systemctl enable --now %s: %s", service, lastLine(out)))
 		}
 	}
-	c.table(k, have, left)
+	if whole := c.table(k, have, left); !whole && exit == ok {
+		exit = blocked
+	}
 	return exit, nil
 }
 

@@ -103,7 +103,14 @@ func policyStep(k *kit.Kit, have *State) []Step {
 	if err != nil {
 		return []Step{{What: privileged.KitPolicy, Text: "left out, it is invalid: " + err.Error()}}
 	}
-	return []Step{{What: privileged.KitPolicy, Text: "allow the root helper: " + strings.Join(folders.Roots, ", "), File: policyFile, Content: policy}}
+	text := "allow the root helper: " + strings.Join(folders.Roots, ", ")
+	if len(folders.Kits) > 0 {
+		text += "; for recovery kits: " + strings.Join(folders.Kits, ", ")
+	}
+	if len(folders.IDMap) > 0 {
+		text += "; for IDs of the host: " + strings.Join(folders.IDMap, ", ")
+	}
+	return []Step{{What: privileged.KitPolicy, Text: text, File: policyFile, Content: policy}}
 }
 
 // mountSteps mount the backup disks that are connected: a storage on a mount point cannot be created before.

@@ -11,8 +11,9 @@ import (
 	"github.com/felhom/felhom-agent/quote"
 )
 
-// table ends a recovery: what is back, from what, what is not and why, and what is left for a person.
-func (c *Course) table(k *kit.Kit, have *State, left []string) {
+// table ends a recovery: what is back, from what, what is not and why, and what is left for a person. It reports whether every guest is back.
+func (c *Course) table(k *kit.Kit, have *State, left []string) (whole bool) {
+	whole = true
 	there := map[int]Guest{}
 	for _, g := range have.Guests {
 		there[g.VMID] = g
@@ -22,6 +23,7 @@ func (c *Course) table(k *kit.Kit, have *State, left []string) {
 	fmt.Fprintln(w, "GUEST\tVMID\tSTATE\tFROM")
 	for _, g := range k.Guests {
 		at, exists := there[g.VMID]
+		whole = whole && exists && slices.Contains(at.Owners, k.Owner)
 		switch {
 		case exists && slices.Contains(at.Owners, k.Owner):
 			quote.Fprintf(w, "%s\t%d\tback\t%s\n", g.Name, g.VMID, origin(c.Host.Origins()[g.Name]))
@@ -44,6 +46,7 @@ func (c *Course) table(k *kit.Kit, have *State, left []string) {
 	if names := slices.Sorted(maps.Keys(k.HostFiles())); len(names) > 0 {
 		fmt.Fprintf(c.Out, "\nNot restored, to read in the kit (%s/host): %s\n", quote.Line(k.Path), quote.Line(strings.Join(names, ", ")))
 	}
+	return whole
 }
 
 // origin is what a guest was created from, for people.
