@@ -7,6 +7,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/guests"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/host"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/machine"
+	"github.com/felhom/felhom-agent/proxmox/pvesim/places"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
@@ -82,6 +83,29 @@ func (s *Sim) FillMemory(vmid, shmem, cache int) {
 	if g := s.cl.Guests[vmid]; g != nil && g.Running {
 		g.Shmem, g.Cache = shmem, cache
 	}
+}
+
+// Furnish says what runs and is stored in a guest. Archives made of it from now on have it too.
+func (s *Sim) Furnish(vmid int, inside world.Inside) {
+	defer s.cl.Enter()()
+	if g := s.cl.Guests[vmid]; g != nil {
+		g.Inside = inside.Copy()
+	}
+}
+
+// FurnishArchive says what a guest has that is restored from an archive: one whose services fail,
+// for example. It is an error when there is no such archive on the first node.
+func (s *Sim) FurnishArchive(volid string, inside world.Inside) error {
+	defer s.cl.Enter()()
+	v, _, err := places.Find(s.cl, s.cl.World.Nodes[0], volid)
+	switch {
+	case err != nil:
+		return fmt.Errorf("pvesim: %w", err)
+	case v == nil:
+		return fmt.Errorf("pvesim: volume %s does not exist", volid)
+	}
+	v.Inside = inside.Copy()
+	return nil
 }
 
 // Inject adds a fault to the world.

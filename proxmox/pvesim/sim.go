@@ -190,9 +190,11 @@ func (s *Sim) WriteData(vmid int, mp, text string) {
 
 // The types of rooms below that callers of a [Sim] name.
 type (
-	Host     = host.Host        // the machine of a node
-	Fault    = world.Fault      // something that goes wrong
-	TaskInfo = cluster.TaskInfo // a task whose duration is asked for
+	Host       = host.Host        // the machine of a node
+	Fault      = world.Fault      // something that goes wrong
+	TaskInfo   = cluster.TaskInfo // a task whose duration is asked for
+	Inside     = world.Inside     // what runs and is stored in a guest
+	InsideFile = world.InsideFile // one file in a guest
 )
 
 // Diff compares two states ([Sim.String]) line by line: what only the first has begins with -,

@@ -43,7 +43,7 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 		name += ext
 	}
 	written := cl.Now
-	v := &world.Volume{VMID: g.VMID, Size: size, Format: strings.TrimPrefix(ext, "."), Created: cl.Now.Unix(), Config: t.Args["config"], Written: &written}
+	v := &world.Volume{VMID: g.VMID, Size: size, Format: strings.TrimPrefix(ext, "."), Created: cl.Now.Unix(), Config: t.Args["config"], Written: &written, Inside: g.Inside.Copy()}
 	v.Parts = dumpedParts(cl, t, g)
 	if p.Datastore != nil {
 		if err := endSnapshot(t, p, v); err != nil {

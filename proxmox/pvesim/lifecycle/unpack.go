@@ -43,6 +43,7 @@ func endRestore(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 	if full {
 		return failed
 	}
+	g.Inside = v.Inside.Copy()
 	t.Logf("Total bytes read: %d (%s, 90MiB/s)", total, notation.Binary(total))
 	t.Logf("merging backed-up and given configuration..")
 	return merge(cl, t, g, lxcconf.Parse(v.Config))

@@ -29,6 +29,8 @@ type Guest struct {
 	HA       string `yaml:"ha,omitempty"`
 	Qemu     bool   `yaml:"qemu,omitempty"`
 
+	Inside *Inside `yaml:"inside,omitempty"` // nil: a system without any service
+
 	Conf *lxcconf.Config `yaml:"-"`
 }
 

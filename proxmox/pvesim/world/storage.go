@@ -37,6 +37,7 @@ type Volume struct {
 	Garbage   bool       `yaml:"garbage,omitempty"`  // no archive at all
 	OS        string     `yaml:"os,omitempty"`       // of a template
 	Bare      bool       `yaml:"bare,omitempty"`     // its system sets no network up
+	Inside    *Inside    `yaml:"inside,omitempty"`   // what a guest that is restored from it has
 	// snapshots of a backup server
 	Encrypted  string `yaml:"encrypted,omitempty"` // the fingerprint of the key
 	Verified   string `yaml:"verified,omitempty"`  // ok or failed
