@@ -20,10 +20,10 @@ import (
 // done, with its fixes: the calls of block and await, and what is a Blocker or Blocked. What
 // is only known at run time is printed as <…>.
 func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []reason) {
-	add := func(at token.Pos, what ast.Expr, cures []ast.Expr) {
+	add := func(at token.Pos, what ast.Expr, fixes []ast.Expr) {
 		r := reason{at: fset.Position(at), text: rendered(what)}
-		for _, cure := range cures {
-			r.cures = append(r.cures, rendered(cure))
+		for _, fix := range fixes {
+			r.fixes = append(r.fixes, rendered(fix))
 		}
 		reasons = append(reasons, r)
 	}
@@ -76,16 +76,16 @@ func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []rea
 			if _, waits := fields["mount"]; waits { // becomes a deferred step: the mount itself says what to do
 				return true
 			}
-			var cures []ast.Expr
-			switch cure := fields["fix"].(type) {
+			var fixes []ast.Expr
+			switch fix := fields["fix"].(type) {
 			case nil:
-				cures = later[fset.Position(n.Pos()).Line]
+				fixes = later[fset.Position(n.Pos()).Line]
 			case *ast.CompositeLit:
-				cures = cure.Elts
+				fixes = fix.Elts
 			default:
-				cures = []ast.Expr{cure}
+				fixes = []ast.Expr{fix}
 			}
-			add(n.Pos(), fields["reason"], cures)
+			add(n.Pos(), fields["reason"], fixes)
 		}
 		return true
 	})
@@ -95,7 +95,7 @@ func reasonsOf(t *testing.T, fset *token.FileSet, file *ast.File) (reasons []rea
 type reason struct {
 	at    token.Position
 	text  string
-	cures []string
+	fixes []string
 }
 
 var verbs = regexp.MustCompile(`%[-+#0-9.]*[a-zA-Z]`)
@@ -155,12 +155,12 @@ func TestEveryReasonHasACure(t *testing.T) {
 				continue
 			}
 			count++
-			t.Logf("%s\n    %s\n    %s", r.at, r.text, strings.Join(r.cures, "; "))
+			t.Logf("%s\n    %s\n    %s", r.at, r.text, strings.Join(r.fixes, "; "))
 			if r.text == "" {
 				t.Errorf("%s: a reason that says nothing", r.at)
 			}
-			if len(r.cures) == 0 || strings.TrimSpace(strings.Join(r.cures, "")) == "" {
-				t.Errorf("%s: %q has no cure", r.at, r.text)
+			if len(r.fixes) == 0 || strings.TrimSpace(strings.Join(r.fixes, "")) == "" {
+				t.Errorf("%s: %q has no fix", r.at, r.text)
 			}
 		}
 	}
@@ -172,9 +172,9 @@ func TestEveryReasonHasACure(t *testing.T) {
 
 // forwards reports whether a call only hands on what another place says: block and await
 // themselves.
-func forwards(r reason) bool { return r.text == "<…>" && strings.Join(r.cures, "") == "<…>" }
+func forwards(r reason) bool { return r.text == "<…>" && strings.Join(r.fixes, "") == "<…>" }
 
-// A fault in the test above would make it pass: it fails on a reason without a cure.
+// A fault in the test above would make it pass: it fails on a reason without a fix.
 func TestAReasonWithoutACureIsFound(t *testing.T) {
 	const source = `package reconcile
 func (p *planner) f(o *spec.Object) {
@@ -191,7 +191,7 @@ func (p *planner) f(o *spec.Object) {
 	}
 	bare := 0
 	for _, r := range reasonsOf(t, fset, file) {
-		if strings.TrimSpace(strings.Join(r.cures, "")) == "" {
+		if strings.TrimSpace(strings.Join(r.fixes, "")) == "" {
 			bare++
 		}
 	}
@@ -201,7 +201,7 @@ func (p *planner) f(o *spec.Object) {
 }
 
 // The same of what is printed in the stories: every line that begins with ! is followed
-// by its cure, and every blocked line of a run has one and a place.
+// by its fix, and every blocked line of a run has one and a place.
 func TestEveryBlockedLineOfTheStoriesHasACure(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "story", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -240,12 +240,12 @@ func TestEveryBlockedLineOfTheStoriesHasACure(t *testing.T) {
 				blocked++
 				below := strings.TrimSpace(lines[i+1])
 				if !strings.HasPrefix(lines[i+1], "      ") || below == "" || strings.HasPrefix(below, "(") {
-					t.Errorf("%s: no cure:\n%s\n%s", file, line, lines[i+1])
+					t.Errorf("%s: no fix:\n%s\n%s", file, line, lines[i+1])
 				}
 			case strings.HasPrefix(line, "  blocked "):
 				blocked++
 				if !strings.Contains(line, ": ") || !regexp.MustCompile(`\(\S+:\d+\)$`).MatchString(line) {
-					t.Errorf("%s: no cure or no place: %s", file, line)
+					t.Errorf("%s: no fix or no place: %s", file, line)
 				}
 			}
 		}

@@ -20,7 +20,7 @@ func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan)
 	o := occupied(a.O.Journal, a.flights.waitedFor(), want, have, plan)
 	for i := range plan.Actions {
 		action := &plan.Actions[i]
-		why, poll := o.Keeps(action)
+		why, poll := o.keeps(action)
 		if why != "" {
 			p.poll = p.poll || poll
 			soon(o.Frees[action.Limit])
@@ -36,7 +36,7 @@ func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan)
 			continue
 		}
 		p.ready = append(p.ready, action)
-		o.Take(action)
+		o.take(action)
 	}
 	return p
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
-	"github.com/felhom/felhom-agent/reconcile/planning"
 )
 
 // yields says for whom a backup waits that was about to be sent: another agent with the
@@ -38,7 +37,7 @@ func (s *sender) yields(ctx context.Context, action *plan.Action, have *node.Obs
 		now.Memory.Tasks[tasks[i].UPID] = s.O.Journal.Claims(tasks[i].UPID)
 	}
 	if t := now.OtherAgent(); t != nil {
-		return planning.OtherAgentText(t, &now), nil
+		return otherAgent(t, &now), nil
 	}
 	return "", nil
 }

@@ -2,6 +2,7 @@ package applying
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +16,88 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
+// An occupancy is what is in use on a node before anything more is sent.
+type occupancy struct {
+	Node       string            // why nothing at all may be sent; "" where something may
+	Queues     map[string]string // by whom
+	Limits     map[string]int
+	Told       map[string]bool           // queues and limits in use by actions whose waiters nudge at their end
+	Frees      map[string]time.Time      // when the first of a limit's places is free, at the latest
+	Disruptive string                    // the object whose guest is being disturbed
+	Creating   bool                      // somebody else creates a guest, on which storage nobody tells
+	Others     func(limit string) string // which task of somebody else takes a limit's place, and since when
+}
+
+// runningSince says of a task what runs, since when and who began it.
+func runningSince(t *proxmox.Task, have *node.Observed) string {
+	return fmt.Sprintf("%s runs since %s, by %s", questions.TaskName(t), have.Clock(t.StartTime), t.Owner())
+}
+
+// startsAgain reports whether a guest that is down is about to be started, or will be
+// after the cool-down of a start that failed. One that waits for a person keeps nobody.
+func startsAgain(ref spec.Ref, have *node.Observed, p *plan.Plan) bool {
+	return have.Memory.Cooling[ref.String()+"/start"].Until.After(have.Now) ||
+		slices.ContainsFunc(p.Actions, func(a plan.Action) bool { return a.Object == ref }) ||
+		slices.ContainsFunc(p.Deferred, func(l plan.Deferred) bool { return l.Object == ref }) ||
+		slices.ContainsFunc(p.Blocked, func(h plan.Blocked) bool { return h.Object == ref && h.Passing })
+}
+
+// keeps says what keeps an action from being sent, or "", and whether that has to be
+// looked at from time to time, since nobody tells when it is over.
+func (o *occupancy) keeps(a *plan.Action) (why string, poll bool) {
+	limit := limitOf(a.Limit)
+	switch {
+	case o.Node != "":
+		return o.Node, true
+	case o.Queues[a.Queue] != "":
+		return o.Queues[a.Queue], !o.Told[a.Queue]
+	case o.Creating && strings.HasPrefix(a.Limit, "create "):
+		return text.OrElse(o.Others(a.Limit), "somebody else creates a guest") + ", and storages lock", true
+	case limit > 0 && o.Limits[a.Limit] >= limit:
+		if other := o.Others(a.Limit); other != "" && !o.Told[a.Limit] {
+			return other, true
+		}
+		return "its turn comes: " + a.Limit, !o.Told[a.Limit]
+	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String():
+		return "one disruptive action at a time: " + o.Disruptive, true
+	}
+	return "", false
+}
+
+// take notes an action that is about to be sent.
+func (o *occupancy) take(a *plan.Action) {
+	o.Queues[a.Queue] = a.Verb + " is sent"
+	o.Limits[a.Limit]++
+	o.Told[a.Queue], o.Told[a.Limit] = true, true
+	if a.Effect == plan.Disruptive {
+		o.Disruptive = a.Object.String()
+	}
+}
+
+// limitOf is how many actions may share a limit: one creation per storage (PVE's
+// storage lock times out beyond), two snapshots and two deletions per storage, one vzdump
+// per node.
+func limitOf(limit string) int {
+	switch {
+	case limit == "":
+		return 0
+	case strings.HasPrefix(limit, "snapshot "), strings.HasPrefix(limit, "delete from "):
+		return 2
+	}
+	return 1
+}
+
+// otherAgent says of a task that it is of an agent with another journal.
+func otherAgent(t *proxmox.Task, have *node.Observed) string {
+	return fmt.Sprintf("%s %s runs since %s with our token, and this journal does not know it: another agent works here", t.Type, t.ID, have.Clock(t.StartTime))
+}
+
 // occupied finds what is in use: by operations of this agent, some of which this process waits for, by tasks of others, by the root helper.
-func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, have *node.Observed, p *plan.Plan) *planning.Occupied {
-	o := &planning.Occupied{Queues: map[string]string{}, Limits: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
-	o.Others = func(budget string) string {
-		if t := questions.TakenBy(have, budget); t != nil {
-			return planning.Runs(t, have)
+func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, have *node.Observed, p *plan.Plan) *occupancy {
+	o := &occupancy{Queues: map[string]string{}, Limits: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
+	o.Others = func(limit string) string {
+		if t := questions.TakenBy(have, limit); t != nil {
+			return runningSince(t, have)
 		}
 		return ""
 	}
@@ -43,18 +120,18 @@ func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, h
 	}
 	for _, g := range node.GuestsOf(want) { // a guest that is being restarted keeps its queue until it runs
 		state := have.Guests[g.VMID]
-		if have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running && planning.StartsAgain(g.Ref, have, p) {
+		if have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running && startsAgain(g.Ref, have, p) {
 			o.Disruptive = text.OrElse(o.Disruptive, g.Ref.String())
 		}
 	}
 	if t := have.OtherAgent(); t != nil {
-		o.Node = planning.OtherAgentText(t, have)
+		o.Node = otherAgent(t, have)
 	}
 	return o
 }
 
 // takeOwn notes what the open operations of this agent use.
-func takeOwn(o *planning.Occupied, j *journal.Journal, waiting map[string]bool, have *node.Observed) {
+func takeOwn(o *occupancy, j *journal.Journal, waiting map[string]bool, have *node.Observed) {
 	for _, act := range j.Open() {
 		o.Queues[act.Queue] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
 		o.Told[act.Queue], o.Told[act.Limit] = waiting[act.Act], waiting[act.Act]
@@ -71,7 +148,7 @@ func takeOwn(o *planning.Occupied, j *journal.Journal, waiting map[string]bool, 
 }
 
 // takeTasks notes what the running tasks of the node use, whoever began them.
-func takeTasks(o *planning.Occupied, j *journal.Journal, have *node.Observed) {
+func takeTasks(o *occupancy, j *journal.Journal, have *node.Observed) {
 	ours := map[proxmox.UPID]bool{}
 	for _, act := range j.Open() {
 		ours[act.Upid] = true

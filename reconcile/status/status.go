@@ -115,7 +115,7 @@ func ReadStatus(dir string) (Status, error) {
 func parse(data []byte) (Status, error) {
 	type blocked struct {
 		plan.Blocked
-		Cure []string `json:"cure"`
+		OldFix []string `json:"cure"` // the key of earlier versions
 	}
 	var read struct {
 		Status
@@ -125,7 +125,7 @@ func parse(data []byte) (Status, error) {
 	err := json.Unmarshal(data, &read)
 	s := read.Status
 	for _, h := range read.Held {
-		h.Fix = h.Cure
+		h.Fix = h.OldFix
 		s.Blocked = append(s.Blocked, h.Blocked)
 	}
 	if s.Refreshed.IsZero() {
