@@ -34,6 +34,7 @@ var backupShape = shaped(map[string]string{
 	"schedule": "Say at: \"02:30\", or every: 24h.",
 	"vmid":     "Name guests by their objects: guests: [web].",
 	"prune":    "Say keep: {daily: 7}.",
+	"bwlimit":  "PVE takes a limit only from a user with Sys.Modify on /. Set it for the node: bwlimit in /etc/vzdump.conf.",
 	"ensure":   "Archives are deleted by keep alone; remove the object and they stay.",
 },
 	append([]field[Backup]{

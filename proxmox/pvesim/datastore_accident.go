@@ -124,3 +124,14 @@ func (d *Datastore) Snapshots() (all []string) {
 	slices.Sort(all)
 	return all
 }
+
+// Own changes the owner of a guest's groups, as proxmox-backup-client change-owner does.
+func (d *Datastore) Own(vmid int, owner string) {
+	d.change(func(d *world.Datastore) {
+		for key := range d.Owners {
+			if strings.HasSuffix(key, fmt.Sprintf("|ct/%d", vmid)) {
+				d.Owners[key] = owner
+			}
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
@@ -36,8 +37,7 @@ func serverFix(storage string, trouble proxmox.ServerTrouble) []string {
 	case proxmox.ServerFull:
 		return []string{"on the server: prune, then run garbage collection; it frees what was deleted more than a day ago", "or add a larger disk to the datastore"}
 	case proxmox.ServerOwner:
-		return []string{fmt.Sprintf("give storage %s the user or API token that owns the backup group: pvesm set %s --username USER@pbs!TOKEN --password SECRET", storage, storage),
-			"or change the owner on the server: proxmox-backup-client change-owner GROUP USER@pbs!TOKEN"}
+		return questions.OwnerFix(storage)
 	case proxmox.ServerDenies:
 		return []string{"let the server decide what is kept: keep: server", "or give the storage's user the role DatastorePowerUser on the server"}
 	case proxmox.ServerKey:

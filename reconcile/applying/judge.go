@@ -189,7 +189,9 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 func whatNext(e ending, f journal.Failure) string {
 	switch {
 	case f.Trouble == proxmox.ServerDenies && e.act.Verb == "delete archive" && strings.HasPrefix(e.act.Object, "backups/"):
-		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.UndeletableFor), e.act.Object)
+		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.act.Object)
+	case f.Trouble == proxmox.ServerOwner && e.act.Verb == "back up":
+		return fmt.Sprintf("not tried again for %s, unless the storage gets another user, or you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.act.Object)
 	case f.Until.IsZero():
 		return "not tried again before the YAML, the permissions or the guest change"
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
-	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -31,6 +30,7 @@ type Memory struct {
 	Checking    map[string]time.Time       // archives whose contents are being checked -> since when
 	Tasks       map[proxmox.UPID]bool      // of acts of ours that have no outcome yet
 	Undeletable map[string]time.Time       // storage -> when its backup server last refused to delete an archive
+	Unowned     map[string]Unowned         // "STORAGE lxc/VMID" -> the last backup, where the server refused it to this user
 	Reading     map[string]bool            // archives that a restore of ours reads now
 	BackedUp    map[string][]time.Time     // action ID -> when backups that ended well were begun
 	Flights     []Flight                   // acts of ours that have no outcome yet, in the order in which they were begun
@@ -99,7 +99,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 		Changed: map[string]bool{},
 		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
 		Done: map[string]bool{}, Notes: map[string]string{}, Unmade: map[proxmox.VMID]time.Time{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
-		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Undeletable: map[string]time.Time{}, Tasks: map[proxmox.UPID]bool{},
+		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Undeletable: map[string]time.Time{}, Unowned: map[string]Unowned{}, Tasks: map[proxmox.UPID]bool{},
 	}
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
@@ -115,6 +115,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 		}
 		m.noteRollback(a)
 		m.noteDelete(a)
+		m.noteOwner(a)
 		m.noteBackup(a, now)
 		switch {
 		case a.Facts["restart"] != "" && a.Result == ResultOK:
@@ -217,31 +218,4 @@ func notesOf(a *Operation) string {
 		return a.Op.Args["description"]
 	}
 	return ""
-}
-
-// StorageOf is the storage that a call to it, or to an archive on it, names; "" for others.
-func StorageOf(call *proxmox.Call) string {
-	if call == nil {
-		return ""
-	}
-	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
-		return text.ProxmoxStorage(volid)
-	}
-	if strings.HasSuffix(call.Path, "/vzdump") {
-		return call.Params["storage"]
-	}
-	return ""
-}
-
-// noteDelete remembers whether a backup server lets archives be deleted.
-func (m *Memory) noteDelete(a *Operation) {
-	if a.Call == nil || a.Call.Method != "DELETE" || StorageOf(a.Call) == "" {
-		return
-	}
-	switch storage := StorageOf(a.Call); {
-	case a.Result == ResultOK:
-		delete(m.Undeletable, storage)
-	case proxmox.TroubleIn(a.text) == proxmox.ServerDenies:
-		m.Undeletable[storage] = a.ended
-	}
 }

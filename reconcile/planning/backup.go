@@ -2,6 +2,7 @@ package planning
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,7 @@ func planBackup(p *planner, b *spec.Backup) {
 		}
 	}
 	blockShort(p, b, found.short)
+	blockUnowned(p, b, found.unowned)
 	if len(later) > 0 {
 		waits := "when they exist"
 		if len(later) == 1 {
@@ -71,6 +73,8 @@ func planBackup(p *planner, b *spec.Backup) {
 type ofGuests struct {
 	late  bool               // that its slot was missed has been noted
 	short []refresh.Shortage // for whose archives the storage has no room
+	// unowned are those whose backups belong to another user of the backup server, with its words.
+	unowned []unowned
 }
 
 // planBackupOf plans the backup of one guest where it is due, and the pruning of the
@@ -105,6 +109,10 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 	byHand := !due && wantedAtOnce(p, b, g, own, born)
 	if byHand {
 		due, slot = true, p.Have.AtOnce.Since
+	}
+	if says := questions.ServerOwnedBy(p.Questions, b, g); says != "" && state != nil {
+		found.unowned = append(found.unowned, unowned{g.Ref.Name, says})
+		due = false
 	}
 	if due && !wantedAgain(p, b, g, slot, byHand) {
 		text := fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage)
@@ -253,6 +261,7 @@ func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, m
 	a := plan.Action{ID: backupID(b, g, byHand), Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Queue: Queue(g.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
 		Facts: questions.DumpFacts(p.Questions, b.Storage)}
+	maps.Copy(a.Facts, questions.ServerFacts(p.Questions, b.Storage, g.VMID))
 	if b.Mode == "stop" && state.Status == "running" {
 		a.Effect = plan.Disruptive
 		a.Detail = []string{fmt.Sprintf("PVE shuts %d down for that and starts it again", g.VMID)}

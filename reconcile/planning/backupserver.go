@@ -73,3 +73,37 @@ func noteUnfinished(p *planner, b *spec.Backup, g *spec.Guest) {
 		p.note(&b.Object, "the archive %s of %s is unfinished: its backup was cut off, or is made by another node. It does not count; the server removes it when it prunes", v.VolID, g.Ref.Name)
 	}
 }
+
+// unowned is a guest whose backups belong to another user of the backup server, in its words.
+type unowned struct{ guest, says string }
+
+// blockUnowned says once for all guests that the backup server refuses their backups to this
+// user. Tried each night, each would be a failed task.
+func blockUnowned(p *planner, b *spec.Backup, all []unowned) {
+	if len(all) == 0 {
+		return
+	}
+	var names []string
+	for _, u := range all {
+		names = append(names, u.guest)
+	}
+	p.block(&b.Object, "storage", fmt.Sprintf("the backups of %s on %s belong to another user of the backup server: %s", text.List(names), b.Storage, all[0].says),
+		append(questions.OwnerFix(b.Storage), fmt.Sprintf("then: felhom-agent --once --only %s", b.Ref))...)
+}
+
+// serverFirst blocks a guest that is to come back from a backup server that does not show its
+// backups, before anything else does: who asks for it by name would meet that next.
+func serverFirst(p *planner, g *spec.Guest) {
+	if questions.Released(p.Questions, g) {
+		return
+	}
+	for _, source := range g.From {
+		if source.Newest == "" {
+			continue
+		}
+		if ob := questions.ServerHides(p.Questions, source.Newest, g); ob != nil {
+			blockCreation(p, g, source, ob)
+			return
+		}
+	}
+}

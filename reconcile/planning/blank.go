@@ -67,6 +67,13 @@ func mayBeEmpty(p *planner, g *spec.Guest, text string) (out outcome, ok bool) {
 	if ob == nil {
 		ob = questions.AllSeen(p.Questions, p.mounting, g)
 	}
+	if ob == nil {
+		for _, source := range g.From {
+			if first := questions.NeverListed(p.Questions, source.Newest, g); first != nil {
+				return blockCreation(p, g, source, first), false
+			}
+		}
+	}
 	if ob != nil {
 		if ob.Mount != "" {
 			p.later(plan.Deferred{Object: g.Ref, Verb: "restore", Symbol: plan.Create, Waits: fmt.Sprintf("when mounts/%s is mounted", ob.Mount),

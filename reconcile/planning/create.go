@@ -65,6 +65,7 @@ func goneBefore(p *planner, g *spec.Guest) bool {
 	if made.IsZero() || p.Have.Named[g.Ref] {
 		return false
 	}
+	serverFirst(p, g)
 	p.block(&g.Object, "vmid", fmt.Sprintf("%d was made by this agent on %s and is not there any more", g.VMID, p.Have.Date(made)),
 		fmt.Sprintf("to have it again: felhom-agent --once --only %s", g.Ref), "to let it go: remove it from the YAML")
 	return true
@@ -110,6 +111,9 @@ func fromNewest(p *planner, g *spec.Guest, source spec.Source) (out outcome, pas
 			return blockCreation(p, g, source, ob), nil, true
 		}
 		if ob := questions.ServerHides(p.Questions, source.Newest, g); ob != nil {
+			return blockCreation(p, g, source, ob), nil, true
+		}
+		if ob := questions.NeverListed(p.Questions, source.Newest, g); ob != nil {
 			return blockCreation(p, g, source, ob), nil, true
 		}
 		if ob := questions.Twin(p.Questions, source.Newest); ob != nil {

@@ -69,8 +69,8 @@ func ServerHides(q Questions, storage string, g *spec.Guest) *plan.Blocker {
 	return nil
 }
 
-// hidden explains who sees what on a backup server.
-func hidden(state *node.StorageState, reason string) *plan.Blocker {
+// hidden explains who sees what on a backup server. last is what ends it without them.
+func hidden(state *node.StorageState, reason string, last ...string) *plan.Blocker {
 	raw := state.Conf.Raw
 	seen := "a storage lists only what its own user or API token has backed up"
 	if user := raw["username"]; user != "" {
@@ -79,11 +79,13 @@ func hidden(state *node.StorageState, reason string) *plan.Blocker {
 	if space := raw["namespace"]; space != "" {
 		seen += ", in the namespace " + space
 	}
-	return &plan.Blocker{Reason: reason + "; " + seen, Fix: []string{
+	if len(last) == 0 {
+		last = []string{"really go on without them: " + DespiteNow}
+	}
+	return &plan.Blocker{Reason: reason + "; " + seen, Fix: append([]string{
 		fmt.Sprintf("give the storage the user, namespace and datastore that made the backups: pvesm set %s --username USER@pbs!TOKEN --password SECRET", state.Conf.ID),
 		"or change the owner of the backup groups on the server: proxmox-backup-client change-owner GROUP USER@pbs!TOKEN",
-		"really go on without them: " + DespiteNow,
-	}}
+	}, last...)}
 }
 
 // backedUpBefore names a guest that is managed for so long that a backup of it must be on a
@@ -171,13 +173,13 @@ func ServerKeeps(q Questions, b *spec.Backup) bool {
 	switch {
 	case b.ServerKeeps:
 		return true
-	case b.Keep.IsZero() || !known || age > UndeletableFor:
+	case b.Keep.IsZero() || !known || age > RefusedFor:
 		return false
 	}
 	return !q.Have.Named[b.Ref] || age < askedAgain // somebody asks for it, and may have given the role
 }
 
-// UndeletableFor is how long the refusal of a backup server to delete counts.
-const UndeletableFor = 30 * 24 * time.Hour
+// RefusedFor is how long the refusal of a backup server to delete, or to back up, counts.
+const RefusedFor = 30 * 24 * time.Hour
 
 const askedAgain = 10 * time.Minute // so soon after a refusal nobody has given the role
