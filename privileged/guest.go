@@ -74,10 +74,10 @@ func bears(description, object, vmid, owner string) string {
 	case starts > 1:
 		return "it has more than one ownership marker"
 	case len(found) != 1:
-		return "its marker cannot be read"
+		return "its ownership marker cannot be read"
 	}
 	if m := found[0]; m[1] != object || m[2] != vmid || m[3] != owner {
-		return fmt.Sprintf("its marker names %s as %s of %s", m[1], m[2], m[3])
+		return fmt.Sprintf("its ownership marker names %s as %s of %s", m[1], m[2], m[3])
 	}
 	return ""
 }

@@ -266,7 +266,7 @@ func TestRefusedByTheWorld(t *testing.T) {
 	}{
 		"no such guest":        {bind(func(b *BindSpec) { b.VMID = 999 }), "vmid", "no such container"},
 		"a foreign guest":      {bind(func(b *BindSpec) { b.VMID = 202 }), "vmid", "its ownership marker is missing"},
-		"a clone":              {bind(func(b *BindSpec) { b.VMID = 203 }), "vmid", "its marker names web as 201"},
+		"a clone":              {bind(func(b *BindSpec) { b.VMID = 203 }), "vmid", "its ownership marker names web as 201"},
 		"two markers":          {bind(func(b *BindSpec) { b.VMID = 204 }), "vmid", "more than one"},
 		"another owner":        {bind(func(b *BindSpec) { b.VMID = 205 }), "vmid", "of other"},
 		"a bare marker":        {bind(func(b *BindSpec) { b.VMID = 206 }), "vmid", "cannot be read"},

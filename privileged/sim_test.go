@@ -129,7 +129,7 @@ func TestGoldenOnTheSimulatedNode(t *testing.T) {
 			t.Errorf("left locked:\n%s", config)
 		}
 		b.refused(privileged.SealGolden(b.node, privileged.SealSpec{VMID: 101, Object: "dns", Owner: b.node}), "its ownership marker is missing")
-		b.refused(privileged.SealGolden(b.node, privileged.SealSpec{VMID: 9000, Object: "debian", Owner: "another"}), "its marker names debian")
+		b.refused(privileged.SealGolden(b.node, privileged.SealSpec{VMID: 9000, Object: "debian", Owner: "another"}), "its ownership marker names debian")
 	})
 }
 

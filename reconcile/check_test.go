@@ -19,7 +19,7 @@ func TestAfterTheFireTheContentsProveTheNewestBackup(t *testing.T) {
 	}{
 		"its contents are whole":   {false, true, "22 Nov 20:1", ""},
 		"its contents are damaged": {true, true, "22 Nov 18:0", "is damaged"},
-		"nobody can read it":       {false, false, "22 Nov 18:0", "is not proven whole (no size noted)"},
+		"nobody can read it":       {false, false, "22 Nov 18:0", "is not verified (no size noted)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

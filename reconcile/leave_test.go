@@ -31,7 +31,7 @@ func TestWhatWasRenamedHasNotLeft(t *testing.T) {
 				if strings.Contains(b.events.String(), "pct destroy") || name == "renamed" && strings.Contains(b.events.String(), "no longer") {
 					t.Errorf("it says\n%s", b.events)
 				}
-				if text := b.closing(report); name == "renamed" && (len(b.journal.Order) != before || !strings.Contains(text, "held by anna")) {
+				if text := b.closing(report); name == "renamed" && (len(b.journal.Order) != before || !strings.Contains(text, "on hold by anna")) {
 					t.Errorf("the hold was forgotten:\n%s\n%s", b.events, text)
 				}
 			})

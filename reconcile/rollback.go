@@ -40,10 +40,10 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 	case state == nil:
 		return "", fmt.Errorf("%s does not exist on %s as %d: there is nothing to roll back", ref, have.Node, g.VMID)
 	case state.Err != nil:
-		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, "look: pct config "+g.VMID.String()), "; ")))
+		return "", fmt.Errorf("%d cannot be read: %w. %s", g.VMID, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, "see: pct config "+g.VMID.String()), "; ")))
 	}
 	if m, ok := marker.OneMarker(state.Config.Description()); !ok || !node.Owns(have, m, &g.Object, g.VMID) {
-		return "", fmt.Errorf("%d is not ours yet, so no rollback of it would be carried out. Take it over first: felhom-agent --once --only %s", g.VMID, ref)
+		return "", fmt.Errorf("%d is not managed yet, so no rollback of it would be carried out. Adopt it first: felhom-agent --once --only %s", g.VMID, ref)
 	}
 	g.Rollback.Requested = have.Now.Truncate(time.Second)
 	g.Rollback.RequestedText = questions.Stamp(q)

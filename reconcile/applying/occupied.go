@@ -24,7 +24,7 @@ type occupancy struct {
 	Told       map[string]bool           // queues and limits in use by actions whose waiters nudge at their end
 	Frees      map[string]time.Time      // when the first of a limit's places is free, at the latest
 	Disruptive string                    // the object whose guest is being disturbed
-	Creating   bool                      // somebody else creates a guest, on which storage nobody tells
+	Creating   bool                      // another user creates a guest, on which storage nobody tells
 	Others     func(limit string) string // which task of somebody else takes a limit's place, and since when
 }
 
@@ -52,7 +52,7 @@ func (o *occupancy) keeps(a *plan.Action) (why string, poll bool) {
 	case o.Queues[a.Queue] != "":
 		return o.Queues[a.Queue], !o.Told[a.Queue]
 	case o.Creating && strings.HasPrefix(a.Limit, "create "):
-		return text.OrElse(o.Others(a.Limit), "somebody else creates a guest") + ", and storages lock", true
+		return text.OrElse(o.Others(a.Limit), "another user creates a guest") + ", and storages lock", true
 	case limit > 0 && o.Limits[a.Limit] >= limit:
 		if other := o.Others(a.Limit); other != "" && !o.Told[a.Limit] {
 			return other, true
@@ -89,7 +89,7 @@ func limitOf(limit string) int {
 
 // otherAgent says of a task that it is of an agent with another journal.
 func otherAgent(t *proxmox.Task, have *node.Observed) string {
-	return fmt.Sprintf("%s %s runs since %s with our token, and this journal does not know it: another agent works here", t.Type, t.ID, have.Clock(t.StartTime))
+	return fmt.Sprintf("%s %s runs since %s with this agent's token, and this journal does not know it: another agent works here", t.Type, t.ID, have.Clock(t.StartTime))
 }
 
 // occupied finds what is in use: by operations of this agent, some of which this process waits for, by tasks of others, by the root helper.

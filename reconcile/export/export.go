@@ -178,7 +178,7 @@ func (x *Exporter) Choose() {
 		}
 		node.NewestFirst(x.archives[vmid])
 		if state.Config == nil {
-			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, fmt.Sprintf("look: pct config %d", vmid)), "; "))))
+			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, fmt.Sprintf("see: pct config %d", vmid)), "; "))))
 			continue
 		}
 		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, questions.HoldTag)}

@@ -24,8 +24,8 @@ func TestNewestNamesWhatItPassesOver(t *testing.T) {
 		passed string
 	}{
 		{"a job of PVE made it, or it was cut off before its note", archive{"05", ours, "dns", ""}, "02",
-			"the archive of 22 Nov 05:00 is not proven whole (no size noted: it is not of this agent, or was cut off)"},
-		{"ours without a size", archive{"05", ours, "dns", notes}, "02", "the archive of 22 Nov 05:00 is not proven whole (no size noted)"},
+			"the archive of 22 Nov 05:00 is not verified (no size noted: it is not of this agent, or was cut off)"},
+		{"ours without a size", archive{"05", ours, "dns", notes}, "02", "the archive of 22 Nov 05:00 is not verified (no size noted)"},
 		{"ours with another size", archive{"05", ours, "dns", notes + " size=999"}, "02", "the archive of 22 Nov 05:00 is damaged"},
 		{"another name", archive{"05", "", "mail", ""}, "02", "is of another guest (hostname mail) with this VMID"},
 		{"the same name in another household", archive{"05", strings.Replace(ours, "pve1", "theirs", 1), "dns", ""}, "02",

@@ -60,7 +60,7 @@ func NewestArchive(o *Observed, guest *spec.Guest, source spec.Source) (best *Ch
 		}
 		if Proven(o, v) {
 			if second != nil {
-				passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not proven whole (no size noted: it is not of this agent, or was cut off); to take it anyway: from: {archive: %s}",
+				passed = append(passed, fmt.Sprintf("passed over: the archive of %s is not verified (no size noted: it is not of this agent, or was cut off); to take it anyway: from: {archive: %s}",
 					o.Date(second.Volume.CTime), second.Volume.VolID))
 			}
 			c.Notes = passed
@@ -68,7 +68,7 @@ func NewestArchive(o *Observed, guest *spec.Guest, source spec.Source) (best *Ch
 		}
 		if second == nil {
 			second = c
-			second.Notes = append(slices.Clone(passed), "no size was noted for this archive (made by a job of PVE): whether it is whole shows when it is restored")
+			second.Notes = append(slices.Clone(passed), "no size was noted for this archive (made by a job of PVE): whether it is complete shows when it is restored")
 		}
 	}
 	return second, passed, nil
@@ -91,12 +91,12 @@ func passedOver(o *Observed, guest *spec.Guest, source spec.Source, v proxmox.St
 		if ob := unchecked(o, v); ob != nil {
 			return "", ob
 		}
-		return "is not proven whole (no size noted" + notChecked(o, v) + ")", nil
+		return "is not verified (no size noted" + notChecked(o, v) + ")", nil
 	case !looked:
 		return "", nil
 	case inside.Err != nil && KeepsOlder(Proven(o, v), inside.Err):
 		return "", &plan.Blocker{Reason: fmt.Sprintf("the config inside its newest archive, of %s on %s, cannot be read: %v", o.Date(v.CTime), source.Newest, inside.Err),
-			Fix: []string{"look: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, Passes: proxmox.IsTransient(inside.Err)}
+			Fix: []string{"see: pvesm extractconfig " + v.VolID, "or name the archive to take: from: {archive: VOLID}"}, Passes: proxmox.IsTransient(inside.Err)}
 	case inside.Err != nil:
 		return fmt.Sprintf("has a config inside that cannot be read: %v", inside.Err), nil
 	case !OwnArchive(o, guest, source, inside.Config):

@@ -95,7 +95,7 @@ func said(symbol Symbol, text string, fields []Field) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "the marker in its Notes"
+		return "the ownership marker in its Notes"
 	}
 	return strings.Join(parts, ", ")
 }

@@ -205,7 +205,7 @@ func wantedAgain(p *planner, b *spec.Backup, g *spec.Guest, slot time.Time, byHa
 		return false
 	}
 	p.block(&b.Object, "storage", fmt.Sprintf("%s was backed up %d times since %s, and %s shows no such archive", g.Ref.Name, made, p.Have.Date(slot), b.Storage),
-		fmt.Sprintf("look what becomes of them: pvesm list %s --vmid %d; felhom-agent --history --only %s", b.Storage, g.VMID, b.Ref))
+		fmt.Sprintf("see what becomes of them: pvesm list %s --vmid %d; felhom-agent --history --only %s", b.Storage, g.VMID, b.Ref))
 	return true
 }
 
@@ -222,7 +222,7 @@ func warnOverdue(p *planner, b *spec.Backup, g *spec.Guest, own []questions.OwnB
 		}
 	}
 	if age := p.Have.Now.Sub(last); !last.IsZero() && age > b.WarnAfter {
-		p.blockAs(plan.BlockedOverdue, &b.Object, "warn-after", fmt.Sprintf("no verified backup of %s since %s", g.Ref.Name, p.Have.Date(last)), "look why: felhom-agent --history --only "+b.Ref.String())
+		p.blockAs(plan.BlockedOverdue, &b.Object, "warn-after", fmt.Sprintf("no verified backup of %s since %s", g.Ref.Name, p.Have.Date(last)), "see why: felhom-agent --history --only "+b.Ref.String())
 	}
 }
 

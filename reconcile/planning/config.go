@@ -22,7 +22,7 @@ func blockUnreadable(p *planner, o *spec.Object, state *node.GuestState) (down s
 	if err == nil {
 		return ""
 	}
-	p.block(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("look: pct config %d", state.VMID))
+	p.block(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("see: pct config %d", state.VMID))
 	return "its config is not understood"
 }
 
@@ -47,7 +47,7 @@ func planConfig(p *planner, g *spec.Guest, state *node.GuestState, marker marker
 		a := plan.Action{ID: g.Ref.String() + "/config", Object: g.Ref, Verb: "set", Symbol: plan.Change, Text: "", Fields: d.Fields,
 			Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Effect: plan.Safe}
 		if len(d.Fields) == 0 {
-			a.Text = fmt.Sprintf("write the marker of %d", g.VMID)
+			a.Text = fmt.Sprintf("write the ownership marker of %d", g.VMID)
 		}
 		if slices.ContainsFunc(d.Fields, func(f plan.Field) bool { return (f.Name == "memory" || f.Name == "swap") && less(f.New, f.Old) }) && running {
 			a.Effect = plan.Disruptive

@@ -179,7 +179,7 @@ func mayCreate(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	}
 	if p.Have.Taken[vmid] {
 		p.block(o, "vmid", fmt.Sprintf("PVE says that %d is taken, by something that the token %s does not see", vmid, p.Have.TokenID),
-			fmt.Sprintf("look as root: grep -l . /etc/pve/nodes/*/*/%d.conf; then choose another vmid", vmid))
+			fmt.Sprintf("see as root: grep -l . /etc/pve/nodes/*/*/%d.conf; then choose another vmid", vmid))
 		return false
 	}
 	for _, other := range p.markedAs(o.Ref.Name) {

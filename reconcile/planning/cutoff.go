@@ -32,7 +32,7 @@ func cutOff(p *planner, o *spec.Object, state *node.GuestState) (down string) {
 		case !v.CTime.IsZero() && !v.CTime.Before(begun.Truncate(time.Second)):
 			cure = append(cure, fmt.Sprintf("its new volume stays, so also: pvesm free %s", v.VolID))
 		default:
-			cure = append(cure, fmt.Sprintf("%s (%s) is older or of unknown age; keep it until you have looked at it", v.VolID, text.OrElse(v.Size.Human(), "no size")))
+			cure = append(cure, fmt.Sprintf("%s (%s) is older or of unknown age; keep it until you have checked it", v.VolID, text.OrElse(v.Size.Human(), "no size")))
 		}
 	}
 	if len(cure) == 1 {

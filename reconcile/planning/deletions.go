@@ -47,7 +47,7 @@ func limitDeletions(b *builder) {
 	for _, ref := range b.plan.Objects {
 		if n := wanted[ref]; n > 0 {
 			b.block(b.questions.Want.Object(ref), "keep", fmt.Sprintf("wants to delete %s; with the others that is %d beyond one per object and guest, and %d are allowed (max_destructive)", text.Count(n, "snapshot or archive", "snapshots and archives"), beyond, most),
-				"look whether the node's clock and `keep` are right", fmt.Sprintf("if they are: FELHOM_AGENT_MAX_DESTRUCTIVE=%d felhom-agent --once", beyond))
+				"check that the node's clock and `keep` are right", fmt.Sprintf("if they are: FELHOM_AGENT_MAX_DESTRUCTIVE=%d felhom-agent --once", beyond))
 		}
 	}
 }

@@ -45,7 +45,7 @@ func planGoldenState(p *planner, golden *spec.Golden, state *node.GuestState) ou
 	if !ok || !node.Owns(p.Have, marker, o, golden.VMID) {
 		down := goldenLost(p, golden, state)
 		if down == "" {
-			p.block(o, "vmid", fmt.Sprintf("%d exists and is not this golden (hostname %s)", golden.VMID, state.Config.Hostname()), "choose another vmid, or destroy it yourself")
+			p.block(o, "vmid", fmt.Sprintf("%d exists and is not this golden image (hostname %s)", golden.VMID, state.Config.Hostname()), "choose another vmid, or destroy it yourself")
 		}
 		return outcome{down: down}
 	}
@@ -80,7 +80,7 @@ func planPresentGolden(p *planner, golden *spec.Golden, state *node.GuestState, 
 		call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{Set: d.Set, Delete: d.Drop, Digest: state.Config.Digest})
 		a := plan.Action{ID: o.Ref.String() + "/config", Object: o.Ref, Verb: "set", Symbol: plan.Change, Fields: d.Fields, Queue: Queue(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call}
 		if len(d.Fields) == 0 {
-			a.Text = fmt.Sprintf("write revision %s into the marker of %d", want.Facts["revision"], golden.VMID)
+			a.Text = fmt.Sprintf("write revision %s into the ownership marker of %d", want.Facts["revision"], golden.VMID)
 		}
 		p.act(a)
 		return
@@ -154,7 +154,7 @@ func planMissingGolden(p *planner, golden *spec.Golden) {
 	storage := text.ProxmoxStorage(golden.Template)
 	state := p.Have.Storages[storage]
 	if state == nil || state.Read && state.Err == nil && p.Have.Volume(golden.Template) == nil {
-		p.block(o, "template", fmt.Sprintf("the template %s is not there", golden.Template), "look: pveam available; then: pveam download "+storage+" TEMPLATE")
+		p.block(o, "template", fmt.Sprintf("the template %s is not there", golden.Template), "see: pveam available; then: pveam download "+storage+" TEMPLATE")
 		return
 	}
 	if ob := questions.TakesVolumes(p.Questions, golden.RootFS.Storage); ob != nil {

@@ -65,7 +65,7 @@ const isLocked = "it is locked"
 // blockUnread blocks an object whose guest cannot be read; a read that only failed for the
 // moment is waited for.
 func blockUnread(p *planner, o *spec.Object, vmid proxmox.VMID, err error) {
-	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("look: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
+	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("see: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
 }
 
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
@@ -183,11 +183,11 @@ func blockForeign(p *planner, g *spec.Guest, m marker.Marker) {
 	o := &g.Object
 	switch {
 	case m.Object == g.Ref.Name && m.VMID == g.VMID:
-		p.block(o, "vmid", fmt.Sprintf("%d is %s of another owner (%s; we are %s)", g.VMID, m.Object, m.Owner, p.Have.Owner),
+		p.block(o, "vmid", fmt.Sprintf("%d is %s of another owner (%s; this agent is %s)", g.VMID, m.Object, m.Owner, p.Have.Owner),
 			fmt.Sprintf("if this host has a new name, write into agent.yaml: owner: %s", m.Owner), "else choose another vmid")
 	case m.VMID != g.VMID:
 		p.block(o, "vmid", fmt.Sprintf("%d is a copy: it has the ownership marker of %s vmid %d (a clone, or a restore elsewhere)", g.VMID, m.Object, m.VMID),
-			"to make it this object: replace the marker in its Notes by <!-- "+marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now.UTC().Truncate(24 * time.Hour)}.String()+" -->", "to leave it: choose another vmid")
+			"to make it this object: replace the ownership marker in its Notes by <!-- "+marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now.UTC().Truncate(24 * time.Hour)}.String()+" -->", "to leave it: choose another vmid")
 	default:
 		p.block(o, "vmid", fmt.Sprintf("%d belongs to the object %s", g.VMID, m.Object),
 			fmt.Sprintf("if the object was renamed: was: %s", m.Object), "else choose another vmid")

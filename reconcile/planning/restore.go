@@ -96,7 +96,7 @@ func mayBeRestored(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 	volumes, _ := questions.Traces(p.Questions, g)
 	if len(volumes) > 0 && (own || source.Archive != "") {
 		p.block(&g.Object, "from", fmt.Sprintf("%d has no config, but %s: it may be newer than the backup of %s", g.VMID, questions.TracesText(p.Questions, volumes, nil), p.Have.Date(c.Volume.CTime)),
-			fmt.Sprintf("look at it as root: pvesm path %s", volumes[0].VolID),
+			fmt.Sprintf("inspect it as root: pvesm path %s", volumes[0].VolID),
 			"go ahead beside it: "+despiteNow)
 		return out, false
 	}

@@ -41,7 +41,7 @@ func planRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 			return true // it is under way
 		case remembered.Begun:
 			p.block(o, "rollback", fmt.Sprintf("the rollback to %s requested %s is not known to have succeeded (%s)", r.To, r.RequestedText, remembered.Result),
-				"look at the guest; to ask again: "+questions.AskAgain(p.Questions, g), "or remove rollback")
+				"check the guest; to ask again: "+questions.AskAgain(p.Questions, g), "or remove rollback")
 			return false
 		default:
 			p.note(o, "the rollback to %s requested %s was done or begun; nothing is sent again", r.To, r.RequestedText)
@@ -84,7 +84,7 @@ func markRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
 		Digest: state.Config.Digest,
 	})
-	p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the marker of %d that it is rolled back to %s", g.VMID, g.Rollback.To),
+	p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the ownership marker of %d that it is rolled back to %s", g.VMID, g.Rollback.To),
 		Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
 }
 

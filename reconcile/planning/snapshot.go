@@ -23,7 +23,7 @@ func planSnapshot(p *planner, s *spec.Snapshot) {
 		return
 	}
 	if state.Snapshots == nil {
-		p.block(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "look: pct listsnapshot "+g.VMID.String())
+		p.block(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "see: pct listsnapshot "+g.VMID.String())
 		return
 	}
 	if have, torn := ambiguousSnapshot(state); torn {
@@ -127,7 +127,7 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.Have.Date(have.Time))
 			taken = taken || have.Name == name // but its name is given
 		case have.Name == name && !taken:
-			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is incomplete or unmanaged", g.Ref.Name, name), fmt.Sprintf("look: pct listsnapshot %d", g.VMID))
+			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is incomplete or unmanaged", g.Ref.Name, name), fmt.Sprintf("see: pct listsnapshot %d", g.VMID))
 			taken = true
 		}
 	}

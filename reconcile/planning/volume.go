@@ -127,7 +127,7 @@ func attach(p *planner, g *spec.Guest, state *node.GuestState, i int, declared s
 		return false
 	}
 	if !slices.Contains(questions.Loose(p.Questions, state), declared.Volume) {
-		p.block(&g.Object, field, fmt.Sprintf("there is no loose volume %s", declared.Volume), fmt.Sprintf("look: pvesm list %s --vmid %d", id.Storage, g.VMID))
+		p.block(&g.Object, field, fmt.Sprintf("there is no loose volume %s", declared.Volume), fmt.Sprintf("see: pvesm list %s --vmid %d", id.Storage, g.VMID))
 		return false
 	}
 	if protected(p, g, state, key, field) {

@@ -145,7 +145,7 @@ func (w *World) addArchive(key, rest string) {
 	}
 	fields := strings.Fields(rest)
 	a.Protected = slices.Contains(fields, "protected")
-	a.Cut = strings.Contains(rest, "cut off") || strings.Contains(rest, "not whole") || slices.Contains(fields, "garbage")
+	a.Cut = strings.Contains(rest, "cut off") || strings.Contains(rest, "not verified") || slices.Contains(fields, "garbage")
 	w.Archives[key] = a
 }
 

@@ -73,7 +73,7 @@ func TestNotifyOncePerTurn(t *testing.T) {
 	objects := []string{"restores/web", "restores/mail", "backups/nightly"}
 	fails := reconcile.Blocked{Object: ref("restores/web"), Kind: reconcile.BlockedFailed, Reason: "start failed: no such device", Fix: []string{"plug it in"}}
 	foreign := reconcile.Blocked{Object: ref("restores/mail"), Reason: "107 is not ours"}
-	frozen := reconcile.Blocked{Object: ref("backups/nightly"), Kind: reconcile.BlockedFrozen, Reason: "held by anna"}
+	frozen := reconcile.Blocked{Object: ref("backups/nightly"), Kind: reconcile.BlockedFrozen, Reason: "on hold by anna"}
 	lock := reconcile.Blocked{Object: ref("backups/nightly"), Passing: true, Reason: "it is locked"}
 	overdue := reconcile.Blocked{Object: ref("backups/nightly"), Kind: reconcile.BlockedOverdue, Reason: "no whole backup of web for 4 d"}
 	retry := planOf(at, objects)

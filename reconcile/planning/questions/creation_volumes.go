@@ -21,14 +21,14 @@ func TakesVolumes(q Questions, storage string) *plan.Blocker {
 	case storage == "":
 		return &plan.Blocker{Reason: "nothing says on which storage the guest must be made", Fix: []string{"add storage: STORAGE"}}
 	case state == nil:
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Fix: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Fix: []string{"see: pvesm status"}}
 	case !slices.Contains(state.Conf.Content, "rootdir"):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
 			Fix: ContentFix(state.Conf, "rootdir")}
 	case errors.Is(state.Err, node.ErrAmbiguous):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Fix: []string{"compare: pvesm status"}}
 	case state.Status == nil || !state.Status.Active:
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"see: pvesm status"}}
 	}
 	return Missing(q, "/storage/"+storage, "Datastore.AllocateSpace")
 }

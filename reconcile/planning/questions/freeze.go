@@ -41,9 +41,9 @@ func Frozen(q Questions, ref spec.Ref) (why, cure string) {
 }
 
 func holdText(q Questions, h state.Hold) string {
-	text := "held"
+	text := "on hold"
 	if h.Name == "all" {
-		text = "everything is held"
+		text = "everything is on hold"
 	}
 	if h.By != "" {
 		text += " by " + h.By

@@ -27,7 +27,7 @@ func Ejecting(q Questions, m *spec.Mount) *plan.Blocker {
 		return nil
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("%s of %s is being ejected by %s since %s", Name(disk), m.Ref, h.By, q.Have.Date(h.Since)),
-		Fix: []string{"unplug it when --eject says so", "to keep it: felhom-agent --release " + m.Ref.String()}}
+		Fix: []string{"disconnect it when --eject says so", "to keep it: felhom-agent --release " + m.Ref.String()}}
 }
 
 // ReadOnly says that a mounted disk can only be read though its options do not say so, or nil: the kernel does that when it meets errors.
@@ -44,7 +44,7 @@ func ReadOnly(q Questions, m *spec.Mount) *plan.Blocker {
 		return &plan.Blocker{Reason: fmt.Sprintf("%s is mounted read-only: the driver ntfs does not write", m.Path), Fix: []string{"as root: umount " + m.Path + "; the agent mounts it with ntfs3"}}
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("%s (%s) is mounted read-only at %s, which its options do not ask for: the kernel may have met errors on it", disks(m), have.Source, m.Path),
-		Fix: []string{fmt.Sprintf("see dmesg; as root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
+		Fix: []string{fmt.Sprintf("see dmesg. As root: umount %s && fsck %s; the agent mounts it again", m.Path, have.Source), "to keep it so: options: [ro]"}}
 }
 
 // Mixed says that what is mounted at a path is on a disk with the signatures of several file systems, so that nobody can say which disk it is; nil otherwise.
@@ -131,7 +131,7 @@ func Twin(q Questions, storage string) *plan.Blocker {
 			continue
 		}
 		return &plan.Blocker{Reason: fmt.Sprintf("%s is connected too, and may hold a newer backup of it than %s, which is mounted", Name(other), Name(disk)),
-			Fix: []string{fmt.Sprintf("to use %s: unplug %s", Name(disk), Name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", Name(other), m.Ref.Name)}}
+			Fix: []string{fmt.Sprintf("to use %s: disconnect %s", Name(disk), Name(other)), fmt.Sprintf("to use %s: felhom-agent --eject %s", Name(other), m.Ref.Name)}}
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func BindReady(q Questions, mounting Mounting, declared spec.MountPoint) *plan.B
 	}
 	folder, path := declared.Mount+"/"+declared.Folder, BindSource(q, declared)
 	if why := q.Have.Host.Barred[folder]; why != "" {
-		return &plan.Blocker{Reason: fmt.Sprintf("the folder %s on mounts/%s cannot be bound: %s", declared.Folder, declared.Mount, why), Fix: []string{"look at it as root: namei -l " + path}}
+		return &plan.Blocker{Reason: fmt.Sprintf("the folder %s on mounts/%s cannot be bound: %s", declared.Folder, declared.Mount, why), Fix: []string{"inspect it as root: namei -l " + path}}
 	}
 	if there, looked := q.Have.Host.Folders[folder]; looked && !there {
 		return &plan.Blocker{Reason: fmt.Sprintf("there is no folder %s on mounts/%s", declared.Folder, declared.Mount),

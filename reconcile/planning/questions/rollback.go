@@ -31,11 +31,11 @@ func RollbackTarget(q Questions, g *spec.Guest, state *node.GuestState) (snapsho
 		return snapshot, fmt.Sprintf("requested %s is older than a day: too late to be sure that it is still meant", r.RequestedText), "ask again: " + again + ", or remove rollback"
 	}
 	if state.Snapshots == nil {
-		return snapshot, "its snapshots cannot be read", "look: pct listsnapshot " + g.VMID.String()
+		return snapshot, "its snapshots cannot be read", "see: pct listsnapshot " + g.VMID.String()
 	}
 	i := slices.IndexFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == r.To })
 	if i < 0 {
-		return snapshot, fmt.Sprintf("%d has no snapshot %s", g.VMID, r.To), "look: pct listsnapshot " + g.VMID.String()
+		return snapshot, fmt.Sprintf("%d has no snapshot %s", g.VMID, r.To), "see: pct listsnapshot " + g.VMID.String()
 	}
 	snapshot = state.Snapshots.Snapshots[i]
 	switch {

@@ -58,14 +58,14 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 		return ob
 	}
 	if state.Status == nil || !state.Status.Active {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"look: pvesm status"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not active", storage), Fix: []string{"see: pvesm status"}}
 	}
 	if state.Err != nil {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Fix: FixOf(state.Err, "look: pvesm list "+storage),
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s cannot be read: %v", storage, state.Err), Fix: FixOf(state.Err, "see: pvesm list "+storage),
 			Passes: proxmox.IsTransient(state.Err) && !proxmox.IsStuck(state.Err)} // what hangs may hang for hours
 	}
 	if !state.Read {
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s was not looked at", storage), Fix: []string{"run it again"}}
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s was not read", storage), Fix: []string{"run it again"}}
 	}
 	return nil
 }
