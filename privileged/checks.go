@@ -81,6 +81,10 @@ var (
 	kitTime    = matches(`[0-9]{8}T[0-9]{6}Z`, "it must be a time in UTC such as 20261122T180500Z")
 	base64Text = matches(`[A-Za-z0-9+/]+={0,2}`, "it is not base64")
 
+	unitName  = matches(`[A-Za-z0-9_@%:\\.-]{1,200}\.(automount|mount|path|scope|service|slice|socket|swap|target|timer)`, "it is not the name of a unit, such as nginx.service")
+	probeName = matches(`[A-Za-z0-9_(@%:/\\][A-Za-z0-9_()@%:/\\ .+-]{0,220}`, "it is not the name of a unit or process")
+	urlPath   = matches(`/[!-~]{0,1000}`, "it must be a path and query such as /health, without spaces")
+
 	volumeOptions = list(";", oneOf("discard", "lazytime", "noatime", "nodev", "noexec", "nosuid"))
 
 	// A disk, not one of its partitions.
@@ -195,6 +199,14 @@ func hostPath(v string) string {
 func guestPath(v string) string {
 	if v == "/" {
 		return "it is the root of the guest"
+	}
+	return hostPath(v)
+}
+
+// guestFile is a path in a guest that is only read.
+func guestFile(v string) string {
+	if v == "/" || strings.ContainsRune(v, 0) {
+		return "it must be a path below the root of the guest"
 	}
 	return hostPath(v)
 }

@@ -49,7 +49,7 @@ func (m *Machine) KeepKit(dir, node, name string, files map[string][]byte, keep 
 			return err
 		}
 	}
-	return m.keepPackage(root, base)
+	return keepPackage(m.root, root, base)
 }
 
 // makeFolder makes sure of a folder that is no link.
@@ -153,11 +153,11 @@ func syncFolder(root *os.Root, name string) error {
 }
 
 // keepPackage copies the package that is installed beside the kits, so that a new host needs nothing but the disk.
-func (m *Machine) keepPackage(root *os.Root, base string) error {
-	packages, _ := filepath.Glob(m.root + PackagePath + "/felhom-agent_*.deb")
+func keepPackage(machine string, root *os.Root, base string) error {
+	packages, _ := filepath.Glob(machine + PackagePath + "/felhom-agent_*.deb")
 	for _, file := range packages {
 		name := filepath.Base(file)
-		if err := trusted(m.root, path.Join(PackagePath, name)); err != nil {
+		if err := trusted(machine, path.Join(PackagePath, name)); err != nil {
 			return err
 		}
 		text, err := os.Open(file)

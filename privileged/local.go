@@ -249,7 +249,10 @@ func (l *lines) stop() {
 }
 
 // printable takes control characters out of a line that a program printed: it may end on a terminal.
-func printable(text string) string {
+func printable(text string) string { return harmless(text, 400) }
+
+// harmless is printable with another bound, in bytes.
+func harmless(text string, most int) string {
 	text = strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return ' '
@@ -259,5 +262,5 @@ func printable(text string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, ""))
-	return clip(strings.TrimSpace(text), 400)
+	return clip(strings.TrimSpace(text), most)
 }

@@ -79,16 +79,24 @@ func privateDir(fd int, at string) error {
 	return nil
 }
 
-// lstatAt is the mode of an entry of a directory.
-func lstatAt(dir int, name string) (fs.FileMode, error) {
-	var st syscall.Stat_t
+// statAt is lstat of an entry of a directory.
+func statAt(dir int, name string) (st syscall.Stat_t, err error) {
 	p, err := syscall.BytePtrFromString(name)
 	if err != nil {
-		return 0, err
+		return st, err
 	}
 	_, _, errno := syscall.Syscall6(sysFstatat, uintptr(dir), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&st)), atSymlink, 0, 0)
 	if errno != 0 {
-		return 0, errno
+		return st, errno
+	}
+	return st, nil
+}
+
+// lstatAt is the mode of an entry of a directory.
+func lstatAt(dir int, name string) (fs.FileMode, error) {
+	st, err := statAt(dir, name)
+	if err != nil {
+		return 0, err
 	}
 	mode := fs.FileMode(st.Mode & 0o777)
 	switch st.Mode & syscall.S_IFMT {

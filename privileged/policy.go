@@ -25,6 +25,7 @@ type policy struct {
 	Users   []string `json:"users"`   // who may speak to the socket, besides root; default felhom-agent
 	IDMap   []string `json:"idmap"`   // folders whose binds may map IDs of a guest to those of the host; default none
 	Kits    []string `json:"kits"`    // folders of storages in which recovery kits are kept, besides those below the roots; default none
+	Tests   string   `json:"tests"`   // the VMIDs of restore tests, whose containers may be probed: 9900-9909; default none
 }
 
 var defaultPolicy = policy{
@@ -84,6 +85,11 @@ func parsePolicy(data []byte) (policy, error) {
 	}
 	if p.Users == nil {
 		p.Users = defaultPolicy.Users
+	}
+	if p.Tests != "" {
+		if _, _, err := vmidRange(p.Tests); err != nil {
+			return policy{}, err
+		}
 	}
 	return p, nil
 }

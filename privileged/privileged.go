@@ -99,6 +99,10 @@ type Host interface {
 	// KeepKit writes files into dir/felhom-recovery/node/name, all of them or none, and keeps the newest kits there. It follows no link out of
 	// dir, and touches nothing else in it.
 	KeepKit(dir, node, name string, files map[string][]byte, keep int) error
+	// Probe finds out one thing inside a container that runs, and runs no program of the container. What is asked for (what, name, port,
+	// url, file, hash) and what was found are texts by name; "no" in what was found says why there is nothing. All that is found is the
+	// container's to shape. It ends when ctx does.
+	Probe(ctx context.Context, vmid int, ask map[string]string) (found map[string]string, err error)
 	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link.
 	Stat(path string) (fs.FileMode, error)
 }

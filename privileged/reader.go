@@ -20,6 +20,7 @@ type readableHost interface {
 	SyncFS(path string) error
 	Exclusive(device string) error
 	CheckArchive(ctx context.Context, path string) (fault, unchecked string, err error)
+	Probe(ctx context.Context, vmid int, ask map[string]string) (found map[string]string, err error)
 	Stat(path string) (fs.FileMode, error)
 }
 

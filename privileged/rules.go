@@ -126,6 +126,13 @@ var rules = map[string]rule{
 		may:  map[string]check{"vmid": vmid},
 		look: answerGuestMemory, // /sys/fs/cgroup/lxc/VMID
 	},
+	"Probe": {
+		why:  "the API shows neither the services of a container nor its files",
+		need: []string{"vmid", "what"},
+		may: map[string]check{"vmid": vmid, "what": oneOf(sortedKeys(probeNeeds)...), "name": probeName, "port": number(1, 65535), "url": urlPath,
+			"file": guestFile, "hash": oneOf("1")},
+		look: answerProbe, // /proc/PID/root, setns, the bus of systemd
+	},
 	"SyncMount": {
 		why:  "vzdump does not write its archive out, and PVE has no call that does",
 		need: []string{"path"},
@@ -162,7 +169,7 @@ var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerN
 
 // order is the order in which Routes prints the operations.
 var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice", "KeepKit",
-	"Mounts", "Disks", "GuestMounts", "GuestMemory", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
+	"Mounts", "Disks", "GuestMounts", "GuestMemory", "Probe", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
 
 // Route says which way an operation goes.
 type Route struct {

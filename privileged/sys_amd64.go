@@ -5,4 +5,5 @@ import "syscall"
 const (
 	sysFstatat = syscall.SYS_NEWFSTATAT
 	sysSyncfs  = 306
+	sysSetns   = 308
 )

@@ -5,4 +5,5 @@ import "syscall"
 const (
 	sysFstatat = syscall.SYS_FSTATAT
 	sysSyncfs  = 267
+	sysSetns   = 268
 )

@@ -9,6 +9,8 @@ const (
 	testUser   = "felhom-test@pve"
 	testToken  = "tests"
 	testSecret = "0b7a4f5e-91d3-4c1b-8f60-7d2e5a9c3b14"
+
+	fenceFile = "/etc/felhom-agent/fence.json"
 )
 
 // poolPrivileges are those of restore tests on their pool, archivePrivileges those on the archives, the storages and
@@ -20,8 +22,9 @@ var (
 )
 
 // AllowTests makes a pool, and a user with a privilege-separated token that may create, start, stop and
-// delete the guests of that pool and no others, as felhom-agent --print-setup --restore-tests says. It
-// answers with the token's full ID and its secret. Doing it again changes nothing.
+// delete the guests of that pool and no others, as felhom-agent --print-setup --restore-tests says. Where
+// root's file of the root helper is missing, it opens 9900-9909 to probes. It answers with the token's full
+// ID and its secret. Doing it again changes nothing.
 func (s *Sim) AllowTests(pool string) (tokenID, secret string) {
 	defer s.cl.Enter()()
 	w := s.cl.World
@@ -42,6 +45,14 @@ func (s *Sim) AllowTests(pool string) (tokenID, secret string) {
 		w.Access.ACL = append(w.Access.ACL, world.ACLEntry{Path: "/pool/" + pool, Type: who[0], ID: who[1], Role: "FelhomTest"})
 		for _, path := range []string{"/sdn/zones/localnetwork", "/storage", "/vms"} {
 			w.Access.ACL = append(w.Access.ACL, world.ACLEntry{Path: path, Type: who[0], ID: who[1], Role: "FelhomTestArchive"})
+		}
+	}
+	for _, n := range w.Nodes {
+		if n.Files[fenceFile] == "" {
+			if n.Files == nil {
+				n.Files = map[string]string{}
+			}
+			n.Files[fenceFile] = `{"tests": "9900-9909"}` + "\n"
 		}
 	}
 	s.cl.Rights.Dirty()
