@@ -199,7 +199,7 @@ var probeNeeds = map[string][]string{
 
 // answerProbe asks a container of the range that root opened to probes.
 func answerProbe(r diskReader) (any, error) {
-	if err := r.probed(); err != nil {
+	if err := openToProbes(r.reader); err != nil {
 		return nil, err
 	}
 	what := r.args["what"]
@@ -236,8 +236,8 @@ func answerProbe(r diskReader) (any, error) {
 	return clean, nil
 }
 
-// probed makes sure that root opened this VMID to probes.
-func (r reader) probed() error {
+// openToProbes makes sure that root opened this VMID to probes.
+func openToProbes(r reader) error {
 	p, err := r.policy()
 	if err != nil {
 		return err

@@ -74,6 +74,7 @@ type crashLife struct {
 	cancel context.CancelFunc
 	n      map[string]int
 	read   bool // since the last point that was no read
+	also   func(*Options)
 }
 
 // pass notes a point and reports whether the agent is dead from there on.
@@ -175,12 +176,16 @@ func (l *crashLife) once(t *testing.T, want *spec.Desired, fence *privileged.Loc
 		}
 		return nil
 	}
-	report, err := New(Options{
+	o := Options{
 		Sight:   Sight{Node: l.sim.Node(), Owner: l.sim.Node(), TokenID: l.sim.TokenID()},
 		Client:  client,
 		Runner:  crashFence{l, fence},
 		Journal: journal,
-	}).Once(ctx, want)
+	}
+	if l.also != nil {
+		l.also(&o)
+	}
+	report, err := New(o).Once(ctx, want)
 	l.err = err
 	return report, journal
 }

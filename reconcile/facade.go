@@ -38,6 +38,7 @@ type (
 	Note        = plan.Note        // what a person may want to know
 	Unmanaged   = plan.Unmanaged   // a guest of the node that is not in the YAML
 	Sight       = refresh.Sight    // what reads a node
+	TestAccess  = node.TestAccess  // with what restore tests are sent
 	Marker      = marker.Marker    // the ownership marker in the Notes of a guest
 )
 
@@ -72,6 +73,7 @@ type (
 	Stored       = state.Stored         // what is in it
 	Hold         = state.Hold           // an object that the operator, or an eject, keeps from being changed
 	LastBackup   = state.LastBackup     // the last verified backup of a guest
+	LastTest     = state.LastTest       // the last restore test of a guest, and the last good one
 	Kit          = state.Kit            // the newest recovery kit on one disk of a backup storage
 	Status       = status.Status        // what the service last knew
 	Export       = export.Export        // a node as YAML

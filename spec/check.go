@@ -47,6 +47,9 @@ func (d *Desired) fill() {
 	for _, b := range d.Backups {
 		b.Mode, b.Compress = cmp.Or(b.Mode, "snapshot"), cmp.Or(b.Compress, "zstd")
 	}
+	for _, t := range d.Tests {
+		t.KeepAwake = cmp.Or(t.KeepAwake, keepAwake)
+	}
 }
 
 // checker looks at all objects together.
@@ -78,6 +81,7 @@ func (l Loader) check(d *Desired, f *faults) {
 	c.cycles()
 	c.snapshots()
 	c.backups()
+	testChecker{&c}.all()
 }
 
 // fail notes a mistake at a field of an object.

@@ -1,5 +1,5 @@
 // Package spec reads what a household wants of its Proxmox VE node: YAML files
-// that declare mounts, golden images, restores, guests, snapshots and backups.
+// that declare mounts, golden images, restores, guests, snapshots, backups and tests.
 //
 // [Load] turns a file, or a folder of files, into one checked [Desired], or
 // into every mistake at once, each with file, line, field and cure. Nothing is

@@ -47,6 +47,7 @@ func Fields() []Field {
 	add(KindGuest, guestShape.table())
 	add(KindSnapshot, snapshotShape.table())
 	add(KindBackup, backupShape.table())
+	add(KindTest, testShape.table())
 	return all
 }
 

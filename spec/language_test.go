@@ -117,6 +117,27 @@ backups:
   one: {guest: mail, storage: usb-backup, every: 24h, mode: stop, compress: 0}
   two: {guests: [postgres, mail], storage: usb-backup, every: 24h, mode: suspend, compress: gzip}
   pbs: {guest: mail, storage: pbs, every: 24h, keep: server, change-detection-mode: metadata}
+tests:
+  weekly:
+    guests: all
+    except: [mail]
+    from: usb-backup
+    storage: local-lvm
+    vmids: 9900-9909
+    every: 7d
+    keep-awake: 2m
+    memory: 1GiB
+    warn-after: 21d
+    probe:
+      - {systemd: running}
+      - {unit: nginx}
+      - {process: php-fpm8.4}
+      - {tcp: 5432}
+      - {http: 80/status.php, status: 302}
+      - {http: 8080}
+      - {file: /srv/canary, newer-than: 26h, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}
+      - {newest: /data, newer-than: 3d}
+  sundays: {guest: postgres, storage: local-lvm, vmids: 9910 - 9911, at: "sun 04:00"}
 `)
 	description := "Files\nand photos"
 	object := func(k Kind, name string) Object { return Object{Ref: Ref{k, name}, Node: "pve1"} }
@@ -190,6 +211,14 @@ backups:
 			"one": {Object: object(KindBackup, "one"), Guests: []string{"mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "stop", Compress: "0"},
 			"two": {Object: object(KindBackup, "two"), Guests: []string{"postgres", "mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "suspend", Compress: "gzip"},
 			"pbs": {Object: object(KindBackup, "pbs"), Guests: []string{"mail"}, Storage: "pbs", Every: 24 * time.Hour, Mode: "snapshot", Compress: "zstd", ServerKeeps: true, ChangeDetection: "metadata"},
+		},
+		Tests: map[string]*Test{
+			"weekly": {Object: object(KindTest, "weekly"), All: true, Except: []string{"mail"}, From: "usb-backup", Storage: "local-lvm", VMIDs: VMIDRange{9900, 9909},
+				Every: 7 * 24 * time.Hour, KeepAwake: 2 * time.Minute, Memory: proxmox.GiB, WarnAfter: 21 * 24 * time.Hour, Probes: []Probe{{Systemd: "running"}, {Unit: "nginx"}, {Process: "php-fpm8.4"},
+					{TCP: 5432}, {HTTP: "80/status.php", Status: 302}, {HTTP: "8080"},
+					{File: "/srv/canary", NewerThan: 26 * time.Hour, SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}, {Newest: "/data", NewerThan: 72 * time.Hour}}},
+			"sundays": {Object: object(KindTest, "sundays"), Guests: []string{"postgres"}, Storage: "local-lvm", VMIDs: VMIDRange{9910, 9911},
+				At: &Schedule{Days: [7]bool{true}, Hour: 4}, KeepAwake: 5 * time.Minute},
 		},
 		Files: []string{"pve1.yaml"}, Hash: d.Hash,
 	}

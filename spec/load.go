@@ -41,7 +41,7 @@ func (l Loader) join(path string, files []file, f *faults) (*Desired, error) {
 	d := &Desired{
 		Mounts: map[string]*Mount{}, Golden: map[string]*Golden{},
 		Restores: map[string]*Guest{}, Guests: map[string]*Guest{},
-		Snapshots: map[string]*Snapshot{}, Backups: map[string]*Backup{},
+		Snapshots: map[string]*Snapshot{}, Backups: map[string]*Backup{}, Tests: map[string]*Test{},
 		Hash: fingerprint(files),
 	}
 	nodes := map[string]bool{}
@@ -70,13 +70,13 @@ func (l Loader) join(path string, files []file, f *faults) (*Desired, error) {
 	return d, nil
 }
 
-var sections = []string{"node", string(KindMount), string(KindGolden), string(KindRestore), string(KindGuest), string(KindSnapshot), string(KindBackup)}
+var sections = []string{"node", string(KindMount), string(KindGolden), string(KindRestore), string(KindGuest), string(KindSnapshot), string(KindBackup), string(KindTest)}
 
 // read takes one file in and returns the node that it names.
 func (d *Desired) read(src *source, doc *yaml.Node) (node string) {
 	top := at{src: src, line: doc.Line}
 	if !ours(doc) { // so it may be anything, a file of secrets too
-		top.fail("Begin with a section: restores:, guests:, mounts:, golden:, snapshots: or backups:.", "needs sections at the top, this is %s (its content is not shown)", what(doc))
+		top.fail("Begin with a section: restores:, guests:, mounts:, golden:, snapshots:, backups: or tests:.", "needs sections at the top, this is %s (its content is not shown)", what(doc))
 		return ""
 	}
 	pairs := top.pairs(doc)
@@ -147,6 +147,8 @@ func (d *Desired) readSection(a at, k Kind, node string, n *yaml.Node) {
 			d.Snapshots[p.key] = readObject(here, snapshotShape, p.value, node)
 		case KindBackup:
 			d.Backups[p.key] = readObject(here, backupShape, p.value, node)
+		case KindTest:
+			d.Tests[p.key] = readObject(here, testShape, p.value, node)
 		}
 	}
 }

@@ -55,6 +55,7 @@ var sections = []section{
 	{"guests", "`guests`: existing guests", "Existing guests are adopted unchanged. They have the same keys as `restores`; `from` is optional and says how a lost guest is created again.", func(spec.Field) bool { return false }},
 	{"snapshots", "`snapshots`", "Either `taken` (one named snapshot) or `every` (periodic snapshots).", is(spec.KindSnapshot)},
 	{"backups", "`backups`", "Either `at` (a time of day) or `every` (a period).", is(spec.KindBackup)},
+	{"tests", "`tests`: restore tests", "Either `at` (a time of day) or `every` (a period). See [restore tests](restore-tests.md).", is(spec.KindTest)},
 	{"config", "`config`", "The configuration of a guest, under `golden`, `restores` and `guests`. Only declared keys are compared. `N` is a number, for example `net0`.",
 		func(f spec.Field) bool { return f.Kind == spec.KindRestore && strings.HasPrefix(f.Path, "config.") }},
 	{"every-object", "Every object", "These keys exist in all kinds.", func(f spec.Field) bool { return f.Kind == spec.KindMount && common(f) }},

@@ -54,8 +54,9 @@ func Schema() ([]byte, error) {
 			"guests":    section("Guests that already exist.", guestShape.schema()),
 			"snapshots": section("Named and periodic snapshots.", snapshotShape.schema()),
 			"backups":   section("Periodic backups.", backupShape.schema()),
+			"tests":     section("Periodic restore tests of backups.", testShape.schema()),
 		},
-		PropertyOrder:        []string{"node", "mounts", "golden", "restores", "guests", "snapshots", "backups"},
+		PropertyOrder:        []string{"node", "mounts", "golden", "restores", "guests", "snapshots", "backups", "tests"},
 		PatternProperties:    map[string]*jsonschema.Schema{"^x-": {Description: "Yours, for YAML anchors."}},
 		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
 	}

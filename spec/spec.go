@@ -18,11 +18,12 @@ const (
 	KindGuest    Kind = "guests"    // guests that already exist
 	KindSnapshot Kind = "snapshots" // named and periodic snapshots
 	KindBackup   Kind = "backups"   // periodic backups
+	KindTest     Kind = "tests"     // periodic restore tests of backups
 )
 
 // Kinds are all kinds in their order.
 func Kinds() []Kind {
-	return []Kind{KindMount, KindGolden, KindRestore, KindGuest, KindSnapshot, KindBackup}
+	return []Kind{KindMount, KindGolden, KindRestore, KindGuest, KindSnapshot, KindBackup, KindTest}
 }
 
 // String is the name of the section.
@@ -45,7 +46,7 @@ func ParseRef(s string) (Ref, error) {
 		return Ref{}, fmt.Errorf("%q names no object: write KIND/NAME, for example restores/web", s)
 	}
 	if !slices.Contains(Kinds(), Kind(kind)) {
-		return Ref{}, fmt.Errorf("%q names no kind of object: the kinds are mounts, golden, restores, guests, snapshots and backups", kind)
+		return Ref{}, fmt.Errorf("%q names no kind of object: the kinds are mounts, golden, restores, guests, snapshots, backups and tests", kind)
 	}
 	return Ref{Kind(kind), name}, nil
 }
@@ -90,6 +91,7 @@ type Desired struct {
 	Guests    map[string]*Guest
 	Snapshots map[string]*Snapshot
 	Backups   map[string]*Backup
+	Tests     map[string]*Test
 
 	// Files are the names of the files read, sorted, as in Pos.File.
 	Files []string
@@ -170,6 +172,8 @@ func (d *Desired) Object(r Ref) *Object {
 		return common(d.Snapshots[r.Name])
 	case KindBackup:
 		return common(d.Backups[r.Name])
+	case KindTest:
+		return common(d.Tests[r.Name])
 	}
 	return nil
 }
@@ -204,6 +208,8 @@ func (d *Desired) each(k Kind, f func(*Object)) {
 		visit(d.Snapshots, f)
 	case KindBackup:
 		visit(d.Backups, f)
+	case KindTest:
+		visit(d.Tests, f)
 	}
 }
 
@@ -215,7 +221,7 @@ func visit[T any, P declared[T]](m map[string]P, f func(*Object)) {
 
 // Len is the number of objects.
 func (d *Desired) Len() int {
-	return len(d.Mounts) + len(d.Golden) + len(d.Restores) + len(d.Guests) + len(d.Snapshots) + len(d.Backups)
+	return len(d.Mounts) + len(d.Golden) + len(d.Restores) + len(d.Guests) + len(d.Snapshots) + len(d.Backups) + len(d.Tests)
 }
 
 // Guest is the restore or guest of that name, nil where none is declared.

@@ -26,6 +26,8 @@ func madeNow(want *spec.Desired, names []string) (map[string]bool, error) {
 		switch ref.Kind {
 		case spec.KindBackup:
 			guests = want.BackupGuests(want.Backups[ref.Name])
+		case spec.KindTest:
+			guests = want.TestGuests(want.Tests[ref.Name])
 		case spec.KindSnapshot:
 			s := want.Snapshots[ref.Name]
 			if s.Every == 0 {
@@ -33,7 +35,7 @@ func madeNow(want *spec.Desired, names []string) (map[string]bool, error) {
 			}
 			guests = []string{s.Guest}
 		default:
-			return nil, usagef("--now %s: only backups and snapshots are made at once", name)
+			return nil, usagef("--now %s: only backups, snapshots and restore tests are made at once", name)
 		}
 		if guest != "" && !slices.Contains(guests, guest) {
 			return nil, usagef("--now %s: %s has no guest %s, but %s", name, ref, guest, strings.Join(guests, ", "))

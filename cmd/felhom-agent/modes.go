@@ -36,6 +36,8 @@ func init() {
 			options: []string{"simulate", "config", "output", "verbose", "only", "out", "state", "log-level", "log-format"}},
 		{name: "once", run: runOnce, group: groupConverge, usage: "converge once and exit",
 			options: []string{"simulate", "config", "output", "verbose", "only", "now", "ask", "plan-file", "state", "timeout", "log-level", "log-format"}},
+		{name: "test", arg: "NAME", run: runTest, group: groupConverge, usage: "test the newest backup of a guest now: restore it beside the guest, start, probe and delete it; a guest (web), or an object (tests/weekly)",
+			options: []string{"simulate", "config", "output", "verbose", "state", "timeout", "log-level", "log-format"}},
 		{name: "watch", run: runWatch, group: groupConverge, usage: "run continuously: converge on file changes, on drift, and on schedule",
 			options: []string{"simulate", "config", "verbose", "only", "state", "interval", "timeout", "log-level", "log-format"}},
 		{name: "status", run: runStatus, group: groupInspect, usage: "what the service does now, what is blocked, the last verified backups",

@@ -39,6 +39,7 @@ func connect(ctx context.Context, cmd *command, con *console.Console, write bool
 	}
 	n.Sight.TokenID, n.Sight.Drift, n.Sight.MaxDeletions = c.Token.ID(), c.Drift, c.MaxDestructive
 	n.Sight.NotifyPVE = c.Notify.Pve
+	n.Sight.Tests = n.TestAccess()
 	n.Sight.View, n.Sight.Fence = n.Client.Look(), nil
 	if n.Runner != nil {
 		n.Sight.Fence = n.Runner
@@ -96,6 +97,11 @@ func connectSimulated(ctx context.Context, n *session.Session, cmd *command, con
 	}
 	if n.Client, err = proxmox.New(proxmox.Options{Token: n.Config.Token, Transport: sim, UserAgent: "felhom-agent/" + version.Version}); err != nil {
 		return err
+	}
+	if want, err := cmd.load(); err == nil && len(want.Tests) > 0 {
+		if err := allowTests(n, sim); err != nil {
+			return err
+		}
 	}
 	n.Sight.Node = sim.Node()
 	n.Sight.Owner = cmp.Or(n.Config.Owner, n.Sight.Node)

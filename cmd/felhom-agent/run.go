@@ -148,7 +148,7 @@ func desired(cmd *command, con *console.Console) (*spec.Desired, selection, erro
 // optionsOf are what an agent of this node works with.
 func optionsOf(n *session.Session, who string, event func(reconcile.Event)) reconcile.Options {
 	o := reconcile.Options{
-		Sight: n.Sight, Client: n.Client, Runner: n.Runner, Journal: n.Journal, Store: n.Store, Log: n.Log,
+		Sight: n.Sight, Client: n.Client, TestGuests: n.TestGuests, Runner: n.Runner, Journal: n.Journal, Store: n.Store, Log: n.Log,
 		Events: event, Wait: n.Wait, Patience: n.Config.Timeout, Settle: n.Config.Settle, Go: exit.Go,
 	}
 	if n.World == nil { // on a simulated node there is no other agent

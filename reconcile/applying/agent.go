@@ -8,6 +8,7 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/saved"
@@ -18,6 +19,7 @@ import (
 type Options struct {
 	refresh.Sight                     // its View is not used: each pass takes a fresh one of Client
 	Client        *proxmox.Client     //
+	TestGuests    *proxmox.TestGuests // what restore tests are sent with; nil: none are made
 	Runner        privileged.Runner   // nil: no acts on the host
 	Journal       *journal.Journal    //
 	Store         *state.Store        // nil: one in memory
@@ -41,6 +43,7 @@ type Agent struct {
 	sender  sender
 	adopter adopter
 	prover  *prover
+	tester  *tester
 
 	// The rest belongs to the one goroutine that makes passes.
 	failures  *failures
@@ -71,6 +74,9 @@ func New(o Options) *Agent {
 	if o.Settle == 0 {
 		o.Settle = time.Minute
 	}
+	if o.TestGuests != nil {
+		o.Tests = node.TestAccess{TokenID: o.TestGuests.TokenID(), Pool: o.TestGuests.Pool()}
+	}
 	if o.Runner != nil {
 		o.Fence = o.Runner
 	}
@@ -83,7 +89,7 @@ func New(o Options) *Agent {
 	t := &tools{O: o, log: o.Log, flights: newFlights()}
 	w, f := &waiter{t}, newFailures(t)
 	return &Agent{
-		tools: t, sender: sender{w}, adopter: adopter{w, f}, prover: newProver(t), failures: f,
+		tools: t, sender: sender{w}, adopter: adopter{w, f}, prover: newProver(t), tester: newTester(t), failures: f,
 		stale: map[proxmox.VMID]bool{}, calm: calm{objects: map[string]time.Time{}},
 	}
 }

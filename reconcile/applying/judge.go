@@ -40,6 +40,8 @@ func failureCure(e ending) []string {
 	unseen, _ := errors.AsType[*unseenError](e.err)
 	storage, trouble := serverTrouble(e)
 	switch {
+	case ofTest(e.act) && denied != nil:
+		return []string{"felhom-agent --print-setup --restore-tests prints what its token needs"}
 	case trouble != "":
 		return serverFix(storage, trouble)
 	case unseen != nil && unseen.fix != "":
@@ -169,7 +171,7 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
 		missing := fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)
 		if have != nil {
-			missing += " for " + have.TokenID
+			missing += " for " + tokenOf(e.act, have)
 		}
 		lines = append(lines, EventLine{"missing", missing})
 		if hiddenCure(e.err, have) != "" {
@@ -192,6 +194,8 @@ func whatNext(e ending, f journal.Failure) string {
 		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.act.Object)
 	case f.Trouble == proxmox.ServerOwner && e.act.Verb == "back up":
 		return fmt.Sprintf("not tried again for %s, unless the storage gets another user, or you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.act.Object)
+	case e.act.Verb == journal.VerbTest:
+		return "tested again when it is due, or now: felhom-agent --test " + e.act.Facts[journal.FactGuest]
 	case f.Until.IsZero():
 		return "not tried again before the YAML, the permissions or the guest change"
 	}

@@ -39,6 +39,12 @@ func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) erro
 				stored.Backups[guest] = last
 			}
 		}
+		for guest, last := range p.Tests {
+			if stored.Tests == nil {
+				stored.Tests = map[string]state.LastTest{}
+			}
+			stored.Tests[guest] = last
+		}
 		keepServers(stored, p.Servers)
 		since := map[string]time.Time{}
 		for _, n := range p.Notes {

@@ -35,6 +35,9 @@ type sighting struct {
 // guest dies meanwhile ends with OK and leaves its lock and half a snapshot, and a PUT that
 // answers 500 may have been carried out (both measured, PVE 9.2.11).
 func (w *waiter) readBack(ctx context.Context, act *journal.Operation, made dump) error {
+	if act.Call.Destroys() {
+		return w.gone(ctx, act)
+	}
 	see, err := w.see(ctx, act.Call, made)
 	if proxmox.IsNotFound(err) {
 		return &unseenError{missing: "it no longer exists: " + plainError(err)}

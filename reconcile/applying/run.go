@@ -119,7 +119,7 @@ func temporary(err error) bool {
 
 // running reports whether something is in flight that this run has to wait for.
 func (a *Agent) running(p *plan.Plan) bool {
-	return a.prover.reads() || a.flights.running(a.O.Journal.Open(), p)
+	return a.prover.reads() || a.tester.asking() || a.flights.running(a.O.Journal.Open(), p)
 }
 
 // passing reports whether anything is left that may be ready later without anybody

@@ -60,7 +60,7 @@ func (s *sender) begin(ctx context.Context, action *plan.Action, have *node.Obse
 		s.doOp(ctx, act)
 		return false, nil
 	}
-	upid, err := s.O.Client.Do(ctx, *action.Call)
+	upid, err := s.post(ctx, act)
 	switch {
 	case err == nil && upid.IsZero() && action.Call.Async():
 		s.finish(ending{act: act, result: journal.ResultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
@@ -177,7 +177,7 @@ func (s *sender) taskAnyway(ctx context.Context, act *journal.Operation, answer 
 		s.loseSight(act, err)
 		return false
 	}
-	upid, ok := Find(s.O.Journal, act, &node.Observed{TokenID: s.O.TokenID, Tasks: tasks})
+	upid, ok := Find(s.O.Journal, act, &node.Observed{TokenID: s.O.TokenID, Tests: s.O.Tests, Tasks: tasks})
 	if !ok {
 		s.finish(refusal(act, answer))
 		return true

@@ -39,6 +39,8 @@ func TaskOf(c *proxmox.Call) (kind, id string) {
 		kind = "vzsnapshot"
 	case last == "resize":
 		kind = "resize"
+	case c.Destroys():
+		kind = "vzdestroy"
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/snapshot/"):
 		kind = "vzdelsnapshot"
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/content/"):
@@ -63,7 +65,7 @@ func Find(j *journal.Journal, act *journal.Operation, have *node.Observed) (prox
 		if t.Type != kind || t.ID != id {
 			continue
 		}
-		if t.UPID.User == have.TokenID && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) &&
+		if t.UPID.User == tokenOf(act, have) && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) &&
 			(first == nil || t.StartTime.Before(first.StartTime)) && !j.Claims(t.UPID) {
 			first = t
 		}

@@ -33,6 +33,8 @@ type Memory struct {
 	Unowned     map[string]Unowned         // "STORAGE lxc/VMID" -> the last backup, where the server refused it to this user
 	Reading     map[string]bool            // archives that a restore of ours reads now
 	BackedUp    map[string][]time.Time     // action ID -> when backups that ended well were begun
+	Tests       []TestRun                  // restore tests, in the order in which they were begun
+	Probes      map[string]TestProbes      // nonce of a test -> what its guest has shown so far, where this process has asked
 	Flights     []Flight                   // acts of ours that have no outcome yet, in the order in which they were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
@@ -116,6 +118,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 		m.noteRollback(a)
 		m.noteDelete(a)
 		m.noteOwner(a)
+		m.noteTest(a)
 		m.noteBackup(a, now)
 		switch {
 		case a.Facts["restart"] != "" && a.Result == ResultOK:

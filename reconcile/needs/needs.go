@@ -43,6 +43,16 @@ func Of(want *spec.Desired, node string) []Need {
 		case spec.KindSnapshot:
 			s := want.Snapshots[ref.Name]
 			c.add(ref, onGuest(want.Guest(s.Guest)), "VM.Snapshot", "take and delete snapshots", false)
+		case spec.KindTest:
+			t := c.want.Tests[ref.Name]
+			c.storage(ref, t.Storage, "test guests", false)
+			c.storage(ref, t.From, "the backups that are tested", false)
+			for _, name := range c.want.TestGuests(t) {
+				c.add(ref, onGuest(c.want.Guest(name)), "VM.Backup", "see the backups of "+name, false)
+			}
+			for _, vmid := range []proxmox.VMID{t.VMIDs.First, t.VMIDs.Last} {
+				c.add(ref, fmt.Sprintf("/vms/%d", vmid), "VM.Audit", "see test guests", false)
+			}
 		case spec.KindBackup:
 			b := want.Backups[ref.Name]
 			c.storage(ref, b.Storage, "backups", false)

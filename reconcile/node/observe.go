@@ -27,6 +27,8 @@ type Observed struct {
 	// CPUs and RAM are what the node has; 0 where the token may not know (Sys.Audit).
 	CPUs int
 	RAM  proxmox.Size
+	// FreeRAM is what of it no process holds; 0 where it was not asked, which is done only where a restore test is due.
+	FreeRAM proxmox.Size
 	// Bridges are those of the node's network configuration; nil where it was not asked, or not told.
 	Bridges []string
 	Now     time.Time // the node's clock, in the node's zone
@@ -58,6 +60,8 @@ type Observed struct {
 	Drift        spec.Drift // the default of agent.yaml
 	MaxDeletions int
 	NotifyPVE    bool // PVE tells of each backup by its own notifications
+	// Tests is with what restore tests are sent.
+	Tests TestAccess
 
 	// Unread are, in a forecast, the mounts whose disk will be mounted: what is on it
 	// shows only then.

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -74,30 +73,6 @@ type Action struct {
 	Op   *privileged.Op `json:"op,omitempty"`
 
 	Facts map[string]string `json:"-"` // what the journal keeps for the judge: guest, storage, …
-}
-
-// Said is what the act does in one line, for the journal and for those who watch a run.
-func (a *Action) Said() string { return said(a.Symbol, a.Text, a.Fields) }
-
-// String is what the step does in one line.
-func (l Deferred) String() string { return l.Said() }
-
-func (l *Deferred) Said() string { return said(l.Symbol, l.Text, l.Fields) }
-
-func said(symbol Symbol, text string, fields []Field) string {
-	var parts []string
-	if text != "" {
-		parts = append(parts, text)
-	}
-	if symbol != Restart || text == "" { // a restart's text says it
-		for _, f := range fields {
-			parts = append(parts, strings.Join(strings.Fields(FieldText(f)), " "))
-		}
-	}
-	if len(parts) == 0 {
-		return "the ownership marker in its Notes"
-	}
-	return strings.Join(parts, ", ")
 }
 
 // MarshalJSON prints the timeout as it is written in YAML.
@@ -213,6 +188,8 @@ type Plan struct {
 	Unmanaged []Unmanaged `json:"unmanaged"`
 	// Backups are the newest whole archives that were seen, by guest.
 	Backups map[string]state.LastBackup `json:"backups,omitempty"`
+	// Tests are the last restore tests, by guest.
+	Tests map[string]state.LastTest `json:"tests,omitempty"`
 	// Servers are the storages of backup servers, with what they list.
 	Servers map[string]state.Server `json:"-"`
 	// Seen are holds that this look has found a reason for, to be kept.

@@ -7,6 +7,30 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
+// Said is what the act does in one line, for the journal and for those who watch a run.
+func (a *Action) Said() string { return said(a.Symbol, a.Text, a.Fields) }
+
+// String is what the step does in one line.
+func (l Deferred) String() string { return l.Said() }
+
+func (l *Deferred) Said() string { return said(l.Symbol, l.Text, l.Fields) }
+
+func said(symbol Symbol, text string, fields []Field) string {
+	var parts []string
+	if text != "" {
+		parts = append(parts, text)
+	}
+	if symbol != Restart || text == "" { // a restart's text says it
+		for _, f := range fields {
+			parts = append(parts, strings.Join(strings.Fields(FieldText(f)), " "))
+		}
+	}
+	if len(parts) == 0 {
+		return "the ownership marker in its Notes"
+	}
+	return strings.Join(parts, ", ")
+}
+
 // FieldText is "memory      2048 -> 4096 MiB".
 func FieldText(f Field) string {
 	old, new := f.Old, f.New

@@ -94,6 +94,8 @@ func planKind(p *planner, ref spec.Ref) outcome {
 		planSnapshot(p, p.Want.Snapshots[ref.Name])
 	case spec.KindBackup:
 		planBackup(p, p.Want.Backups[ref.Name])
+	case spec.KindTest:
+		planTest(p, p.Want.Tests[ref.Name])
 	}
 	return outcome{}
 }

@@ -83,7 +83,7 @@ func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) 
 	call := proxmox.On(p.Have.Node).RestoreLXC(b.Spec)
 	p.act(plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
-		Text: fmt.Sprintf("create %d from %s", g.VMID, archiveText(p.Questions, source, own, c)), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
+		Text: fmt.Sprintf("create %d from %s", g.VMID, archiveText(p.Questions, g, source, own, c)), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
 		Queue: Queue(g.VMID), Limit: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
 		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
 	})
@@ -132,11 +132,11 @@ func mayBeRestored(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 }
 
 // archiveText names an archive, with its age and size.
-func archiveText(q questions.Questions, source spec.Source, own bool, c *node.Choice) string {
+func archiveText(q questions.Questions, g *spec.Guest, source spec.Source, own bool, c *node.Choice) string {
 	of, v := q.Have, c.Volume
 	switch {
 	case own:
-		return fmt.Sprintf("its backup of %s (%s, %s, %s)", of.Date(v.CTime), questions.Where(q, text.ProxmoxStorage(v.VolID)), of.Age(v.CTime), v.Size.Human())
+		return fmt.Sprintf("its backup of %s (%s, %s, %s)", of.Date(v.CTime), questions.Where(q, text.ProxmoxStorage(v.VolID)), of.Age(v.CTime), v.Size.Human()) + node.TestedIn(of, g.Ref.Name, v.VolID)
 	case source.Newest != "":
 		return fmt.Sprintf("the backup of %d of %s (%s, %s, %s)", source.VMID, of.Date(v.CTime), questions.Where(q, source.Newest), of.Age(v.CTime), v.Size.Human())
 	case source.Archive != "":

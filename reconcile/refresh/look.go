@@ -71,7 +71,7 @@ func (l *Looker) Look(ctx context.Context) (*node.Observed, error) {
 		l.View.Recall(l.Earlier.View, l.Earlier.still(l.Have))
 		l.recalled = true
 	}
-	for _, part := range []func(context.Context) error{l.lookGuests, l.lookCreations, l.lookInGuests} {
+	for _, part := range []func(context.Context) error{l.lookGuests, l.lookCreations, testLook{l}.look, l.lookInGuests} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -228,6 +228,7 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 			storages[golden.Publish.Storage] = true
 		}
 	}
+	testLook{l}.storages(func(id string) { storages[id] = true })
 	for id := range storages {
 		l.content(ctx, g, id)
 	}

@@ -22,14 +22,15 @@ type Sight struct {
 	Owner       string // whose markers are ours
 	TokenID     string
 
-	Drift        spec.Drift   // default of the objects that do not say
-	MaxDeletions int          // of one pass, beyond one per object and guest; 0: no limit
-	NotifyPVE    bool         // PVE's own notifications of each backup
-	Stored       state.Stored // holds, and what was once seen
-	Watching     bool         // nobody is looking: some acts wait for a person
-	Fitting      []spec.Ref   // of Only, those that fit a kind or a glob: nobody has named them one by one
-	AtOnce       node.AtOnce  // what a person wants made now; zero Since: since this refresh
-	Only         []spec.Ref   // limits the plan to these and what they need; empty: all
+	Drift        spec.Drift      // default of the objects that do not say
+	MaxDeletions int             // of one pass, beyond one per object and guest; 0: no limit
+	Tests        node.TestAccess // with what restore tests are sent
+	NotifyPVE    bool            // PVE's own notifications of each backup
+	Stored       state.Stored    // holds, and what was once seen
+	Watching     bool            // nobody is looking: some acts wait for a person
+	Fitting      []spec.Ref      // of Only, those that fit a kind or a glob: nobody has named them one by one
+	AtOnce       node.AtOnce     // what a person wants made now; zero Since: since this refresh
+	Only         []spec.Ref      // limits the plan to these and what they need; empty: all
 }
 
 // Looker prepares a look for a desired state.
@@ -39,7 +40,7 @@ func (s Sight) Looker(want *spec.Desired, journal *journal.Journal, kept *Facts)
 
 // observed is what is known before looking.
 func (s Sight) observed(want *spec.Desired) *node.Observed {
-	have := &node.Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE,
+	have := &node.Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE, Tests: s.Tests,
 		Stored: s.Stored, Watching: s.Watching, AtOnce: s.AtOnce,
 		Guests: map[proxmox.VMID]*node.GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*node.StorageState{},
 		Taken: map[proxmox.VMID]bool{}, Inside: map[string]node.Inside{}}

@@ -40,6 +40,8 @@ type Stored struct {
 	Known map[string]proxmox.VMID `json:"known,omitempty"`
 	// Kits are the recovery kits that were written, by storage and disk.
 	Kits map[string]Kit `json:"kits,omitempty"`
+	// Tests are the last restore tests, by guest.
+	Tests map[string]LastTest `json:"tests,omitempty"`
 	// Drift is since when a difference that is only reported has been seen.
 	Drift map[string]time.Time `json:"drift,omitempty"`
 }

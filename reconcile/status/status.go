@@ -42,6 +42,8 @@ type Status struct {
 	Notes   []plan.Note                 `json:"notes"`
 	Holds   []state.Hold                `json:"holds"`
 	Backups map[string]state.LastBackup `json:"backups"` // guests without one are there with a zero time
+	// Tests are the last restore tests, by guest.
+	Tests map[string]state.LastTest `json:"restore_tests,omitempty"`
 	// Uncovered are the declared guests that no declared backup names, Unmanaged the guests
 	// and VMs that nobody declares.
 	Uncovered []spec.Ref           `json:"uncovered"`
@@ -73,6 +75,7 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 		}
 	}
 	s.Backups = map[string]state.LastBackup{}
+	s.Tests = plan.Tests
 	for _, ref := range plan.Guests {
 		s.Backups[ref.Name] = stored.Backups[ref.Name]
 	}
@@ -138,7 +141,7 @@ func parse(data []byte) (Status, error) {
 // what runs by hand have seen.
 func StatusOf(stored state.Stored) Status {
 	s := Status{Format: 1, Now: []journal.HistoryEntry{}, Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Uncovered: []spec.Ref{}, Unmanaged: []plan.Unmanaged{}, Errors: []string{},
-		Holds: append([]state.Hold{}, stored.Holds...), Drift: stored.Drift, Backups: map[string]state.LastBackup{}}
+		Holds: append([]state.Hold{}, stored.Holds...), Drift: stored.Drift, Tests: stored.Tests, Backups: map[string]state.LastBackup{}}
 	maps.Copy(s.Backups, stored.Backups)
 	for _, key := range slices.Sorted(maps.Keys(stored.Kits)) {
 		s.Kits = append(s.Kits, stored.Kits[key])

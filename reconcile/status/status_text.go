@@ -147,6 +147,7 @@ func (p *printed) backups() {
 		}
 		quote.Fprintf(p.to, "  last good backup   %s\n", strings.Join(parts, "    "))
 	}
+	p.tests()
 	for _, kit := range p.Kits {
 		quote.Fprintf(p.to, "  recovery kit       %s\n", kitText(kit, p.local(kit.Time), p.clock))
 	}

@@ -55,6 +55,10 @@ var (
 	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
 	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command did not take and that are tried again.")
 	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
+	descTest        = describe("restore_test_last_success_timestamp_seconds", "When the last good restore test of a guest ended, by the node's clock; 0 if there is none.", "guest")
+	descTestTook    = describe("restore_test_duration_seconds", "How long the restore of the last good restore test took.", "guest")
+	descTestAge     = describe("restore_test_archive_age_seconds", "How old the backup of the last good restore test is now.", "guest")
+	descTestVerdict = describe("restore_test_verdict", "The verdict of the last restore test of a guest: works, boots, fails, could not verify; always 1.", "guest", "verdict")
 	descKit         = describe("recovery_kit_timestamp_seconds", "When the newest recovery kit of a disk was collected, by the node's clock; 0 if none could be written.", "storage", "disk", "digest")
 	descToken       = describe("token_expiry_timestamp_seconds", "When the API token expires; absent where it never does.")
 	descCertificate = describe("certificate_expiry_timestamp_seconds", "When the certificate of the node's API expires.")
@@ -70,7 +74,7 @@ type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup, descKit,
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup, descTest, descTestTook, descTestAge, descTestVerdict, descKit,
 		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
 		to <- d
 	}
@@ -125,6 +129,7 @@ func (g gauges) Collect(metrics chan<- prometheus.Metric) {
 		}
 		to.at(descBackup, last.Time, guest)
 	}
+	to.tests(r.Tests, r.Clock)
 	for _, kit := range r.Kits {
 		if kit.Time.IsZero() {
 			to.gauge(descKit, 0, kit.Storage, kit.Disk, kit.Digest)

@@ -32,17 +32,19 @@ func (n *Session) Clock() time.Time {
 
 // A Session is what a mode works on: one node of Proxmox VE, real or simulated, and where we keep our things.
 type Session struct {
-	Sight   reconcile.Sight
-	Client  *proxmox.Client
-	Runner  privileged.Runner // nil: none
-	Journal *reconcile.Journal
-	Store   *reconcile.Store
-	State   string // the state directory; "": none
-	Config  *config.Config
-	Log     *zap.Logger
-	Wait    proxmox.WaitOptions
-	World   *simulated.World // nil: it is real
-	Closers []func() error
+	Sight  reconcile.Sight
+	Client *proxmox.Client
+	// TestGuests is what restore tests are sent with; nil: there is no token of theirs.
+	TestGuests *proxmox.TestGuests
+	Runner     privileged.Runner // nil: none
+	Journal    *reconcile.Journal
+	Store      *reconcile.Store
+	State      string // the state directory; "": none
+	Config     *config.Config
+	Log        *zap.Logger
+	Wait       proxmox.WaitOptions
+	World      *simulated.World // nil: it is real
+	Closers    []func() error
 }
 
 // KeyOf guesses which key a client did not accept.

@@ -32,7 +32,7 @@ type Forecast struct {
 func New(want *spec.Desired, have *node.Observed) *Forecast {
 	node := *have
 	node.Guests, node.Inside, node.Taken = maps.Clone(have.Guests), maps.Clone(have.Inside), maps.Clone(have.Taken)
-	node.Storages = maps.Clone(have.Storages)
+	node.Storages, node.Others = maps.Clone(have.Storages), maps.Clone(have.Others)
 	node.ByID, node.ByGuest, node.ByObject = maps.Clone(have.ByID), maps.Clone(have.ByGuest), maps.Clone(have.ByObject)
 	m := &node.Memory
 	m.Done, m.Made, m.Rollbacks, m.Archives = orNew(m.Done), orNew(m.Made), orNew(m.Rollbacks), orNew(m.Archives)
@@ -91,6 +91,9 @@ func (f *Forecast) Apply(a *plan.Action, since time.Time) {
 	}
 	if key := a.Facts["rollback"]; key != "" {
 		memory.Rollbacks[key] = journal.RollbackState{Marked: true, Begun: true, Result: journal.ResultOK}
+	}
+	if a.Facts[journal.FactTest] != "" {
+		f.test(a)
 	}
 	switch {
 	case a.Op != nil:

@@ -53,6 +53,8 @@ func departure(q Questions, ref spec.Ref, vmid proxmox.VMID, declared map[proxmo
 		d.Text = "no longer declared: its snapshots stay; none is taken or pruned any more"
 	case ref.Kind == spec.KindBackup:
 		d.Text = "no longer declared: its archives stay; none is made or pruned any more"
+	case ref.Kind == spec.KindTest:
+		d.Text = "no longer declared: nothing is tested any more; a test guest that is there stays"
 	case vmid == 0 || q.Have.Guests[vmid] == nil:
 	case has:
 		d.Text = fmt.Sprintf("no longer declared under this name: guest %d is %s now", vmid, heir)
@@ -103,6 +105,11 @@ func Uncovered(q Questions, guests []spec.Ref) []spec.Ref {
 func Unmanaged(q Questions) []plan.Unmanaged {
 	all := []plan.Unmanaged{}
 	declared := node.DeclaredVMIDs(q.Want)
+	for i := range q.Have.Memory.Tests { // a test guest is there for minutes
+		if run := &q.Have.Memory.Tests[i]; !node.TestOver(q.Have, run) {
+			declared[run.VMID] = true
+		}
+	}
 	for vmid, state := range q.Have.Guests {
 		if !declared[vmid] {
 			all = append(all, plan.Unmanaged{VMID: vmid, Type: "lxc", Name: state.Name})

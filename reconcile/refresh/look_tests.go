@@ -1,0 +1,96 @@
+package refresh
+
+import (
+	"context"
+
+	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/spec"
+)
+
+// A testLook reads what restore tests need.
+type testLook struct{ *Looker }
+
+// here are the restore tests in the scope that are this node's.
+func (l testLook) here() (all []*spec.Test) {
+	for _, t := range l.want.Tests {
+		if l.Have.InScope(t.Ref) && (t.Node == "" || t.Node == l.node) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// storages are where the backups of tested guests are, and where test guests are made.
+func (l testLook) storages(add func(id string)) {
+	for _, t := range l.here() {
+		add(t.Storage)
+		for _, name := range l.want.TestGuests(t) {
+			if g := l.want.Guest(name); g != nil {
+				for _, id := range node.TestSources(l.want, t, g) {
+					add(id)
+				}
+			}
+		}
+	}
+}
+
+// look reads the guests in the ranges of restore tests with their snapshots, which must be certain before one is
+// deleted. Where a test is due, it also reads what is in the archives that it would restore, and what the node has left.
+func (l testLook) look(ctx context.Context) error {
+	g, gctx := NewReads(ctx)
+	o := opener{l.Looker}
+	asked := false
+	for _, t := range l.here() {
+		for _, vmid := range node.InTestRange(l.Have, t) {
+			l.guest(gctx, g, vmid)
+		}
+		first := node.ToTest(l.Have, node.DueTests(l.want, l.Have, t))
+		for _, name := range first {
+			guest := l.want.Guest(name)
+			g.Go(func() error {
+				for _, id := range node.TestSources(l.want, t, guest) {
+					if err := o.openSource(gctx, guest, spec.Source{Newest: id}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if len(first) > 0 && !asked {
+			asked = true
+			g.Go(func() error { return l.room(gctx) })
+		}
+	}
+	return g.Wait()
+}
+
+// guest reads one guest in the range of a restore test.
+func (l testLook) guest(ctx context.Context, g *reads, vmid proxmox.VMID) {
+	state := l.Have.Guests[vmid]
+	if state == nil || state.Err != nil || state.Config != nil && state.Snapshots != nil {
+		return
+	}
+	g.Go(func() error {
+		config, err := l.View.GuestConfig(ctx, l.node, vmid)
+		var list proxmox.SnapshotList
+		if err == nil {
+			list, err = l.View.Snapshots(ctx, l.node, vmid)
+		}
+		return l.keep(err, &state.Err, func() { state.Config, state.Snapshots = &config, &list })
+	})
+}
+
+// room reads which bridges the node has and how much memory is free.
+func (l testLook) room(ctx context.Context) error {
+	if l.Have.Bridges == nil {
+		if l.facts != nil && l.facts.bridges != nil {
+			l.Have.Bridges = l.facts.bridges
+		} else if err := l.readBridges(ctx); err != nil {
+			return err
+		}
+	}
+	status, err := l.View.NodeStatus(ctx, l.node)
+	var unknown error
+	return l.keep(err, &unknown, func() { l.Have.FreeRAM = max(status.Memory.Avail, status.Memory.Total-status.Memory.Used) })
+}
