@@ -174,7 +174,7 @@ func parseHTTP(s string) (string, error) {
 // checkInside checks an absolute path in a guest.
 func checkInside(s string) error {
 	if !strings.HasPrefix(s, "/") || len(s) > 1024 || slices.Contains(strings.Split(s, "/"), "..") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Errorf("invalid path %q: expected an absolute path in the guest, without ..", s)
+		return fmt.Errorf("invalid path %q: expected an absolute path in the guest without a parent folder", s)
 	}
 	return nil
 }

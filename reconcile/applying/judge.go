@@ -41,7 +41,7 @@ func failureCure(e ending) []string {
 	storage, trouble := serverTrouble(e)
 	switch {
 	case ofTest(e.act) && denied != nil:
-		return []string{"felhom-agent --print-setup --restore-tests prints what its token needs"}
+		return []string{"see docs/restore-tests.md: what its token needs"}
 	case trouble != "":
 		return serverFix(storage, trouble)
 	case unseen != nil && unseen.fix != "":

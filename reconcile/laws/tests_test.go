@@ -82,15 +82,14 @@ type testLife struct {
 	lines []byte // the journal
 	store *reconcile.Store
 
-	mu        sync.Mutex
-	journal   *reconcile.Journal
-	cancel    context.CancelFunc
-	dead      bool
-	until     int // requests until it is killed; 0: never
-	meddle    int // polls until somebody does something; 0: nobody does
-	touched   map[int]bool
-	lost      bool // the journal was lost while a test guest was there
-	strangers bool
+	mu      sync.Mutex
+	journal *reconcile.Journal
+	cancel  context.CancelFunc
+	dead    bool
+	until   int // requests until it is killed; 0: never
+	meddle  int // polls until somebody does something; 0: nobody does
+	touched map[int]bool
+	lost    bool // the journal was lost while a test guest was there
 
 	deleted, meddled, kills int
 	broken, story           []string

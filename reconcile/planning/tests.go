@@ -23,7 +23,7 @@ func planTest(p *planner, t *spec.Test) {
 		judgeTests(p, t, name)
 	}
 	if p.Have.Tests.TokenID == "" {
-		p.block(o, "", "restore tests need a token of their own, with which PVE lets nothing be deleted but the guests of one pool", "print what makes it: felhom-agent --print-setup --restore-tests")
+		p.block(o, "", "restore tests need a token of their own, with which PVE lets nothing be deleted but the guests of one pool", "see docs/restore-tests.md")
 		return
 	}
 	runs := node.TestRuns(p.Have, t)

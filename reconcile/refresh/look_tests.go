@@ -39,12 +39,17 @@ func (l testLook) storages(add func(id string)) {
 // deleted. Where a test is due, it also reads what is in the archives that it would restore, and what the node has left.
 func (l testLook) look(ctx context.Context) error {
 	g, gctx := NewReads(ctx)
-	o := opener{l.Looker}
-	asked := false
 	for _, t := range l.here() {
 		for _, vmid := range node.InTestRange(l.Have, t) {
 			l.guest(gctx, g, vmid)
 		}
+	}
+	if err := g.Wait(); err != nil { // what is due depends on which tests are over
+		return err
+	}
+	g, gctx = NewReads(ctx)
+	o, asked := opener(l), false
+	for _, t := range l.here() {
 		first := node.ToTest(l.Have, node.DueTests(l.want, l.Have, t))
 		for _, name := range first {
 			guest := l.want.Guest(name)
