@@ -116,18 +116,27 @@ func boolText(b bool) string {
 }
 
 // Builder builds the calls to one node.
-type Builder struct{ node string }
+type Builder struct {
+	node string
+	kind GuestType
+}
 
 // On builds calls to the node of that name. A guest is reached on the node
 // where it lives, a storage on any node that has it.
-func On(node string) Builder { return Builder{node} }
+func On(node string) Builder { return Builder{node: node} }
+
+// Of builds calls to guests of a type; without it they are containers.
+func (b Builder) Of(t GuestType) Builder {
+	b.kind = t
+	return b
+}
 
 func (b Builder) path(parts ...string) string {
 	return "/nodes/" + b.node + "/" + strings.Join(parts, "/")
 }
 
 func (b Builder) guest(vmid VMID, parts ...string) string {
-	return b.path(append([]string{"lxc", vmid.String()}, parts...)...)
+	return b.path(append([]string{b.kind.String(), vmid.String()}, parts...)...)
 }
 
 // RestoreSpec is a container made of a backup archive.
@@ -166,6 +175,22 @@ func (b Builder) RestoreLXC(s RestoreSpec) Call {
 	p.setBool("unprivileged", s.Unprivileged)
 	p.set("pool", s.Pool)
 	return Call{"POST", b.path("lxc"), p}
+}
+
+// RestoreVM makes a virtual machine of an archive, with the drives of the archive: PVE lets
+// nobody choose their sizes or leave one out (PVE: API2/Qemu, create_vm). RootFS, MountPoints
+// and Unprivileged of the spec are of containers and are not sent. force, unique, start and
+// live-restore are never: the first destroys before it reads, the last runs the guest before
+// its data is there.
+func (b Builder) RestoreVM(s RestoreSpec) Call {
+	p := Params{}
+	for key, value := range s.Config {
+		p[key] = value
+	}
+	p["vmid"], p["archive"] = s.VMID.String(), s.Archive
+	p.set("storage", s.Storage)
+	p.set("pool", s.Pool)
+	return Call{"POST", b.path("qemu"), p}
 }
 
 // VzdumpSpec is one backup run. Empty fields are left to PVE's defaults, which
@@ -247,8 +272,9 @@ type ConfigChange struct {
 	Digest string
 }
 
-// SetConfig changes a container's config, at once. What a running guest cannot
-// take becomes pending until it is started the next time.
+// SetConfig changes a guest's config: that of a container at once, that of a virtual machine
+// by a task. What a running guest cannot take becomes pending until it is started the next
+// time.
 func (b Builder) SetConfig(vmid VMID, change ConfigChange) Call {
 	p := Params{}
 	for key, value := range change.Set {
@@ -256,6 +282,9 @@ func (b Builder) SetConfig(vmid VMID, change ConfigChange) Call {
 	}
 	p.set("delete", strings.Join(slices.Sorted(slices.Values(change.Delete)), ","))
 	p.set("digest", change.Digest)
+	if b.kind.VM() {
+		return Call{"POST", b.guest(vmid, "config"), p}
+	}
 	return Call{"PUT", b.guest(vmid, "config"), p}
 }
 
@@ -280,7 +309,7 @@ func (b Builder) Shutdown(vmid VMID, timeout time.Duration) Call {
 	return Call{"POST", b.guest(vmid, "status", "shutdown"), p}
 }
 
-// Resize grows a volume (rootfs or mpN) to a size. PVE refuses to shrink, and
+// Resize grows a volume (rootfs or mpN, a drive of a virtual machine) to a size. PVE refuses to shrink, and
 // also the size that it has already.
 func (b Builder) Resize(vmid VMID, disk string, size Size) Call {
 	return Call{"PUT", b.guest(vmid, "resize"), Params{"disk": disk, "size": size.String()}}

@@ -11,10 +11,11 @@ import (
 	"strings"
 )
 
-// GuestConfig is a container's config: PVE's own strings by key, and accessors
+// GuestConfig is a guest's config: PVE's own strings by key, and accessors
 // that understand them. Keys that this package does not know stay in Raw.
 type GuestConfig struct {
 	VMID VMID
+	Type GuestType
 	// Digest changes with every change of the config, its snapshots and pending
 	// changes included. Sent along with a change it guards against overwriting
 	// somebody else's. Empty for the config inside an archive.
@@ -28,24 +29,32 @@ type GuestConfig struct {
 	LXC [][2]string
 }
 
-// GuestConfig asks for the config as it will be after a restart: with pending
-// changes merged in. Needs VM.Audit.
+// GuestConfig asks for a container's config; see [GuestView.Config].
 func (v *View) GuestConfig(ctx context.Context, node string, vmid VMID) (GuestConfig, error) {
-	return v.config(ctx, vmid, guestPath(node, vmid, "config"), nil)
+	return v.Of(LXC, node, vmid).Config(ctx)
 }
+
+// SnapshotConfig asks for that of a container; see [GuestView.SnapshotConfig].
+func (v *View) SnapshotConfig(ctx context.Context, node string, vmid VMID, name string) (GuestConfig, error) {
+	return v.Of(LXC, node, vmid).SnapshotConfig(ctx, name)
+}
+
+// Config asks for the config as it will be after a restart: with pending
+// changes merged in. Needs VM.Audit.
+func (g GuestView) Config(ctx context.Context) (GuestConfig, error) { return g.config(ctx, nil) }
 
 // SnapshotConfig asks for the config that a rollback to the snapshot would
 // bring back, with the digest of the whole.
-func (v *View) SnapshotConfig(ctx context.Context, node string, vmid VMID, name string) (GuestConfig, error) {
-	return v.config(ctx, vmid, guestPath(node, vmid, "config"), Params{"snapshot": name})
+func (g GuestView) SnapshotConfig(ctx context.Context, name string) (GuestConfig, error) {
+	return g.config(ctx, Params{"snapshot": name})
 }
 
-func (v *View) config(ctx context.Context, vmid VMID, path string, params Params) (GuestConfig, error) {
-	w, r, err := read[map[string]json.RawMessage](ctx, v, path, params)
+func (g GuestView) config(ctx context.Context, params Params) (GuestConfig, error) {
+	w, r, err := read[map[string]json.RawMessage](ctx, g.view, g.path("config"), params)
 	if err != nil {
 		return GuestConfig{}, err
 	}
-	c := GuestConfig{VMID: vmid, Raw: make(map[string]string, len(w))}
+	c := GuestConfig{VMID: g.vmid, Type: g.kind, Raw: make(map[string]string, len(w))}
 	for key, raw := range w {
 		if key == "lxc" {
 			if c.LXC, err = rawLines(raw); err != nil {
@@ -86,16 +95,21 @@ func rawLines(raw json.RawMessage) ([][2]string, error) {
 	return lines, nil
 }
 
-// GuestPending asks for the config in force together with what is pending and
+// GuestPending asks for that of a container; see [GuestView.Pending].
+func (v *View) GuestPending(ctx context.Context, node string, vmid VMID) (GuestConfig, error) {
+	return v.Of(LXC, node, vmid).Pending(ctx)
+}
+
+// Pending asks for the config in force together with what is pending and
 // the digest, all in one request. Raw lxc.* lines are not in it. Needs
 // VM.Audit.
-func (v *View) GuestPending(ctx context.Context, node string, vmid VMID) (GuestConfig, error) {
+func (g GuestView) Pending(ctx context.Context) (GuestConfig, error) {
 	type entry struct {
 		Key            text
 		Value, Pending *text
 		Delete         number
 	}
-	w, r, err := read[[]entry](ctx, v, guestPath(node, vmid, "pending"), nil)
+	w, r, err := read[[]entry](ctx, g.view, g.path("pending"), nil)
 	if err != nil {
 		return GuestConfig{}, err
 	}
@@ -108,7 +122,7 @@ func (v *View) GuestPending(ctx context.Context, node string, vmid VMID) (GuestC
 	if ambiguous != "" {
 		return GuestConfig{}, r.fault("it names the key %s twice, with different values", ambiguous)
 	}
-	c := GuestConfig{VMID: vmid, Raw: make(map[string]string, len(w))}
+	c := GuestConfig{VMID: g.vmid, Type: g.kind, Raw: make(map[string]string, len(w))}
 	for _, e := range w {
 		key := string(e.Key)
 		switch {
@@ -151,6 +165,9 @@ func parseConfigText(content string) GuestConfig {
 		line = strings.TrimRight(line, "\r\n")
 		if strings.HasPrefix(line, "[") {
 			break
+		}
+		if strings.HasPrefix(line, "#qmdump#") { // where vzdump has put the drives of a virtual machine: no text of people
+			continue
 		}
 		if comment, ok := strings.CutPrefix(line, "#"); ok {
 			description.WriteString(decodeText(comment) + "\n")
@@ -201,8 +218,14 @@ func (c GuestConfig) Merged() GuestConfig {
 	return c
 }
 
-// Hostname is the guest's name; "" if none is set.
-func (c GuestConfig) Hostname() string { return c.Raw["hostname"] }
+// Hostname is the guest's name; "" if none is set. That of a virtual machine is known to PVE
+// alone.
+func (c GuestConfig) Hostname() string {
+	if c.Type.VM() {
+		return c.Raw["name"]
+	}
+	return c.Raw["hostname"]
+}
 
 // Description is the text without the newline that PVE puts at its end.
 func (c GuestConfig) Description() string { return CanonicalDescription(c.Raw["description"]) }
@@ -218,7 +241,7 @@ func (c GuestConfig) Tags() []string { return ParseTags(c.Raw["tags"]) }
 
 // MemoryMiB is the limit of memory; PVE's default is 512.
 func (c GuestConfig) MemoryMiB() int64 {
-	if n, err := strconv.ParseInt(c.Raw["memory"], 10, 64); err == nil {
+	if n, err := strconv.ParseInt(strings.TrimPrefix(c.Raw["memory"], "current="), 10, 64); err == nil {
 		return n
 	}
 	return 512
@@ -280,7 +303,7 @@ func (c GuestConfig) numbered(prefix string, f func(n int, value string)) {
 // have written is there as far as it can be read: never missing.
 func (c GuestConfig) Nets() map[int]Net {
 	nets := map[int]Net{}
-	c.numbered("net", func(n int, value string) { nets[n], _ = netGrammar.parse(value) })
+	c.numbered("net", func(n int, value string) { m, _ := netGrammar.parse(value); nets[n] = unifyNet(m) })
 	return nets
 }
 

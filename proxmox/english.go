@@ -48,9 +48,10 @@ var phrases = []phrase{
 	{exists, regexp.MustCompile(`\b(?:CT|VM) \d+ already exists\b`)},
 	{exists, regexp.MustCompile(`snapshot name '[^']*' already used`)},
 	{locked, lockWord},
-	{locked, regexp.MustCompile(`can't lock file '[^']*/(?:pve-config|pve-migrate)-\d+(?:\.lock)?' - got timeout`)},
+	{locked, regexp.MustCompile(`can't lock file '[^']*/(?:pve-config-|pve-migrate-|lock-)\d+(?:\.(?:lock|conf))?' - got timeout`)},
 	{locked, regexp.MustCompile(`Failed to obtain guest migration lock`)},
 	{digestConflict, regexp.MustCompile(`detected modified configuration - file changed by other user`)},
+	{digestConflict, regexp.MustCompile(`checksum mismatch \(file change by other user\?\)`)}, // of a virtual machine
 	{notRunning, regexp.MustCompile(`\b(?:CT|VM) \d+ not running\b`)},
 	{alreadyRunning, regexp.MustCompile(`\b(?:CT|VM) \d+ already running\b`)},
 	{busyServer, regexp.MustCompile(`cluster not ready - no quorum\?`)},

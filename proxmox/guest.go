@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Guest is a container as the list of a node shows it, live.
+// Guest is a container or a virtual machine as the list of a node shows it, live.
 type Guest struct {
 	VMID     VMID
-	Name     string // hostname, or CT111 without one
+	Type     GuestType
+	Name     string // hostname, or CT111 (VM 101) without one
 	Status   string // running or stopped
 	Lock     string
 	Tags     []string
@@ -75,7 +76,11 @@ func (g Guest) lasting() Guest {
 // ListLXC lists the containers of a node, by VMID, each once. PVE leaves out, without a
 // word, those for which the token lacks VM.Audit.
 func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
-	w, r, err := read[[]guestWire](ctx, v, "/nodes/"+node+"/lxc", nil)
+	return v.list(ctx, LXC, node)
+}
+
+func (v *View) list(ctx context.Context, kind GuestType, node string) ([]Guest, error) {
+	w, r, err := read[[]guestWire](ctx, v, On(node).path(kind.String()), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +89,9 @@ func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 		if e.VMID == nil || e.Status == "" {
 			return nil, r.fault("a guest has no vmid or status")
 		}
-		guests = append(guests, e.guest())
+		guest := e.guest()
+		guest.Type = kind
+		guests = append(guests, guest)
 	}
 	guests = distinct(guests, func(g Guest) VMID { return g.VMID }, func(first *Guest, later Guest) {
 		first.Ambiguous = first.Ambiguous || differ(first.lasting(), later.lasting())
@@ -94,13 +101,14 @@ func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 	return guests, nil
 }
 
-func guestPath(node string, vmid VMID, parts ...string) string {
-	return On(node).guest(vmid, parts...)
-}
-
 // GuestStatus asks for one container's live state.
 func (v *View) GuestStatus(ctx context.Context, node string, vmid VMID) (GuestStatus, error) {
-	w, r, err := read[guestWire](ctx, v, guestPath(node, vmid, "status", "current"), nil)
+	return v.Of(LXC, node, vmid).Status(ctx)
+}
+
+// Status asks for the guest's live state.
+func (g GuestView) Status(ctx context.Context) (GuestStatus, error) {
+	w, r, err := read[guestWire](ctx, g.view, g.path("status", "current"), nil)
 	if err != nil {
 		return GuestStatus{}, err
 	}
@@ -108,15 +116,20 @@ func (v *View) GuestStatus(ctx context.Context, node string, vmid VMID) (GuestSt
 		return GuestStatus{}, r.fault("it has no status")
 	}
 	s := GuestStatus{w.guest(), HA{bool(w.HA.Managed), string(w.HA.State)}}
-	s.VMID = vmid // older versions leave it out
+	s.VMID, s.Type = g.vmid, g.kind // older versions leave it out
 	return s, nil
 }
 
-// Feature tells whether PVE can do something with the guest as it is: snapshot,
-// clone or copy. A snapshot is impossible when any mount point cannot have one,
-// a bind mount included.
+// Feature asks it of a container; see [GuestView.Feature].
 func (v *View) Feature(ctx context.Context, node string, vmid VMID, feature string) (bool, error) {
-	w, r, err := read[struct{ HasFeature *flag }](ctx, v, guestPath(node, vmid, "feature"), Params{"feature": feature})
+	return v.Of(LXC, node, vmid).Feature(ctx, feature)
+}
+
+// Feature tells whether PVE can do something with the guest as it is: snapshot,
+// clone or copy. A snapshot is impossible when any mount point or drive cannot have
+// one, a bind mount included.
+func (g GuestView) Feature(ctx context.Context, feature string) (bool, error) {
+	w, r, err := read[struct{ HasFeature *flag }](ctx, g.view, g.path("feature"), Params{"feature": feature})
 	if err != nil {
 		return false, err
 	}

@@ -23,6 +23,9 @@ func (c Call) Needs() []Need {
 	switch rest := parts[3:]; {
 	case parts[2] == "vzdump":
 		needs := storageNeed(c.Params["storage"])
+		if _, fleecing, ok := strings.Cut(c.Params["fleecing"], "storage="); ok {
+			needs = append(needs, storageNeed(fleecing)...)
+		}
 		for vmid := range strings.SplitSeq(c.Params["vmid"], ",") {
 			needs = append(needs, guestNeed(vmid, "VM.Backup"))
 		}
@@ -33,18 +36,18 @@ func (c Call) Needs() []Need {
 			needs = append(needs, guestNeed(owner[1], "VM.Backup"))
 		}
 		return needs
-	case parts[2] == "lxc" && len(rest) == 0:
+	case (parts[2] == "lxc" || parts[2] == "qemu") && len(rest) == 0:
 		return c.creationNeeds()
 	case c.Destroys():
 		return []Need{guestNeed(rest[0], "VM.Allocate")}
-	case parts[2] == "lxc" && len(rest) >= 2:
+	case (parts[2] == "lxc" || parts[2] == "qemu") && len(rest) >= 2:
 		return c.guestNeeds(rest[0], strings.Join(rest[1:], "/"))
 	}
 	return nil
 }
 
 // archiveOwner finds the guest of a backup in its volume id.
-var archiveOwner = regexp.MustCompile(`(?:vzdump-lxc-|backup/ct/)(\d+)[-/]`)
+var archiveOwner = regexp.MustCompile(`(?:vzdump-(?:lxc|qemu)-|backup/(?:ct|vm)/)(\d+)[-/]`)
 
 func guestNeed(vmid string, anyOf ...string) Need { return Need{"/vms/" + vmid, anyOf} }
 
@@ -63,12 +66,12 @@ func (c Call) creationNeeds() []Need {
 		needs = append(needs, Need{"/pool/" + pool, []string{"VM.Allocate"}})
 	}
 	needs = append(needs, storageNeed(c.Params["storage"])...)
-	if owner := archiveOwner.FindStringSubmatch(c.Params["ostemplate"]); owner != nil && owner[1] != vmid {
+	if owner := archiveOwner.FindStringSubmatch(c.Params["ostemplate"] + c.Params["archive"]); owner != nil && owner[1] != vmid {
 		needs = append(needs, guestNeed(owner[1], "VM.Backup"))
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Params)) {
 		switch key {
-		case "vmid", "ostemplate", "restore", "storage", "pool", "unprivileged", "force", "unique":
+		case "vmid", "ostemplate", "archive", "restore", "storage", "pool", "unprivileged", "force", "unique":
 		default:
 			needs = append(needs, KeyNeeds(vmid, key, c.Params[key])...)
 		}
@@ -106,12 +109,12 @@ func (c Call) guestNeeds(vmid, what string) []Need {
 // newVolume is a volume that is still to be allocated: local-lvm:8.
 var newVolume = regexp.MustCompile(`^(?:volume=)?([^,:=]+):[0-9.]+(?:,|$)`)
 
-// KeyNeeds are the needs of one key of a container's config.
+// KeyNeeds are the needs of one key of a guest's config, of those that this program sets.
 func KeyNeeds(vmid, key, value string) []Need {
 	switch kind := strings.TrimRight(key, "0123456789"); {
-	case key == "cores", key == "cpuunits", key == "cpulimit":
+	case key == "cores", key == "sockets", key == "cpuunits", key == "cpulimit":
 		return []Need{guestNeed(vmid, "VM.Config.CPU")}
-	case key == "memory", key == "swap":
+	case key == "memory", key == "swap", key == "balloon":
 		return []Need{guestNeed(vmid, "VM.Config.Memory")}
 	case key == "nameserver", key == "searchdomain", key == "hostname":
 		return []Need{guestNeed(vmid, "VM.Config.Network")}

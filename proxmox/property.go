@@ -173,9 +173,6 @@ func (g grammar) print(m map[string]string) string {
 	return b.String()
 }
 
-// ParseNet reads the value of netN.
-func ParseNet(s string) (Net, error) { return whole[Net](netGrammar.parse(s)) }
-
 // whole is a property string that could be read without an error, else nil.
 func whole[M ~map[string]string](m map[string]string, err error) (M, error) {
 	if err != nil {
@@ -183,8 +180,6 @@ func whole[M ~map[string]string](m map[string]string, err error) (M, error) {
 	}
 	return m, nil
 }
-
-func (n Net) String() string { return netGrammar.print(n) }
 
 // MountKind tells what a mount point brings in.
 type MountKind int

@@ -26,10 +26,11 @@ type Resource struct {
 	Template bool
 	// Disk is how much of MaxDisk is in use: of a storage, a node or a guest.
 	Disk, MaxDisk Size
-	// CPUs and MaxMem are what a node has; 0 of other things, without Sys.Audit on the node,
+	// CPUs and MaxMem are what a node has, Mem what of it is in use; 0 of other things, without Sys.Audit on the node,
 	// and while it is not online.
 	CPUs   int
 	MaxMem Size
+	Mem    Size
 	// Ambiguous tells that the list names it twice, with different values. Two guests of one
 	// VMID are that too, for a VMID belongs to one guest of the cluster.
 	Ambiguous bool
@@ -58,7 +59,7 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 	p.set("type", kind)
 	type entry struct {
 		ID, Type, Node, Status, Name, Storage, Pool, Lock, HAState, Tags text
-		MaxCPU, MaxMem                                                   text // only a node's are read
+		MaxCPU, MaxMem, Mem                                              text // only a node's are read
 		VMID, Disk, MaxDisk                                              number
 		Template                                                         flag
 	}
@@ -90,10 +91,12 @@ func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 			of.CPUs, _ = strconv.Atoi(string(e.MaxCPU))
 			bytes, _ := strconv.ParseInt(string(e.MaxMem), 10, 64)
 			of.MaxMem = Size(bytes)
+			bytes, _ = strconv.ParseInt(string(e.Mem), 10, 64)
+			of.Mem = Size(bytes)
 		}
 	}
 	resources = distinct(resources, Resource.identity, func(first *Resource, later Resource) {
-		later.Ambiguous, later.Disk = first.Ambiguous, first.Disk // how full it is changes from one moment to the next
+		later.Ambiguous, later.Disk, later.Mem = first.Ambiguous, first.Disk, first.Mem // how full it is changes from one moment to the next
 		first.Ambiguous = first.Ambiguous || differ(*first, later)
 	})
 	slices.SortFunc(resources, func(a, b Resource) int { return strings.Compare(a.ID, b.ID) })

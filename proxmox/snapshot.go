@@ -28,13 +28,18 @@ type SnapshotList struct {
 	Parent    string // the snapshot that the current state stems from
 }
 
-// Snapshots lists a guest's snapshots. Needs VM.Audit.
+// Snapshots lists a container's snapshots. Needs VM.Audit.
 func (v *View) Snapshots(ctx context.Context, node string, vmid VMID) (SnapshotList, error) {
+	return v.Of(LXC, node, vmid).Snapshots(ctx)
+}
+
+// Snapshots lists the guest's snapshots. Needs VM.Audit.
+func (g GuestView) Snapshots(ctx context.Context) (SnapshotList, error) {
 	w, r, err := read[[]struct {
 		Name, Description, Parent, SnapState, Digest text
 		SnapTime                                     number
 		Running                                      flag
-	}](ctx, v, guestPath(node, vmid, "snapshot"), nil)
+	}](ctx, g.view, g.path("snapshot"), nil)
 	if err != nil {
 		return SnapshotList{}, err
 	}

@@ -224,7 +224,7 @@ func (v *View) ArchiveConfig(ctx context.Context, node, volid string) (GuestConf
 		return GuestConfig{}, r.fault("it contains no configuration")
 	}
 	if archive, ok := ParseArchive(volid); ok {
-		c.VMID = archive.VMID
+		c.VMID, c.Type = archive.VMID, GuestTypeOf(archive.Type)
 	}
 	return c, nil
 }

@@ -28,6 +28,8 @@ type Backup struct {
 	// metadata; "" is PVE's default.
 	ChangeDetection string
 	WarnAfter       time.Duration // 0: never
+	// Fleecing is the storage that holds what VMs overwrite while they are backed up; "": none.
+	Fleecing string
 }
 
 var backupShape = shaped(map[string]string{
@@ -52,6 +54,8 @@ var backupShape = shaped(map[string]string{
 			"How many are kept of each guest (default: all); a number counts the last ones. server: the Proxmox Backup Server decides, and nothing is deleted from here."),
 		of("change-detection-mode", Agent, oneOf("legacy", "data", "metadata"), func(b *Backup, v string) { b.ChangeDetection = v },
 			"On a Proxmox Backup Server: how changed files are found. metadata skips files whose metadata has not changed, which is fast."),
+		of("fleecing", Agent, storage, func(b *Backup, v string) { b.Fleecing = v },
+			"Of virtual machines: the storage that holds, while a backup runs, what they overwrite, so that a slow backup storage does not slow them down."),
 		of("warn-after", Agent, atLeast(time.Hour), func(b *Backup, v time.Duration) { b.WarnAfter = v }, "When the newest verified backup is older than this, the object is reported as overdue."),
 	}, objectFields(func(b *Backup) *Object { return &b.Object })...)...,
 )

@@ -68,6 +68,9 @@ func (l *lines) config(c *Config) {
 	for i, n := range c.Nets {
 		l.all(fmt.Sprintf("config.net%d", i), n)
 	}
+	for key, size := range c.Drives {
+		l.say("config."+key, size.String())
+	}
 	for i, d := range c.Devices {
 		l.all(fmt.Sprintf("config.dev%d", i), d)
 	}

@@ -36,11 +36,15 @@ func (c *checker) guests() {
 		c.config(h)
 	}
 	for _, g := range sorted(c.Golden) {
+		checkNets(c, &g.Object, g.Config.Nets, netOfVMs, "an interface of a VM")
+	}
+	for _, g := range sorted(c.Golden) {
 		if size := g.RootFS.Size; size%proxmox.GiB != 0 {
 			c.fail(&g.Object, "rootfs.size", fmt.Sprintf("Write %s.", (size/proxmox.GiB+1)*proxmox.GiB), "invalid size %s: the root helper creates golden images in full GiB", size)
 		}
 	}
 	for _, g := range sorted(c.Restores, c.Guests) {
+		checkType(c, g)
 		if g.Restart == RestartAuto && g.State != Running {
 			c.fail(&g.Object, "restart", "Add state: running, or leave restart out.", "restart: auto ends with a start, so it needs state: running")
 		}

@@ -30,6 +30,7 @@ type Config struct {
 	Nets        map[int]proxmox.Net
 	Mounts      map[int]MountPoint
 	Devices     map[int]proxmox.Device
+	Drives      map[string]proxmox.Size // sizes of the disks of a virtual machine, by key: scsi0
 }
 
 // plain is a key whose value goes to PVE as it is. "" unsets it, where PVE can
@@ -126,7 +127,7 @@ var configElsewhere = map[string]string{
 }
 
 var (
-	guestConfigShape  = shaped(configElsewhere, configFields(of("features", NeedsRestart, nestingAlone, func(c *Config, v proxmox.Features) { c.Features = v }, "Only nesting; the others come with the archive of a golden image."))...)
+	guestConfigShape  = shaped(configElsewhere, configFields(append(vmFields(), of("features", NeedsRestart, nestingAlone, func(c *Config, v proxmox.Features) { c.Features = v }, "Only nesting; the others come with the archive of a golden image."))...)...)
 	goldenConfigShape = shaped(goldenConfigElsewhere(), configFields(
 		fixed("ostype", BirthOnly, oneOf("debian", "devuan", "ubuntu", "centos", "fedora", "opensuse", "archlinux", "alpine", "gentoo", "nixos", "unmanaged"), "The distribution; default: found out."),
 		fixed("arch", BirthOnly, oneOf("amd64", "i386", "arm64", "armhf", "riscv32", "riscv64"), "The processor; default amd64."),

@@ -33,15 +33,19 @@ type Guest struct {
 	Object
 	Adopt    bool
 	VMID     proxmox.VMID
-	Is       string   // the expected hostname; empty: the object's name
-	From     []Source // tried in this order; empty under guests: never brought back
-	Storage  string   // for volumes at birth; empty (guests only): the archive's
-	RootFS   RootFS   // only Size may be set here
+	Type     proxmox.GuestType // the zero value is a container
+	Is       string            // the expected hostname; empty: the object's name
+	From     []Source          // tried in this order; empty under guests: never brought back
+	Storage  string            // for volumes at birth; empty (guests only): the archive's
+	RootFS   RootFS            // only Size may be set here
 	Config   Config
 	Needs    []string // restores or guests that must run before this is started
 	State    State
 	Restart  RestartPolicy
 	Rollback *Rollback // nil: none asked for
+	// Trust are the keys of a virtual machine's archive that only root may set, and that a
+	// restore may bring back all the same.
+	Trust []string
 }
 
 // Hostname is the hostname that the guest is expected to have: the key is,
@@ -100,6 +104,7 @@ func guestShapeOf(noFrom, noStorage string) *shape[Guest] {
 	return shaped(guestElsewhere, append([]field[Guest]{
 		of("vmid", BirthOnly, vmid, func(g *Guest, v proxmox.VMID) { g.VMID = v }, "The guest's number.").
 			must("Say which number the guest has: vmid: 111."),
+		of("type", BirthOnly, guestType, func(g *Guest, v proxmox.GuestType) { g.Type = v }, "vm: it is a virtual machine; default: a container."),
 		of("is", Agent, name("hostname", proxmox.CheckHostname), func(g *Guest, v string) { g.Is = v }, "Its hostname, where that is not the object's name."),
 		of("from", BirthOnly, sources, func(g *Guest, v []Source) { g.From = v }, "What it is made from, tried in this order.").
 			must(noFrom),
@@ -110,6 +115,7 @@ func guestShapeOf(noFrom, noStorage string) *shape[Guest] {
 		of("needs", Agent, names("list of guests", text), func(g *Guest, v []string) { g.Needs = v }, "Restores or guests that must run before it is started."),
 		of("state", Live, oneOf(Running, Stopped), func(g *Guest, v State) { g.State = v }, "Whether it runs; default: left as it is."),
 		of("restart", Agent, oneOf(RestartManual, RestartAuto), func(g *Guest, v RestartPolicy) { g.Restart = v }, "auto: it may be shut down and started when a change needs it."),
+		of("trust", BirthOnly, names("list of keys", name("config key", checkTrusted)), func(g *Guest, v []string) { g.Trust = v }, "Of a virtual machine: keys that only root may set, and that a restore may bring back from its archive: args, hookscript, serialN, parallelN."),
 		of("rollback", Agent, rollbackShape.value("map"), func(g *Guest, v Rollback) { g.Rollback = &v }, "A request to take it back to a snapshot, once."),
 	}, objectFields(func(g *Guest) *Object { return &g.Object })...)...)
 }
@@ -182,17 +188,17 @@ var sources = value[[]Source]{
 }
 
 func checkArchive(s string) error {
-	if a, ok := proxmox.ParseArchive(s); !ok || (a.Type != "" && a.Type != "lxc") {
+	if _, ok := proxmox.ParseArchive(s); !ok {
 		return fmt.Errorf("invalid archive %q: expected STORAGE:backup/vzdump-lxc-…, as pvesm list prints it", s)
 	}
 	return nil
 }
 
-var volumeKey = regexp.MustCompile(`^mp(0|[1-9][0-9]{0,2})$`)
+var volumeKey = regexp.MustCompile(`^(mp(0|[1-9][0-9]{0,2})|(scsi|virtio|sata|ide)(0|[1-9][0-9]?)|(efidisk|tpmstate)0)$`)
 
 func checkVolumeKey(s string) error {
 	if !volumeKey.MatchString(s) {
-		return fmt.Errorf("invalid volume %q: expected mp0 to mp255 (the root disk is always rolled back)", s)
+		return fmt.Errorf("invalid volume %q: expected mp0 to mp255, of a VM scsi1 (the root disk, or the first one, is always rolled back)", s)
 	}
 	return nil
 }

@@ -98,6 +98,13 @@ restores:
     despite: 2026-11-22T18:02:00+01:00
     was: cloud
   postgres: {vmid: 110, from: {golden: debian}, storage: local-lvm}
+  hass:
+    vmid: 130
+    type: vm
+    from: {newest: usb-backup}
+    storage: local-lvm
+    trust: [args, serial0]
+    config: {cores: 2, sockets: 2, balloon: 1GiB, agent: true, net0: {bridge: vmbr0, model: virtio, queues: 4}, scsi0: {size: 64G}, virtio1: {size: 8G}, sata2: {size: 4G}}
 guests:
   mail: {vmid: 120, is: mx, from: {newest: usb-backup}, state: stopped, node: pve2}
 snapshots:
@@ -108,7 +115,7 @@ snapshots:
 backups:
   nightly:
     guests: all
-    except: [mail]
+    except: [mail, hass]
     storage: usb-backup
     at: "mon..fri 02:30"
     late: 5h
@@ -116,7 +123,7 @@ backups:
     warn-after: 4d
   one: {guest: mail, storage: usb-backup, every: 24h, mode: stop, compress: 0}
   two: {guests: [postgres, mail], storage: usb-backup, every: 24h, mode: suspend, compress: gzip}
-  pbs: {guest: mail, storage: pbs, every: 24h, keep: server, change-detection-mode: metadata}
+  pbs: {guest: mail, storage: pbs, every: 24h, fleecing: local-lvm, keep: server, change-detection-mode: metadata}
 tests:
   weekly:
     guests: all
@@ -194,6 +201,10 @@ tests:
 				Rollback: &Rollback{To: "before-32", Requested: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), Zoned: true,
 					RequestedText: "2026-11-22T18:00:00Z", Loses: []string{"mp0"}},
 			},
+			"hass": {Object: object(KindRestore, "hass"), VMID: 130, Type: proxmox.QEMU, From: []Source{{Newest: "usb-backup"}}, Storage: "local-lvm", Restart: RestartManual, Trust: []string{"args", "serial0"},
+				Config: Config{Values: map[string]string{"cores": "2", "sockets": "2", "balloon": "1024", "agent": "1"},
+					Nets:   map[int]proxmox.Net{0: {"bridge": "vmbr0", "model": "virtio", "queues": "4"}},
+					Drives: map[string]proxmox.Size{"scsi0": 64 * proxmox.GiB, "virtio1": 8 * proxmox.GiB, "sata2": 4 * proxmox.GiB}}},
 			"postgres": {Object: object(KindRestore, "postgres"), VMID: 110, From: []Source{{Golden: "debian"}}, Storage: "local-lvm", Restart: RestartManual},
 		},
 		Guests: map[string]*Guest{"mail": {Object: mail, Adopt: true, VMID: 120, Is: "mx", From: []Source{{Newest: "usb-backup"}}, State: Stopped, Restart: RestartManual}},
@@ -205,12 +216,12 @@ tests:
 			"seven":  {Object: object(KindSnapshot, "seven"), Guest: "mail", Every: 14 * 24 * time.Hour, Keep: Keep{Last: 7}},
 		},
 		Backups: map[string]*Backup{
-			"nightly": {Object: object(KindBackup, "nightly"), All: true, Except: []string{"mail"}, Storage: "usb-backup",
+			"nightly": {Object: object(KindBackup, "nightly"), All: true, Except: []string{"mail", "hass"}, Storage: "usb-backup",
 				At:   &Schedule{Days: [7]bool{false, true, true, true, true, true, false}, Hour: 2, Minute: 30},
 				Late: 5 * time.Hour, Mode: "snapshot", Compress: "zstd", Keep: Keep{1, 2, 7, 3, 4, 5}, WarnAfter: 4 * 24 * time.Hour},
 			"one": {Object: object(KindBackup, "one"), Guests: []string{"mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "stop", Compress: "0"},
 			"two": {Object: object(KindBackup, "two"), Guests: []string{"postgres", "mail"}, Storage: "usb-backup", Every: 24 * time.Hour, Mode: "suspend", Compress: "gzip"},
-			"pbs": {Object: object(KindBackup, "pbs"), Guests: []string{"mail"}, Storage: "pbs", Every: 24 * time.Hour, Mode: "snapshot", Compress: "zstd", ServerKeeps: true, ChangeDetection: "metadata"},
+			"pbs": {Object: object(KindBackup, "pbs"), Guests: []string{"mail"}, Storage: "pbs", Fleecing: "local-lvm", Every: 24 * time.Hour, Mode: "snapshot", Compress: "zstd", ServerKeeps: true, ChangeDetection: "metadata"},
 		},
 		Tests: map[string]*Test{
 			"weekly": {Object: object(KindTest, "weekly"), All: true, Except: []string{"mail"}, From: "usb-backup", Storage: "local-lvm", VMIDs: VMIDRange{9900, 9909},
@@ -240,7 +251,7 @@ tests:
 // (config, paused, …) need be said by one of them only.
 func unsaid(d *Desired) (missing []string) {
 	said := map[string]bool{}
-	numbers := regexp.MustCompile(`\b(net|mp|dev)[0-9]+`)
+	numbers := regexp.MustCompile(`\b(net|mp|dev|scsi|virtio|sata)[0-9]+`)
 	shared := regexp.MustCompile(`^(config\..*|from\..*|paused|node|was|drift|timeout|despite)$`)
 	key := func(k Kind, field string) string {
 		if field = numbers.ReplaceAllString(field, "${1}N"); shared.MatchString(field) || k == KindGuest {

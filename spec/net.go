@@ -25,6 +25,8 @@ var network = property("network interface", proxmox.ParseNet, shaped(map[string]
 	sub("link_down", Live, zeroOne, "Whether its cable is pulled."),
 	sub("host-managed", NeedsRestart, zeroOne, "Whether the host sets its addresses (PVE 9.1)."),
 	sub("type", Live, oneOf("veth"), "Always veth."),
+	sub("model", NeedsRestart, oneOf(proxmox.NetModels()...), "Of a virtual machine: the network card; default virtio."),
+	sub("queues", NeedsRestart, digits(0, 64), "Of a virtual machine: packet queues."),
 ), false)
 
 func addressOr(family func(netip.Addr) bool, example string, words ...string) func(string) error {

@@ -181,7 +181,8 @@ func checkInside(s string) error {
 
 // TestGuests are the names of the guests that the test covers, sorted.
 func (d *Desired) TestGuests(t *Test) []string {
-	return d.BackupGuests(&Backup{All: t.All, Guests: t.Guests, Except: t.Except})
+	names := d.BackupGuests(&Backup{All: t.All, Guests: t.Guests, Except: t.Except})
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return d.Guest(name).Type.VM() }) // of which only containers are tested
 }
 
 // A testChecker checks the restore tests.

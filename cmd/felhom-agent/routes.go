@@ -16,6 +16,7 @@ type route struct{ operation, backend, why string }
 // apiRoutes are the writes that go through PVE's API, by the token.
 var apiRoutes = []route{
 	{"RestoreLXC", "api", "creates a guest from an archive"},
+	{"RestoreVM", "api", "creates a VM from an archive"},
 	{"Vzdump", "api", "makes a backup, also of a golden image"},
 	{"Snapshot", "api", "takes a snapshot"},
 	{"Rollback", "api", "takes a guest back to a snapshot"},

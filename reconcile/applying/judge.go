@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
@@ -52,15 +53,20 @@ func failureCure(e ending) []string {
 		cure := []string{"make room on " + e.act.Facts["storage"] + ", or connect a larger disk"}
 		for _, line := range task.LogTail {
 			if m := creatingArchive.FindStringSubmatch(line); m != nil { // what vzdump leaves behind
-				base, _, _ := strings.Cut(m[1], ".tar")
-				cure = append(cure, fmt.Sprintf("what is left of it, as root: rm -rf %s.log %s.tmp %s.tar*.dat", base, base, base))
+				base, _, vm := strings.Cut(m[1], ".vma")
+				kind := "vma"
+				if !vm {
+					base, _, _ = strings.Cut(m[1], ".tar")
+					kind = "tar"
+				}
+				cure = append(cure, fmt.Sprintf("what is left of it, as root: rm -rf %s.log %s.tmp %s.%s*.dat", base, base, base, kind))
 			}
 		}
 		return cure
 	case proxmox.IsBackupLimit(e.err) && e.act.Facts["storage"] != "": // of the storage itself it would not have been planned
 		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.act.Facts["storage"])}
 	case e.result == journal.ResultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
-		return []string{fmt.Sprintf("check whether the volume has that size already, as root: pct rescan --vmid %s; then run it again", strings.TrimPrefix(e.act.Queue, "lxc/"))}
+		return []string{fmt.Sprintf("check whether the volume has that size already, as root: %s --vmid %s; then run it again", rescan(e.act.Call), strings.TrimPrefix(e.act.Queue, "lxc/"))}
 	case errors.As(e.err, &task):
 		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
 	}
@@ -69,6 +75,14 @@ func failureCure(e ending) []string {
 		return []string{refused.Cure}
 	}
 	return []string{fmt.Sprintf("see felhom-agent --history --only %s", e.act.Object)}
+}
+
+// rescan is the command that reads the sizes of a guest's volumes anew.
+func rescan(call *proxmox.Call) string {
+	if plan.TypeInPath(call.Path).VM() {
+		return "qm disk rescan"
+	}
+	return "pct rescan"
 }
 
 // basis stands for what a failure may depend on besides the YAML: of a mount the disks

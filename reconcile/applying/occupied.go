@@ -164,7 +164,7 @@ func takeTasks(o *occupancy, j *journal.Journal, have *node.Observed) {
 		if t.Type == "vzdump" && o.Limits["vzdump"] == 0 {
 			o.Limits["vzdump"]++
 		}
-		if (t.Type == "vzrestore" || t.Type == "vzcreate" || t.Type == "vzclone") && !ours[t.UPID] && have.Now.Sub(t.StartTime) < questions.StorageLocked {
+		if slices.Contains([]string{"restore", "create", "clone"}, proxmox.TaskAct(t.Type)) && !ours[t.UPID] && have.Now.Sub(t.StartTime) < questions.StorageLocked {
 			o.Creating = true
 		}
 	}

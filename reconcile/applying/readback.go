@@ -1,6 +1,7 @@
 package applying
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -54,12 +55,13 @@ func (w *waiter) readBack(ctx context.Context, act *journal.Operation, made dump
 // see makes the one request.
 func (w *waiter) see(ctx context.Context, call *proxmox.Call, made dump) (seen sighting, err error) {
 	view, vmid := w.O.Client, GuestOf(call)
-	switch kind, _ := TaskOf(call); kind {
-	case "vzsnapshot", "vzdelsnapshot":
-		list, err := view.Snapshots(ctx, w.O.Node, vmid)
+	guest := view.Of(plan.TypeInPath(call.Path), w.O.Node, vmid)
+	switch kind := actOf(call); kind {
+	case "snapshot", "delsnapshot":
+		list, err := guest.Snapshots(ctx)
 		return sighting{snapshots: &list}, err
-	case "vzstart", "vzstop", "vzshutdown", "vzreboot":
-		status, err := view.GuestStatus(ctx, w.O.Node, vmid)
+	case "start", "stop", "shutdown", "reboot":
+		status, err := guest.Status(ctx)
 		return sighting{status: &status}, err
 	case "vzdump":
 		if made.file == "" { // its log is gone, and tells no more what it was called
@@ -67,8 +69,8 @@ func (w *waiter) see(ctx context.Context, call *proxmox.Call, made dump) (seen s
 		}
 		seen.volumes, err = view.StorageContent(ctx, w.O.Node, call.Params["storage"], proxmox.ContentFilter{Content: "backup", VMID: vmid})
 		return seen, err
-	case "vzcreate", "vzrestore", "vzrollback":
-		config, err := view.GuestConfig(ctx, w.O.Node, vmid)
+	case "create", "restore", "rollback":
+		config, err := guest.Config(ctx)
 		return sighting{config: &config}, err
 	}
 	if _, volid, ok := strings.Cut(call.Path, "/content/"); ok {
@@ -76,7 +78,7 @@ func (w *waiter) see(ctx context.Context, call *proxmox.Call, made dump) (seen s
 		seen.volumes, err = view.StorageContent(ctx, w.O.Node, text.ProxmoxStorage(volid), proxmox.ContentFilter{VMID: archive.VMID})
 		return seen, err
 	}
-	config, err := view.GuestPending(ctx, w.O.Node, vmid) // what is in force, and what waits, apart
+	config, err := guest.Pending(ctx) // what is in force, and what waits, apart
 	return sighting{config: &config}, err
 }
 
@@ -93,20 +95,20 @@ func GuestOf(call *proxmox.Call) proxmox.VMID {
 // lacks says what a sighting shows not to be as a call was to make it, and the fix; "" where
 // its effect is there.
 func lacks(call *proxmox.Call, s sighting, made dump) (missing, fix string) {
-	vmid := GuestOf(call)
-	switch kind, _ := TaskOf(call); kind {
-	case "vzsnapshot":
-		return lacksSnapshot(vmid, call.Params["snapname"], s.snapshots)
-	case "vzdelsnapshot":
+	vmid, tool := GuestOf(call), plan.TypeInPath(call.Path).Tool()
+	switch kind := actOf(call); kind {
+	case "snapshot":
+		return lacksSnapshot(vmid, tool, call.Params["snapname"], s.snapshots)
+	case "delsnapshot":
 		_, name, _ := strings.Cut(call.Path, "/snapshot/")
 		if slices.ContainsFunc(s.snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name }) {
-			return fmt.Sprintf("the snapshot %s of %d is still there", name, vmid), fmt.Sprintf("pct unlock %d && pct delsnapshot %d %s --force", vmid, vmid, name)
+			return fmt.Sprintf("the snapshot %s of %d is still there", name, vmid), unlockSnapshot(tool, vmid, name)
 		}
-	case "vzstart", "vzreboot":
+	case "start", "reboot":
 		if !s.status.HA.Managed && !s.status.Running() { // HA starts what it manages after the task
-			return fmt.Sprintf("%d is %s", vmid, s.status.Status), fmt.Sprintf("see why it ends: pct start %d --debug", vmid)
+			return fmt.Sprintf("%d is %s", vmid, s.status.Status), "see why it ends: " + startByHand(tool, vmid)
 		}
-	case "vzstop", "vzshutdown":
+	case "stop", "shutdown":
 		if !s.status.HA.Managed && s.status.Running() {
 			return fmt.Sprintf("%d still runs", vmid), ""
 		}
@@ -117,7 +119,7 @@ func lacks(call *proxmox.Call, s sighting, made dump) (missing, fix string) {
 		if volumeIn(s.volumes, volid) != nil {
 			return volid + " is still there", ""
 		}
-	case "vzcreate", "vzrestore", "vzrollback", "resize":
+	case "create", "restore", "rollback", "resize":
 		return lacksGuest(call, kind, vmid, s.config)
 	default:
 		return lacksValue(call, s), ""
@@ -125,16 +127,34 @@ func lacks(call *proxmox.Call, s sighting, made dump) (missing, fix string) {
 	return "", ""
 }
 
-func lacksSnapshot(vmid proxmox.VMID, name string, list *proxmox.SnapshotList) (missing, fix string) {
+func lacksSnapshot(vmid proxmox.VMID, tool, name string, list *proxmox.SnapshotList) (missing, fix string) {
 	i := slices.IndexFunc(list.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
 	switch {
 	case i < 0:
 		return fmt.Sprintf("%d has no snapshot %s", vmid, name), ""
 	case list.Snapshots[i].State != "":
 		return fmt.Sprintf("the snapshot %s of %d is not complete (%s)", name, vmid, list.Snapshots[i].State),
-			fmt.Sprintf("pct unlock %d && pct delsnapshot %d %s --force", vmid, vmid, name)
+			unlockSnapshot(tool, vmid, name)
 	}
 	return "", ""
+}
+
+func unlockSnapshot(tool string, vmid proxmox.VMID, name string) string {
+	return fmt.Sprintf("%s unlock %d && %s delsnapshot %d %s --force", tool, vmid, tool, vmid, name)
+}
+
+func startByHand(tool string, vmid proxmox.VMID) string {
+	if tool == "qm" {
+		return fmt.Sprintf("qm start %d", vmid)
+	}
+	return fmt.Sprintf("pct start %d --debug", vmid)
+}
+
+// actOf is what the task of a call does: "restore" of vzrestore and qmrestore; of other tasks
+// their type.
+func actOf(call *proxmox.Call) string {
+	kind, _ := TaskOf(call)
+	return cmp.Or(proxmox.TaskAct(kind), kind)
 }
 
 // lacksArchive compares what vzdump printed with what the storage lists.
@@ -155,6 +175,9 @@ func lacksArchive(made dump, volumes []proxmox.StorageContent) string {
 // lacksGuest looks at what a creation, a rollback or a resize leaves: a guest without a
 // lock, with its volumes.
 func lacksGuest(call *proxmox.Call, kind string, vmid proxmox.VMID, config *proxmox.GuestConfig) (missing, fix string) {
+	if config.Type.VM() {
+		return lacksVM(call, kind, vmid, config)
+	}
 	root, ok := config.RootFS()
 	switch id, err := proxmox.ParseVolumeID(root.Volume()); {
 	case config.Lock() != "" && kind != "resize":
@@ -163,7 +186,7 @@ func lacksGuest(call *proxmox.Call, kind string, vmid proxmox.VMID, config *prox
 		return fmt.Sprintf("%d has no rootfs", vmid), ""
 	}
 	switch kind {
-	case "vzrollback":
+	case "rollback":
 		if _, name, _ := strings.Cut(strings.TrimSuffix(call.Path, "/rollback"), "/snapshot/"); config.Parent() != name {
 			return fmt.Sprintf("%d does not stem from the snapshot %s", vmid, name), ""
 		}

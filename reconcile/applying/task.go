@@ -19,30 +19,32 @@ func TaskOf(c *proxmox.Call) (kind, id string) {
 	if m := plan.VmidInPath.FindStringSubmatch(c.Path); m != nil {
 		id = m[1]
 	}
-	last := path.Base(c.Path)
+	last, guest := path.Base(c.Path), plan.TypeInPath(c.Path)
 	switch {
-	case last == "lxc":
-		kind, id = "vzcreate", c.Params["vmid"]
-		if c.Params["restore"] == "1" {
-			kind = "vzrestore"
+	case last == "lxc", last == "qemu":
+		kind, id = guest.Task("create"), c.Params["vmid"]
+		if c.Params["restore"] == "1" || c.Params["archive"] != "" {
+			kind = guest.Task("restore")
 		}
+	case last == "config" && c.Method == "POST":
+		kind = guest.Task("config")
 	case last == "vzdump":
 		kind, id = "vzdump", c.Params["vmid"]
 		if strings.ContainsAny(id, ",; ") { // PVE names none where it backs up several
 			id = ""
 		}
 	case last == "start", last == "stop", last == "shutdown", last == "reboot":
-		kind = "vz" + last
+		kind = guest.Task(last)
 	case last == "rollback":
-		kind = "vzrollback"
+		kind = guest.Task("rollback")
 	case last == "snapshot":
-		kind = "vzsnapshot"
+		kind = guest.Task("snapshot")
 	case last == "resize":
 		kind = "resize"
 	case c.Destroys():
 		kind = "vzdestroy"
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/snapshot/"):
-		kind = "vzdelsnapshot"
+		kind = guest.Task("delsnapshot")
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/content/"):
 		kind = "imgdel"
 		_, volid, _ := strings.Cut(c.Path, "/content/")

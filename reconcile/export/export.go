@@ -18,7 +18,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// An Export is the containers of a node as a desired state that takes them over as
+// An Export is the guests of a node as a desired state that takes them over as
 // they are.
 type Export struct {
 	Text   string   // YAML, with the date and what needs an eye in its head
@@ -29,11 +29,11 @@ type Export struct {
 	Missing []string
 }
 
-// ExportNode writes the containers of a node as YAML and proves it: the plan of the
+// ExportNode writes the containers and VMs of a node as YAML and proves it: the plan of the
 // YAML on this node holds nothing but adoptions, and would be empty after them. Like a
 // plan it can only read.
 func ExportNode(ctx context.Context, sight refresh.Sight, journal *journal.Journal) (*Export, error) {
-	sight.Only, sight.Stored, sight.Watching = nil, state.Stored{}, false
+	sight.Only, sight.Stored, sight.Watching, sight.AllVMs = nil, state.Stored{}, false, true
 	x := &Exporter{Sight: sight}
 	if err := x.Look(ctx); err != nil {
 		return nil, err
@@ -95,7 +95,6 @@ type Exporter struct {
 	have     *node.Observed // the lists; its guests have their whole config
 	cluster  bool
 	guests   []*exported
-	vms      []string
 	unseen   []string
 	asked    int      // numbers of which PVE said whether they are free
 	eye      []string // what needs an eye, of the guests
@@ -104,7 +103,7 @@ type Exporter struct {
 	archives map[proxmox.VMID][]proxmox.StorageContent // newest first
 }
 
-// exported is one container of an export.
+// exported is one guest of an export.
 type exported struct {
 	name    string
 	state   *node.GuestState
@@ -113,7 +112,7 @@ type exported struct {
 	tagHeld bool
 }
 
-// Look reads all containers with their configs, and where backups of them lie.
+// Look reads all guests with their configs, and where backups of them lie.
 func (x *Exporter) Look(ctx context.Context) error {
 	view, n := x.Sight.View, x.Sight.Node
 	none := &spec.Desired{}
@@ -136,7 +135,7 @@ func (x *Exporter) Look(ctx context.Context) error {
 	g, gctx := refresh.NewReads(ctx)
 	for vmid, state := range have.Guests {
 		g.Go(func() error {
-			config, err := view.GuestConfig(gctx, n, vmid)
+			config, err := view.Of(state.Type, n, vmid).Config(gctx)
 			return keep(err, &state.Err, func() { state.Config = &config })
 		})
 	}
@@ -174,16 +173,19 @@ func (x *Exporter) Choose() {
 	for _, vmid := range slices.Sorted(maps.Keys(x.have.Guests)) {
 		state := x.have.Guests[vmid]
 		for id := range x.have.Storages {
-			x.archives[vmid] = append(x.archives[vmid], node.ArchivesOf(x.have, id, vmid)...)
+			x.archives[vmid] = append(x.archives[vmid], node.ArchivesOf(x.have, id, vmid, state.Type)...)
 		}
 		node.NewestFirst(x.archives[vmid])
 		if state.Config == nil {
-			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, fmt.Sprintf("see: pct config %d", vmid)), "; "))))
+			x.unseen = append(x.unseen, fmt.Sprintf("guest %d (%s): %v. %s", vmid, state.Name, state.Err, text.Sentence(strings.Join(questions.FixOf(state.Err, fmt.Sprintf("see: %s config %d", state.Type.Tool(), vmid)), "; "))))
 			continue
 		}
 		e := &exported{state: state, name: state.Config.Hostname(), tagHeld: slices.Contains(state.Tags, questions.HoldTag)}
 		if proxmox.CheckHostname(e.name) != nil || e.name == "all" || hostnames[strings.ToLower(e.name)] > 1 || taken[e.name] {
 			e.name = fmt.Sprintf("ct-%d", vmid)
+			if state.Type.VM() {
+				e.name = fmt.Sprintf("vm-%d", vmid)
+			}
 			if base := strings.ToLower(state.Config.Hostname()); proxmox.CheckHostname(base) == nil {
 				e.name = fmt.Sprintf("%s-%d", base, vmid)
 			}
@@ -198,20 +200,13 @@ func (x *Exporter) Choose() {
 		x.guests = append(x.guests, e)
 	}
 	x.inspectAll()
-	var vms []string
-	for _, vmid := range slices.Sorted(maps.Keys(x.have.Others)) {
-		if r := x.have.Others[vmid]; r.Type == "qemu" && r.Node == x.Sight.Node {
-			vms = append(vms, fmt.Sprintf("%d (%s)", vmid, text.OrElse(r.Name, "no name")))
-		}
-	}
-	x.vms = vms
 }
 
 // aside says why a guest is not declared, or "", and whether something blocks that.
 func (x *Exporter) aside(state *node.GuestState) (why string, blocked bool) {
 	config := state.Config
 	markers := marker.FindMarkers(config.Description())
-	if t := x.have.Task(state.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
+	if t := x.have.Task(state.VMID, proxmox.TasksOf("create", "restore", "destroy", "rollback", "migrate", "clone")...); t != nil {
 		return fmt.Sprintf("%s runs since %s, by %s. fix: wait for it", t.Type, x.have.Clock(t.StartTime), t.Owner()), true
 	}
 	switch {
@@ -222,10 +217,13 @@ func (x *Exporter) aside(state *node.GuestState) (why string, blocked bool) {
 	case len(markers) > 0:
 		return fmt.Sprintf("it has the ownership marker %q: another agent's, or a copy. fix: remove that from its Notes to adopt it", markers[0].String()), true
 	case config.Hostname() == "":
+		if state.Type.VM() {
+			return fmt.Sprintf("it has no name, by which a mistyped number is noticed. fix: qm set %d --name NAME", state.VMID), true
+		}
 		return fmt.Sprintf("it has no hostname, by which a mistyped number is noticed. fix: pct set %d --hostname NAME", state.VMID), true
 	}
 	if key, err := node.Unreadable(config); err != nil {
-		return fmt.Sprintf("%s of %d is not understood: %v. fix: pct config %d", key, state.VMID, err, state.VMID), true
+		return fmt.Sprintf("%s of %d is not understood: %v. fix: %s config %d", key, state.VMID, err, state.Type.Tool(), state.VMID), true
 	}
 	return "", false
 }

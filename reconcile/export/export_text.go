@@ -16,7 +16,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// Text prints the export: its head, then one object per container, those that are not
+// Text prints the export: its head, then one object per guest, those that are not
 // taken over as comments.
 func (x *Exporter) Text(proof string) string {
 	var b strings.Builder
@@ -25,7 +25,7 @@ func (x *Exporter) Text(proof string) string {
 		indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
 		b.WriteString(strings.TrimRight("# "+indent+oneLine(text), " ") + "\n")
 	}
-	comment("The containers of %s, PVE %s, as they were on %s.", x.Sight.Node, x.have.Version, x.have.Now.Format("Mon 2 Jan 2006 15:04:05 MST"))
+	comment("The %s of %s, PVE %s, as they were on %s.", nouns(x.guests), x.Sight.Node, x.have.Version, x.have.Now.Format("Mon 2 Jan 2006 15:04:05 MST"))
 	if missing := x.missing(); len(missing) > 0 {
 		comment("MISSING, and only comments below:")
 		for _, text := range missing {
@@ -44,14 +44,11 @@ func (x *Exporter) Text(proof string) string {
 		comment("%s", proof)
 	}
 	comment("Changes made elsewhere are only reported here, until a guest says drift: heal.")
-	if len(x.eye)+len(x.stray)+len(x.vms) > 0 {
+	if len(x.eye)+len(x.stray) > 0 {
 		comment("")
 		comment("What needs an eye:")
 		for _, text := range slices.Concat(x.eye, x.stray) {
 			comment("  %s", text)
-		}
-		if len(x.vms) > 0 {
-			comment("  VMs, which this agent does not manage: %s", strings.Join(x.vms, ", "))
 		}
 	}
 	b.WriteString("\n")
@@ -79,11 +76,19 @@ func (x *Exporter) Text(proof string) string {
 	return b.String()
 }
 
-// guest prints one container: what is compared, and below it the rest as comments.
+// nouns is what the guests are: containers, or VMs too.
+func nouns(guests []*exported) string {
+	if slices.ContainsFunc(guests, func(e *exported) bool { return e.state.Type.VM() }) {
+		return "containers and VMs"
+	}
+	return "containers"
+}
+
+// guest prints one guest: what is compared, and below it the rest as comments.
 func (x *Exporter) guest(e *exported) string {
 	var b strings.Builder
 	config, vmid := e.state.Config, e.state.VMID
-	fmt.Fprintf(&b, "  %s:\n    vmid: %d\n", ScalarText(e.name), vmid)
+	fmt.Fprintf(&b, "  %s:\n    vmid: %d\n%s", ScalarText(e.name), vmid, map[bool]string{true: "    type: vm\n"}[e.state.Type.VM()])
 	if name := config.Hostname(); !strings.EqualFold(name, e.name) && name != "" {
 		fmt.Fprintf(&b, "    is: %s\n", ScalarText(name))
 	}
@@ -118,9 +123,9 @@ func (x *Exporter) guest(e *exported) string {
 	for _, key := range slices.SortedFunc(maps.Keys(config.Raw), compare.CompareKeys) {
 		value := config.Raw[key]
 		switch key {
-		case "hostname", "template", "lock", "snapstate", "snaptime":
+		case "hostname", "name", "template", "lock", "snapstate", "snaptime":
 			continue
-		case "env":
+		case "env", "cipassword":
 			value = "(not shown: it may hold passwords)"
 		case "description":
 			if value = marker.WithoutMarker(config.Description()); value == "" {
@@ -144,13 +149,16 @@ func (x *Exporter) guest(e *exported) string {
 // declaredConfig is the short config that an export declares: what people change.
 func declaredConfig(config *proxmox.GuestConfig) map[string]string {
 	declared := map[string]string{}
-	for _, key := range []string{"cores", "cpulimit", "cpuunits"} {
+	for _, key := range []string{"cores", "sockets", "cpulimit", "cpuunits"} {
 		if value := config.Raw[key]; value != "" {
 			declared[key] = ScalarText(value)
 		}
 	}
-	for _, key := range []string{"memory", "swap"} {
-		n, err := strconv.ParseInt(config.Raw[key], 10, 64)
+	if agent, err := proxmox.ParseAgent(config.Raw["agent"]); err == nil && config.Type.VM() {
+		declared["agent"] = strconv.FormatBool(agent["enabled"] == "1")
+	}
+	for _, key := range []string{"memory", "swap", "balloon"} {
+		n, err := strconv.ParseInt(strings.TrimPrefix(config.Raw[key], "current="), 10, 64)
 		switch {
 		case err != nil:
 		case n >= 1024 && n%1024 == 0:

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // inspectAll notes of every guest what a person should look at before trusting the file.
@@ -53,7 +54,11 @@ type say func(format string, args ...any)
 // cannot make it (PVE: LXC, check_ct_modify_config_perm), and what stops other changes.
 func (x *Exporter) inspectRights(e *exported, say say) {
 	config := e.state.Config
-	if !config.Unprivileged() {
+	if config.Type.VM() {
+		if why := questions.NotRestorable(&spec.Guest{}, config); why != "" {
+			say("%s", why)
+		}
+	} else if !config.Unprivileged() {
 		say("privileged: it can be backed up, but the token may not restore it")
 	}
 	if config.Protection() {
@@ -91,6 +96,10 @@ func (x *Exporter) inspectRights(e *exported, say say) {
 // inspectMounts notes volumes that are in no backup, or on what is not there.
 func (x *Exporter) inspectMounts(e *exported, say say) {
 	config, vmid := e.state.Config, e.state.VMID
+	if config.Type.VM() {
+		inspectDrives(x.have, e, say)
+		return
+	}
 	if root, ok := config.RootFS(); !ok {
 		say("it has no rootfs")
 	} else if root.Kind() != proxmox.VolumeMount {
@@ -114,6 +123,24 @@ func (x *Exporter) inspectMounts(e *exported, say say) {
 	for _, n := range slices.Sorted(maps.Keys(unused)) {
 		say("unused%d: %s is attached nowhere", n, unused[n])
 		inspectStorage(x.have, fmt.Sprintf("unused%d", n), unused[n], say)
+	}
+}
+
+// inspectDrives is inspectMounts for a virtual machine.
+func inspectDrives(have *node.Observed, e *exported, say say) {
+	drives := e.state.Config.Drives()
+	if len(drives) == 0 {
+		say("it has no disk")
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(drives), compare.CompareKeys) {
+		if !drives[key].Backup() {
+			say("%s is in no backup", questions.DriveText(e.state.Config, key))
+		}
+		inspectStorage(have, key, drives[key].Volume(), say)
+	}
+	unused := e.state.Config.Unused()
+	for _, n := range slices.Sorted(maps.Keys(unused)) {
+		say("unused%d: %s is attached nowhere", n, unused[n])
 	}
 }
 

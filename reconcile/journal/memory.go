@@ -3,6 +3,7 @@ package journal
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -212,10 +213,13 @@ func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 	return b.String()
 }
 
+// madeOfGuest matches the requests that make a guest or change one.
+var madeOfGuest = regexp.MustCompile(`^/nodes/[^/]+/(?:lxc|qemu)(?:/|$)`)
+
 // notesOf are the notes of a guest that an act writes.
 func notesOf(a *Operation) string {
 	switch {
-	case a.Call != nil && strings.Contains(a.Call.Path, "/lxc") && !strings.HasSuffix(a.Call.Path, "/snapshot"):
+	case a.Call != nil && madeOfGuest.MatchString(a.Call.Path) && !strings.HasSuffix(a.Call.Path, "/snapshot"):
 		return a.Call.Params["description"]
 	case a.Op != nil:
 		return a.Op.Args["description"]

@@ -56,6 +56,9 @@ func Of(want *spec.Desired, node string) []Need {
 		case spec.KindBackup:
 			b := want.Backups[ref.Name]
 			c.storage(ref, b.Storage, "backups", false)
+			if b.Fleecing != "" {
+				c.add(ref, "/storage/"+b.Fleecing, "Datastore.AllocateSpace", "fleecing", false)
+			}
 			for _, name := range want.BackupGuests(b) {
 				c.add(ref, onGuest(want.Guest(name)), "VM.Backup", "back up "+name, false)
 			}
@@ -87,8 +90,8 @@ func (c *collector) guest(g *spec.Guest) {
 	c.add(g.Ref, path, "VM.Audit", "read its configuration and state", false)
 	c.add(g.Ref, path, "VM.Config.Options", "the ownership marker in its Notes", false)
 	c.config(g.Ref, g.VMID, &g.Config)
-	if g.RootFS.Size > 0 {
-		c.add(g.Ref, path, "VM.Config.Disk", "rootfs", false)
+	if g.RootFS.Size > 0 || len(g.Config.Drives) > 0 {
+		c.add(g.Ref, path, "VM.Config.Disk", "its disks", false)
 	}
 	if g.State != "" || g.Restart != "" {
 		c.add(g.Ref, path, "VM.PowerMgmt", "start and stop", false)
@@ -100,7 +103,9 @@ func (c *collector) guest(g *spec.Guest) {
 		return
 	}
 	c.add(g.Ref, path, "VM.Allocate", "create it", true)
-	c.add(g.Ref, path, "VM.Config.Network", "its hostname", true)
+	if !g.Type.VM() { // whose name is an option
+		c.add(g.Ref, path, "VM.Config.Network", "its hostname", true)
+	}
 	c.add(g.Ref, path, "VM.Config.Disk", "list its volumes", true)
 	c.storage(g.Ref, g.Storage, "its volumes", true)
 	for _, source := range g.From {

@@ -190,22 +190,23 @@ func (o *Observed) File(volid string) string {
 	return state.Conf.Type + " " + place + ":" + id.Name
 }
 
-// ArchivesOf returns the archives of a container on a storage, newest first.
+// ArchivesOf returns the archives of a guest on a storage, newest first. Those of a guest of the
+// other type that had its number are not its own.
 // Archives dated in the future are left out: nobody knows how old they are.
-func ArchivesOf(o *Observed, storage string, vmid proxmox.VMID) []proxmox.StorageContent {
-	return slices.DeleteFunc(allArchivesOf(o, storage, vmid), func(v proxmox.StorageContent) bool { return o.Future(v.CTime) })
+func ArchivesOf(o *Observed, storage string, vmid proxmox.VMID, t proxmox.GuestType) []proxmox.StorageContent {
+	return slices.DeleteFunc(allArchivesOf(o, storage, vmid, t), func(v proxmox.StorageContent) bool { return o.Future(v.CTime) })
 }
 
-// FutureArchives returns those archives of a container on a storage that are dated in the
+// FutureArchives returns those archives of a guest on a storage that are dated in the
 // future, newest first.
-func FutureArchives(o *Observed, storage string, vmid proxmox.VMID) []proxmox.StorageContent {
-	return slices.DeleteFunc(allArchivesOf(o, storage, vmid), func(v proxmox.StorageContent) bool { return !o.Future(v.CTime) })
+func FutureArchives(o *Observed, storage string, vmid proxmox.VMID, t proxmox.GuestType) []proxmox.StorageContent {
+	return slices.DeleteFunc(allArchivesOf(o, storage, vmid, t), func(v proxmox.StorageContent) bool { return !o.Future(v.CTime) })
 }
 
-func allArchivesOf(o *Observed, storage string, vmid proxmox.VMID) []proxmox.StorageContent {
+func allArchivesOf(o *Observed, storage string, vmid proxmox.VMID, t proxmox.GuestType) []proxmox.StorageContent {
 	var all []proxmox.StorageContent
 	for _, v := range o.ByGuest[vmid] {
-		if v.Content == "backup" && v.VMID == vmid && v.Subtype != "qemu" && text.ProxmoxStorage(v.VolID) == storage {
+		if v.Content == "backup" && v.VMID == vmid && (v.Subtype == "qemu") == t.VM() && text.ProxmoxStorage(v.VolID) == storage {
 			all = append(all, *v)
 		}
 	}

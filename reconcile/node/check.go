@@ -47,7 +47,7 @@ func ToCheck(o *Observed, want *spec.Desired) []ArchiveFile {
 			if source.Newest == "" {
 				continue
 			}
-			for _, v := range ArchivesOf(o, source.Newest, SourceVMID(guest, source)) {
+			for _, v := range ArchivesOf(o, source.Newest, SourceVMID(guest, source), guest.Type) {
 				if Proven(o, v) {
 					break
 				}

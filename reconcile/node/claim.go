@@ -49,7 +49,9 @@ func Claims(values map[string]string, raw [][2]string) map[string][]Claim {
 			}
 		case "net":
 			if net, err := proxmox.ParseNet(value); err == nil {
-				all[key] = []Claim{{ClaimName, net["name"]}}
+				if net["name"] != "" { // of a virtual machine only the system inside knows it
+					all[key] = []Claim{{ClaimName, net["name"]}}
+				}
 				if net["hwaddr"] != "" {
 					all[key] = append(all[key], Claim{ClaimMAC, strings.ToUpper(net["hwaddr"])})
 				}

@@ -3,6 +3,7 @@ package node
 import (
 	"maps"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -25,7 +26,7 @@ func Effective(config *proxmox.GuestConfig) map[string]string {
 
 var MountKey = regexp.MustCompile(`^mp\d+$`)
 
-// Unreadable finds a net or a mount point that a guest has and that is not understood, as
+// Unreadable finds a net, a mount point or a drive that a guest has and that is not understood, as
 // a later version of PVE may have it. Taken for none, it would be replaced.
 func Unreadable(config *proxmox.GuestConfig) (key string, err error) {
 	for _, values := range []map[string]string{config.Raw, config.Pending} {
@@ -36,6 +37,14 @@ func Unreadable(config *proxmox.GuestConfig) (key string, err error) {
 				_, wrong = proxmox.ParseNet(value)
 			case "mp", "rootfs":
 				_, wrong = proxmox.ParseMountPoint(value)
+			case "agent":
+				_, wrong = proxmox.ParseAgent(value)
+			case "memory":
+				_, wrong = strconv.ParseInt(strings.TrimPrefix(value, "current="), 10, 64)
+			default:
+				if proxmox.IsDrive(k) {
+					_, wrong = proxmox.ParseDrive(value)
+				}
 			}
 			if wrong != nil && (err == nil || k < key) {
 				key, err = k, wrong

@@ -40,6 +40,7 @@ func GenerationOf(o *Observed, v proxmox.StorageContent) (Generation, bool) {
 type Rivalry struct {
 	storage     string
 	vmid        proxmox.VMID
+	kind        proxmox.GuestType
 	generations []Generation
 	newest      []proxmox.StorageContent
 }
@@ -47,10 +48,10 @@ type Rivalry struct {
 // Rivals looks for two guests under one name: their archives alternate in time. One guest
 // that is made again has archives of the old generation, then of the new one, and never of
 // the old one again. nil where there is one guest.
-func Rivals(o *Observed, storage string, vmid proxmox.VMID, mine func(marker.Marker) bool) *Rivalry {
-	r := &Rivalry{storage: storage, vmid: vmid}
+func Rivals(o *Observed, storage string, vmid proxmox.VMID, t proxmox.GuestType, mine func(marker.Marker) bool) *Rivalry {
+	r := &Rivalry{storage: storage, vmid: vmid, kind: t}
 	alternate, last := false, Generation{}
-	for _, v := range allArchivesOf(o, storage, vmid) { // newest first
+	for _, v := range allArchivesOf(o, storage, vmid, t) { // newest first
 		g, ok := GenerationOf(o, v)
 		m, _ := o.MarkerOf(v.Notes)
 		if !ok || !mine(m) {
@@ -72,7 +73,7 @@ func Rivals(o *Observed, storage string, vmid proxmox.VMID, mine func(marker.Mar
 // GuestRivals looks for two guests under the name of a declared one, among the archives of
 // a VMID on a storage.
 func GuestRivals(o *Observed, guest *spec.Guest, storage string, vmid proxmox.VMID) *Rivalry {
-	return Rivals(o, storage, vmid, func(m marker.Marker) bool {
+	return Rivals(o, storage, vmid, guest.Type, func(m marker.Marker) bool {
 		name := m.Facts["guest"]
 		return name != "" && (vmid != guest.VMID || name == guest.Ref.Name || guest.Was != "" && name == guest.Was)
 	})
@@ -81,7 +82,7 @@ func GuestRivals(o *Observed, guest *spec.Guest, storage string, vmid proxmox.VM
 // Decided is the generation that the YAML decides on: `from` names an archive of it.
 func Decided(o *Observed, r *Rivalry, guest *spec.Guest) (Generation, bool) {
 	for _, source := range guest.From {
-		for _, v := range allArchivesOf(o, r.storage, r.vmid) {
+		for _, v := range allArchivesOf(o, r.storage, r.vmid, r.kind) {
 			if source.Archive == "" || o.File(source.Archive) != o.File(v.VolID) {
 				continue
 			}

@@ -18,10 +18,10 @@ func GoldenBlocker(o *Observed, golden *spec.Golden) *plan.Blocker {
 		return ob
 	}
 	mine := func(m marker.Marker) bool { return Owns(o, m, &golden.Object, golden.VMID) }
-	if rivals := Rivals(o, storage, golden.VMID, mine); rivals != nil {
+	if rivals := Rivals(o, storage, golden.VMID, proxmox.LXC, mine); rivals != nil {
 		return RivalBlocker(o, rivals, false)
 	}
-	for _, v := range FutureArchives(o, storage, golden.VMID) {
+	for _, v := range FutureArchives(o, storage, golden.VMID, proxmox.LXC) {
 		if m, ok := o.MarkerOf(v.Notes); ok && mine(m) && WholenessOf(o, v) != Damaged {
 			return futureGolden(o, v)
 		}
@@ -67,7 +67,7 @@ func GoldenArchives(o *Observed, golden *spec.Golden) []proxmox.StorageContent {
 		return nil
 	}
 	var ours []proxmox.StorageContent
-	for _, v := range ArchivesOf(o, golden.Publish.Storage, golden.VMID) {
+	for _, v := range ArchivesOf(o, golden.Publish.Storage, golden.VMID, proxmox.LXC) {
 		if m, ok := o.MarkerOf(v.Notes); ok && Owns(o, m, &golden.Object, golden.VMID) {
 			ours = append(ours, v)
 		}

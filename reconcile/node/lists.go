@@ -13,7 +13,7 @@ func Arrange(o *Observed, resources []proxmox.Resource, states []proxmox.Storage
 			o.Nodes = append(o.Nodes, r.Node)
 		}
 		if r.Type == "node" && r.Node == o.Node {
-			o.CPUs, o.RAM = r.CPUs, r.MaxMem
+			o.CPUs, o.RAM, o.RAMUsed = r.CPUs, r.MaxMem, r.Mem
 		}
 		if r.Type != "lxc" && r.Type != "qemu" {
 			continue

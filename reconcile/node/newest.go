@@ -38,7 +38,7 @@ func NewestArchive(o *Observed, guest *spec.Guest, source spec.Source) (best *Ch
 		return nil, nil, ob
 	}
 	var second *Choice
-	for _, v := range ArchivesOf(o, source.Newest, vmid) {
+	for _, v := range ArchivesOf(o, source.Newest, vmid, guest.Type) {
 		if g, ok := GenerationOf(o, v); isDecided && (!ok || g != decided) {
 			continue
 		}
@@ -110,7 +110,7 @@ func passedOver(o *Observed, guest *spec.Guest, source spec.Source, v proxmox.St
 // nobody knows, so no older one is taken.
 func futureBlocker(o *Observed, guest *spec.Guest, source spec.Source) *plan.Blocker {
 	vmid := SourceVMID(guest, source)
-	future := slices.DeleteFunc(FutureArchives(o, source.Newest, vmid), func(v proxmox.StorageContent) bool {
+	future := slices.DeleteFunc(FutureArchives(o, source.Newest, vmid, guest.Type), func(v proxmox.StorageContent) bool {
 		m, ok := o.MarkerOf(v.Notes)
 		name := m.Facts["guest"]
 		others := ok && (m.Owner != o.Owner || IsOwn(guest, source) && name != "" && name != guest.Ref.Name && (guest.Was == "" || name != guest.Was))
@@ -126,7 +126,7 @@ func futureBlocker(o *Observed, guest *spec.Guest, source spec.Source) *plan.Blo
 		reason += fmt.Sprintf("; %s too", text.Count(n, "other archive", "other archives"))
 	}
 	cure := []string{"correct the node's clock or time zone: timedatectl", fmt.Sprintf("or restore this archive: from: {archive: %s}", v.VolID)}
-	if older := ArchivesOf(o, source.Newest, vmid); len(older) > 0 {
+	if older := ArchivesOf(o, source.Newest, vmid, guest.Type); len(older) > 0 {
 		cure = append(cure, fmt.Sprintf("or the one of %s: from: {archive: %s}", o.Date(older[0].CTime), older[0].VolID))
 	}
 	return &plan.Blocker{Reason: reason + "; no older archive is restored", Fix: cure}

@@ -25,8 +25,8 @@ type Observed struct {
 	Version string // PVE's
 	TokenID string
 	// CPUs and RAM are what the node has; 0 where the token may not know (Sys.Audit).
-	CPUs int
-	RAM  proxmox.Size
+	CPUs         int
+	RAM, RAMUsed proxmox.Size
 	// FreeRAM is what of it no process holds; 0 where it was not asked, which is done only where a restore test is due.
 	FreeRAM proxmox.Size
 	// Bridges are those of the node's network configuration; nil where it was not asked, or not told.
@@ -37,7 +37,7 @@ type Observed struct {
 	Requests int
 
 	Permissions proxmox.Permissions
-	Guests      map[proxmox.VMID]*GuestState      // the containers of this node
+	Guests      map[proxmox.VMID]*GuestState      // the containers of this node, and its declared VMs
 	Nodes       []string                          // of the cluster
 	Others      map[proxmox.VMID]proxmox.Resource // every guest of the cluster that the token sees
 	Storages    map[string]*StorageState
@@ -88,7 +88,7 @@ func (o *Observed) InScope(ref spec.Ref) bool { return o.Scope == nil || o.Scope
 // unread: neither of the two is known to be right.
 var ErrAmbiguous = errors.New("the list of PVE names it twice, with different values")
 
-// GuestState is one container of the node.
+// GuestState is one guest of the node.
 type GuestState struct {
 	proxmox.Guest
 	Config    *proxmox.GuestConfig // nil where it was not looked at
@@ -115,7 +115,21 @@ func CutOff(state *GuestState) bool {
 		return false
 	}
 	_, root := state.Config.RootFS()
-	return !root && state.Config.Description() == "" && state.Config.Raw["hostname"] == ""
+	return !root && state.Config.Description() == "" && state.Config.Hostname() == ""
+}
+
+// Wreck reports whether a guest is what a failed restore of a virtual machine leaves (PVE:
+// QemuServer, restore_vma_archive: "VM state is NOT cleaned up"): nothing but a default memory.
+func Wreck(state *GuestState) bool {
+	if state == nil || !state.Type.VM() || state.Config == nil || state.Lock != "" || state.Status == "running" {
+		return false
+	}
+	for key, value := range state.Config.Raw {
+		if key != "memory" || value != "128" {
+			return false
+		}
+	}
+	return true
 }
 
 // StorageState is one storage: its definition, its state on this node, its content.
@@ -165,6 +179,17 @@ func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 		ids[guest.VMID] = true
 	}
 	return ids
+}
+
+// DeclaredVMs are the VMIDs that the desired state declares as virtual machines.
+func DeclaredVMs(want *spec.Desired) map[proxmox.VMID]bool {
+	vms := map[proxmox.VMID]bool{}
+	for _, guest := range GuestsOf(want) {
+		if guest.Type.VM() {
+			vms[guest.VMID] = true
+		}
+	}
+	return vms
 }
 
 // MountOf returns the declared mount under which a storage's path lies, and whether

@@ -100,7 +100,7 @@ func read(p *planner, volid string) bool {
 		}
 	}
 	return slices.ContainsFunc(p.plan.Actions, func(a plan.Action) bool { return same(a.Facts["reads"]) }) ||
-		slices.ContainsFunc(p.Have.TasksOf("vzrestore"), func(t proxmox.Task) bool {
+		slices.ContainsFunc(p.Have.TasksOf(proxmox.TasksOf("restore")...), func(t proxmox.Task) bool {
 			vmid, err := proxmox.ParseVMID(t.ID)
 			_, ours := p.Have.Memory.Making[vmid]
 			return err != nil || !ours

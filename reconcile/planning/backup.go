@@ -250,18 +250,25 @@ func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, m
 	if s, ok := questions.Short(p.Questions, b, g); ok {
 		return &s
 	}
+	if ob := questions.MemoryShort(p.Questions, g, state); ob != nil {
+		p.blockFor(o, "guests", ob, plan.Deferred{})
+		return nil
+	}
 	m := marker.Marker{Object: b.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name, "host": p.Have.Node}}
 	if byHand {
 		m.Facts[node.Unscheduled] = "yes"
 	}
 	call := questions.Vzdump(p.Questions, g.VMID, b.Storage, b.Mode, b.Compress, m)
+	if b.Fleecing != "" && g.Type.VM() {
+		call.Params["fleecing"] = "enabled=1,storage=" + b.Fleecing
+	}
 	if b.ChangeDetection != "" {
 		call.Params["pbs-change-detection-mode"] = b.ChangeDetection
 	}
 	a := plan.Action{ID: backupID(b, g, byHand), Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Queue: Queue(g.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
 		Facts: questions.DumpFacts(p.Questions, b.Storage)}
-	maps.Copy(a.Facts, questions.ServerFacts(p.Questions, b.Storage, g.VMID))
+	maps.Copy(a.Facts, questions.ServerFacts(p.Questions, b.Storage, g))
 	if b.Mode == "stop" && state.Status == "running" {
 		a.Effect = plan.Disruptive
 		a.Detail = []string{fmt.Sprintf("PVE shuts %d down for that and starts it again", g.VMID)}

@@ -25,7 +25,7 @@ func serversSeen(q questions.Questions) map[string]state.Server {
 			seen.Newest = ours[0].CTime.In(q.Have.Now.Location())
 		}
 		for _, g := range node.GuestsOf(q.Want) {
-			if all := node.ArchivesOf(q.Have, id, g.VMID); len(all) > 0 {
+			if all := node.ArchivesOf(q.Have, id, g.VMID, g.Type); len(all) > 0 {
 				seen.Guests[g.Ref.Name] = all[0].CTime.In(q.Have.Now.Location())
 			}
 		}

@@ -22,7 +22,7 @@ func blockUnreadable(p *planner, o *spec.Object, state *node.GuestState) (down s
 	if err == nil {
 		return ""
 	}
-	p.block(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("see: pct config %d", state.VMID))
+	p.block(o, "config."+key, fmt.Sprintf("%s of %d is not understood, so nothing of it is changed: %v", key, state.VMID, err), fmt.Sprintf("see: %s config %d", state.Type.Tool(), state.VMID))
 	return "its config is not understood"
 }
 
@@ -37,19 +37,19 @@ func planConfig(p *planner, g *spec.Guest, state *node.GuestState, marker marker
 	d := questions.CompareConfig(p.Questions, o, g.Config, state, marker, restart)
 	uniqueNets(p, g, state, d)
 	running := state.Status == "running"
-	if running && state.HA == "" {
+	if running && state.HA == "" && !g.Type.VM() { // whose memory changes when it is started again
 		if held := memoryBelowUse(p, g, state, d); held {
 			return
 		}
 	}
 	if !d.Empty() {
-		call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: d.Set, Delete: d.Drop, Digest: state.Config.Digest})
+		call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: d.Set, Delete: d.Drop, Digest: state.Config.Digest})
 		a := plan.Action{ID: g.Ref.String() + "/config", Object: g.Ref, Verb: "set", Symbol: plan.Change, Text: "", Fields: d.Fields,
 			Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call, Effect: plan.Safe}
 		if len(d.Fields) == 0 {
 			a.Text = fmt.Sprintf("write the ownership marker of %d", g.VMID)
 		}
-		if slices.ContainsFunc(d.Fields, func(f plan.Field) bool { return (f.Name == "memory" || f.Name == "swap") && less(f.New, f.Old) }) && running {
+		if slices.ContainsFunc(d.Fields, func(f plan.Field) bool { return (f.Name == "memory" || f.Name == "swap") && less(f.New, f.Old) }) && running && !g.Type.VM() {
 			a.Effect = plan.Disruptive
 		}
 		p.act(a)
@@ -88,7 +88,7 @@ func planRestart(p *planner, g *spec.Guest, state *node.GuestState) {
 	}
 	if g.Restart != spec.RestartAuto {
 		p.block(&g.Object, "config."+waiting[0], fmt.Sprintf("%s: changed, and in force only after a restart", text.List(waiting)),
-			fmt.Sprintf("pct reboot %d", g.VMID), "or restart: auto")
+			fmt.Sprintf("%s reboot %d", g.Type.Tool(), g.VMID), "or restart: auto")
 		return
 	}
 	restart(p, g, state, fields, "")
@@ -140,7 +140,7 @@ func planProtection(p *planner, g *spec.Guest, state *node.GuestState) {
 	if want == live {
 		return
 	}
-	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"protection": want}, Digest: state.Config.Digest})
+	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"protection": want}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/protection", Object: g.Ref, Verb: "set", Symbol: plan.Change,
 		Fields: []plan.Field{{Name: "protection", Old: live, New: want, When: "now"}}, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -2,6 +2,7 @@ package planning
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func planMissing(p *planner, g *spec.Guest) outcome {
 // create plans the creation of a guest from the first of its sources that exists, and never
 // an empty guest where its data exists.
 func create(p *planner, g *spec.Guest) outcome {
-	if !mayCreate(p, &g.Object, g.VMID) || goneBefore(p, g) || storageMissing(p, g) {
+	if !mayCreate(p, &g.Object, g.VMID, g.Type) || goneBefore(p, g) || storageMissing(p, g) {
 		return outcome{}
 	}
 	var passed []string
@@ -54,7 +55,7 @@ func create(p *planner, g *spec.Guest) outcome {
 // was here already: what went away on purpose must not come back by itself.
 func goneBefore(p *planner, g *spec.Guest) bool {
 	if len(g.From) == 0 {
-		p.block(&g.Object, "vmid", fmt.Sprintf("there is no container %d here, and nothing says from what to make it", g.VMID),
+		p.block(&g.Object, "vmid", fmt.Sprintf("there is no %s %d here, and nothing says from what to make it", g.Type.Noun(), g.VMID),
 			"correct the vmid, remove the object, or say where its backups lie: from: {newest: STORAGE}")
 		return true
 	}
@@ -71,7 +72,7 @@ func goneBefore(p *planner, g *spec.Guest) bool {
 	return true
 }
 
-// destroyed finds a guest that somebody else destroyed: a vzdestroy that is newer than
+// destroyed finds a guest that somebody else destroyed: a task that destroyed it and is newer than
 // the last creation of that VMID. It waits for a person, for what was destroyed on
 // purpose is not to come back by itself.
 func destroyed(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
@@ -83,11 +84,11 @@ func destroyed(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 		if t.ID != vmid.String() || t.Running() || !t.OK() {
 			continue
 		}
-		if t.Type == "vzdestroy" {
+		if proxmox.TaskAct(t.Type) == "destroy" {
 			by, at = t.Owner(), t.EndTime
 			break
 		}
-		if t.Type == "vzcreate" || t.Type == "vzrestore" || t.Type == "vzclone" {
+		if slices.Contains([]string{"create", "restore", "clone"}, proxmox.TaskAct(t.Type)) {
 			break
 		}
 	}
@@ -168,9 +169,9 @@ func fromArchive(p *planner, g *spec.Guest, source spec.Source) (out outcome, pa
 
 // mayCreate holds an object whose VMID is taken, may be taken by something that the
 // token cannot see, or whose marker stands on another guest.
-func mayCreate(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
-	if r, ok := p.Have.Others[vmid]; ok && r.Type == "qemu" {
-		p.block(o, "vmid", fmt.Sprintf("%d is a VM (%s on %s), no container", vmid, r.Name, r.Node), "choose another vmid")
+func mayCreate(p *planner, o *spec.Object, vmid proxmox.VMID, t proxmox.GuestType) bool {
+	if ob := questions.OtherType(p.Questions, t, vmid); ob != nil {
+		p.block(o, "vmid", ob.Reason, ob.Fix...)
 		return false
 	}
 	if missing := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", vmid), "VM.Audit", "VM.Allocate"); missing != nil {

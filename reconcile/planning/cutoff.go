@@ -25,7 +25,7 @@ func cutOff(p *planner, o *spec.Object, state *node.GuestState) (down string) {
 		p.block(o, "vmid", reason+", and this agent did not begin it", fmt.Sprintf("find out who did: grep :%d: /var/log/pve/tasks/index", state.VMID), "or choose another vmid")
 		return down
 	}
-	cure := []string{fmt.Sprintf("as root: pct unlock %d && pct destroy %d", state.VMID, state.VMID)}
+	cure := []string{fmt.Sprintf("as root: %[1]s unlock %[2]d && %[1]s destroy %[2]d", state.Type.Tool(), state.VMID)}
 	for _, v := range p.Have.ByGuest[state.VMID] {
 		switch {
 		case v.Content != "images" && v.Content != "rootdir":

@@ -37,7 +37,7 @@ func movedRunState(g *spec.Guest, state *node.GuestState) bool {
 // whole.
 func planWish(p *planner, g *spec.Guest, state *node.GuestState, mark marker.Marker) {
 	m := mark.With("want", wishHash(g))
-	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
+	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{
 		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
 		Digest: state.Config.Digest,
 	})

@@ -35,7 +35,7 @@ func planGoldenState(p *planner, golden *spec.Golden, state *node.GuestState) ou
 		return outcome{}
 	}
 	if state.Err != nil {
-		blockUnread(p, o, golden.VMID, state.Err)
+		blockUnread(p, o, golden.VMID, proxmox.LXC, state.Err)
 		return outcome{}
 	}
 	if down := cutOff(p, o, state); down != "" {
@@ -109,7 +109,7 @@ func planGoldenParts(p *planner, golden *spec.Golden, state *node.GuestState) {
 // somebody may have installed software; only without any is it built anew.
 func planMissingGolden(p *planner, golden *spec.Golden) {
 	o := &golden.Object
-	if !mayCreate(p, o, golden.VMID) {
+	if !mayCreate(p, o, golden.VMID, proxmox.LXC) {
 		return
 	}
 	guest := node.GoldenGuest(golden)

@@ -33,15 +33,26 @@ func planGuestState(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	}
 	beyondNode(p, g)
 	oddGateways(p, g)
+	if ob := questions.OtherType(p.Questions, g.Type, g.VMID); ob != nil {
+		p.block(&g.Object, "type", ob.Reason, ob.Fix...)
+		return outcome{down: "it is of another type"}
+	}
 	if state == nil {
 		return planMissing(p, g)
 	}
 	if state.Err != nil {
-		blockUnread(p, &g.Object, g.VMID, state.Err)
+		blockUnread(p, &g.Object, g.VMID, g.Type, state.Err)
 		return outcome{down: "it cannot be read"}
 	}
 	if down := cutOff(p, &g.Object, state); down != "" {
 		return outcome{down: down}
+	}
+	if down := wrecked(p, g, state); down != "" {
+		return outcome{down: down}
+	}
+	if g.Type.VM() && state.HA != "" {
+		p.block(&g.Object, "vmid", fmt.Sprintf("VM %d is managed by HA (%s), which this agent does not work with", g.VMID, state.HA), fmt.Sprintf("take it out: ha-manager remove vm:%d", g.VMID), "or remove the object")
+		return outcome{down: "HA manages it"}
 	}
 	marker, ours, out := identify(p, g, state)
 	switch {
@@ -64,8 +75,8 @@ const isLocked = "it is locked"
 
 // blockUnread blocks an object whose guest cannot be read; a read that only failed for the
 // moment is waited for.
-func blockUnread(p *planner, o *spec.Object, vmid proxmox.VMID, err error) {
-	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("see: pct config %d", vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
+func blockUnread(p *planner, o *spec.Object, vmid proxmox.VMID, t proxmox.GuestType, err error) {
+	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("see: %s config %d", t.Tool(), vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
 }
 
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
@@ -74,7 +85,7 @@ func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
-	if t := p.Have.Task(vmid, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate", "vzclone"); t != nil {
+	if t := p.Have.Task(vmid, proxmox.TasksOf("create", "restore", "destroy", "rollback", "migrate", "clone")...); t != nil {
 		p.await(o, fmt.Sprintf("%s of %d runs since %s (%s), by %s", t.Type, vmid, p.Have.Clock(t.StartTime), t.UPID, t.Owner()), "wait for it")
 		return true
 	}
@@ -103,11 +114,11 @@ func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 		return false // the queue is taken; whoever sends waits for it
 	}
 	reason := fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock)
-	cure := fmt.Sprintf("as root: pct unlock %d", state.VMID)
+	cure := fmt.Sprintf("as root: %s unlock %d", state.Type.Tool(), state.VMID)
 	switch state.Lock {
 	case "create", "destroyed":
 		if m, ok := marker.OneMarker(state.Config.Description()); ok && node.Owns(p.Have, m, o, state.VMID) {
-			cure += fmt.Sprintf(" && pct destroy %d", state.VMID)
+			cure += fmt.Sprintf(" && %s destroy %d", state.Type.Tool(), state.VMID)
 		}
 	case "mounted":
 		reason, cure = fmt.Sprintf("%d is mounted on the host (pct mount): root works in its files", state.VMID), fmt.Sprintf("when that is done: pct unmount %d", state.VMID)
@@ -123,7 +134,7 @@ func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Marker, ours bool, out outcome) {
 	o, config := &g.Object, state.Config
 	if config.Template() {
-		p.block(o, "vmid", fmt.Sprintf("%d is a template, no container that runs", g.VMID), "choose another vmid")
+		p.block(o, "vmid", fmt.Sprintf("%d is a template, no %s that runs", g.VMID, g.Type.Noun()), "choose another vmid")
 		return mark, false, out
 	}
 	found := marker.FindMarkers(config.Description())
@@ -168,7 +179,7 @@ func adopt(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 		p.block(o, "vmid", fmt.Sprintf("the Notes of %d leave no room for its ownership marker: PVE takes %d characters", g.VMID, notesAtMost), fmt.Sprintf("shorten them by %d characters", n-notesAtMost+100))
 		return outcome{}
 	}
-	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
+	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
 		Text:  fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})

@@ -88,7 +88,7 @@ func presentClashes(p *planner, g *spec.Guest, state *node.GuestState) {
 			verb = "are mounted at"
 		}
 		p.block(&g.Object, "config."+c.Key, fmt.Sprintf("%s and %s of %d both %s the %s", c.Other, c.Key, g.VMID, verb, c.Claim),
-			fmt.Sprintf("decide which one goes: pct set %d --delete %s", g.VMID, c.Key))
+			fmt.Sprintf("decide which one goes: %s set %d --delete %s", g.Type.Tool(), g.VMID, c.Key))
 	}
 }
 

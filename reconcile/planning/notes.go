@@ -26,11 +26,13 @@ func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker mar
 			moved(p, &g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
 		}
 	}
-	if !config.Unprivileged() {
+	if g.Type.VM() {
+		vmNotes(p, g, state)
+	} else if !config.Unprivileged() {
 		p.note(&g.Object, "%d is privileged: it can be backed up, but the token may not restore it", g.VMID)
 	}
 	if config.Protection() && g.Config.Values["protection"] == "" {
-		p.note(&g.Object, "%d is protected: PVE refuses to change its mount points or to restore over it", g.VMID)
+		p.note(&g.Object, "%d is protected: PVE refuses to change its %s or to restore over it", g.VMID, map[bool]string{false: "mount points", true: "disks"}[g.Type.VM()])
 	}
 	pendingNotes(p, g, config)
 	restoreOver(p, g, config, marker)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -21,7 +20,7 @@ func planRunState(p *planner, g *spec.Guest, state *node.GuestState) (out outcom
 		return out
 	}
 	if state.HA != "" {
-		p.block(o, "state", fmt.Sprintf("%d is %s, and its run state is HA's (%s)", g.VMID, state.Status, state.HA), fmt.Sprintf("ask HA: ha-manager set ct:%d --state STATE; or remove state", g.VMID))
+		p.block(o, "state", fmt.Sprintf("%d is %s, and its run state is HA's (%s)", g.VMID, state.Status, state.HA), fmt.Sprintf("ask HA: ha-manager set %s:%d --state STATE; or remove state", map[bool]string{false: "ct", true: "vm"}[g.Type.VM()], g.VMID))
 		return out
 	}
 	switch {
@@ -87,7 +86,7 @@ func planStart(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	if out, waits := startsAfter(p, g, state); waits {
 		return out
 	}
-	call := proxmox.On(p.Have.Node).Start(g.VMID)
+	call := questions.Calls(p.Questions, g).Start(g.VMID)
 	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	if _, cooling := p.Have.Memory.Cooling[g.Ref.String()+"/start"]; cooling {
@@ -110,7 +109,7 @@ func startsAfter(p *planner, g *spec.Guest, state *node.GuestState) (out outcome
 		}
 		if needed := p.of[other.Ref]; !needed.coming || other.State != spec.Running { // nothing here is going to start it
 			p.block(&g.Object, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, text.OrElse(needed.down, "nothing here is going to start it")),
-				fmt.Sprintf("see %s; or start it: pct start %d", other.Ref, other.VMID))
+				fmt.Sprintf("see %s; or start it: %s start %d", other.Ref, other.Type.Tool(), other.VMID))
 			return outcome{down: "it needs " + name}, true
 		}
 		return wait(fmt.Sprintf("when %s runs", other.Ref))

@@ -68,6 +68,9 @@ func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) 
 	if out, ok := mayBeRestored(p, g, source, own, c); !ok {
 		return out
 	}
+	if g.Type.VM() {
+		return planVMRestore(p, g, source, own, c)
+	}
 	b, ob := questions.Creation(p.Questions, g, source, own, c)
 	if ob != nil {
 		p.block(&g.Object, "storage", ob.Reason, ob.Fix...)
@@ -118,14 +121,14 @@ func mayBeRestored(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 		p.block(&g.Object, "vmid", ob.Reason, ob.Fix...)
 		return out, false
 	}
-	if !c.Inside.Unprivileged() {
+	if !g.Type.VM() && !c.Inside.Unprivileged() {
 		p.block(&g.Object, "from", fmt.Sprintf("the archive %s is of a privileged container, which a token may not restore", c.Volume.VolID),
 			fmt.Sprintf("restore it as root: pct restore %d %s --storage %s", g.VMID, c.Volume.VolID, text.OrElse(g.Storage, "STORAGE")))
 		return out, false
 	}
 	if c.Inside.Template() {
 		p.block(&g.Object, "from", fmt.Sprintf("the archive %s is of a template, and would become a template again, which cannot be started", c.Volume.VolID),
-			"name an archive of a container", fmt.Sprintf("or make one, as root: pct clone %d NEW-VMID --full, and back that up", c.Volume.VMID))
+			"name an archive of a "+g.Type.Noun(), fmt.Sprintf("or make one, as root: %s clone %d NEW-VMID --full, and back that up", g.Type.Tool(), c.Volume.VMID))
 		return out, false
 	}
 	return out, true

@@ -50,7 +50,7 @@ func planRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 	}
 	if have, torn := ambiguousSnapshot(state); torn {
 		p.block(o, "rollback", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is rolled back", have.Name, g.Ref.Name),
-			fmt.Sprintf("compare: pct listsnapshot %d", g.VMID))
+			fmt.Sprintf("compare: %s listsnapshot %d", g.Type.Tool(), g.VMID))
 		return false
 	}
 	snapshot, why, cure := questions.RollbackTarget(p.Questions, g, state)
@@ -80,7 +80,7 @@ func planRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 // markRollback writes the time of the request into the guest's marker.
 func markRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker.Marker, key string) {
 	m := mark.With("rollback", g.Rollback.Requested.UTC().Format(time.RFC3339)).With("want", "")
-	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{
+	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{
 		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
 		Digest: state.Config.Digest,
 	})
@@ -97,7 +97,7 @@ func rollBack(p *planner, g *spec.Guest, state *node.GuestState, snapshot proxmo
 		detail = append(detail, "PVE kills it for that, and it stays stopped: the YAML does not say state: running")
 	}
 	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
-	call := proxmox.On(p.Have.Node).Rollback(g.VMID, to)
+	call := questions.Calls(p.Questions, g).Rollback(g.VMID, to)
 	p.act(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Irreversible: true, Destroys: destroys,
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
 }

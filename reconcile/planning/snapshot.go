@@ -23,12 +23,12 @@ func planSnapshot(p *planner, s *spec.Snapshot) {
 		return
 	}
 	if state.Snapshots == nil {
-		p.block(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "see: pct listsnapshot "+g.VMID.String())
+		p.block(o, "guest", fmt.Sprintf("the snapshots of %d cannot be read", g.VMID), "see: "+g.Type.Tool()+" listsnapshot "+g.VMID.String())
 		return
 	}
 	if have, torn := ambiguousSnapshot(state); torn {
 		p.block(o, "guest", fmt.Sprintf("PVE lists the snapshot %s of %s twice, with different values; nothing is taken or deleted", have.Name, g.Ref.Name),
-			fmt.Sprintf("compare: pct listsnapshot %d", g.VMID))
+			fmt.Sprintf("compare: %s listsnapshot %d", g.Type.Tool(), g.VMID))
 		return
 	}
 	if s.Every > 0 {
@@ -51,7 +51,7 @@ func planSnapshot(p *planner, s *spec.Snapshot) {
 		case !ours:
 			p.block(o, "guest", fmt.Sprintf("%s has an unmanaged snapshot %s of %s", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name")
 		case have.State != "":
-			p.block(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, name))
+			p.block(o, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", name, have.State), fmt.Sprintf("%s delsnapshot %d %s --force", g.Type.Tool(), g.VMID, name))
 		case s.Absent && isLost:
 			p.block(o, "ensure", fmt.Sprintf("the ownership marker of %s is missing: nothing of it is deleted", g.Ref), "see "+g.Ref.String())
 		case s.Absent:
@@ -103,7 +103,7 @@ func ready(p *planner, o *spec.Object, g *spec.Guest, verb, s string) (*node.Gue
 		p.block(o, "guest", fmt.Sprintf("%s: %s", g.Ref, text.OrElse(known.down, "it is not managed")), "see "+g.Ref.String())
 		return nil, marker.Marker{}, false
 	}
-	if t := p.Have.Task(g.VMID, "vzcreate", "vzrestore", "vzdestroy", "vzrollback", "vzmigrate"); t != nil {
+	if t := p.Have.Task(g.VMID, proxmox.TasksOf("create", "restore", "destroy", "rollback", "migrate")...); t != nil {
 		return wait(fmt.Sprintf("when %s has ended", t.Type))
 	}
 	return state, m, true
@@ -121,13 +121,13 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 		case ours && have.State != "" && p.Have.Task(g.VMID) != nil: // it is being made, or deleted
 			taken = taken || have.Name == name
 		case ours && have.State != "":
-			p.block(&s.Object, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", have.Name, have.State), fmt.Sprintf("pct delsnapshot %d %s --force", g.VMID, have.Name))
+			p.block(&s.Object, "guest", fmt.Sprintf("the snapshot %s is not complete (%s): the rest of a crash", have.Name, have.State), fmt.Sprintf("%s delsnapshot %d %s --force", g.Type.Tool(), g.VMID, have.Name))
 			taken = taken || have.Name == name
 		case ours && p.Have.Future(have.Time):
 			p.note(&s.Object, "the snapshot %s of %s is dated in the future (%s): it does not count and is never pruned", have.Name, g.Ref.Name, p.Have.Date(have.Time))
 			taken = taken || have.Name == name // but its name is given
 		case have.Name == name && !taken:
-			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is incomplete or unmanaged", g.Ref.Name, name), fmt.Sprintf("see: pct listsnapshot %d", g.VMID))
+			p.block(&s.Object, "guest", fmt.Sprintf("%s has a snapshot %s that is incomplete or unmanaged", g.Ref.Name, name), fmt.Sprintf("see: %s listsnapshot %d", g.Type.Tool(), g.VMID))
 			taken = true
 		}
 	}
@@ -154,8 +154,12 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 
 func takeSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
 	if state.CanSnapshot != nil && !*state.CanSnapshot {
+		remove := "or remove the mount point"
+		if g.Type.VM() {
+			remove = "or move the disk to a storage with snapshots"
+		}
 		p.block(&s.Object, "guest", fmt.Sprintf("%s cannot be snapshotted: %s", g.Ref, questions.WithoutSnapshots(p.Questions, state)),
-			"use backups for it, or remove the mount point")
+			"use backups for it, "+remove)
 		return
 	}
 	if ob := questions.Missing(p.Questions, fmt.Sprintf("/vms/%d", g.VMID), "VM.Snapshot"); ob != nil {
@@ -171,15 +175,14 @@ func takeSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.Guest
 	if s.Description != "" {
 		description = s.Description + "\n" + description
 	}
-	root, _ := state.Config.RootFS()
-	id, _ := proxmox.ParseVolumeID(root.Volume())
-	call := proxmox.On(p.Have.Node).Snapshot(g.VMID, name, description)
+	id, _ := proxmox.ParseVolumeID(firstVolume(state.Config))
+	call := questions.Calls(p.Questions, g).Snapshot(g.VMID, name, description)
 	p.act(plan.Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
 		Queue: Queue(g.VMID), Limit: "snapshot " + id.Storage, Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }
 
 func deleteSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
-	call := proxmox.On(p.Have.Node).DeleteSnapshot(g.VMID, have.Name)
+	call := questions.Calls(p.Questions, g).DeleteSnapshot(g.VMID, have.Name)
 	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
 		Effect: plan.Deleting, Irreversible: true, Cause: cause, Queue: Queue(g.VMID), Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})

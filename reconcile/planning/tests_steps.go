@@ -25,7 +25,7 @@ func goOn(p *planner, t *spec.Test, run *journal.TestRun) {
 		p.block(o, "vmids", fmt.Sprintf("the test guest %d of %s is on another node", run.VMID, run.Guest), fmt.Sprintf("if nothing needs it, delete it there: pct destroy %d", run.VMID))
 		return
 	case s.Err != nil:
-		blockUnread(p, o, run.VMID, s.Err)
+		blockUnread(p, o, run.VMID, proxmox.LXC, s.Err)
 		return
 	}
 	if missing := questions.TestGuards(p.Questions, t, run, s); len(missing) > 0 {

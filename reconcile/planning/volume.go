@@ -18,8 +18,12 @@ import (
 // nothing), a missing volume, changed options.
 func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 	o := &g.Object
+	if g.Type.VM() {
+		planDrives(p, g, state)
+		return
+	}
 	if root, ok := state.Config.RootFS(); ok && g.RootFS.Size > 0 {
-		if planResize(p, o, g.VMID, "rootfs", "rootfs.size", root, g.RootFS.Size) {
+		if planResize(p, g, "rootfs", "rootfs.size", root, g.RootFS.Size) {
 			return
 		}
 	}
@@ -48,7 +52,7 @@ func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 		case declared.Volume != "" && mp.Volume() != declared.Volume:
 			p.block(o, field, fmt.Sprintf("%s is %s now, and %s is declared", key, mp.Volume(), declared.Volume), fmt.Sprintf("detach the one that is not wanted: pct set %d --delete %s (it becomes unusedN)", g.VMID, key))
 		default:
-			if declared.Size > 0 && planResize(p, o, g.VMID, key, field+".size", mp, declared.Size) {
+			if declared.Size > 0 && planResize(p, g, key, field+".size", mp, declared.Size) {
 				return
 			}
 			if setOptions(p, g, state, key, mp, declared) {
@@ -59,7 +63,8 @@ func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 }
 
 // planResize grows a volume, and refuses to shrink one.
-func planResize(p *planner, o *spec.Object, vmid proxmox.VMID, disk, field string, live proxmox.MountPoint, want proxmox.Size) bool {
+func planResize(p *planner, g *spec.Guest, disk, field string, live proxmox.MountPoint, want proxmox.Size) bool {
+	o, vmid := &g.Object, g.VMID
 	have, known := live.Size()
 	if !known || want == have {
 		return false
@@ -68,7 +73,7 @@ func planResize(p *planner, o *spec.Object, vmid proxmox.VMID, disk, field strin
 		p.block(o, field, fmt.Sprintf("%s has %s, and a volume never shrinks (%s is declared)", disk, have, want), fmt.Sprintf("write size: %s", have))
 		return false
 	}
-	call := proxmox.On(p.Have.Node).Resize(vmid, disk, want)
+	call := questions.Calls(p.Questions, g).Resize(vmid, disk, want)
 	p.act(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change, Irreversible: true,
 		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Queue: Queue(vmid), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return true
@@ -153,7 +158,7 @@ func setOptions(p *planner, g *spec.Guest, state *node.GuestState, key string, l
 	if protected(p, g, state, key, "config."+key) || !unique(p, g, state, map[string]string{key: mp.String()}) {
 		return false
 	}
-	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
+	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
 	when := "now"
 	if state.Status == "running" {
 		when = "needs a restart"
@@ -173,7 +178,7 @@ func protected(p *planner, g *spec.Guest, state *node.GuestState, key, field str
 }
 
 func putMount(p *planner, g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, limit string) {
-	call := proxmox.On(p.Have.Node).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
+	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
 	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
 		Queue: Queue(g.VMID), Limit: limit, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

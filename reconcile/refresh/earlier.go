@@ -49,7 +49,7 @@ func (e *Earlier) still(have *node.Observed) func(request string) bool {
 		}
 		owner, _, _ := strings.Cut(t.ID, "@")
 		lanes["lxc/"+owner] = true
-		if !slices.Contains([]string{"vzstart", "vzstop", "vzshutdown", "vzreboot"}, t.Type) {
+		if !slices.Contains([]string{"start", "stop", "shutdown", "reboot"}, proxmox.TaskAct(t.Type)) {
 			everyGuest = everyGuest || owner == "" // a backup of several, say
 			everyStorage = true
 		}

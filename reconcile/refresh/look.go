@@ -54,7 +54,7 @@ type Facts struct {
 const FactsAge = time.Minute
 
 // Look reads the world. The first look costs at most 8 requests and one per
-// declared guest; a later one 4 and one per guest, plus one per guest with declared
+// declared guest, and one more where a VM is declared; a later one 4 and one per guest, plus one per guest with declared
 // snapshots, one per storage with declared backups or goldens, and what an object
 // to be created needs.
 //
@@ -86,19 +86,12 @@ func (l *Looker) lookAround(ctx context.Context) error {
 	have := l.Have
 	g, gctx := NewReads(ctx)
 	kept, fresh := l.lookFacts(gctx, g)
-	g.Go(func() error {
-		guests, err := l.View.ListLXC(gctx, l.node)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for _, guest := range guests {
-			state := &node.GuestState{Guest: guest}
-			if guest.Ambiguous {
-				state.Err = node.ErrAmbiguous
-			}
-			have.Guests[guest.VMID] = state
-		}
-		return err
-	})
+	g.Go(func() error { return listGuests(gctx, l, l.View.ListLXC, func(proxmox.VMID) bool { return true }) })
+	if vms := node.DeclaredVMs(l.want); len(vms) > 0 || l.sight.AllVMs { // else nothing is asked of them
+		g.Go(func() error {
+			return listGuests(gctx, l, l.View.ListQemu, func(vmid proxmox.VMID) bool { return l.sight.AllVMs || vms[vmid] })
+		})
+	}
 	var resources []proxmox.Resource
 	g.Go(func() (err error) { resources, err = l.View.Resources(gctx, ""); return err })
 	var states []proxmox.StorageStatus
@@ -141,6 +134,24 @@ func (l *Looker) lookAround(ctx context.Context) error {
 	}
 	node.Arrange(have, resources, states, kept.storages)
 	return nil
+}
+
+// listGuests reads the guests of one type, those that concern the look.
+func listGuests(ctx context.Context, l *Looker, of func(context.Context, string) ([]proxmox.Guest, error), concerns func(proxmox.VMID) bool) error {
+	guests, err := of(ctx, l.node)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, guest := range guests {
+		if !concerns(guest.VMID) {
+			continue
+		}
+		state := &node.GuestState{Guest: guest}
+		if guest.Ambiguous || l.Have.Guests[guest.VMID] != nil { // a number has one guest
+			state.Err = node.ErrAmbiguous
+		}
+		l.Have.Guests[guest.VMID] = state
+	}
+	return err
 }
 
 // lookFacts takes the facts that are still believed, or asks for them.
@@ -193,18 +204,19 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 			return
 		}
 		g.Go(func() error {
-			config, err := l.View.GuestPending(ctx, l.node, vmid)
+			view := l.View.Of(state.Type, l.node, vmid)
+			config, err := view.Pending(ctx)
 			// Of a guest that was managed and has lost its ownership marker the snapshots are witnesses.
 			lost := err == nil && l.Have.Stored.Known[ref.String()] == vmid && len(marker.FindMarkers(config.Description())) == 0
 			if err == nil && (snaps || lost) {
 				var list proxmox.SnapshotList
-				if list, err = l.View.Snapshots(ctx, l.node, vmid); err == nil {
+				if list, err = view.Snapshots(ctx); err == nil {
 					state.Snapshots = &list
 				}
 			}
 			if err == nil && rollback != nil && slices.ContainsFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == rollback.To }) {
 				var section proxmox.GuestConfig
-				if section, err = l.View.SnapshotConfig(ctx, l.node, vmid, rollback.To); err == nil {
+				if section, err = view.SnapshotConfig(ctx, rollback.To); err == nil {
 					state.Rollback = &section
 				}
 			}

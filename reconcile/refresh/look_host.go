@@ -129,7 +129,7 @@ func (l *Looker) lookInGuests(ctx context.Context) error {
 		if state == nil || state.Status != "running" || !l.Have.InScope(g.Ref) {
 			continue
 		}
-		if node.LowersMemory(g.Config, state.Config) {
+		if !state.Type.VM() && node.LowersMemory(g.Config, state.Config) {
 			if memory, err := privileged.MemoryOf(ctx, l.ask, l.node, int(g.VMID)); err == nil { // else the plan does without
 				state.Memory = &memory
 			}

@@ -100,7 +100,7 @@ func sourceArchives(want *spec.Desired, have *node.Observed, guest *spec.Guest, 
 			}
 		}
 	case source.Newest != "":
-		for _, v := range node.ArchivesOf(have, source.Newest, node.SourceVMID(guest, source)) {
+		for _, v := range node.ArchivesOf(have, source.Newest, node.SourceVMID(guest, source), guest.Type) {
 			volids = append(volids, v.VolID)
 		}
 	}

@@ -28,7 +28,7 @@ func (l *Looker) lookCreations(ctx context.Context) error {
 	g, gctx := NewReads(ctx)
 	l.lookNetwork(gctx, g)
 	for _, guest := range node.GuestsOf(l.want) {
-		if state := l.Have.Guests[guest.VMID]; l.Have.InScope(guest.Ref) && state != nil && state.Config != nil && adds(guest, state.Config) {
+		if state := l.Have.Guests[guest.VMID]; l.Have.InScope(guest.Ref) && state != nil && !state.Type.VM() && state.Config != nil && adds(guest, state.Config) {
 			l.rawLines(gctx, g, guest.VMID, state)
 		}
 	}
@@ -96,7 +96,7 @@ func (l *Looker) undeclared(ctx context.Context, g *reads) {
 			continue
 		}
 		g.Go(func() error {
-			config, err := l.View.GuestConfig(ctx, l.node, vmid)
+			config, err := l.View.Of(state.Type, l.node, vmid).Config(ctx)
 			return l.keep(err, &state.Err, func() { state.Config = &config })
 		})
 	}
@@ -108,7 +108,7 @@ func (l *Looker) snapshotFeatures(ctx context.Context, g *reads) {
 		if guest := l.want.Guest(s.Guest); guest != nil && l.Have.InScope(s.Ref) {
 			if state := l.Have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && node.SnapshotDue(s, state, l.Have) {
 				g.Go(func() error {
-					can, err := l.View.Feature(ctx, l.node, guest.VMID, "snapshot")
+					can, err := l.View.Of(state.Type, l.node, guest.VMID).Feature(ctx, "snapshot")
 					return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
 				})
 			}

@@ -31,6 +31,7 @@ type Sight struct {
 	Fitting      []spec.Ref      // of Only, those that fit a kind or a glob: nobody has named them one by one
 	AtOnce       node.AtOnce     // what a person wants made now; zero Since: since this refresh
 	Only         []spec.Ref      // limits the plan to these and what they need; empty: all
+	AllVMs       bool            // also VMs that are not declared: an export asks for them
 }
 
 // Looker prepares a look for a desired state.

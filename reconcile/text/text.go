@@ -76,7 +76,7 @@ func Elapsed(d time.Duration) string {
 const DateLayout = "Mon 2 Jan 15:04:05 MST"
 
 // commands are first words that stay as they are typed.
-var commands = []string{"felhom-agent", "pct", "pvesm", "pveum", "umount", "requested:", "from:", "despite:", "owner:", "is:", "was:"}
+var commands = []string{"felhom-agent", "pct", "qm", "qmrestore", "ha-manager", "pvesm", "pveum", "umount", "requested:", "from:", "despite:", "owner:", "is:", "was:"}
 
 // Sentence begins a sentence, where the text is one and no command.
 func Sentence(s string) string {

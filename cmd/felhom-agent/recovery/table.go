@@ -73,5 +73,5 @@ func byHand(k *kit.Kit, have *State) []string {
 	for _, key := range k.LeftOut {
 		todo = append(todo, "the key "+key+" of agent.yaml: it may hold a password, so no kit has it")
 	}
-	return append(todo, "VMs: this version does not support them", "certificates of your own for the web interface: pvenode cert set")
+	return append(todo, "VMs that the YAML does not declare", "certificates of your own for the web interface: pvenode cert set")
 }

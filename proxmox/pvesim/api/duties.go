@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/backups"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
@@ -35,18 +36,29 @@ func comeLate(cl *cluster.Cluster, e *world.Event) {
 	}
 }
 
+// ofVMs are the tasks that are done otherwise for virtual machines.
+var ofVMs = map[string]bool{"qmcreate": true, "qmrestore": true, "qmconfig": true}
+
 // runTask is the phase that is due, by the task's type.
 func runTask(cl *cluster.Cluster, t *world.Task) error {
-	switch t.Type {
+	kind := t.Type
+	if act, ok := strings.CutPrefix(kind, "qm"); ok && !ofVMs[kind] { // what is done alike
+		kind = "vz" + act
+	}
+	switch kind {
 	case "vzdump", "imgdel", "prunebackups", "startall", "stopall", "vzstop", "vzshutdown", "vzsuspend", "vzresume":
 	default:
 		if err := guests.Writable(cl, t.Node, t.VMID()); err != nil {
 			return err
 		}
 	}
-	switch t.Type {
+	switch kind {
 	case "vzcreate", "vzrestore":
 		return lifecycle.RunCreate(cl, t)
+	case "qmcreate", "qmrestore":
+		return lifecycle.RunCreateVM(cl, t)
+	case "qmconfig":
+		return guests.RunConfig(cl, t)
 	case "vzstart":
 		return guests.RunStart(cl, t)
 	case "vzstop", "vzshutdown":
@@ -90,11 +102,13 @@ func undoTask(cl *cluster.Cluster, t *world.Task, err error) {
 	switch t.Type {
 	case "vzcreate", "vzrestore":
 		lifecycle.UndoCreate(cl, t)
-	case "vzsnapshot":
+	case "qmcreate", "qmrestore":
+		lifecycle.UndoCreateVM(cl, t)
+	case "vzsnapshot", "qmsnapshot":
 		snapshots.UndoCreate(cl, t)
 	case "vzclone":
 		lifecycle.UndoClone(cl, t)
-	case "vzdelsnapshot", "vzrollback", "move_volume":
+	case "vzdelsnapshot", "vzrollback", "qmdelsnapshot", "qmrollback", "move_volume":
 		snapshots.UndoLock(cl, t)
 	case "vzdump":
 		if t.Phase >= 2 {

@@ -128,7 +128,6 @@ POST /cluster/ha/resources :: / Sys.Console :: * :: !
 GET /cluster/ha/groups :: / Sys.Audit :: :: []
 GET /cluster/replication :: :: :: []
 PUT /cluster/options :: / Sys.Modify :: * :: !
-GET /nodes/{node}/qemu :: :: full boolean :: []
 GET /nodes/{node}/replication :: :: guest integer 100..999999999 format=vmid :: []
 GET /nodes/{node}/apt/update :: /nodes/{node} Sys.Modify :: :: []
 POST /nodes/{node}/apt/update :: /nodes/{node} Sys.Modify :: * :: !

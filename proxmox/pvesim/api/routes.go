@@ -277,6 +277,7 @@ zstd integer`, nil, backups.Start)
 	add("POST", "/access/ticket", request.Route{Schema: schema.New("new-format boolean\notp\npassword!\npath len=0..64\nprivs len=0..64\nrealm len=0..32\ntfa-challenge\nusername! len=0..64"), Run: accounts.Ticket, World: true, Protected: true})
 	fast("/pools", "poolid format=poolid\ntype enum=qemu,lxc,storage", nil, datacenter.ListPools)
 	fast("/pools/{poolid}", "poolid! format=poolid\ntype enum=qemu,lxc,storage", needsAnyAt("/pool/{poolid}", "Pool.Audit"), datacenter.GetPool)
+	addVMs(add)
 	addExtra(add)
 	for _, call := range []string{"POST /access/ticket", "PUT /access/password", "POST /access/tfa/felhom@pve", "PUT /access/tfa/felhom@pve/x", "DELETE /access/tfa/felhom@pve/x"} {
 		method, path, _ := strings.Cut(call, " ")

@@ -41,11 +41,11 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 	if err != nil {
 		return guestFailed(cl, t, vmid, err)
 	}
-	base := dumpName(cl, n, p, vmid)
+	base := dumpName(cl, n, p, g)
 	if err := roomFor(t, p, vmid, base); err != nil {
 		return guestFailed(cl, t, vmid, err)
 	}
-	t.Logf("INFO: Starting Backup of VM %s (lxc)", vmid)
+	t.Logf("INFO: Starting Backup of VM %s (%s)", vmid, g.Kind())
 	t.Logf("INFO: Backup started at %s", stamp(cl, n))
 	state := "stopped"
 	if g.Running {
@@ -62,7 +62,7 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 		}
 	}
 	in := chooseMode(cl, t, g)
-	t.Args["config"] = archiveConfig(g.Conf)
+	t.Args["config"] = archiveConfig(g)
 	g.Conf.Section.Set("lock", "backup")
 	g.Conf.Touch()
 	if err := beginRead(cl, t, g, p, in); err != nil {
@@ -76,11 +76,11 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 }
 
 // dumpName is the name of the archive or snapshot that is begun now.
-func dumpName(cl *cluster.Cluster, n *world.Node, p *places.Place, vmid string) string {
+func dumpName(cl *cluster.Cluster, n *world.Node, p *places.Place, g *world.Guest) string {
 	if p.Datastore != nil {
-		return "ct/" + vmid + "/" + cl.Now.UTC().Format(world.SnapshotTime)
+		return strings.ToLower(g.Noun()) + "/" + strconv.Itoa(g.VMID) + "/" + cl.Now.UTC().Format(world.SnapshotTime)
 	}
-	return "vzdump-lxc-" + vmid + "-" + cl.Now.In(n.Location).Format("2006_01_02-15_04_05")
+	return "vzdump-" + g.Kind() + "-" + strconv.Itoa(g.VMID) + "-" + cl.Now.In(n.Location).Format("2006_01_02-15_04_05")
 }
 
 // notNow is why a guest cannot be backed up as it is.
@@ -88,7 +88,7 @@ func notNow(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 	if g.HA == "started" && g.Running && t.Args["mode"] == "stop" {
 		return refusal.Fail("Cannot execute a backup with stop mode on a HA managed and enabled Service. Use snapshot mode or disable the Service.")
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
 	return guests.Writable(cl, t.Node, g.VMID) // else the lock cannot be written
@@ -106,36 +106,59 @@ func beginRead(cl *cluster.Cluster, t *world.Task, g *world.Guest, p *places.Pla
 		}
 		t.Args["data:"+m.Key] = v.Data
 	}
-	if err := toRest(cl, t, g); err != nil {
+	if g.Qemu { // the process copies its disks itself; one that does not run is started paused
+		if !g.Running {
+			t.Logf("INFO: starting kvm to execute backup task")
+		}
+		if g.Running && t.Args["now"] == "stop" {
+			t.Logf("INFO: stopping virtual guest")
+			guests.Halt(cl, g)
+			t.Args["restart"] = "1"
+		}
+	} else if err := toRest(cl, t, g); err != nil {
 		return err
 	}
 	if p.Datastore != nil {
 		return beginSnapshot(cl, t, p, g)
 	}
-	t.Logf("INFO: creating vzdump archive '%s/dump/%s%s'", p.Storage.Path, t.Args["base"], extension(t.Args["compress"]))
+	t.Logf("INFO: creating vzdump archive '%s/dump/%s%s'", p.Storage.Path, t.Args["base"], extension(g, t.Args["compress"]))
 	return nil
 }
 
-func extension(compress string) string {
+func extension(g *world.Guest, compress string) string {
+	kind := ".tar"
+	if g.Qemu {
+		kind = ".vma"
+	}
 	switch compress {
 	case "zstd":
-		return ".tar.zst"
+		return kind + ".zst"
 	case "gzip":
-		return ".tar.gz"
+		return kind + ".gz"
 	case "lzo", "1":
-		return ".tar.lzo"
+		return kind + ".lzo"
 	}
-	return ".tar"
+	return kind
 }
 
-// archiveConfig is the pct.conf that an archive holds.
-func archiveConfig(conf *lxcconf.Config) string {
-	sec := conf.Section.Clone()
-	for _, k := range []string{"lock", "parent", "digest"} {
+// archiveConfig is the pct.conf or qemu-server.conf that an archive holds; that of a virtual
+// machine says which of its drives are in it.
+func archiveConfig(g *world.Guest) string {
+	sec := g.Conf.Section.Clone()
+	drop := []string{"lock", "parent", "digest"}
+	if g.Qemu {
+		drop = append(drop, sec.Numbered("unused")...)
+	}
+	for _, k := range drop {
 		sec.Unset(k)
 	}
 	var b strings.Builder
 	sec.Render(&b)
+	for _, m := range sec.MountPoints() {
+		if id, _, _ := strings.Cut(m.Volid(), ":"); g.Qemu && m.Backed() {
+			fmt.Fprintf(&b, "#qmdump#map:%s:drive-%s:%s:raw:\n", m.Key, m.Key, id)
+		}
+	}
 	return b.String()
 }
 

@@ -24,9 +24,9 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 		return err
 	}
 	total := dumpBytes(cl, n, g, t)
-	ext := extension(t.Args["compress"])
+	ext := extension(g, t.Args["compress"])
 	size := total
-	if ext != ".tar" {
+	if t.Args["compress"] != "" && t.Args["compress"] != "0" {
 		size = total*44/100 + int64(len(t.Args["config"])) + int64(notation.Atoi(t.Args["vmid"])%97)
 	}
 	if p.Ghost {
@@ -37,7 +37,7 @@ func endGuest(cl *cluster.Cluster, t *world.Task) error {
 		t.Logf("INFO: zstd: error 70 : Write error : cannot write block : No space left on device")
 		return dumpCommand(cl, t, "exit code 70")
 	}
-	t.Logf("INFO: Total bytes written: %d (%s, 25MiB/s)", total, notation.Binary(total))
+	logTransfer(t, g, total)
 	name := "backup/" + t.Args["base"]
 	if p.Datastore == nil {
 		name += ext
@@ -90,18 +90,21 @@ func dumpedParts(cl *cluster.Cluster, t *world.Task, g *world.Guest) []world.Par
 
 // dumpCommand is the failure of the pipe that writes an archive.
 func dumpCommand(cl *cluster.Cluster, t *world.Task, how string) error {
+	if g := cl.Guests[notation.Atoi(t.Args["vmid"])]; g != nil && g.Qemu {
+		return fmt.Errorf("vma_queue_write: write error - Broken pipe")
+	}
 	st, from := cl.Storages[t.Args["storage"]], "/mnt/vzsnap0"
 	if t.Args["now"] != "snapshot" {
 		from = "/var/lib/lxc/" + t.Args["vmid"] + "/rootfs"
 	}
 	base := st.Path + "/dump/" + t.Args["base"]
 	pack := ""
-	switch extension(t.Args["compress"]) {
-	case ".tar.zst":
+	switch t.Args["compress"] {
+	case "zstd":
 		pack = "zstd '--threads=1' "
-	case ".tar.gz":
+	case "gzip":
 		pack = "gzip --rsyncable "
-	case ".tar.lzo":
+	case "lzo", "1":
 		pack = "lzop "
 	default:
 		pack = "cat "
@@ -113,7 +116,7 @@ func dumpCommand(cl *cluster.Cluster, t *world.Task, how string) error {
 
 // dumpCleanup takes the snapshot and the lock away and starts what was stopped.
 func dumpCleanup(cl *cluster.Cluster, t *world.Task, g *world.Guest) {
-	if t.Args["now"] == "snapshot" {
+	if t.Args["now"] == "snapshot" && !g.Qemu {
 		t.Logf("INFO: cleanup temporary 'vzdump' snapshot")
 		if sec := g.Conf.Snaps["vzdump"]; sec != nil {
 			t.Log = append(t.Log, snapshots.UnsnapVolumes(cl, t.Node, sec, "vzdump")...)
@@ -161,4 +164,16 @@ func Interrupt(cl *cluster.Cluster, t *world.Task) bool {
 		return false
 	}
 	return true
+}
+
+// logTransfer logs how much was read.
+func logTransfer(t *world.Task, g *world.Guest, total int64) {
+	if g.Qemu {
+		t.Logf("INFO: transferred %s in %d seconds (25.0 MiB/s)", notation.Binary(total), 1+total>>20/25)
+		if !g.Running && t.Args["restart"] != "1" {
+			t.Logf("INFO: stopping kvm after backup task")
+		}
+	} else {
+		t.Logf("INFO: Total bytes written: %d (%s, 25MiB/s)", total, notation.Binary(total))
+	}
 }

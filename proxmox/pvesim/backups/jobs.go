@@ -123,7 +123,7 @@ func NotBackedUp(c *request.Call) error {
 			covered = covered || backs(c.Cluster, j, g)
 		}
 		if !covered {
-			d.Open().Num("vmid", int64(g.VMID)).Str("type", "lxc").Str("name", g.Name()).Close()
+			d.Open().Num("vmid", int64(g.VMID)).Str("type", g.Kind()).Str("name", g.Name()).Close()
 		}
 	}
 	d.End()
@@ -141,7 +141,7 @@ func IncludedVolumes(c *request.Call) error {
 		if !backs(c.Cluster, j, g) || !c.Cluster.Rights.Can(c.Who, rights.OnVM(g.VMID), "VM.Audit") {
 			continue
 		}
-		d.Open().Str("id", strconv.Itoa(g.VMID)).Str("type", "lxc").Str("name", g.Name()).Num("leaf", 0).Key("children").List()
+		d.Open().Str("id", strconv.Itoa(g.VMID)).Str("type", g.Kind()).Str("name", g.Name()).Num("leaf", 0).Key("children").List()
 		for _, m := range g.Conf.MountPoints() {
 			in, why := true, "enabled"
 			switch {
@@ -149,7 +149,7 @@ func IncludedVolumes(c *request.Call) error {
 				why = "rootfs always included"
 			case m.Kind() != "volume":
 				in, why = false, "not a volume"
-			case m.Props["backup"] != "1":
+			case !m.Backed():
 				in, why = false, "disabled"
 			}
 			d.Open().Str("id", strconv.Itoa(g.VMID)+":"+m.Key).Str("name", m.Volid()).Flag("included", in).Str("reason", why).Num("leaf", 1).Close()

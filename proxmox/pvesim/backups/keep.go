@@ -69,7 +69,7 @@ func pruneAfter(t *world.Task, p *places.Place, g *world.Guest) {
 	}
 	t.Logf("INFO: prune older backups with retention: %s", k)
 	count := 0
-	for _, c := range storages.Candidates(t.Node, p, k, g.VMID, "lxc") {
+	for _, c := range storages.Candidates(t.Node, p, k, g.VMID, g.Kind()) {
 		if c.Mark == "remove" {
 			t.Logf("INFO: removing backup '%s:%s'", p.Storage.ID, c.Name)
 			p.Drop(c.Name)

@@ -40,9 +40,37 @@ func toRest(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 	return nil
 }
 
+// vmMode logs the mode of a backup of a virtual machine, and which of its drives are in it.
+func vmMode(t *world.Task, g *world.Guest) []lxcconf.MountPoint {
+	mode := t.Args["mode"]
+	if mode == "" {
+		mode = "snapshot"
+	}
+	if !g.Running {
+		mode = "stop"
+	}
+	t.Args["now"] = mode
+	t.Logf("INFO: backup mode: %s", mode)
+	t.Logf("INFO: ionice priority: 7")
+	t.Logf("INFO: VM Name: %s", g.Name())
+	var in []lxcconf.MountPoint
+	for _, m := range g.Conf.MountPoints() {
+		if !m.Backed() {
+			t.Logf("INFO: exclude disk '%s' '%s' (backup=no)", m.Key, m.Volid())
+			continue
+		}
+		t.Logf("INFO: include disk '%s' '%s' %s", m.Key, m.Volid(), m.Props["size"])
+		in = append(in, m)
+	}
+	return in
+}
+
 // chooseMode logs the mode and what is in the backup. A stopped guest is always in mode
 // stop; snapshot falls back to suspend when a volume cannot.
 func chooseMode(cl *cluster.Cluster, t *world.Task, g *world.Guest) []lxcconf.MountPoint {
+	if g.Qemu {
+		return vmMode(t, g)
+	}
 	mode := t.Args["mode"]
 	if mode == "" {
 		mode = "snapshot"

@@ -6,8 +6,12 @@ import (
 )
 
 // NoConfig is the error of a guest that is not on the node.
-func NoConfig(node string, vmid int) error {
-	return refusal.Fail("Configuration file 'nodes/%s/lxc/%d.conf' does not exist", node, vmid)
+func NoConfig(node string, vmid int, qemu bool) error {
+	dir := "lxc"
+	if qemu {
+		dir = "qemu-server"
+	}
+	return refusal.Fail("Configuration file 'nodes/%s/%s/%d.conf' does not exist", node, dir, vmid)
 }
 
 // AddGuest takes a guest into the cluster.

@@ -33,7 +33,11 @@ func DefaultDuration(t TaskInfo) time.Duration {
 	between := func(least, most, perGiB float64) time.Duration {
 		return time.Duration(min(least+gib*perGiB, most) * float64(time.Second))
 	}
-	switch t.Type {
+	kind := t.Type
+	if act, ok := strings.CutPrefix(kind, "qm"); ok { // a virtual machine takes as long
+		kind = "vz" + act
+	}
+	switch kind {
 	case "vzrestore", "vzclone", "move_volume", "vzmigrate":
 		return between(20, 40, 6)
 	case "vzdump":

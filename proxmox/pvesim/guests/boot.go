@@ -29,6 +29,9 @@ func recovering(cl *cluster.Cluster, g *world.Guest) bool {
 // startable: the volumes, binds, devices and bridges that a start needs.
 func startable(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 	n := t.Node
+	if g.Qemu {
+		return vmStartable(cl, n, g)
+	}
 	for _, m := range g.Conf.MountPoints() {
 		if m.Kind() == "volume" {
 			v, p, err := places.Find(cl, n, m.Volid())
@@ -82,7 +85,7 @@ func Boot(cl *cluster.Cluster, n *world.Node, g *world.Guest) {
 	g.Using = g.Appetite()
 	g.Holds = nil
 	for _, m := range g.Conf.MountPoints() {
-		if h, err := machine.HoldOf(cl, n, m); err == nil {
+		if h, err := machine.HoldOf(cl, n, m); err == nil && !g.Qemu {
 			g.Holds = append(g.Holds, h)
 		}
 		if m.Kind() != "volume" {

@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
-// vmstatus writes a guest as the lists do. PVE: LXC vmstatus.
+// vmstatus writes a guest as the lists do. PVE: LXC vmstatus, QemuServer vmstatus.
 func vmstatus(cl *cluster.Cluster, d *jsontext.Doc, g *world.Guest) {
 	c := g.Conf
 	if c.Status == nil {
@@ -34,7 +34,7 @@ func vmstatus(cl *cluster.Cluster, d *jsontext.Doc, g *world.Guest) {
 		return
 	}
 	used := int64(0)
-	if v, _, _ := places.Find(cl, cl.World.Node(g.Node), c.Rootfs().Volid()); v != nil {
+	if v, _, _ := places.Find(cl, cl.World.Node(g.Node), c.Rootfs().Volid()); v != nil && !g.Qemu { // of a virtual machine PVE does not know
 		used = v.Used
 	}
 	d.Str("status", "running").Num("mem", min(machine.MemoryUse(g), g.MemoryLimit())).Num("disk", used).Num("maxdisk", size-size/20)
@@ -50,11 +50,15 @@ const runningStatus = `,"diskread":7979008,"diskwrite":6668288,"pressurecpusome"
 // list of thousands is quick. The object stays open.
 func fixedStatus(cl *cluster.Cluster, d *jsontext.Doc, g *world.Guest) {
 	c := g.Conf
-	d.Open().Num("vmid", int64(g.VMID)).Str("type", "lxc").Str("name", g.Name())
+	d.Open().Num("vmid", int64(g.VMID))
+	if !g.Qemu {
+		d.Str("type", "lxc")
+	}
+	d.Str("name", g.Name())
 	d.Num("cpus", int64(machine.CPUs(cl, g))).Num("maxmem", g.MemoryLimit())
 	if _, ok := c.Vals["swap"]; ok {
 		d.Num("maxswap", g.SwapLimit())
-	} else {
+	} else if !g.Qemu {
 		d.Num("maxswap", 0)
 	}
 	if v := c.Vals["tags"]; v != "" {
@@ -66,7 +70,10 @@ func fixedStatus(cl *cluster.Cluster, d *jsontext.Doc, g *world.Guest) {
 	if c.Vals["template"] == "1" {
 		d.Num("template", 1)
 	}
-	d.Num("swap", 0).Num("netin", 0).Num("netout", 0).Num("cpu", 0)
+	if !g.Qemu {
+		d.Num("swap", 0)
+	}
+	d.Num("netin", 0).Num("netout", 0).Num("cpu", 0)
 }
 
 // List lists the guests of a node in no order, those that the caller may see.
@@ -76,7 +83,7 @@ func List(c *request.Call) error {
 	d := c.DataOf(512 + len(cl.World.Guests)*500).List()
 	Shuffled(cl, len(cl.World.Guests), func(i int) {
 		g := cl.World.Guests[i]
-		if g.Node == c.Node.Name && !g.Qemu && (all || cl.Rights.Can(c.Who, rights.OnVM(g.VMID), "VM.Audit")) {
+		if g.Node == c.Node.Name && g.Qemu == c.Qemu() && (all || cl.Rights.Can(c.Who, rights.OnVM(g.VMID), "VM.Audit")) {
 			vmstatus(cl, d, g)
 		}
 	})

@@ -64,7 +64,7 @@ func ApplyPending(cl *cluster.Cluster, n *world.Node, g *world.Guest, now func(k
 func applyDelete(cl *cluster.Cluster, n *world.Node, g *world.Guest, key string) error {
 	conf := g.Conf
 	switch kind := strings.TrimRight(key, "0123456789"); {
-	case kind == "mp" && key != kind:
+	case kind == "mp" && key != kind, lxcconf.IsDrive(key):
 		if m, err := lxcconf.ParseMountPoint(key, conf.Vals[key]); err == nil && m.Kind() == "volume" {
 			delete(conf.Vals, key)
 			ParkVolume(cl, g, m.Volid())
@@ -125,8 +125,11 @@ func ParkVolume(cl *cluster.Cluster, g *world.Guest, volid string) {
 
 func applySet(cl *cluster.Cluster, n *world.Node, g *world.Guest, key, v string) error {
 	conf := g.Conf
+	if lxcconf.IsDrive(key) {
+		return applyDrive(cl, n, g, key, v)
+	}
 	if kind := strings.TrimRight(key, "0123456789"); kind != "mp" || key == kind {
-		if kind == "net" && g.Running && bridgeless(v) {
+		if kind == "net" && g.Running && !g.Qemu && bridgeless(v) {
 			return errors.New("unable to get bridge setting")
 		}
 		conf.Section.Set(key, v)

@@ -120,7 +120,7 @@ func BridgeAccess(cl *cluster.Cluster, w *rights.Subject, net string) error {
 	if net == "" || w.Root() {
 		return nil
 	}
-	p, err := schema.Net.Parse(net, "")
+	p, err := schema.NetOf(net)
 	if err != nil || p["bridge"] == "" {
 		return nil
 	}

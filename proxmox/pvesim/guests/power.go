@@ -25,6 +25,20 @@ func onNode(c *request.Call) *world.Guest {
 	return g
 }
 
+func noun(c *request.Call) string {
+	if c.Qemu() {
+		return "VM"
+	}
+	return "CT"
+}
+
+func templateNoun(g *world.Guest) string {
+	if g.Qemu {
+		return "vm"
+	}
+	return "CT"
+}
+
 // Start answers POST /nodes/{node}/lxc/{vmid}/status/start: a missing guest is a task that fails. PVE: LXC/Status vm_start.
 func Start(c *request.Call) error {
 	if err := rootOnly(c); err != nil {
@@ -32,7 +46,7 @@ func Start(c *request.Call) error {
 	}
 	g := onNode(c)
 	if g != nil && g.Running {
-		return refusal.Fail("CT %d already running", c.VMID())
+		return refusal.Fail("%s %d already running", noun(c), c.VMID())
 	}
 	if err := c.Cluster.World.Quorum(); err != nil {
 		return err
@@ -54,7 +68,7 @@ func Stop(c *request.Call) error {
 	}
 	g := onNode(c)
 	if g == nil || !g.Running {
-		return refusal.Fail("CT %d not running", c.VMID())
+		return refusal.Fail("%s %d not running", noun(c), c.VMID())
 	}
 	if g.HA != "" {
 		return c.Worker("hastop", nil)
@@ -65,7 +79,7 @@ func Stop(c *request.Call) error {
 	}
 	if c.Flag("overrule-shutdown") {
 		for _, t := range append([]*world.Task(nil), c.Cluster.Running...) {
-			if t.Type == "vzshutdown" && t.ID == strconv.Itoa(g.VMID) && t.Node == c.Node && (c.Owns(t.User) || c.Cluster.Rights.Can(c.Who, "/nodes/"+c.Node.Name, "Sys.Modify")) {
+			if isShutdown(t) && t.ID == strconv.Itoa(g.VMID) && t.Node == c.Node && (c.Owns(t.User) || c.Cluster.Rights.Can(c.Who, "/nodes/"+c.Node.Name, "Sys.Modify")) {
 				c.Cluster.Kill(t)
 			}
 		}
@@ -77,7 +91,7 @@ func Stop(c *request.Call) error {
 func Shutdown(c *request.Call) error {
 	g := onNode(c)
 	if g == nil || !g.Running {
-		return refusal.Fail("CT %d not running", c.VMID())
+		return refusal.Fail("%s %d not running", noun(c), c.VMID())
 	}
 	if g.HA != "" {
 		return c.Worker("hastop", nil)
@@ -107,9 +121,9 @@ func Freeze(kind string) func(*request.Call) error {
 		}
 		switch {
 		case kind == "vzsuspend" && !running:
-			return refusal.Fail("CT %d not running", c.VMID())
+			return refusal.Fail("%s %d not running", noun(c), c.VMID())
 		case kind == "vzresume" && running:
-			return refusal.Fail("CT %d already running", c.VMID())
+			return refusal.Fail("%s %d already running", noun(c), c.VMID())
 		}
 		return c.Worker(kind, nil)
 	}
@@ -126,13 +140,13 @@ func RunStart(cl *cluster.Cluster, t *world.Task) error {
 			return err
 		}
 		if g.Conf.Vals["template"] == "1" {
-			return errors.New("you can't start a CT if it's a template")
+			return errors.New("you can't start a " + templateNoun(g) + " if it's a template")
 		}
 		if l := g.Conf.Vals["lock"]; l != "" && l != "mounted" && t.Args["skiplock"] != "1" {
-			return CheckLock(g.Conf)
+			return CheckLock(g)
 		}
 		if g.Running {
-			return fmt.Errorf("CT %d already running", g.VMID)
+			return fmt.Errorf("%s %d already running", g.Noun(), g.VMID)
 		}
 		ApplyPending(cl, t.Node, g, func(string, bool) bool { return true })
 		if err := startable(cl, t, g); err != nil {
@@ -154,7 +168,9 @@ func RunStart(cl *cluster.Cluster, t *world.Task) error {
 	return cluster.ErrDone
 }
 
-// RunStop runs vzstop and vzshutdown.
+func isShutdown(t *world.Task) bool { return t.Type == "vzshutdown" || t.Type == "qmshutdown" }
+
+// RunStop runs the stop and the shutdown of a guest.
 func RunStop(cl *cluster.Cluster, t *world.Task) error {
 	g, err := TaskGuest(cl, t)
 	if err != nil {
@@ -165,12 +181,12 @@ func RunStop(cl *cluster.Cluster, t *world.Task) error {
 			return err
 		}
 		if !g.Running {
-			return fmt.Errorf("CT %d not running", g.VMID)
+			return fmt.Errorf("%s %d not running", g.Noun(), g.VMID)
 		}
 		if l := g.Conf.Vals["lock"]; l != "" && l != "mounted" && t.Args["skiplock"] != "1" {
-			return CheckLock(g.Conf)
+			return CheckLock(g)
 		}
-		if t.Type == "vzshutdown" {
+		if isShutdown(t) {
 			sec, _ := strconv.Atoi(t.Args["timeout"])
 			timeout := time.Duration(sec) * time.Second
 			if g.Stubborn || timeout < t.Length {
@@ -181,6 +197,9 @@ func RunStop(cl *cluster.Cluster, t *world.Task) error {
 		return cl.Then(t, 1)
 	}
 	if t.Args["expires"] == "1" && t.Args["force"] != "1" {
+		if g.Qemu {
+			return errors.New("VM quit/powerdown failed - got timeout")
+		}
 		return errors.New("container did not stop")
 	}
 	Halt(cl, g)
@@ -202,7 +221,7 @@ func RunReboot(cl *cluster.Cluster, t *world.Task) error {
 	case 1:
 		Halt(cl, g)
 		if g.Conf.Vals["lock"] != "" {
-			t.Logf("CT is locked (%s)", g.Conf.Vals["lock"])
+			t.Logf("%s is locked (%s)", g.Noun(), g.Conf.Vals["lock"])
 			return fmt.Errorf("startup for container '%d' failed", g.VMID)
 		}
 		ApplyPending(cl, t.Node, g, func(string, bool) bool { return true })
@@ -223,7 +242,7 @@ func RunFreeze(cl *cluster.Cluster, t *world.Task) error {
 	}
 	if t.Phase == 0 {
 		if t.Type == "vzsuspend" {
-			if err := CheckLock(g.Conf); err != nil {
+			if err := CheckLock(g); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package guests
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
@@ -22,8 +23,9 @@ func LockMigration(cl *cluster.Cluster, t *world.Task, vmid int) error {
 // TaskGuest is the guest that a task works on; it may be gone by now.
 func TaskGuest(cl *cluster.Cluster, t *world.Task) (*world.Guest, error) {
 	g := cl.Guests[t.VMID()]
-	if g == nil || g.Node != t.Node.Name || g.Qemu {
-		return nil, cluster.NoConfig(t.Node.Name, t.VMID())
+	qemu := strings.HasPrefix(t.Type, "qm")
+	if g == nil || g.Node != t.Node.Name || g.Qemu != qemu && (qemu || strings.HasPrefix(t.Type, "vz")) {
+		return nil, cluster.NoConfig(t.Node.Name, t.VMID(), qemu)
 	}
 	return g, nil
 }

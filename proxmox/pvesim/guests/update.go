@@ -54,7 +54,7 @@ func Update(c *request.Call) error {
 			if _, both := set[k]; both {
 				return refusal.BadParam(list.name, "you can't use '-"+k+"' and -"+list.name+" "+k+"' at the same time")
 			}
-			if schema.Config.Find(k) == nil {
+			if configOf(c.Qemu()).Find(k) == nil {
 				return refusal.BadParam(list.name, "unknown option '"+k+"'")
 			}
 		}
@@ -66,11 +66,14 @@ func Update(c *request.Call) error {
 			return err
 		}
 		conf := g.Conf
-		if err := CheckLock(conf); err != nil {
+		if err := CheckLock(g); err != nil {
 			return err
 		}
-		if d := c.Param("digest"); d != "" && d != conf.Sum() {
-			return refusal.Fail("detected modified configuration - file changed by other user? Try again.")
+		if err := SameDigest(g, c.Param("digest")); err != nil {
+			return err
+		}
+		if g.Qemu {
+			return updateVM(c, g, set, del, revert)
 		}
 		unprivileged := conf.Vals["unprivileged"] == "1"
 		if err := MayModify(cl, c.Who, vmid, "", &conf.Section, nil, append(append([]string(nil), del...), revert...), unprivileged); err != nil {
@@ -84,11 +87,22 @@ func Update(c *request.Call) error {
 }
 
 // CheckLock refuses what a lock line forbids. PVE: check_lock.
-func CheckLock(conf *lxcconf.Config) error {
-	if l := conf.Vals["lock"]; l != "" {
-		return refusal.Fail("CT is locked (%s)", l)
+func CheckLock(g *world.Guest) error {
+	if l := g.Conf.Vals["lock"]; l != "" {
+		return refusal.Fail("%s is locked (%s)", g.Noun(), l)
 	}
 	return nil
+}
+
+// SameDigest refuses a change of a config that is not the one that was read.
+func SameDigest(g *world.Guest, digest string) error {
+	switch {
+	case digest == "" || digest == g.Conf.Sum():
+		return nil
+	case g.Qemu:
+		return refusal.Fail("checksum mismatch (file change by other user?)")
+	}
+	return refusal.Fail("detected modified configuration - file changed by other user? Try again.")
 }
 
 // change writes new values and deletions to the pending section and applies what can
@@ -106,7 +120,7 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 		if err := protected(g, k, "update"); err != nil {
 			return err
 		}
-		v, err := Canonical(cl, n, k, set[k])
+		v, err := canonicalOf(cl, n, g, k, set[k])
 		if err != nil {
 			return err
 		}
@@ -156,8 +170,8 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 // protected refuses to touch a drive of a guest in protection mode.
 func protected(g *world.Guest, key, verb string) error {
 	kind := strings.TrimRight(key, "0123456789")
-	if g.Conf.Vals["protection"] == "1" && (key == "rootfs" || key != kind && (kind == "mp" || kind == "unused")) {
-		return refusal.Fail("can't %s CT %d drive '%s' - protection mode enabled", verb, g.VMID, key)
+	if g.Conf.Vals["protection"] == "1" && (key == "rootfs" || lxcconf.IsDrive(key) || key != kind && (kind == "mp" || kind == "unused")) {
+		return refusal.Fail("can't %s "+g.Noun()+" %d drive '%s' - protection mode enabled", verb, g.VMID, key)
 	}
 	return nil
 }
@@ -165,10 +179,11 @@ func protected(g *world.Guest, key, verb string) error {
 // undeletable refuses what cannot be deleted.
 func undeletable(g *world.Guest, del []string) error {
 	for _, k := range del {
-		switch k {
-		case "memory", "rootfs", "ostype":
+		switch {
+		case g.Qemu:
+		case k == "memory", k == "rootfs", k == "ostype":
 			return refusal.Fail("unable to delete required option '%s'", k)
-		case "unprivileged":
+		case k == "unprivileged":
 			return refusal.Fail("unable to delete read-only option: '%s'", k)
 		}
 		if err := protected(g, k, "remove"); err != nil {
@@ -194,6 +209,9 @@ func bridgeless(net string) bool {
 
 // WriteRuntime is update_lxc_config: it fails when a bridge is missing.
 func WriteRuntime(n *world.Node, g *world.Guest) error {
+	if g.Qemu { // the bridges of a virtual machine matter when it starts
+		return nil
+	}
 	for _, k := range g.Conf.Numbered("net") {
 		p, err := schema.Net.Parse(g.Conf.Vals[k], k)
 		if err == nil && p["bridge"] != "" && !slices.Contains(n.Bridges, p["bridge"]) {
@@ -205,6 +223,9 @@ func WriteRuntime(n *world.Node, g *world.Guest) error {
 
 // hotplugs reports whether a running guest takes a change at once.
 func hotplugs(g *world.Guest, key string, deleted bool) bool {
+	if g.Qemu {
+		return hotplugsVM(g, key)
+	}
 	kind := strings.TrimRight(key, "0123456789")
 	switch {
 	case live[key]:

@@ -181,4 +181,5 @@ func Interfaces(c *request.Call) error {
 
 // numeric are the keys that the API answers as numbers.
 var numeric = map[string]bool{"cores": true, "cpuunits": true, "memory": true, "swap": true, "onboot": true,
+	"sockets": true, "balloon": true, "numa": true,
 	"protection": true, "unprivileged": true, "template": true, "tty": true, "console": true, "debug": true, "snaptime": true}

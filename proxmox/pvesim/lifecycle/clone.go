@@ -45,7 +45,7 @@ func Clone(c *request.Call) error {
 	if p := c.Param("pool"); p != "" && cl.World.Pool(p) == nil {
 		return refusal.Forbid("pool '" + p + "' does not exist")
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
 	newid := notation.Atoi(c.Param("newid"))

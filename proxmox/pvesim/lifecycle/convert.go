@@ -24,7 +24,7 @@ func convert(c *request.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
 	switch {

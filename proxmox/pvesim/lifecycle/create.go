@@ -95,16 +95,16 @@ func claim(c *request.Call, old *world.Guest, emsg string) error {
 	}
 	if old != nil {
 		if cl.Guests[vmid] != old { // it went while the flock was waited for
-			return cluster.NoConfig(c.Node.Name, vmid)
+			return cluster.NoConfig(c.Node.Name, vmid, c.Qemu())
 		}
 		if l := old.Conf.Vals["lock"]; l != "" {
-			return refusal.Fail("%sCT is locked (%s)", emsg, l)
+			return refusal.Fail("%s%s is locked (%s)", emsg, old.Noun(), l)
 		}
 		old.Conf.Section.Set("lock", "create")
 		old.Conf.Touch()
 		return nil
 	}
-	g := &world.Guest{VMID: vmid, Node: c.Node.Name, Born: cl.Now.Unix(), Conf: lxcconf.New()}
+	g := &world.Guest{VMID: vmid, Node: c.Node.Name, Born: cl.Now.Unix(), Conf: lxcconf.New(), Qemu: c.Qemu()}
 	g.Conf.Section.Set("lock", "create")
 	cl.AddGuest(g)
 	return nil

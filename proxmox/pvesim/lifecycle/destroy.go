@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
@@ -18,25 +17,27 @@ import (
 
 // Destroy is DELETE of a guest. PVE: destroy_vm.
 func Destroy(c *request.Call) error {
-	cl := c.Cluster
 	g, err := c.Guest()
 	if err != nil {
 		return err
 	}
 	if g.Conf.Vals["protection"] == "1" {
-		return refusal.Fail("can't remove CT %d - protection mode enabled", g.VMID)
+		return refusal.Fail("can't remove %s %d - protection mode enabled", g.Noun(), g.VMID)
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
 	if g.HA != "" && !c.Flag("purge") {
 		return refusal.Fail("unable to remove CT %d - used in HA resources and purge parameter not set.", g.VMID)
 	}
 	if g.Running && !c.Flag("force") {
+		if g.Qemu {
+			return refusal.Fail("VM %d is running - destroy failed", g.VMID)
+		}
 		return refusal.Fail("unable to destroy CT %d - container is running", g.VMID)
 	}
 	args := map[string]string{"purge": c.Param("purge"), "force": c.Param("force"), "unreferenced": c.Param("destroy-unreferenced-disks")}
-	return c.Started(cl.Start(c.Node, "vzdestroy", strconv.Itoa(g.VMID), c.Who.ID, 0, args))
+	return c.Worker("vzdestroy", args)
 }
 
 // RunDestroy runs vzdestroy.
@@ -49,7 +50,7 @@ func RunDestroy(cl *cluster.Cluster, t *world.Task) error {
 		if err := guests.LockConfig(cl, t, g.VMID); err != nil {
 			return err
 		}
-		if err := guests.CheckLock(g.Conf); err != nil {
+		if err := guests.CheckLock(g); err != nil {
 			return err
 		}
 		if g.Running {

@@ -1,4 +1,4 @@
-// Package lxcconf is the config file of a container: its sections (what is, what is pending, the
+// Package lxcconf is the config file of a container or a virtual machine: its sections (what is, what is pending, the
 // snapshots), its mount points, and the text of the file. It is pure.
 package lxcconf
 
@@ -213,6 +213,7 @@ func Parse(text string) *Config {
 		line = strings.TrimSuffix(line, "\r")
 		switch {
 		case strings.TrimSpace(line) == "":
+		case strings.HasPrefix(line, "#qmdump#"):
 		case line[0] == '#':
 			desc = append(desc, DecodeText(line[1:]))
 		case line[0] == '[':
@@ -243,7 +244,7 @@ func Parse(text string) *Config {
 				sec.Raw = append(sec.Raw, [2]string{k, v})
 			case k == "delete" && sec == &c.Pending:
 				sec.Del = notation.SplitList(v)
-			case k == "snapstate" || k == "snaptime" || k == "parent" || k == "digest" || schema.Config.Find(k) != nil:
+			case k == "snapstate" || k == "snaptime" || k == "parent" || k == "digest" || schema.Config.Find(k) != nil || schema.Machine.Find(k) != nil:
 				sec.Set(k, v)
 			}
 		}

@@ -1,6 +1,7 @@
 package lxcconf
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -35,8 +36,11 @@ func (m MountPoint) Kind() string { return schema.VolumeKind(m.Volid()) }
 
 // Text is the mount point as a property string.
 func (m MountPoint) Text() string {
-	if m.Key == "rootfs" {
+	switch {
+	case m.Key == "rootfs":
 		return schema.RootFS.Text(m.Props)
+	case IsDrive(m.Key):
+		return schema.Drive.Text(m.Props)
 	}
 	return schema.MountPoint.Text(m.Props)
 }
@@ -44,23 +48,51 @@ func (m MountPoint) Text() string {
 // ParseMountPoint reads the value of rootfs or mpN.
 func ParseMountPoint(key, text string) (MountPoint, error) {
 	sc := schema.MountPoint
-	if key == "rootfs" {
+	switch {
+	case key == "rootfs":
 		sc = schema.RootFS
+	case IsDrive(key):
+		sc = schema.Drive
 	}
 	p, err := sc.Parse(text, "")
 	m := MountPoint{Key: key, Path: "/", Props: p}
-	if key != "rootfs" {
+	if IsDrive(key) {
+		m.Path = key
+	} else if key != "rootfs" {
 		m.Path = p["mp"]
 	}
 	return m, err
 }
 
-// MountPoints are rootfs and the mpN, in that order; broken ones are left out.
+// driveKinds are the keys of a virtual machine's drives, in the order in which it has them.
+var driveKinds = []string{"scsi", "virtio", "sata", "ide", "efidisk", "tpmstate"}
+
+// IsDrive reports whether a key is a drive of a virtual machine.
+func IsDrive(key string) bool {
+	kind := strings.TrimRight(key, "0123456789")
+	return kind != key && slices.Contains(driveKinds, kind)
+}
+
+// Backed reports whether a backup contains the volume: of a container the root and what says
+// backup=1, of a virtual machine all but what says backup=0.
+func (m MountPoint) Backed() bool {
+	if IsDrive(m.Key) {
+		return m.Props["backup"] != "0"
+	}
+	return m.Key == "rootfs" || m.Props["backup"] == "1"
+}
+
+// MountPoints are rootfs and the mpN, or the drives of a virtual machine without those for
+// discs, in that order; broken ones are left out.
 func (sec *Section) MountPoints() []MountPoint {
 	var all []MountPoint
-	for _, k := range append([]string{"rootfs"}, sec.Numbered("mp")...) {
+	keys := append([]string{"rootfs"}, sec.Numbered("mp")...)
+	for _, kind := range driveKinds {
+		keys = append(keys, sec.Numbered(kind)...)
+	}
+	for _, k := range keys {
 		if v := sec.Vals[k]; v != "" {
-			if m, err := ParseMountPoint(k, v); err == nil {
+			if m, err := ParseMountPoint(k, v); err == nil && m.Props["media"] != "cdrom" {
 				all = append(all, m)
 			}
 		}

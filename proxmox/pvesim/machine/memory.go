@@ -42,11 +42,14 @@ func pinned(g *world.Guest) int64 {
 
 // Starves reports whether a guest needs more than its limits leave it: then the kernel kills it.
 func Starves(g *world.Guest) bool {
-	return g.Running && pinned(g) > g.MemoryLimit()+g.SwapLimit()
+	return g.Running && !g.Qemu && pinned(g) > g.MemoryLimit()+g.SwapLimit()
 }
 
 // CPUs is how many CPUs a guest has: its limit, or all of its node.
 func CPUs(cl *cluster.Cluster, g *world.Guest) int {
+	if g.Qemu {
+		return max(1, g.Conf.Num("sockets")) * max(1, g.Conf.Num("cores"))
+	}
 	if n := g.Conf.Num("cores"); n > 0 {
 		return n
 	}

@@ -193,6 +193,28 @@ func Alloc(cl *cluster.Cluster, n *world.Node, vmid int, storageID string, size 
 	return storageID + ":" + name, lines, nil
 }
 
+// AllocImage makes an empty disk of a virtual machine.
+func AllocImage(cl *cluster.Cluster, n *world.Node, vmid int, storageID string, size int64) (volid string, err error) {
+	st, err := StorageOn(cl, n, storageID)
+	if err != nil {
+		return "", err
+	}
+	p, err := Of(cl, n, st)
+	if err != nil {
+		return "", err
+	}
+	if !st.Holds("images") {
+		return "", refusal.Fail("Content type 'images' is not available on storage '%s'", storageID)
+	}
+	if p.Ghost {
+		return "", refusal.Fail("unable to create image: Input/output error")
+	}
+	name, _ := p.FreeName(vmid, size)
+	name = strings.Replace(name, "subvol-", "vm-", 1)
+	p.Items[name] = &world.Volume{VMID: vmid, Size: size, Format: "raw", Created: cl.Now.Unix(), Data: world.EmptyData}
+	return storageID + ":" + name, nil
+}
+
 // superblocks are where ext4 keeps copies: groups 1 and the powers of 3, 5 and 7.
 func superblocks(blocks, block int64) string {
 	per, first := block*8, int64(0)

@@ -51,10 +51,16 @@ func (c *Call) VMID() int { return notation.Atoi(c.Params["vmid"]) }
 // Guest is the guest of the path, which must live on the node of the path.
 func (c *Call) Guest() (*world.Guest, error) {
 	g := c.Cluster.Guests[c.VMID()]
-	if g == nil || g.Node != c.Node.Name || g.Qemu {
-		return nil, cluster.NoConfig(c.Node.Name, c.VMID())
+	if g == nil || g.Node != c.Node.Name || g.Qemu != c.Qemu() {
+		return nil, cluster.NoConfig(c.Node.Name, c.VMID(), c.Qemu())
 	}
 	return g, nil
+}
+
+// Qemu reports whether the path is about virtual machines: /nodes/N/qemu.
+func (c *Call) Qemu() bool {
+	parts := strings.SplitN(c.Path, "/", 5)
+	return len(parts) > 3 && parts[3] == "qemu"
 }
 
 // Envelope is how every answer with data begins.
@@ -77,8 +83,12 @@ func (c *Call) Started(t *world.Task) error {
 	return nil
 }
 
-// Worker starts a task for the guest of the path and answers with it.
+// Worker starts a task for the guest of the path and answers with it; kind is that of a
+// container (vzstart).
 func (c *Call) Worker(kind string, args map[string]string) error {
+	if act, ok := strings.CutPrefix(kind, "vz"); ok && c.Qemu() {
+		kind = "qm" + act
+	}
 	return c.Started(c.Cluster.Start(c.Node, kind, c.Param("vmid"), c.Who.ID, 0, args))
 }
 

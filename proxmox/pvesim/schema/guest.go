@@ -22,6 +22,7 @@ var propertyStrings map[string]*Schema
 var (
 	Net, MountPoint, RootFS, Features, Device *Schema
 	Config                                    *Schema
+	VMNet, Drive, Machine                     *Schema // of virtual machines
 )
 
 // configText are the keys of a guest's config. PVE: LXC/Config, confdesc.
@@ -110,5 +111,6 @@ uid integer 0..`)
 		"features": Features, "dev": Device,
 		"unused": New("volume!* format=volume-id"),
 	}
+	buildMachine()
 	Config = New(configText)
 }

@@ -29,7 +29,7 @@ func RunDelete(cl *cluster.Cluster, t *world.Task) error {
 		if err := guests.LockConfig(cl, t, g.VMID); err != nil {
 			return err
 		}
-		if err := guests.CheckLock(g.Conf); err != nil {
+		if err := guests.CheckLock(g); err != nil {
 			return err
 		}
 		sec := g.Conf.Snaps[name]

@@ -82,7 +82,7 @@ func beginRollback(cl *cluster.Cluster, t *world.Task, g *world.Guest, sec *lxcc
 	if err := rollbackPossible(cl, t.Node, sec, name); err != nil {
 		return err
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
 	guests.Halt(cl, g)

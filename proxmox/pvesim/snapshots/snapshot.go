@@ -81,7 +81,7 @@ func Describe(c *request.Call) error {
 		if err != nil {
 			return err
 		}
-		if err := guests.CheckLock(g.Conf); err != nil {
+		if err := guests.CheckLock(g); err != nil {
 			return err
 		}
 		sec := g.Conf.Snaps[c.Param("snapname")]
@@ -122,7 +122,7 @@ func RunCreate(cl *cluster.Cluster, t *world.Task) error {
 		if g.Conf.Vals["template"] == "1" {
 			return errors.New("you can't take a snapshot if it's a template")
 		}
-		if err := guests.CheckLock(g.Conf); err != nil {
+		if err := guests.CheckLock(g); err != nil {
 			return err
 		}
 		if g.Conf.Snaps[name] != nil {

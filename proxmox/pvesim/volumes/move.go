@@ -26,7 +26,7 @@ func Move(c *request.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
 	if d := c.Param("digest"); d != "" && d != g.Conf.Sum() {
@@ -78,9 +78,9 @@ func toGuest(c *request.Call, g *world.Guest, args map[string]string) error {
 	}
 	other := c.Cluster.Guests[notation.Atoi(target)]
 	if other == nil || other.Node != g.Node {
-		return cluster.NoConfig(g.Node, notation.Atoi(target))
+		return cluster.NoConfig(g.Node, notation.Atoi(target), false)
 	}
-	if err := guests.CheckLock(other.Conf); err != nil {
+	if err := guests.CheckLock(other); err != nil {
 		return err
 	}
 	volid := g.Conf.Vals[key]
@@ -132,7 +132,7 @@ func RunMove(cl *cluster.Cluster, t *world.Task) error {
 		if err := guests.LockConfig(cl, t, g.VMID); err != nil {
 			return err
 		}
-		if err := guests.CheckLock(g.Conf); err != nil {
+		if err := guests.CheckLock(g); err != nil {
 			return err
 		}
 		g.Conf.Section.Set("lock", "disk")
@@ -185,7 +185,7 @@ func give(cl *cluster.Cluster, t *world.Task, g *world.Guest, m lxcconf.MountPoi
 	target := notation.Atoi(t.Args["vmid"])
 	other := cl.Guests[target]
 	if other == nil {
-		return cluster.NoConfig(t.Node.Name, target)
+		return cluster.NoConfig(t.Node.Name, target, false)
 	}
 	id, name, _ := strings.Cut(m.Volid(), ":")
 	now, _ := p.FreeName(other.VMID, v.Size)

@@ -27,11 +27,11 @@ func Resize(c *request.Call) error {
 	if err := mayResize(cl, c, g); err != nil {
 		return err
 	}
-	if err := guests.CheckLock(g.Conf); err != nil {
+	if err := guests.CheckLock(g); err != nil {
 		return err
 	}
-	if d := c.Param("digest"); d != "" && d != g.Conf.Sum() {
-		return refusal.Fail("detected modified configuration - file changed by other user? Try again.")
+	if err := guests.SameDigest(g, c.Param("digest")); err != nil {
+		return err
 	}
 	m, err := lxcconf.ParseMountPoint(key, g.Conf.Vals[key])
 	if err != nil {
@@ -83,6 +83,9 @@ func mayResize(cl *cluster.Cluster, c *request.Call, g *world.Guest) error {
 	if err := cl.Rights.Need(c.Who, rights.OnVM(g.VMID), "VM.Config.Disk"); err != nil {
 		return err
 	}
+	if g.Qemu {
+		return nil
+	}
 	return cl.Rights.Need(c.Who, rights.OnVM(g.VMID), "VM.Config.Options")
 }
 
@@ -96,7 +99,7 @@ func RunResize(cl *cluster.Cluster, t *world.Task) error {
 		if err := guests.LockConfig(cl, t, g.VMID); err != nil {
 			return err
 		}
-		if err := guests.CheckLock(g.Conf); err != nil {
+		if err := guests.CheckLock(g); err != nil {
 			return err
 		}
 		return cl.Then(t, 1)

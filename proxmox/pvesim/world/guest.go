@@ -8,7 +8,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
 )
 
-// A Guest is one container.
+// A Guest is one container, or a virtual machine.
 type Guest struct {
 	VMID     int    `yaml:"vmid"`
 	Node     string `yaml:"node"`
@@ -54,8 +54,30 @@ type Pool struct {
 	Storages []string `yaml:"storages,omitempty"`
 }
 
+// Noun is what PVE calls it in its texts: CT or VM.
+func (g *Guest) Noun() string {
+	if g.Qemu {
+		return "VM"
+	}
+	return "CT"
+}
+
+// Kind is lxc or qemu.
+func (g *Guest) Kind() string {
+	if g.Qemu {
+		return "qemu"
+	}
+	return "lxc"
+}
+
 // Name is what lists call a guest.
 func (g *Guest) Name() string {
+	if g.Qemu {
+		if n := g.Conf.Vals["name"]; n != "" {
+			return n
+		}
+		return "VM " + strconv.Itoa(g.VMID)
+	}
 	if h := g.Conf.Vals["hostname"]; h != "" {
 		return strings.ReplaceAll(h, " ", "")
 	}
@@ -64,7 +86,7 @@ func (g *Guest) Name() string {
 
 // MemoryLimit is memory in bytes.
 func (g *Guest) MemoryLimit() int64 {
-	if m := g.Conf.Num("memory"); m > 0 {
+	if m := notation.Atoi(strings.TrimPrefix(g.Conf.Vals["memory"], "current=")); m > 0 {
 		return int64(m) << 20
 	}
 	return 512 << 20
@@ -72,6 +94,9 @@ func (g *Guest) MemoryLimit() int64 {
 
 // SwapLimit is swap in bytes; 512 MiB when unset.
 func (g *Guest) SwapLimit() int64 {
+	if g.Qemu {
+		return 0
+	}
 	if _, ok := g.Conf.Vals["swap"]; ok {
 		return int64(g.Conf.Num("swap")) << 20
 	}
@@ -89,8 +114,14 @@ func (g *Guest) Appetite() int {
 	return min(152, int(g.MemoryLimit()>>20)*8/10)
 }
 
-// RootSize is the size of the root volume, in bytes.
+// RootSize is the size of the root volume, of a virtual machine that of its first drive, in bytes.
 func (g *Guest) RootSize() int64 {
+	if g.Qemu {
+		for _, m := range g.Conf.MountPoints() {
+			return notation.ParseSize(m.Props["size"])
+		}
+		return 0
+	}
 	return notation.ParseSize(g.Conf.Rootfs().Props["size"])
 }
 

@@ -110,6 +110,10 @@ func (t *Task) Failure(err error) string {
 		text = "unable to create CT " + t.ID + " - " + text
 	case "vzrestore":
 		text = "unable to restore CT " + t.ID + " - " + text
+	case "qmcreate":
+		text = "unable to create VM " + t.ID + " - " + text
+	case "qmrestore":
+		text = "unable to restore VM " + t.ID + " - " + text
 	case "vzclone":
 		text = "clone failed: " + text
 	case "vzdump":

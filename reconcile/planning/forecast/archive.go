@@ -24,8 +24,12 @@ func (f *Forecast) backUp(params proxmox.Params) {
 	}
 	storage := params["storage"]
 	notes := strings.NewReplacer(`\n`, "\n", `\\`, `\`).Replace(params["notes-template"])
-	v := &proxmox.StorageContent{Content: "backup", Subtype: "lxc", VMID: vmid, Size: proxmox.GiB, Format: "tar.zst"}
-	list := node.ArchivesOf(f.Node, storage, vmid)
+	kind, short, format := proxmox.LXC, "ct", "tar.zst"
+	if state := f.Node.Guests[vmid]; state != nil && state.Type.VM() {
+		kind, short, format = state.Type, "vm", "vma.zst"
+	}
+	v := &proxmox.StorageContent{Content: "backup", Subtype: kind.String(), VMID: vmid, Size: proxmox.GiB, Format: format}
+	list := node.ArchivesOf(f.Node, storage, vmid, kind)
 	for _, last := range slices.Backward(list) { // one that is being made has no size yet
 		if last.Size > 1 {
 			v.Size = last.Size
@@ -38,9 +42,9 @@ func (f *Forecast) backUp(params proxmox.Params) {
 		}
 	}
 	for v.CTime = f.since; v.VolID == ""; { // two of one guest are never of one second
-		volid := fmt.Sprintf("%s:backup/vzdump-lxc-%d-%s.tar.zst", storage, vmid, v.CTime.Format("2006_01_02-15_04_05"))
+		volid := fmt.Sprintf("%s:backup/vzdump-%s-%d-%s.%s", storage, kind, vmid, v.CTime.Format("2006_01_02-15_04_05"), format)
 		if state := f.Node.Storages[storage]; state != nil && state.Conf.Type == "pbs" {
-			v.Format, volid = "pbs-ct", fmt.Sprintf("%s:backup/ct/%d/%s", storage, vmid, v.CTime.UTC().Format("2006-01-02T15:04:05Z"))
+			v.Format, volid = "pbs-"+short, fmt.Sprintf("%s:backup/%s/%d/%s", storage, short, vmid, v.CTime.UTC().Format("2006-01-02T15:04:05Z"))
 		}
 		if f.changed[volid] != nil || f.Node.Volume(volid) != nil {
 			v.CTime = v.CTime.Add(time.Second)

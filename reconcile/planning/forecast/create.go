@@ -33,7 +33,7 @@ func (f *Forecast) restore(params proxmox.Params) {
 		}
 		raw[key] = value
 	}
-	f.make(vmid, raw, inside.LXC)
+	f.make(proxmox.LXC, vmid, raw, inside.LXC)
 	state := f.Node.Guests[vmid]
 	for key, value := range params {
 		switch key {
@@ -47,11 +47,38 @@ func (f *Forecast) restore(params proxmox.Params) {
 	}
 }
 
+// restoreVM makes a virtual machine of an archive: with the drives that are in it.
+func (f *Forecast) restoreVM(params proxmox.Params) {
+	vmid, err := proxmox.ParseVMID(params["vmid"])
+	if err != nil {
+		return
+	}
+	inside := f.Node.Inside[params["archive"]].Config
+	raw := map[string]string{}
+	drives := inside.Drives()
+	for key, value := range inside.Raw {
+		drive, isDrive := drives[key]
+		if strings.HasPrefix(key, "unused") || key == "lock" || key == "parent" || isDrive && !drive.Backup() {
+			continue
+		}
+		if isDrive {
+			value = fmt.Sprintf("%s:vm-%d-%s,size=%s", text.OrElse(params["storage"], text.ProxmoxStorage(drive.Volume())), vmid, key, drive["size"])
+		}
+		raw[key] = value
+	}
+	for key, value := range params {
+		if key != "vmid" && key != "archive" && key != "storage" && key != "pool" {
+			raw[key] = value
+		}
+	}
+	f.make(proxmox.QEMU, vmid, raw, nil)
+}
+
 // make adds a stopped guest.
-func (f *Forecast) make(vmid proxmox.VMID, raw map[string]string, lxc [][2]string) {
+func (f *Forecast) make(t proxmox.GuestType, vmid proxmox.VMID, raw map[string]string, lxc [][2]string) {
 	f.Node.Guests[vmid] = &node.GuestState{
-		Guest:     proxmox.Guest{VMID: vmid, Name: raw["hostname"], Status: "stopped"},
-		Config:    &proxmox.GuestConfig{VMID: vmid, Raw: raw, Pending: map[string]string{}, LXC: lxc},
+		Guest:     proxmox.Guest{VMID: vmid, Type: t, Name: text.OrElse(raw["hostname"], raw["name"]), Status: "stopped"},
+		Config:    &proxmox.GuestConfig{VMID: vmid, Type: t, Raw: raw, Pending: map[string]string{}, LXC: lxc},
 		Snapshots: &proxmox.SnapshotList{},
 	}
 	f.guests[vmid] = true
@@ -67,13 +94,16 @@ func (f *Forecast) Sketch(g *spec.Guest) {
 	}
 	raw := wishedConfig(g, f.Node.Owner)
 	raw["description"] = marker.Describe(text, m)
-	f.make(g.VMID, raw, nil)
+	f.make(g.Type, g.VMID, raw, nil)
 	f.Node.Memory.Made[g.Ref.String()] = f.Node.Now
 }
 
 // wishedConfig is a config that has all that is declared and that a creation sets: no
 // binds, devices and protection.
 func wishedConfig(g *spec.Guest, owner string) map[string]string {
+	if g.Type.VM() {
+		return wishedVM(g, owner)
+	}
 	raw := map[string]string{"hostname": g.Hostname(), "unprivileged": "1",
 		"rootfs": fmt.Sprintf("%s:vm-%d-rootfs,size=%s", g.Storage, g.VMID, max(g.RootFS.Size, proxmox.GiB))}
 	for key, value := range g.Config.Values {
@@ -98,6 +128,28 @@ func wishedConfig(g *spec.Guest, owner string) map[string]string {
 	}
 	if len(g.Config.Features) > 0 {
 		raw["features"] = g.Config.Features.String()
+	}
+	if tags := questions.AddTags("", g.Config.Tags); tags != "" {
+		raw["tags"] = tags
+	}
+	return raw
+}
+
+// wishedVM is wishedConfig for a virtual machine, with the disks that are declared.
+func wishedVM(g *spec.Guest, owner string) map[string]string {
+	raw := map[string]string{"name": g.Hostname()}
+	for key, value := range g.Config.Values {
+		if value != "" && key != "protection" {
+			raw[key] = value
+		}
+	}
+	for i, declared := range g.Config.Nets {
+		net := proxmox.Net{"model": "virtio", "hwaddr": questions.Mac(owner, g.VMID, i)}
+		maps.Copy(net, declared)
+		raw[fmt.Sprintf("net%d", i)] = net.String()
+	}
+	for key, size := range g.Config.Drives {
+		raw[key] = fmt.Sprintf("%s:vm-%d-%s,size=%s", g.Storage, g.VMID, key, size)
 	}
 	if tags := questions.AddTags("", g.Config.Tags); tags != "" {
 		raw["tags"] = tags

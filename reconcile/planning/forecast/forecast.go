@@ -135,7 +135,9 @@ func (f *Forecast) applyCall(call proxmox.Call) {
 		f.content(call, volid)
 	case parts[1] == "lxc" && len(parts) == 2:
 		f.restore(call.Params)
-	case parts[1] == "lxc" && len(parts) == 4:
+	case parts[1] == "qemu" && len(parts) == 2:
+		f.restoreVM(call.Params)
+	case (parts[1] == "lxc" || parts[1] == "qemu") && len(parts) == 4:
 		if vmid, err := proxmox.ParseVMID(parts[2]); err == nil {
 			if state := f.guest(vmid); state != nil {
 				f.onGuest(state, call, parts[3])

@@ -20,6 +20,10 @@ func (f *Forecast) onGuest(state *node.GuestState, call proxmox.Call, what strin
 		f.configure(state, call.Params)
 	case what == "resize":
 		key := call.Params["disk"]
+		if drive, err := proxmox.ParseDrive(state.Config.Raw[key]); err == nil && state.Type.VM() {
+			state.Config.Raw[key] = strings.Replace(state.Config.Raw[key], "size="+drive["size"], "size="+call.Params["size"], 1)
+			return
+		}
 		if mp, err := proxmox.ParseMountPoint(state.Config.Raw[key]); err == nil {
 			mp["size"] = call.Params["size"]
 			state.Config.Raw[key] = mp.String()
@@ -58,7 +62,7 @@ func (f *Forecast) configure(state *node.GuestState, params proxmox.Params) {
 		case key == "digest":
 		case key == "delete":
 			for drop := range strings.SplitSeq(value, ",") {
-				if state.Status == "running" && !questions.AppliesLive(drop, true) {
+				if state.Status == "running" && !questions.AppliesLive(state.Type, drop, true) {
 					config.Deleted = append(config.Deleted, drop)
 				} else {
 					delete(config.Raw, drop)
@@ -70,7 +74,7 @@ func (f *Forecast) configure(state *node.GuestState, params proxmox.Params) {
 				value = f.placed(state, key, value)
 			}
 			config.Deleted = slices.DeleteFunc(config.Deleted, func(gone string) bool { return gone == key })
-			if state.Status == "running" && !questions.AppliesLive(key, now[key] != "") {
+			if state.Status == "running" && !questions.AppliesLive(state.Type, key, now[key] != "") {
 				config.Pending[key] = value
 				continue
 			}

@@ -26,7 +26,7 @@ func (f *Forecast) applyOp(object spec.Ref, op privileged.Op) {
 			raw := wishedConfig(guest, f.Node.Owner)
 			raw["features"] = proxmox.Features(golden.Features).String()
 			raw["description"] = op.Args["description"]
-			f.make(vmid, raw, nil)
+			f.make(proxmox.LXC, vmid, raw, nil)
 		}
 	case "BindMount":
 		if state != nil {

@@ -29,7 +29,7 @@ func BackupGuests(q Questions, b *spec.Backup) []string {
 // OwnBackups lists the archives that the object has made of a guest, newest first.
 func OwnBackups(q Questions, b *spec.Backup, g *spec.Guest) []OwnBackup {
 	var own []OwnBackup
-	for _, v := range node.ArchivesOf(q.Have, b.Storage, g.VMID) {
+	for _, v := range node.ArchivesOf(q.Have, b.Storage, g.VMID, g.Type) {
 		if m, ok := q.Have.MarkerOf(v.Notes); ok && OwnsSeries(q, m, &b.Object, g) {
 			own = append(own, OwnBackup{v, m, node.WholenessOf(q.Have, v)})
 		}

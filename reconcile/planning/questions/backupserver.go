@@ -54,7 +54,7 @@ func ServerHides(q Questions, storage string, g *spec.Guest) *plan.Blocker {
 	if was := known.Guests[g.Was]; g.Was != "" && was.After(last) {
 		last = was
 	}
-	if all := node.ArchivesOf(q.Have, storage, g.VMID); !last.IsZero() && (len(all) == 0 || all[0].CTime.Before(last)) {
+	if all := node.ArchivesOf(q.Have, storage, g.VMID, g.Type); !last.IsZero() && (len(all) == 0 || all[0].CTime.Before(last)) {
 		return hidden(state, fmt.Sprintf("the backup of %s of %s is no longer listed on %s", g.Ref.Name, q.Have.Date(last), storage))
 	}
 	if len(node.ManagedArchives(q.Have, storage)) > 0 {

@@ -39,7 +39,7 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 	d, values := &Difference{}, node.Effective(state.Config)
 	when := func(key string) string {
 		switch {
-		case state.Status != "running", AppliesLive(key, values[key] != ""):
+		case state.Status != "running", AppliesLive(state.Config.Type, key, values[key] != ""):
 			return "now"
 		case restart == "":
 			return "at next start"
@@ -48,7 +48,7 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 	}
 	d.compareValues(want, values, when)
 	for _, i := range numbers(want.Nets) {
-		d.compareNet(q.Have.Owner, state.VMID, i, want.Nets[i], values, when)
+		d.compareNet(q.Have.Owner, state.Config, i, want.Nets[i], values, when)
 	}
 	d.compareStartup(want, values)
 	if len(want.Features) > 0 && o.Ref.Kind != spec.KindGolden {
@@ -70,13 +70,16 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 func (d *Difference) compareValues(want spec.Config, values map[string]string, when func(key string) string) {
 	var differ []string
 	for key, value := range want.Values {
-		if key != "protection" && !compare.SameValue(key, value, values[key]) {
+		if key != "protection" && !compare.SameValue(key, value, values[key]) && !sameAgent(key, value, values[key]) {
 			differ = append(differ, key)
 		}
 	}
 	slices.Sort(differ)
 	for _, key := range differ {
 		value, live := want.Values[key], values[key]
+		if key == "agent" {
+			value = withAgent(live, value)
+		}
 		f := plan.Field{Name: key, Old: People(key, live), New: People(key, value), When: when(key)}
 		if value == "" {
 			d.Drop = append(d.Drop, key)
@@ -89,15 +92,16 @@ func (d *Difference) compareValues(want spec.Config, values map[string]string, w
 }
 
 // compareNet compares the declared keys of one interface. What is not declared of it stays.
-func (d *Difference) compareNet(owner string, vmid proxmox.VMID, i int, want proxmox.Net, values map[string]string, when func(key string) string) {
-	key := "net" + strconv.Itoa(i)
+func (d *Difference) compareNet(owner string, config *proxmox.GuestConfig, i int, want proxmox.Net, values map[string]string, when func(key string) string) {
+	key, kind, vmid := "net"+strconv.Itoa(i), config.Type, config.VMID
 	live, _ := proxmox.ParseNet(values[key])
 	if len(live) > 0 && compare.Covers(live, want) {
 		return
 	}
 	net := maps.Clone(live)
 	if net == nil {
-		net = proxmox.Net{"name": "eth" + strconv.Itoa(i), "hwaddr": Mac(owner, vmid, i)}
+		net = newNet(kind, i)
+		net["hwaddr"] = Mac(owner, vmid, i)
 	}
 	old, new := compare.Overlay(net, want)
 	if len(live) > 0 && old == "" && new == "" {
@@ -162,8 +166,8 @@ func People(key, value string) string {
 	switch {
 	case value == "":
 		return "(unset)"
-	case key == "memory" || key == "swap":
-		return value + " MiB"
+	case key == "memory" || key == "swap" || key == "balloon":
+		return strings.TrimPrefix(value, "current=") + " MiB"
 	}
 	return value
 }
@@ -180,8 +184,13 @@ func FirstLine(s string) string {
 var NetKey = regexp.MustCompile(`^net\d+$`)
 
 // AppliesLive reports whether a running guest takes a change of a key at once
-// (PVE::LXC::Config vmconfig_hotplug_pending).
-func AppliesLive(key string, existed bool) bool {
+// (PVE::LXC::Config vmconfig_hotplug_pending; PVE::QemuServer, the same name, with the default
+// of hotplug).
+func AppliesLive(t proxmox.GuestType, key string, existed bool) bool {
+	if t.VM() {
+		_, net := proxmox.NumberedKey(key, "net")
+		return net || slices.Contains([]string{"description", "name", "onboot", "protection", "tags", "cpulimit", "cpuunits"}, key)
+	}
 	switch key {
 	case "description", "onboot", "startup", "protection", "hostname", "hookscript", "cores", "tags", "memory", "swap", "cpulimit", "cpuunits":
 		return true

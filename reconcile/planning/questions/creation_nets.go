@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
-	"strconv"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/spec"
@@ -21,7 +20,7 @@ func creationNets(q Questions, g *spec.Guest, own bool, in proxmox.GuestConfig) 
 	}
 	for i, declared := range g.Config.Nets {
 		if nets[i] == nil {
-			nets[i] = proxmox.Net{"name": "eth" + strconv.Itoa(i)}
+			nets[i] = newNet(g.Type, i)
 		}
 		maps.Copy(nets[i], declared)
 	}

@@ -16,15 +16,20 @@ import (
 
 // TakesVolumes says why a storage cannot hold a container's volumes, or nil.
 func TakesVolumes(q Questions, storage string) *plan.Blocker {
+	return takes(q, storage, "rootdir", "containers")
+}
+
+// takes says why a storage cannot hold volumes of a kind of content, or nil.
+func takes(q Questions, storage, content, what string) *plan.Blocker {
 	state := q.Have.Storages[storage]
 	switch {
 	case storage == "":
 		return &plan.Blocker{Reason: "nothing says on which storage the guest must be made", Fix: []string{"add storage: STORAGE"}}
 	case state == nil:
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not exist%s, or the token may not see it", storage, DidYouMean(q, storage)), Fix: []string{"see: pvesm status"}}
-	case !slices.Contains(state.Conf.Content, "rootdir"):
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not hold containers (content: %s)", storage, strings.Join(state.Conf.Content, ", ")),
-			Fix: ContentFix(state.Conf, "rootdir")}
+	case !slices.Contains(state.Conf.Content, content):
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s does not hold %s (content: %s)", storage, what, strings.Join(state.Conf.Content, ", ")),
+			Fix: ContentFix(state.Conf, content)}
 	case errors.Is(state.Err, node.ErrAmbiguous):
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is not used: %v", storage, state.Err), Fix: []string{"compare: pvesm status"}}
 	case state.Status == nil || !state.Status.Active:

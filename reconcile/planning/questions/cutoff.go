@@ -14,7 +14,7 @@ func OurCreation(q Questions, vmid proxmox.VMID) (begun time.Time, ours bool) {
 		return begun, true
 	}
 	i := slices.IndexFunc(q.Have.Tasks, func(t proxmox.Task) bool {
-		return slices.Contains([]string{"vzrestore", "vzcreate"}, t.Type) && t.ID == vmid.String() && !t.Running() && !t.OK() && t.Owner() == q.Have.TokenID
+		return slices.Contains([]string{"restore", "create"}, proxmox.TaskAct(t.Type)) && t.ID == vmid.String() && !t.Running() && !t.OK() && t.Owner() == q.Have.TokenID
 	})
 	if i < 0 {
 		return time.Time{}, false

@@ -39,6 +39,11 @@ func Differences(q Questions, g *spec.Guest, state *node.GuestState, marker mark
 			all = append(all, fmt.Sprintf("rootfs %s -> %s", g.RootFS.Size, size))
 		}
 	}
+	for _, key := range slices.SortedFunc(maps.Keys(g.Config.Drives), compare.CompareKeys) {
+		if size, known := state.Config.Drives()[key].Size(); !known || size != g.Config.Drives[key] {
+			all = append(all, fmt.Sprintf("%s %s -> %s", key, g.Config.Drives[key], DriveText(state.Config, key)))
+		}
+	}
 	live := EffectiveMounts(state.Config)
 	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
 		declared := g.Config.Mounts[i]
@@ -79,17 +84,17 @@ func sameMount(q Questions, live proxmox.MountPoint, declared spec.MountPoint) b
 // WhoMoved says who started or stopped a guest, and when, where the task list still tells
 // it, and whether that was us.
 func WhoMoved(q Questions, g *spec.Guest, state *node.GuestState) (who string, ours bool) {
-	stops, starts := []string{"vzstop", "vzshutdown"}, []string{"vzstart", "vzreboot"}
+	stops, starts := []string{"stop", "shutdown"}, []string{"start", "reboot"}
 	if state.Status == "running" {
 		stops, starts = starts, stops
 	}
-	starts = append(starts, "vzcreate", "vzrestore", "vzrollback")
+	starts = append(starts, "create", "restore", "rollback")
 	for _, t := range q.Have.Tasks { // newest first
 		switch {
 		case t.ID != g.VMID.String() || !t.OK():
-		case slices.Contains(stops, t.Type):
+		case slices.Contains(stops, proxmox.TaskAct(t.Type)):
 			return fmt.Sprintf("%s (%s, %s)", t.Owner(), t.Type, q.Have.Date(t.EndTime)), t.Owner() == q.Have.TokenID
-		case slices.Contains(starts, t.Type): // it moved since, and that from inside or by a crash
+		case slices.Contains(starts, proxmox.TaskAct(t.Type)): // it moved since, and that from inside or by a crash
 			return Unknown, false
 		}
 	}

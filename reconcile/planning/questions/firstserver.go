@@ -32,7 +32,7 @@ func NeverListed(q Questions, storage string, g *spec.Guest) *plan.Blocker {
 func namesNewest(q Questions, storage string, g *spec.Guest) bool {
 	for _, source := range g.From {
 		if source.Newest == storage {
-			return len(node.ArchivesOf(q.Have, storage, node.SourceVMID(g, source))) == 0
+			return len(node.ArchivesOf(q.Have, storage, node.SourceVMID(g, source), g.Type)) == 0
 		}
 	}
 	return false

@@ -112,11 +112,11 @@ func Unmanaged(q Questions) []plan.Unmanaged {
 	}
 	for vmid, state := range q.Have.Guests {
 		if !declared[vmid] {
-			all = append(all, plan.Unmanaged{VMID: vmid, Type: "lxc", Name: state.Name})
+			all = append(all, plan.Unmanaged{VMID: vmid, Type: state.Type.String(), Name: state.Name})
 		}
 	}
 	for vmid, r := range q.Have.Others {
-		if r.Type == "qemu" && r.Node == q.Have.Node {
+		if r.Type == "qemu" && r.Node == q.Have.Node && q.Have.Guests[vmid] == nil {
 			all = append(all, plan.Unmanaged{VMID: vmid, Type: "qemu", Name: r.Name})
 		}
 	}

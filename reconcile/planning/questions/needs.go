@@ -14,7 +14,7 @@ func Lacks(q Questions, a *plan.Action) *plan.Blocker {
 		return nil
 	}
 	needs := a.Call.Needs()
-	if inside, ok := q.Have.Inside[a.Call.Params["ostemplate"]]; ok { // PVE checks the bridges of the archive in the task
+	if inside, ok := q.Have.Inside[a.Call.Params["ostemplate"]+a.Call.Params["archive"]]; ok { // PVE checks the bridges of the archive in the task
 		for key, value := range inside.Config.Raw {
 			if strings.HasPrefix(key, "net") && a.Call.Params[key] == "" && proxmox.BridgePath(value) != "" {
 				needs = append(needs, proxmox.Need{Path: proxmox.BridgePath(value), AnyOf: []string{"SDN.Use"}})

@@ -21,7 +21,7 @@ func TaskName(t *proxmox.Task) string {
 func TakenBy(have *node.Observed, limit string) *proxmox.Task {
 	types := []string{"vzdump"}
 	if strings.HasPrefix(limit, "create ") {
-		types = []string{"vzrestore", "vzcreate", "vzclone"}
+		types = proxmox.TasksOf("restore", "create", "clone")
 	} else if limit != "vzdump" {
 		return nil
 	}

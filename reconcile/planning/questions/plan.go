@@ -30,7 +30,7 @@ func Elsewhere(q Questions, ref spec.Ref) string {
 		if _, here := q.Have.Guests[vmid]; here || q.Have.Others[vmid].Ambiguous {
 			return ""
 		}
-		if r, ok := q.Have.Others[vmid]; ok && r.Type == "lxc" && r.Node != q.Have.Node {
+		if r, ok := q.Have.Others[vmid]; ok && (r.Type == "lxc" || r.Type == "qemu") && proxmox.GuestTypeOf(r.Type) == typeOf(q, ref) && r.Node != q.Have.Node {
 			return r.Node
 		}
 	}
@@ -47,6 +47,14 @@ func Elsewhere(q Questions, ref spec.Ref) string {
 		return node
 	}
 	return ""
+}
+
+// typeOf is the declared type of the guest of an object; golden images are containers.
+func typeOf(q Questions, ref spec.Ref) proxmox.GuestType {
+	if g := q.Want.Guest(ref.Name); g != nil && g.Ref == ref {
+		return g.Type
+	}
+	return proxmox.LXC
 }
 
 // Vmid returns the VMID that an object declares, if it is of a kind that has one.

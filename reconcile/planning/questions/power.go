@@ -18,7 +18,7 @@ func Shutdown(q Questions, g *spec.Guest, state *node.GuestState) (call proxmox.
 			within = time.Duration(n) * time.Second
 		}
 	}
-	return proxmox.On(q.Have.Node).Shutdown(g.VMID, within), Timeout(&g.Object, max(ShortTask, within+time.Minute))
+	return Calls(q, g).Shutdown(g.VMID, within), Timeout(&g.Object, max(ShortTask, within+time.Minute))
 }
 
 // Runs reports whether a declared guest is ours and runs.

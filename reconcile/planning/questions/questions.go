@@ -4,6 +4,7 @@
 package questions
 
 import (
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -13,3 +14,6 @@ type Questions struct {
 	Want *spec.Desired
 	Have *node.Observed
 }
+
+// Calls builds the requests about a guest.
+func Calls(q Questions, g *spec.Guest) proxmox.Builder { return proxmox.On(q.Have.Node).Of(g.Type) }

@@ -31,11 +31,11 @@ func RollbackTarget(q Questions, g *spec.Guest, state *node.GuestState) (snapsho
 		return snapshot, fmt.Sprintf("requested %s is older than a day: too late to be sure that it is still meant", r.RequestedText), "ask again: " + again + ", or remove rollback"
 	}
 	if state.Snapshots == nil {
-		return snapshot, "its snapshots cannot be read", "see: pct listsnapshot " + g.VMID.String()
+		return snapshot, "its snapshots cannot be read", "see: " + g.Type.Tool() + " listsnapshot " + g.VMID.String()
 	}
 	i := slices.IndexFunc(state.Snapshots.Snapshots, func(s proxmox.Snapshot) bool { return s.Name == r.To })
 	if i < 0 {
-		return snapshot, fmt.Sprintf("%d has no snapshot %s", g.VMID, r.To), "see: pct listsnapshot " + g.VMID.String()
+		return snapshot, fmt.Sprintf("%d has no snapshot %s", g.VMID, r.To), "see: " + g.Type.Tool() + " listsnapshot " + g.VMID.String()
 	}
 	snapshot = state.Snapshots.Snapshots[i]
 	switch {
@@ -68,6 +68,9 @@ func rollsBackOn(q Questions, state *node.GuestState) []string {
 	if root, ok := state.Config.RootFS(); ok {
 		add(root)
 	}
+	for _, drive := range state.Config.Drives() {
+		add(proxmox.MountPoint{"volume": drive.Volume()})
+	}
 	if state.Rollback != nil {
 		then := state.Rollback.MountPoints()
 		for _, i := range slices.Sorted(maps.Keys(then)) {
@@ -81,6 +84,9 @@ func rollsBackOn(q Questions, state *node.GuestState) []string {
 // all that loses its writes, in people's words.
 func RollbackLoses(q Questions, state *node.GuestState) (goes, lost []string) {
 	lost = []string{"rootfs"}
+	if state.Type.VM() {
+		return drivesBack(state)
+	}
 	if state.Rollback == nil {
 		return nil, lost
 	}

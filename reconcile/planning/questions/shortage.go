@@ -17,7 +17,7 @@ func Short(q Questions, b *spec.Backup, g *spec.Guest) (refresh.Shortage, bool) 
 	if state.Status == nil || state.Status.Total == 0 || state.Conf.Type == "pbs" { // a backup server stores differences
 		return refresh.Shortage{}, false
 	}
-	all := node.ArchivesOf(q.Have, b.Storage, g.VMID)
+	all := node.ArchivesOf(q.Have, b.Storage, g.VMID, g.Type)
 	if len(all) == 0 {
 		return refresh.Shortage{}, false
 	}

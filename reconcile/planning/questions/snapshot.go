@@ -40,6 +40,9 @@ var snapshotTypes = []string{"lvmthin", "zfspool", "btrfs", "rbd", "cephfs"}
 
 // WithoutSnapshots names the volumes of a guest that keep PVE from taking a snapshot.
 func WithoutSnapshots(q Questions, state *node.GuestState) string {
+	if state.Config.Type.VM() {
+		return vmWithoutSnapshots(q, state)
+	}
 	mounts := state.Config.MountPoints()
 	all := map[string]proxmox.MountPoint{}
 	for i, mp := range mounts {

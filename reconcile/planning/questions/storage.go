@@ -51,9 +51,9 @@ func Storages(q Questions) []string {
 // storage have (PVE::Storage: plugindata of its plugins). Types of others' plugins are not
 // in it.
 var canHold = map[string][]string{
-	"dir": {"backup", "rootdir"}, "nfs": {"backup", "rootdir"}, "cifs": {"backup", "rootdir"}, "btrfs": {"backup", "rootdir"},
+	"dir": {"backup", "images", "rootdir"}, "nfs": {"backup", "images", "rootdir"}, "cifs": {"backup", "images", "rootdir"}, "btrfs": {"backup", "images", "rootdir"},
 	"cephfs": {"backup"}, "glusterfs": {"backup"}, "pbs": {"backup"},
-	"lvm": {"rootdir"}, "lvmthin": {"rootdir"}, "zfspool": {"rootdir"}, "rbd": {"rootdir"},
+	"lvm": {"images", "rootdir"}, "lvmthin": {"images", "rootdir"}, "zfspool": {"images", "rootdir"}, "rbd": {"images", "rootdir"},
 }
 
 // ContentFix is what to do about a storage that does not take a kind of content.

@@ -14,12 +14,16 @@ import (
 func BringBack(q Questions, g *spec.Guest, archives []proxmox.StorageContent) string {
 	if len(archives) > 0 {
 		storage := text.ProxmoxStorage(archives[0].VolID)
-		if archives[0].VMID == g.VMID && archives[0].Subtype == "lxc" && !slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Newest == storage }) {
+		if archives[0].VMID == g.VMID && archives[0].Subtype == g.Type.String() && !slices.ContainsFunc(g.From, func(s spec.Source) bool { return s.Newest == storage }) {
 			return fmt.Sprintf("bring it back: from: {newest: %s}", storage)
 		}
 		return fmt.Sprintf("bring it back: from: {archive: %s}", archives[0].VolID)
 	}
-	return fmt.Sprintf("bring the volumes back as root: pct rescan --vmid %d, after its config is restored", g.VMID)
+	rescan := "pct rescan"
+	if g.Type.VM() {
+		rescan = "qm disk rescan"
+	}
+	return fmt.Sprintf("bring the volumes back as root: %s --vmid %d, after its config is restored", rescan, g.VMID)
 }
 
 // Disregarded reports whether `despite` lets a thing be passed over: it is known to be

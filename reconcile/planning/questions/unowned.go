@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
@@ -13,14 +12,14 @@ import (
 // ServerFacts tell what a backup of a guest to a Proxmox Backup Server was sent with: how the
 // storage logged in, and whether it listed a backup of the guest. After a refusal they show
 // whether another try could end otherwise.
-func ServerFacts(q Questions, storage string, vmid proxmox.VMID) map[string]string {
+func ServerFacts(q Questions, storage string, g *spec.Guest) map[string]string {
 	state := q.Have.Storages[storage]
 	if !state.IsServer() {
 		return nil
 	}
 	raw := state.Conf.Raw
 	listed := "no"
-	if len(node.ArchivesOf(q.Have, storage, vmid)) > 0 {
+	if len(node.ArchivesOf(q.Have, storage, g.VMID, g.Type)) > 0 {
 		listed = "yes"
 	}
 	return map[string]string{"login": strings.Join([]string{raw["username"], raw["server"], raw["datastore"], raw["namespace"]}, " "), "listed": listed}
@@ -35,7 +34,7 @@ func ServerOwnedBy(q Questions, b *spec.Backup, g *spec.Guest) string {
 	if !known {
 		return ""
 	}
-	now, age := ServerFacts(q, b.Storage, g.VMID), q.Have.Now.Sub(last.Time)
+	now, age := ServerFacts(q, b.Storage, g), q.Have.Now.Sub(last.Time)
 	switch {
 	case now == nil, last.Login != now["login"], last.Listed == "no" && now["listed"] == "yes":
 		return ""
