@@ -148,9 +148,11 @@ def other(port, say, family=socket.AF_INET):
         while True:
             c, _ = l.accept()
             if say is None: keep.append(c); continue
-            c.sendall(say)
-            c.shutdown(socket.SHUT_WR)
-            while c.recv(4096): pass
+            try: # one that only connects has gone by now
+                c.sendall(say)
+                c.shutdown(socket.SHUT_WR)
+                while c.recv(4096): pass
+            except OSError: pass
             c.close()
     threading.Thread(target=run, daemon=True).start()
 keep = []

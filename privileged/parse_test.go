@@ -96,11 +96,11 @@ func TestRootsOfAFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "fence.json")
 	for text, want := range map[string]string{
-		"":                             "{[/mnt] []} <nil>",
-		`{"roots": ["/mnt", "/tank"]}`: "{[/mnt /tank] []} <nil>",
-		`{"users": ["anna"]}`:          "{[/mnt] []} <nil>",
-		`{"idmap": ["/mnt/photos"]}`:   "{[/mnt] [/mnt/photos]} <nil>",
-		`{"rots": []}`:                 `{[] []} json: unknown field "rots"`,
+		"":                             "{[/mnt] [] []} <nil>",
+		`{"roots": ["/mnt", "/tank"]}`: "{[/mnt /tank] [] []} <nil>",
+		`{"users": ["anna"]}`:          "{[/mnt] [] []} <nil>",
+		`{"idmap": ["/mnt/photos"]}`:   "{[/mnt] [/mnt/photos] []} <nil>",
+		`{"rots": []}`:                 `{[] [] []} json: unknown field "rots"`,
 	} {
 		if text != "" {
 			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {

@@ -28,6 +28,7 @@ var apiRoutes = []route{
 	{"Shutdown", "api", "asks a guest to end"},
 	{"Stop", "api", "ends a guest"},
 	{"DeleteVolume", "api", "deletes a managed archive"},
+	{"DestroyLXC", "api", "deletes the guest of a restore test, by the token of the tests alone"},
 	{"SetNotes", "api", "writes an archive's notes"},
 }
 

@@ -141,7 +141,7 @@ func TestScripts(t *testing.T) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 			},
 			"create": createGuest,
-			"put": putFiles,
+			"put":    putFiles,
 			"config": writeConfig,
 			"data": func(ts *testscript.TestScript, _ bool, args []string) {
 				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
