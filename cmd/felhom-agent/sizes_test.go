@@ -25,7 +25,6 @@ var larger = map[string]string{
 	"proxmox.GuestConfig": "the facade: one method for each part of a config",
 	"proxmox/pvesim.Sim":  "the facade: what a test or a program does to a simulated node",
 
-	"cmd/felhom-agent/recovery/keep.go":  "not yet",
 	"cmd/felhom-agent/recovery/steps.go": "one thing: the steps of a recovery",
 	"proxmox/pvesim/api.buildRoutes":     "a table: one method of the API a line",
 

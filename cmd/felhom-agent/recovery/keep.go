@@ -125,21 +125,25 @@ func (k *Keeper) Keep(ctx context.Context, seen *Seen) {
 		k.Node.Log.Warn("the recovery kit could not be collected", zap.Error(err))
 		return
 	}
-	digest := kit.Digest(files)
+	digest, lacks := kit.Digest(files), missing(seen)
 	for _, p := range places {
 		last := stored.Kits[p.key()]
 		if last.Digest == digest && last.Problem == "" {
 			continue
 		}
 		now := reconcile.Kit{Storage: p.storage, Disk: p.disk, Digest: digest, Time: seen.Now}
-		if err := k.write(ctx, p, files, seen.Now); err != nil {
+		err := lacks
+		if err == nil {
+			err = k.write(ctx, p, files, seen.Now)
+		}
+		if err != nil {
 			k.Node.Log.Warn("the recovery kit could not be written", zap.String("storage", p.storage), zap.Error(err))
 			now.Digest, now.Time, now.Problem = last.Digest, last.Time, err.Error()
 		}
 		if now == last {
 			continue
 		}
-		err := k.Node.Store.Change(func(s *reconcile.Stored) {
+		err = k.Node.Store.Change(func(s *reconcile.Stored) {
 			if s.Kits == nil {
 				s.Kits = map[string]reconcile.Kit{}
 			}
@@ -163,58 +167,6 @@ func (k *Keeper) write(ctx context.Context, p place, files map[string][]byte, no
 		err = errors.New("the disk does not answer")
 	}
 	return err
-}
-
-// A place is the folder of a backup storage, and the disk that is there now.
-type place struct {
-	name, storage, path, disk, uuid string
-	mounted                         bool
-}
-
-func (p place) key() string {
-	if p.uuid == "" {
-		return p.storage
-	}
-	return p.storage + "/" + p.uuid
-}
-
-// placesOf are the folders of the backup storages that are connected and can be written, each once.
-func placesOf(seen *Seen) []place {
-	var places []place
-	known := map[string]bool{}
-	for _, name := range slices.Sorted(mapKeys(seen.Want.Backups)) {
-		i := slices.IndexFunc(seen.Storages, func(s proxmox.Storage) bool { return s.ID == seen.Want.Backups[name].Storage })
-		if i < 0 || known[seen.Storages[i].ID] {
-			continue
-		}
-		s := seen.Storages[i]
-		known[s.ID] = true
-		p := place{name: s.ID, storage: s.ID, path: s.Path, mounted: s.IsMountpoint != "" && s.IsMountpoint != "no"}
-		if s.Type == "nfs" || s.Type == "cifs" {
-			p.path, p.mounted = cmp.Or(s.Path, "/mnt/pve/"+s.ID), true
-		}
-		for _, m := range seen.Want.Mounts {
-			if m.Storage == s.ID {
-				p.name, p.path, p.mounted = m.Ref.Name, m.Path, true
-			}
-		}
-		if s.Disabled || p.path == "" || !p.find(seen.Mounts) {
-			continue
-		}
-		places = append(places, p)
-	}
-	return places
-}
-
-// find takes the disk that is mounted at a place, and reports whether it can be written now.
-func (p *place) find(mounts []privileged.Mount) bool {
-	i := slices.IndexFunc(mounts, func(m privileged.Mount) bool { return m.Path == p.path && m.Mounted })
-	if i < 0 {
-		return !p.mounted
-	}
-	m := mounts[i]
-	p.uuid, p.disk = m.UUID, cmp.Or(m.Label, m.UUID)
-	return !m.Gone && !m.Silent && !slices.Contains(m.Options, "ro")
 }
 
 // collect makes the files of the kit.
