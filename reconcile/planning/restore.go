@@ -83,10 +83,14 @@ func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) 
 		p.block(&g.Object, "storage", ob.Reason, ob.Fix...)
 		return outcome{}
 	}
-	call := proxmox.On(p.Have.Node).RestoreLXC(b.Spec)
+	return restoreFrom(p, g, source, own, c, b, proxmox.On(p.Have.Node).RestoreLXC(b.Spec), fmt.Sprintf("create %d", g.VMID))
+}
+
+// restoreFrom plans the call that makes a guest of either type from an archive; what begins its text.
+func restoreFrom(p *planner, g *spec.Guest, source spec.Source, own bool, c *node.Choice, b *questions.CreationPlan, call proxmox.Call, what string) outcome {
 	p.act(plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
-		Text: fmt.Sprintf("create %d from %s", g.VMID, archiveText(p.Questions, g, source, own, c)), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
+		Text: what + " from " + archiveText(p.Questions, g, source, own, c), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
 		Queue: Queue(g.VMID), Limit: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
 		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
 	})

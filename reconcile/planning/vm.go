@@ -9,7 +9,6 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/node"
-	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -76,12 +75,5 @@ func planVMRestore(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 		return outcome{}
 	}
-	call := proxmox.On(p.Have.Node).RestoreVM(b.Spec)
-	p.act(plan.Action{
-		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
-		Text: fmt.Sprintf("create VM %d from %s", g.VMID, archiveText(p.Questions, g, source, own, c)), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
-		Queue: Queue(g.VMID), Limit: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,
-		Facts: map[string]string{"reads": c.Volume.VolID, "makes": g.VMID.String()},
-	})
-	return outcome{coming: true}
+	return restoreFrom(p, g, source, own, c, b, proxmox.On(p.Have.Node).RestoreVM(b.Spec), fmt.Sprintf("create VM %d", g.VMID))
 }
