@@ -15,7 +15,7 @@ import (
 // onHosts are the programs of a Proxmox VE host that the documents use, and the words that may come first.
 var onHosts = map[string][]string{
 	"apt": {"install", "remove", "purge"}, "install": nil, "journalctl": nil, "ln": nil, "mkdir": nil, "man": nil, "rm": nil, "ssh": nil,
-	"pct": {"destroy", "unlock", "reboot"}, "pveam": {"download", "list"}, "pvenode": {"cert"}, "pvesm": {"set", "add", "free"},
+	"pct": {"destroy", "unlock", "reboot", "set"}, "pveam": {"download", "list"}, "pvenode": {"cert"}, "pvesm": {"set", "add", "free"},
 	"pveum":     {"role", "user", "acl"},
 	"systemctl": {"enable", "disable", "restart", "status", "reload", "daemon-reload"},
 	"blkid":     nil, "mv": nil, "cp": nil, "chmod": nil,

@@ -47,6 +47,7 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	defer seen.Manager.Stopping()
 	present(ctx, seen, wake.poke)
 	notify := tell(ctx, n, src, seen)
+	defer func() { stop(); notify.Wait() }() // before the state is closed: what is being told is noted
 	if !src.Await(ctx, wake.nudge, n.Config.Interval) || !reach(ctx, n, func(wait time.Duration, err error) {
 		seen.Pass(nil, nil, wait, err)
 		notify.Pass(nil, n.Explain(err))

@@ -107,7 +107,7 @@ func beginTest(p *planner, t *spec.Test, due []string) {
 		waiting.Waits = questions.TestWaits(p.Questions, p.plan, tookBefore(p, due[0]), p.Have.AtOnce.Objects(o.Ref))
 	}
 	if waiting.Waits != "" && p.Have.AtOnce.Objects(o.Ref) {
-		p.await(o, fmt.Sprintf("%s: %s", waiting.Text, waiting.Waits))
+		p.await(o, fmt.Sprintf("%s: %s", waiting.Text, waiting.Waits), "wait for it")
 		return
 	}
 	if waiting.Waits == "" && p.Have.Foretold != nil {

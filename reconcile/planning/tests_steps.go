@@ -86,7 +86,7 @@ func testStep(p *planner, t *spec.Test, run *journal.TestRun, verb string, symbo
 func leaveTest(p *planner, t *spec.Test, run *journal.TestRun, s *node.GuestState, missing []string) {
 	reason := fmt.Sprintf("%d, the test guest of %s, is left alone: %s", run.VMID, run.Guest, strings.Join(missing, "; "))
 	if p.Have.Holder(run.VMID) != nil {
-		p.await(&t.Object, reason)
+		p.await(&t.Object, reason, "wait for the task that runs on it")
 		return
 	}
 	unlock := ""

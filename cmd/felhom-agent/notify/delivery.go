@@ -203,18 +203,25 @@ func (t *Notifier) called(p *pending, err error) {
 	}
 }
 
-// Run calls the command, one notice after the other, until ctx ends. What it does not take is repeated.
+// lastWords is how long a command that runs when ctx ends may go on: what it has passed on already must not be told twice.
+const lastWords = 2 * time.Second
+
+// Run calls the command, one notice after the other, until ctx ends. What it does not take is repeated. It is called once.
 func (t *Notifier) Run(ctx context.Context) {
+	defer close(t.ended)
 	if len(t.config.Command) == 0 {
 		return
 	}
+	calls, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, stop) })()
 	ticker := time.NewTicker(15 * time.Second)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		p, wait := t.due()
 		if p != nil {
-			err := t.call(ctx, t.config.Command, p.Notice, notifyDeadline)
-			if ctx.Err() == nil {
+			err := t.call(calls, t.config.Command, p.Notice, notifyDeadline)
+			if err == nil || ctx.Err() == nil { // one that was killed for us did not fail
 				t.called(p, err)
 			}
 			continue
@@ -230,6 +237,9 @@ func (t *Notifier) Run(ctx context.Context) {
 		again.Stop()
 	}
 }
+
+// Wait waits for the end of Run: a moment after the end of its context.
+func (t *Notifier) Wait() { <-t.ended }
 
 // save keeps what was told. The caller holds the lock.
 func (t *Notifier) save() {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,33 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
 	"github.com/felhom/felhom-agent/reconcile"
 )
+
+// A command that runs when the agent is stopped has told: the next process does not tell it again.
+func TestNotifyAmidAStop(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var heard atomic.Int32
+		plan := planOf(time.Now().UTC(), []string{"restores/web"})
+		plan.Blocked = []reconcile.Blocked{{Object: ref("restores/web"), Reason: "no disk"}}
+		for range 2 {
+			n := testNotifier(t, dir)
+			n.SetCall(func(notify.Notice) error {
+				heard.Add(1)
+				time.Sleep(time.Second)
+				return nil
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			go n.Run(ctx)
+			n.Pass(plan, nil)
+			time.Sleep(time.Second / 2)
+			cancel()
+			time.Sleep(time.Minute)
+		}
+		if heard.Load() != 1 {
+			t.Errorf("it was told %d times", heard.Load())
+		}
+	})
+}
 
 // What the command does not take comes again, ever more seldom, also after a restart, until it is taken; all the while
 // it is shown, and nothing comes twice or in the wrong order.

@@ -51,6 +51,7 @@ type Notifier struct {
 	log    *zap.Logger
 	path   string // where it is kept what was told; "": nowhere
 	wake   chan struct{}
+	ended  chan struct{} // closed when Run has ended
 	call   func(ctx context.Context, argv []string, n Notice, deadline time.Duration) error
 	// Changed is called, where it is set, when a notice was delivered or was not.
 	Changed func()
@@ -66,7 +67,7 @@ type Notifier struct {
 
 // NewNotifier goes on where an earlier one ended.
 func NewNotifier(n *session.Session) *Notifier {
-	t := &Notifier{config: n.Config.Notify, log: n.Log, wake: make(chan struct{}, 1), call: CallCommand, told: told{Format: 1, Objects: map[string]string{}, Under: map[string]string{}}}
+	t := &Notifier{config: n.Config.Notify, log: n.Log, wake: make(chan struct{}, 1), ended: make(chan struct{}), call: CallCommand, told: told{Format: 1, Objects: map[string]string{}, Under: map[string]string{}}}
 	if n.State != "" && len(t.config.Command) > 0 {
 		t.path, t.told = filepath.Join(n.State, fileName), read(n.State)
 	}
