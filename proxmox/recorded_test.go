@@ -160,7 +160,8 @@ func TestRecordedWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		path, _, _ = strings.Cut(path, "?")
-		upid, err := replay(t, e).Do(t.Context(), Call{Method: e.Method, Path: path})
+		// Below Do, which never sends the deletion of a guest: a person did that there.
+		upid, err := replay(t, e).send(t.Context(), Call{Method: e.Method, Path: path})
 		if !strings.Contains(e.StatusLine, " 200 ") {
 			refused++
 			api, ok := errors.AsType[*APIError](err)
