@@ -10,18 +10,18 @@ type admitted struct {
 }
 
 // refuse makes the error of a check that needs more than the text of the request.
-func (r admitted) refuse(arg, reason, cure string) error {
-	return &RefusedError{Op: r.op, Arg: arg, Value: r.args[arg], Reason: reason, Cure: cure}
+func (r admitted) refuse(arg, reason, fix string) error {
+	return &RefusedError{Op: r.op, Arg: arg, Value: r.args[arg], Reason: reason, Fix: fix}
 }
 
 // wait is refuse for what is in the way and passes.
-func (r admitted) wait(arg, reason, cure string) error {
-	return &RefusedError{Op: r.op, Arg: arg, Value: r.args[arg], Reason: reason, Cure: cure, Busy: true}
+func (r admitted) wait(arg, reason, fix string) error {
+	return &RefusedError{Op: r.op, Arg: arg, Value: r.args[arg], Reason: reason, Fix: fix, Busy: true}
 }
 
 // miss is refuse for what is not there.
-func (r admitted) miss(arg, reason, cure string) error {
-	return &RefusedError{Op: r.op, Arg: arg, Value: r.args[arg], Reason: reason, Cure: cure, Missing: true}
+func (r admitted) miss(arg, reason, fix string) error {
+	return &RefusedError{Op: r.op, Arg: arg, Value: r.args[arg], Reason: reason, Fix: fix, Missing: true}
 }
 
 // failed wraps an error of the host's.

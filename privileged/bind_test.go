@@ -37,7 +37,7 @@ func TestBindIDMap(t *testing.T) {
 			if errors.As(err, &refused) != (bad && !allowed) || !(bad && !allowed) && err != nil {
 				t.Errorf("%s with %s: %v", idmap, policy, err)
 			}
-			if refused != nil && (refused.Arg != "option.idmap" || !strings.Contains(refused.Cure, PolicyPath) || box.calls() != "") {
+			if refused != nil && (refused.Arg != "option.idmap" || !strings.Contains(refused.Fix, PolicyPath) || box.calls() != "") {
 				t.Errorf("%s: %v\n%s", idmap, refused, box.calls())
 			}
 			if _, err := box.do(bindOf(other, map[string]string{"idmap": idmap})); errors.As(err, new(*RefusedError)) != bad {

@@ -175,7 +175,7 @@ func mac(v string) string {
 }
 
 // hostPath is an absolute path in its shortest form, of which PVE can keep every part in a property string. Whether it lies under an allowed root is
-// looked at when the act is carried out.
+// looked at when the operation is carried out.
 func hostPath(v string) string {
 	if !strings.HasPrefix(v, "/") || path.Clean(v) != v || len(v) > 1000 {
 		return "it must be an absolute path without //, . and .. and without a slash at its end"

@@ -2,7 +2,7 @@ package privileged
 
 import "testing"
 
-// BenchmarkChecks is what the checks of an act cost, all of them and its place in the directory of acts: the last one refuses it, so no program is run.
+// BenchmarkChecks is what the checks of an operation cost, all of them and its place in the directory of operations: the last one refuses it, so no program is run.
 // At most 5 ms is wanted.
 func BenchmarkChecks(b *testing.B) {
 	for name, op := range map[string]Op{

@@ -28,7 +28,7 @@ const (
 )
 
 const (
-	actPatience   = time.Hour   // how long an act is waited for without a deadline in its context
+	actPatience   = time.Hour   // how long an operation is waited for without a deadline in its context
 	queryPatience = time.Minute // how long a query is waited for at most
 )
 
@@ -92,7 +92,7 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 	}
 	if err := cmd.Start(); err != nil {
 		closeAll(stdin, out, cmd)
-		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Cure: "Install the package: the root helper is not there"}
+		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error(), Fix: "Install the package: the root helper is not there"}
 	}
 	cmd.Stdin.(*os.File).Close()
 	cmd.Stdout.(*os.File).Close()
@@ -103,9 +103,9 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 			u.Reason = printable(lastLine(text))
 		}
 		if r.Mode != Direct && !accepted && !strings.HasPrefix(u.Reason, "felhom-fence:") {
-			u.Cure = "As root: felhom-agent --print-sudoers > /etc/sudoers.d/felhom-agent"
+			u.Fix = "As root: felhom-agent --print-sudoers > /etc/sudoers.d/felhom-agent"
 			if _, err := os.Stat(argv[len(argv)-1]); errors.Is(err, os.ErrNotExist) {
-				u.Cure = "Install the package: the root helper is not there"
+				u.Fix = "Install the package: the root helper is not there"
 			}
 		}
 		return u
@@ -135,7 +135,7 @@ func closeAll(stdin, out *os.File, cmd *exec.Cmd) {
 }
 
 // exchange hands a request over and reads the outcome. over makes the error of an answer without an outcome; ended is called when there was one. When ctx
-// ends before the outcome an act is left to itself: it is still running.
+// ends before the outcome an operation is left to itself: it is still running.
 func exchange(ctx context.Context, to io.WriteCloser, from io.ReadCloser, req request, progress func(string), over func(error, bool) error, ended func()) (response, error) {
 	began := time.Now()
 	if req.Op == nil { // the fence may hang itself, at a disk that does not answer

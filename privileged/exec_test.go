@@ -75,9 +75,9 @@ func TestBadFences(t *testing.T) {
 
 func TestErrorsCrossTheDoor(t *testing.T) {
 	op := wholeOps()["Unbind"]
-	_, err := fakeFence(t, accepted+`echo '{"format":1,"refused":{"op":"Unbind","arg":"vmid","value":"201","reason":"it is not ours","cure":"Leave it","here":"pve2"}}'`).Do(t.Context(), op, nil)
+	_, err := fakeFence(t, accepted+`echo '{"format":1,"refused":{"op":"Unbind","arg":"vmid","value":"201","reason":"it is not ours","fix":"Leave it","here":"pve2"}}'`).Do(t.Context(), op, nil)
 	var refused *RefusedError
-	if !errors.As(err, &refused) || *refused != (RefusedError{Op: "Unbind", Arg: "vmid", Value: "201", Reason: "it is not ours", Cure: "Leave it", Here: "pve2"}) {
+	if !errors.As(err, &refused) || *refused != (RefusedError{Op: "Unbind", Arg: "vmid", Value: "201", Reason: "it is not ours", Fix: "Leave it", Here: "pve2"}) {
 		t.Errorf("%#v", err)
 	}
 	_, err = fakeFence(t, accepted+`printf '%s\n' '{"format":1,"failed":{"op":"Unbind","program":"/usr/sbin/pct","exit":25,"output":"trying\nCT is locked (backup)\n","undone":["it was mounted again"],"unknown":true}}'`).Do(t.Context(), op, nil)
@@ -95,7 +95,7 @@ func TestErrorsCrossTheDoor(t *testing.T) {
 	}
 }
 
-// The end of a context ends the waiting: of an act that goes on, of a query with the context's error.
+// The end of a context ends the waiting: of an operation that goes on, of a query with the context's error.
 func TestImpatience(t *testing.T) {
 	dir := t.TempDir()
 	slow := fakeFence(t, accepted+`echo '{"format":1,"progress":"begun"}'; while [ ! -e `+dir+`/go ]; do sleep 0.02; done; echo '{"format":1,"progress":"late"}'; touch `+dir+`/done`)

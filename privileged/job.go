@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// job is an act that passed its rule, while it is carried out. All that changes the machine goes through its fields machine and its method run.
+// job is an operation that passed its rule, while it is carried out. All that changes the machine goes through its fields machine and its method run.
 type job struct {
 	diskReader
 	machine  Host
 	progress func(line string)
-	result   Result // what the act has to say
+	result   Result // what the operation has to say
 }
 
-// span is how long an act may go on for one who waits until ctx ends: to its end, or for the rule's limit, but then so that the answer is still in time.
+// span is how long an operation may go on for one who waits until ctx ends: to its end, or for the rule's limit, but then so that the answer is still in time.
 func (r rule) span(ctx context.Context) (context.Context, context.CancelFunc) {
 	free := context.WithoutCancel(ctx)
 	if r.limit == 0 {
@@ -29,7 +29,7 @@ func (r rule) span(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(free, limit)
 }
 
-// run runs a program for an act and turns an exit code other than 0 into a FailedError.
+// run runs a program for an operation and turns an exit code other than 0 into a FailedError.
 func (j *job) run(program string, args ...string) ([]byte, error) {
 	return j.runIn(j.ctx, program, args...)
 }

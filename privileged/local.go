@@ -18,23 +18,23 @@ var errTrailing = errors.New("there is something after its end")
 // pointer to it; it is safe for concurrent use.
 type Local struct {
 	Host Host
-	// Dir is where acts in progress are noted and locked, for several processes on one machine. Empty: only this process acts on Host.
+	// Dir is where operations in progress are noted and locked, for several processes on one machine. Empty: only this process acts on Host.
 	Dir string
-	// Ended, when set, is called for every act that this process refused or carried out.
+	// Ended, when set, is called for every operation that this process refused or carried out.
 	Ended func(op Op, result Result, err error)
 
-	mu    sync.Mutex
-	acts  map[string]*act // in progress, by lane
-	mine  sync.WaitGroup
-	fstab sync.Mutex
+	mu         sync.Mutex
+	operations map[string]*operation // in progress, by queue
+	mine       sync.WaitGroup
+	fstab      sync.Mutex
 }
 
 // act is an Op that is being carried out, by this process or (when waited for) by another one.
-type act struct {
+type operation struct {
 	op     Op
 	key    string
 	since  time.Time
-	lane   *laneFile // nil without a Dir
+	queue  *queueFile // nil without a Dir
 	done   chan struct{}
 	result Result // after done
 	err    error
@@ -57,7 +57,7 @@ func (l *Local) Ask(ctx context.Context, q Query) (Answer, error) {
 	return Answer{Data: data}, err
 }
 
-// Do carries an act out; see [Runner].
+// Do carries an operation out; see [Runner].
 func (l *Local) Do(ctx context.Context, op Op, progress func(line string)) (Result, error) {
 	a, err := l.begin(op)
 	if err != nil {
@@ -72,19 +72,19 @@ func (l *Local) Do(ctx context.Context, op Op, progress func(line string)) (Resu
 		l.mine.Add(1)
 		go l.carryOut(ctx, a, lines.line)
 	} else if progress != nil {
-		progress(fmt.Sprintf("already running since %s", a.act.since.Format(time.DateTime)))
+		progress(fmt.Sprintf("already running since %s", a.operation.since.Format(time.DateTime)))
 	}
 	select {
-	case <-a.act.done:
+	case <-a.operation.done:
 	case <-ctx.Done():
 		select {
-		case <-a.act.done:
+		case <-a.operation.done:
 		default:
-			since := a.act.since
+			since := a.operation.since
 			return Result{StillRunning: &since}, nil
 		}
 	}
-	return a.act.result, a.act.err
+	return a.operation.result, a.operation.err
 }
 
 // reader is what a request of this process can read.
@@ -92,38 +92,38 @@ func (l *Local) reader(ctx context.Context, host readableHost, r admitted) diskR
 	return diskReader{reader{admitted: r, ctx: ctx, local: l, host: host}}
 }
 
-// Wait waits until the acts that this process began have ended.
+// Wait waits until the operations that this process began have ended.
 func (l *Local) Wait() { l.mine.Wait() }
 
-// begun is an act with the rule to carry it out; a zero rule when somebody else does.
+// begun is an operation with the rule to carry it out; a zero rule when somebody else does.
 type begun struct {
-	act  *act
-	rule rule
+	operation *operation
+	rule      rule
 }
 
 func (b begun) own() bool { return b.rule.do != nil }
 
-// begin checks op and takes its lane, or finds the same act in progress.
+// begin checks op and takes its queue, or finds the same operation in progress.
 func (l *Local) begin(op Op) (begun, error) {
 	r, err := admit(l.Host, true, op.Node, op.Name, op.Args)
 	if err != nil {
 		return begun{}, err
 	}
-	key, lane := op.key(), op.Lane()
+	key, queue := op.key(), op.Queue()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a, ok := l.acts[lane]; ok {
+	if a, ok := l.operations[queue]; ok {
 		if a.key == key {
-			return begun{act: a}, nil
+			return begun{operation: a}, nil
 		}
 		return begun{}, busy(op, a.op, a.since)
 	}
-	a := &act{op: op, key: key, since: time.Now(), done: make(chan struct{})}
+	a := &operation{op: op, key: key, since: time.Now(), done: make(chan struct{})}
 	if l.Dir != "" {
-		file, other, err := takeLane(l.Dir, op, key, a.since)
+		file, other, err := takeQueue(l.Dir, op, key, a.since)
 		switch {
 		case err != nil:
-			return begun{}, &FailedError{Op: op.Name, Reason: "cannot lock " + filepath.Join(l.Dir, lane) + ": " + err.Error()}
+			return begun{}, &FailedError{Op: op.Name, Reason: "cannot lock " + filepath.Join(l.Dir, queue) + ": " + err.Error()}
 		case other != nil && other.Key != key:
 			other.close()
 			return begun{}, busy(op, other.Op, other.Since)
@@ -133,30 +133,30 @@ func (l *Local) begin(op Op) (begun, error) {
 				a.result, a.err = other.await(op)
 				close(a.done)
 			}()
-			return begun{act: a}, nil
+			return begun{operation: a}, nil
 		}
-		a.lane = file
+		a.queue = file
 	}
-	if l.acts == nil {
-		l.acts = map[string]*act{}
+	if l.operations == nil {
+		l.operations = map[string]*operation{}
 	}
-	l.acts[lane] = a
-	return begun{act: a, rule: r}, nil
+	l.operations[queue] = a
+	return begun{operation: a, rule: r}, nil
 }
 
 func busy(op, other Op, since time.Time) error {
-	return &RefusedError{Op: op.Name, Busy: true, Reason: fmt.Sprintf("%s is busy with %s since %s", op.Lane(), other.Name, since.Format(time.DateTime)), Cure: "Wait until it has ended"}
+	return &RefusedError{Op: op.Name, Busy: true, Reason: fmt.Sprintf("%s is busy with %s since %s", op.Queue(), other.Name, since.Format(time.DateTime)), Fix: "Wait until it has ended"}
 }
 
 // carryOut runs to the end whatever becomes of those who asked.
 func (l *Local) carryOut(ctx context.Context, b begun, progress func(string)) {
 	defer l.mine.Done()
-	a := b.act
+	a := b.operation
 	ctx, cancel := b.rule.span(ctx)
 	defer cancel()
 	host := l.Host
-	if m, ok := host.(*Machine); ok && a.lane != nil {
-		host = m.during(a.lane)
+	if m, ok := host.(*Machine); ok && a.queue != nil {
+		host = m.during(a.queue)
 	}
 	j := &job{diskReader: l.reader(ctx, host, admitted{a.op.Node, a.op.Name, a.op.Args}), machine: host, progress: progress}
 	a.err = guarded(a.op, func() error { return b.rule.do(j) })
@@ -164,19 +164,19 @@ func (l *Local) carryOut(ctx context.Context, b begun, progress func(string)) {
 	if a.err != nil {
 		a.result = Result{Notes: j.result.Notes}
 	}
-	if a.lane != nil {
-		a.lane.end(a.result, a.err)
+	if a.queue != nil {
+		a.queue.end(a.result, a.err)
 	}
 	if l.Ended != nil {
 		l.Ended(a.op, a.result, a.err)
 	}
 	l.mu.Lock()
-	delete(l.acts, a.op.Lane())
+	delete(l.operations, a.op.Queue())
 	l.mu.Unlock()
 	close(a.done)
 }
 
-// guarded turns a panic into an error: an act that dies in the middle must still give its lane back.
+// guarded turns a panic into an error: an operation that dies in the middle must still give its queue back.
 func guarded(op Op, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -189,8 +189,8 @@ func guarded(op Op, do func() error) (err error) {
 func (l *Local) running() ([]RunningOp, error) {
 	out := []RunningOp{}
 	l.mu.Lock()
-	for _, a := range l.acts {
-		out = append(out, RunningOp{Name: a.op.Name, Lane: a.op.Lane(), What: a.op.String(), Since: a.since})
+	for _, a := range l.operations {
+		out = append(out, RunningOp{Name: a.op.Name, Queue: a.op.Queue(), What: a.op.String(), Since: a.since})
 	}
 	l.mu.Unlock()
 	if l.Dir != "" {
@@ -199,16 +199,16 @@ func (l *Local) running() ([]RunningOp, error) {
 			return nil, &FailedError{Op: "Running", Reason: err.Error()}
 		}
 		for _, o := range others {
-			if !slices.ContainsFunc(out, func(r RunningOp) bool { return r.Lane == o.Lane }) {
+			if !slices.ContainsFunc(out, func(r RunningOp) bool { return r.Queue == o.Queue }) {
 				out = append(out, o)
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b RunningOp) int { return strings.Compare(a.Lane, b.Lane) })
+	slices.SortFunc(out, func(a, b RunningOp) int { return strings.Compare(a.Queue, b.Queue) })
 	return out, nil
 }
 
-// lockFstab lets one act at a time edit the fstab, in this process and, with a Dir, on this machine.
+// lockFstab lets one operation at a time edit the fstab, in this process and, with a Dir, on this machine.
 func (l *Local) lockFstab() (unlock func(), err error) {
 	l.fstab.Lock()
 	if l.Dir == "" {
@@ -228,7 +228,7 @@ func (o Op) key() string {
 	return string(data)
 }
 
-// lines hands lines on until stop: what an act prints after its answer was given is nobody's any more.
+// lines hands lines on until stop: what an operation prints after its answer was given is nobody's any more.
 type lines struct {
 	mu sync.Mutex
 	to func(string)

@@ -27,7 +27,7 @@ func (b testBox) wait(name string) {
 	}
 }
 
-// One act, asked for by many, runs once; another one on its lane is refused; one on another lane is not held up.
+// One operation, asked for by many, runs once; another one on its queue is refused; one on another queue is not held up.
 func TestLanes(t *testing.T) {
 	box := slowBox(t)
 	var ended []string
@@ -35,7 +35,7 @@ func TestLanes(t *testing.T) {
 	box.Ended = func(op Op, result Result, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		ended = append(ended, op.Name+" "+op.Lane()+" "+firstWord(err))
+		ended = append(ended, op.Name+" "+op.Queue()+" "+firstWord(err))
 	}
 	op := CreateGoldenLXC(testNode, goldenSpec())
 	var wg sync.WaitGroup
@@ -50,15 +50,15 @@ func TestLanes(t *testing.T) {
 	}
 	box.wait("/begun")
 	list, err := Running(t.Context(), box, testNode)
-	if err != nil || len(list) != 1 || list[0].Lane != "lxc/9000" || list[0].What != op.String() {
+	if err != nil || len(list) != 1 || list[0].Queue != "lxc/9000" || list[0].What != op.String() {
 		t.Errorf("%+v %v", list, err)
 	}
 	var refused *RefusedError
 	if _, err := box.do(SealGolden(testNode, SealSpec{VMID: 9000, Object: "debian", Owner: "home"})); !errors.As(err, &refused) || !refused.Busy || !strings.Contains(refused.Reason, "lxc/9000 is busy with CreateGoldenLXC since") {
-		t.Errorf("another act on the lane: %v", err)
+		t.Errorf("another operation on the queue: %v", err)
 	}
 	if _, err := box.do(UnmountUSB(testNode, UnmountSpec{Name: "backup", Path: "/mnt/usb/backup", DropFstab: true})); err != nil {
-		t.Errorf("another lane: %v", err)
+		t.Errorf("another queue: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -94,7 +94,7 @@ func firstWord(err error) string {
 	return word
 }
 
-// A failed act says so to everybody who asked, and gives its lane back.
+// A failed operation says so to everybody who asked, and gives its queue back.
 func TestFailure(t *testing.T) {
 	box := newBox(t)
 	box.program(pct, "echo 'unable to create CT 9000 - no such template' >&2; exit 255")
@@ -185,7 +185,7 @@ func TestLanesOfTwoProcesses(t *testing.T) {
 	box.wait("/begun")
 	for _, l := range []*Local{one, two} {
 		list, err := Running(t.Context(), l, testNode)
-		if err != nil || len(list) != 1 || list[0].Lane != "lxc/9000" || list[0].What != op.String() {
+		if err != nil || len(list) != 1 || list[0].Queue != "lxc/9000" || list[0].What != op.String() {
 			t.Errorf("%+v %v", list, err)
 		}
 	}
@@ -196,7 +196,7 @@ func TestLanesOfTwoProcesses(t *testing.T) {
 		t.Errorf("another act: %v", err)
 	}
 	if _, err := two.Do(t.Context(), UnmountUSB(testNode, UnmountSpec{Name: "backup", Path: "/mnt/usb/backup", DropFstab: true}), nil); err != nil {
-		t.Errorf("another lane: %v", err)
+		t.Errorf("another queue: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -228,11 +228,11 @@ func TestEndingsOfAnotherProcess(t *testing.T) {
 	op := wholeOps()["Unbind"]
 	for _, want := range []error{nil, &RefusedError{Op: "Unbind", Reason: "r"}, &FailedError{Op: "Unbind", Program: pct, Exit: 3, Output: "o"}, errors.New("odd")} {
 		since := time.Now()
-		file, other, err := takeLane(dir, op, op.key(), since)
+		file, other, err := takeQueue(dir, op, op.key(), since)
 		if err != nil || other != nil {
 			t.Fatalf("%v %v", other, err)
 		}
-		_, other, err = takeLane(dir, op, op.key(), time.Now())
+		_, other, err = takeQueue(dir, op, op.key(), time.Now())
 		if err != nil || other == nil || !other.Since.Equal(since) {
 			t.Fatalf("taken twice: %+v %v", other, err)
 		}
@@ -251,11 +251,11 @@ func TestEndingsOfAnotherProcess(t *testing.T) {
 		}
 	}
 	// Killed: the lock is free, and nothing says how it ended.
-	file, _, err := takeLane(dir, op, op.key(), time.Now())
+	file, _, err := takeQueue(dir, op, op.key(), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, other, err := takeLane(dir, op, op.key(), time.Now())
+	_, other, err := takeQueue(dir, op, op.key(), time.Now())
 	if err != nil || other == nil {
 		t.Fatal(err)
 	}
@@ -264,8 +264,8 @@ func TestEndingsOfAnotherProcess(t *testing.T) {
 	if _, err := other.await(op); !errors.As(err, &failed) || !failed.Unknown {
 		t.Errorf("%v", err)
 	}
-	if _, other, err := takeLane(dir, op, op.key(), time.Now()); err != nil || other != nil {
-		t.Errorf("the lane of a killed act is not free: %v %v", other, err)
+	if _, other, err := takeQueue(dir, op, op.key(), time.Now()); err != nil || other != nil {
+		t.Errorf("the queue of a killed operation is not free: %v %v", other, err)
 	}
 }
 
@@ -316,7 +316,7 @@ func TestUSBBridge(t *testing.T) {
 	}
 }
 
-// While an act may edit the fstab no other process can: the lock is on hold until it has ended.
+// While an operation may edit the fstab no other process can: the lock is on hold until it has ended.
 func TestFstabLock(t *testing.T) {
 	box := newBox(t)
 	dir := t.TempDir() + "/run"
@@ -348,7 +348,7 @@ func TestFstabLock(t *testing.T) {
 	}
 }
 
-// Whatever becomes of a request, it leaves no file behind: not in the directory of acts, however many different ones are asked for.
+// Whatever becomes of a request, it leaves no file behind: not in the directory of operations, however many different ones are asked for.
 func TestActsLeaveNoFiles(t *testing.T) {
 	box := newBox(t)
 	dir := t.TempDir() + "/run"
@@ -379,7 +379,7 @@ func TestActsLeaveNoFiles(t *testing.T) {
 	}
 }
 
-// Many processes that take and give back one lane at the same time: one at a time has it, and nobody sees an act without its end.
+// Many processes that take and give back one queue at the same time: one at a time has it, and nobody sees an operation without its end.
 func TestLaneIsNeverSharedOrLost(t *testing.T) {
 	dir := t.TempDir()
 	op := wholeOps()["Unbind"]
@@ -388,7 +388,7 @@ func TestLaneIsNeverSharedOrLost(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 40 {
-				file, other, err := takeLane(dir, op, op.key(), time.Now())
+				file, other, err := takeQueue(dir, op, op.key(), time.Now())
 				switch {
 				case err != nil:
 					t.Error(err)
@@ -398,7 +398,7 @@ func TestLaneIsNeverSharedOrLost(t *testing.T) {
 					}
 				default:
 					if holders.Add(1) != 1 {
-						t.Error("two have the lane")
+						t.Error("two have the queue")
 					}
 					ran.Add(1)
 					runtime.Gosched()

@@ -16,17 +16,17 @@ import (
 
 // Machine is the real host. Its methods need root.
 type Machine struct {
-	root string
-	lane *laneFile // of the act that it works for, if any
+	root  string
+	queue *queueFile // of the operation that it works for, if any
 }
 
 // NewMachine is the machine that this process runs on. A root other than "" is put before every path, also those of programs (for tests).
 func NewMachine(root string) *Machine { return &Machine{root: strings.TrimSuffix(root, "/")} }
 
-// during is the machine for one act: its programs print to the lane's file, and those that work for long keep the lane locked while they live.
-func (m *Machine) during(lane *laneFile) *Machine {
-	os.Remove(lane.output())
-	return &Machine{root: m.root, lane: lane}
+// during is the machine for one operation: its programs print to the queue's file, and those that work for long keep the queue locked while they live.
+func (m *Machine) during(queue *queueFile) *Machine {
+	os.Remove(queue.output())
+	return &Machine{root: m.root, queue: queue}
 }
 
 // NodeName implements [Host]. PVE points /etc/pve/local to nodes/NAME.

@@ -16,17 +16,17 @@ import (
 const maxProgramOutput = 4 << 20
 
 // Run implements [Host]. The output goes to a file, so that the program can go on when nobody reads any more. Where progress is nil the program
-// only looks: it has files of its own, since several look at once, also within an act, and the output is what it prints on standard output alone,
-// unless it fails. The end of ctx kills it and all that it started; for acts ctx has no end.
+// only looks: it has files of its own, since several look at once, also within an operation, and the output is what it prints on standard output alone,
+// unless it fails. The end of ctx kills it and all that it started; for operations ctx has no end.
 func (m *Machine) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
 	if !path.IsAbs(program) {
 		return nil, 0, fmt.Errorf("%s is not an absolute path", program)
 	}
-	var act *laneFile
+	var current *queueFile
 	if progress != nil {
-		act = m.lane
+		current = m.queue
 	}
-	out, errs, err := outputs(act)
+	out, errs, err := outputs(current)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -44,8 +44,8 @@ func (m *Machine) Run(ctx context.Context, program string, args []string, progre
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if m.lane != nil && program == pct { // not mount: what it leaves behind may live as long as the disk stays mounted
-		cmd.ExtraFiles = []*os.File{m.lane.lock}
+	if m.queue != nil && program == pct { // not mount: what it leaves behind may live as long as the disk stays mounted
+		cmd.ExtraFiles = []*os.File{m.queue.lock}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, 0, err
@@ -82,9 +82,9 @@ func exitOf(ended error) (code int, err error) {
 
 // outputs are the files that a program prints to: of one that acts one for both, which others can read; of one that looks (nil) two of its own, for
 // what is to be read must not be mixed with warnings or with what another one prints.
-func outputs(lane *laneFile) (out, errs *os.File, err error) {
-	if lane != nil {
-		out, err = os.OpenFile(lane.output(), os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+func outputs(queue *queueFile) (out, errs *os.File, err error) {
+	if queue != nil {
+		out, err = os.OpenFile(queue.output(), os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
 		return out, out, err
 	}
 	if out, err = scratch(); err != nil {

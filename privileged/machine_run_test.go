@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// Within an act disks are read several at a time: each look gets what its own program printed, not what stands beside it in the output of the act.
+// Within an operation disks are read several at a time: each look gets what its own program printed, not what stands beside it in the output of the operation.
 func TestLooksWithinAnActAreNotMixed(t *testing.T) {
 	root, dir := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(root+"/say", []byte("#!/bin/sh\nprintf 'UUID=%s\\n' \"$1\"; sleep 0.05; printf 'NAME=%s\\n' \"$1\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := NewMachine(root).during(&laneFile{state: laneState{path: filepath.Join(dir, "mounts-usb")}})
+	m := NewMachine(root).during(&queueFile{state: queueState{path: filepath.Join(dir, "mounts-usb")}})
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {

@@ -11,7 +11,7 @@ import (
 // further devices of its file system.
 func Mountable(m MountSpec, disks []Disk, mounts []Mount) ([]Disk, *RefusedError) {
 	refuse := func(arg, value, reason, fix string) ([]Disk, *RefusedError) {
-		return nil, &RefusedError{Op: "MountUSBByUUID", Arg: arg, Value: value, Reason: reason, Cure: fix}
+		return nil, &RefusedError{Op: "MountUSBByUUID", Arg: arg, Value: value, Reason: reason, Fix: fix}
 	}
 	var found []Disk
 	for _, d := range disks {
@@ -71,15 +71,15 @@ func pathTaken(m MountSpec, mounts []Mount) *RefusedError {
 		}
 		switch {
 		case at.Auto && !at.Mounted:
-			refused.Reason, refused.Cure = "an automount unit serves "+m.Path, at.stopAutomount()+", or choose another path"
+			refused.Reason, refused.Fix = "an automount unit serves "+m.Path, at.stopAutomount()+", or choose another path"
 		case at.Mounted && at.Silent:
-			refused.Reason, refused.Cure = fmt.Sprintf("%s, which is mounted there, %s", at.Source, silence), "see dmesg"
+			refused.Reason, refused.Fix = fmt.Sprintf("%s, which is mounted there, %s", at.Source, silence), "see dmesg"
 		case at.Mounted && !at.Gone && at.UUID != m.UUID:
 			other := at.Source
 			if at.UUID != "" {
 				other = fmt.Sprintf("%s (UUID %s, label %q)", at.Source, at.UUID, at.Label)
 			}
-			refused.Reason, refused.Cure = "another file system is mounted there: "+other, "as root: umount "+quote(m.Path)+", or choose another path"
+			refused.Reason, refused.Fix = "another file system is mounted there: "+other, "as root: umount "+quote(m.Path)+", or choose another path"
 		default:
 			continue
 		}
@@ -108,10 +108,10 @@ func (m MountSpec) otherLine(l FstabLine) *RefusedError {
 	case l.Name == m.Name:
 	case l.Path == m.Path:
 		return &RefusedError{Op: "MountUSBByUUID", Arg: "path", Value: m.Path, Reason: fmt.Sprintf("%s belongs to another line of %s: %s", m.Path, fstabPath, line),
-			Cure: "remove that line: the agent writes its own; or choose another path"}
+			Fix: "remove that line: the agent writes its own; or choose another path"}
 	case m.Fstab && strings.EqualFold(strings.ReplaceAll(l.Spec, `"`, ""), "UUID="+m.UUID):
 		return &RefusedError{Op: "MountUSBByUUID", Arg: "uuid", Value: m.UUID, Reason: fmt.Sprintf("the disk %s belongs to another line of %s: %s", m.UUID, fstabPath, line),
-			Cure: "remove that line: the agent writes its own; or declare path: " + l.Path}
+			Fix: "remove that line: the agent writes its own; or declare path: " + l.Path}
 	}
 	return nil
 }

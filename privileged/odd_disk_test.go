@@ -118,13 +118,13 @@ func policyOfMounts(t *testing.T, o odd) (refused *privileged.RefusedError) {
 		return nil
 	}
 	var helper *privileged.RefusedError
-	if !errors.As(err, &helper) || helper.Reason != refused.Reason || helper.Cure != refused.Cure {
+	if !errors.As(err, &helper) || helper.Reason != refused.Reason || helper.Fix != refused.Fix {
 		t.Errorf("the plan says: %v\nthe root helper: %v", refused, err)
 	}
 	if after := b.sim.String(); after != before {
 		t.Errorf("refused, but the world changed:\n%s", after)
 	}
-	if refused.Cure == "" {
+	if refused.Fix == "" {
 		t.Errorf("no fix: %v", refused)
 	}
 	return refused
@@ -231,7 +231,7 @@ func TestPathsThatOthersServe(t *testing.T) {
 	for fstab, verb := range map[string]string{"": "systemctl disable --now", line: "systemctl stop"} { // what a line made cannot be disabled
 		synctest.Test(t, func(t *testing.T) {
 			o := odd{device: "/dev/sdx1", host: auto, files: map[string]string{"/etc/fstab": fstab}}
-			if refused := policyOfMounts(t, o); refused == nil || !strings.Contains(refused.Cure, "as root: "+verb+` "$(systemd-escape -p --suffix=automount /mnt/odd)"`) {
+			if refused := policyOfMounts(t, o); refused == nil || !strings.Contains(refused.Fix, "as root: "+verb+` "$(systemd-escape -p --suffix=automount /mnt/odd)"`) {
 				t.Errorf("with the line %q: %v", fstab, refused)
 			}
 		})

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Vet reports, as a *RefusedError, what in the text of the act the fence would not let through, on any node. What it looks at in the world
+// Vet reports, as a *RefusedError, what in the text of the operation the fence would not let through, on any node. What it looks at in the world
 // before it acts is not asked here.
 func (o Op) Vet() error {
 	_, err := vet(true, o.Node, o.Name, o.Args)
 	return err
 }
 
-// Lane names what the act works on: "lxc/9000" for acts on a guest, "mount/NAME" for mounts. Acts of one lane never overlap.
-func (o Op) Lane() string {
+// Queue names what the operation works on: "lxc/9000" for operations on a guest, "mount/NAME" for mounts. Operations of one queue never overlap.
+func (o Op) Queue() string {
 	if v := o.Args["vmid"]; v != "" {
 		return "lxc/" + v
 	}
@@ -24,7 +24,7 @@ func (o Op) Lane() string {
 // String is one line for people, e.g. "BindMount lxc/112: mp0 /mnt/usb/media/library on /media, read only".
 func (o Op) String() string {
 	a := o.Args
-	s := o.Name + " " + o.Lane() + ": "
+	s := o.Name + " " + o.Queue() + ": "
 	switch o.Name {
 	case "CreateGoldenLXC":
 		s += fmt.Sprintf("%s, %sG on %s", a["template"], a["size"], a["storage"])

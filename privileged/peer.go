@@ -54,7 +54,7 @@ func (m *Machine) Caller(fd int, getenv func(string) string) (Peer, error) {
 			return Peer{fmt.Sprintf("%s (pid %d)", f[0], cred.Pid), cred.Uid}, nil
 		}
 	}
-	return Peer{}, &RefusedError{Op: "the connection", Reason: fmt.Sprintf("user %d may not speak to the root helper", cred.Uid), Cure: "It listens to " + strings.Join(p.Users, ", ") + "; as root, add to users in " + PolicyPath}
+	return Peer{}, &RefusedError{Op: "the connection", Reason: fmt.Sprintf("user %d may not speak to the root helper", cred.Uid), Fix: "It listens to " + strings.Join(p.Users, ", ") + "; as root, add to users in " + PolicyPath}
 }
 
 // Enter takes one of the peer's places in dir, until this process ends or done is called. It refuses where all [MaxRequests] are taken. The places
@@ -79,7 +79,7 @@ func (p Peer) Enter(dir string) (done func(), err error) {
 		}
 	}
 	f.Close()
-	return nil, &RefusedError{Op: "the connection", Busy: true, Reason: fmt.Sprintf("%d requests of this user are in progress", MaxRequests), Cure: "Wait until one has ended; which they are: felhom-agent --status"}
+	return nil, &RefusedError{Op: "the connection", Busy: true, Reason: fmt.Sprintf("%d requests of this user are in progress", MaxRequests), Fix: "Wait until one has ended; which they are: felhom-agent --status"}
 }
 
 const (

@@ -101,7 +101,7 @@ func (r reader) policy() (policy, error) {
 	}
 	p, err := parsePolicy(data)
 	if err != nil {
-		return policy{}, &RefusedError{Op: r.op, Reason: PolicyPath + " is not right: " + err.Error(), Cure: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
+		return policy{}, &RefusedError{Op: r.op, Reason: PolicyPath + " is not right: " + err.Error(), Fix: `It looks like {"roots": ["/mnt"], "devices": ["/dev/dri/*"]}`}
 	}
 	return p, nil
 }
@@ -149,7 +149,7 @@ func (r reader) allowedKit(arg string) error {
 	var refused *RefusedError
 	if place && errors.As(err, &refused) {
 		refused.Reason = "root has not opened this folder to recovery kits"
-		refused.Cure = "As root, add this to " + PolicyPath + ` of this host: "kits": ["` + at + `"]`
+		refused.Fix = "As root, add this to " + PolicyPath + ` of this host: "kits": ["` + at + `"]`
 	}
 	return err
 }

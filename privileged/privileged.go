@@ -1,17 +1,17 @@
-// Package privileged asks root for the handful of acts on a Proxmox VE host that Proxmox VE refuses to an API token: creating a container with
-// features such as keyctl, bind mounts, device passthrough, mounting USB disks, sealing a golden image; and for some looks that only root may
+// Package privileged asks root for the handful of operations on a Proxmox VE host that Proxmox VE refuses to an API token: creating a container with
+// features such as keyctl, bind mounts, device passthrough, mounting USB disks, sealing a golden image; and for some reads that only root may
 // take (mount tables, disks by UUID, SMART, sensors).
 //
-// An act is an [Op] and a look is a [Query]; both are plain data, and two types, so that whoever only holds an [Asker] cannot act. A [Runner]
+// An operation is an [Op] and a look is a [Query]; both are plain data, and two types, so that whoever only holds an [Asker] cannot act. A [Runner]
 // carries them to the fence: the program felhom-fence, started through sudo, directly or behind a socket ([ExecRunner], [SocketRunner]), or
 // the same code in this process ([Local]), which is also how the fence itself works. The fence trusts nothing that it is told: one table of
 // rules (rules.go) says for every operation which arguments there are, what each may be, and what the fence does with them. Nobody passes it a
 // command line. It touches only containers that bear our marker, only paths under its allowed roots, and only devices of its own allow-list.
 //
 // Inside, a request climbs four steps, each a type that can do more than the one before: its text alone (admitted, which makes the refusals), what
-// stands on the machine (reader), what is on its disks (diskReader), and the act itself (job), the only one that has a [Host] which it can change.
+// stands on the machine (reader), what is on its disks (diskReader), and the operation itself (job), the only one that has a [Host] which it can change.
 //
-// An act that has begun is finished, whoever goes away. A deadline ends the answer, never the act.
+// An operation that has begun is finished, whoever goes away. A deadline ends the answer, never the operation.
 package privileged
 
 import (
@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// Op is an act that only root may do, as plain data. The functions named after the operations build them.
+// Op is an operation that only root may do, as plain data. The functions named after the operations build them.
 type Op struct {
 	Node string            `json:"node"` // the node it is meant for; the fence of any other node refuses it
 	Name string            `json:"name"` // the operation, e.g. "BindMount"
@@ -46,7 +46,7 @@ type Answer struct {
 type Result struct {
 	Output       string     `json:"output,omitempty"`        // what the programs printed, at most 64 KiB of its end
 	Notes        []string   `json:"notes,omitempty"`         // what a person should know, e.g. that a mount point could not be made immutable
-	StillRunning *time.Time `json:"still_running,omitempty"` // when set the deadline passed: the act began then and goes on
+	StillRunning *time.Time `json:"still_running,omitempty"` // when set the deadline passed: the operation began then and goes on
 }
 
 // Asker can look. See [Mounts], [Disks] and the other queries.
@@ -54,9 +54,9 @@ type Asker interface {
 	Ask(ctx context.Context, q Query) (Answer, error)
 }
 
-// Runner can look and act. Do carries op out once and reports the lines that its programs print. When ctx ends first, the act goes on and
-// Do answers with a Result that says since when it runs; the same Op sent meanwhile waits for the same act. Errors: [RefusedError] (nothing was
-// done), [FailedError] (the act failed; it says what was undone), [UnreachableError] (there is no fence to talk to, or it was lost on the way).
+// Runner can look and act. Do carries op out once and reports the lines that its programs print. When ctx ends first, the operation goes on and
+// Do answers with a Result that says since when it runs; the same Op sent meanwhile waits for the same operation. Errors: [RefusedError] (nothing was
+// done), [FailedError] (the operation failed; it says what was undone), [UnreachableError] (there is no fence to talk to, or it was lost on the way).
 type Runner interface {
 	Asker
 	Do(ctx context.Context, op Op, progress func(line string)) (Result, error)
@@ -113,9 +113,9 @@ type RefusedError struct {
 	Arg     string `json:"arg,omitempty"` // the argument that is wrong, when it is one
 	Value   string `json:"value,omitempty"`
 	Reason  string `json:"reason"`
-	Cure    string `json:"cure,omitempty"`
-	Busy    bool   `json:"busy,omitempty"`    // another act has the lane, or PVE the guest: the same request may be let through later
-	Missing bool   `json:"missing,omitempty"` // what the act needs is not there: a disk, a folder, a device. It may come
+	Fix     string `json:"fix,omitempty"`
+	Busy    bool   `json:"busy,omitempty"`    // another operation has the queue, or PVE the guest: the same request may be let through later
+	Missing bool   `json:"missing,omitempty"` // what the operation needs is not there: a disk, a folder, a device. It may come
 	Here    string `json:"here,omitempty"`    // the name of this node, when the Op was meant for another one
 }
 
@@ -126,14 +126,14 @@ func (e *RefusedError) Error() string {
 		fmt.Fprintf(&b, "%s %q: ", e.Arg, clip(e.Value, 80))
 	}
 	b.WriteString(e.Reason)
-	if e.Cure != "" {
+	if e.Fix != "" {
 		b.WriteString(". ")
-		b.WriteString(e.Cure)
+		b.WriteString(e.Fix)
 	}
 	return b.String()
 }
 
-// FailedError says that an act (or the program behind a query) failed after it was let through.
+// FailedError says that an operation (or the program behind a query) failed after it was let through.
 type FailedError struct {
 	Op      string   `json:"op"`
 	Program string   `json:"program,omitempty"` // the program that failed, when it was one
@@ -142,7 +142,7 @@ type FailedError struct {
 	Output  string   `json:"output,omitempty"` // the end of what it printed, at most 4 KiB
 	Reason  string   `json:"reason,omitempty"`
 	Undone  []string `json:"undone,omitempty"`  // what of our own half was taken back
-	Unknown bool     `json:"unknown,omitempty"` // the fence that ran the act was killed: what it did must be looked at
+	Unknown bool     `json:"unknown,omitempty"` // the root helper that ran the operation was killed: what it did must be looked at
 }
 
 func (e *FailedError) Error() string {
@@ -167,7 +167,7 @@ func (e *FailedError) Error() string {
 type UnreachableError struct {
 	Way    string // how it was tried, e.g. "sudo -n /usr/sbin/felhom-fence"
 	Reason string
-	Cure   string
+	Fix    string
 	Sent   bool // the Op had been handed over when the fence was lost: what became of it must be looked at
 }
 
@@ -176,8 +176,8 @@ func (e *UnreachableError) Error() string {
 	if e.Sent {
 		s += "; whether it changed anything is not known"
 	}
-	if e.Cure != "" {
-		s += ". " + e.Cure
+	if e.Fix != "" {
+		s += ". " + e.Fix
 	}
 	return s
 }

@@ -55,7 +55,7 @@ func (r diskReader) probeAll(t deviceTable, again bool) ([]probed, error) {
 			next[p.device] = remembered{t.devices[i].print(), p.uuid, p.label, p.fstype, p.member, p.kinds, p.esp, p.size}
 		}
 	}
-	if r.op == "Disks" || r.op == "Mounts" { // an act leaves no file behind
+	if r.op == "Disks" || r.op == "Mounts" { // an operation leaves no file behind
 		r.local.remember(memory, next)
 	}
 	return found, nil

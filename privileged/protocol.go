@@ -43,7 +43,7 @@ const (
 // decodeRequest is strict: one object, no unknown and no repeated keys, exactly one of Op and Query.
 func decodeRequest(data []byte) (request, error) {
 	refuse := func(reason string) (request, error) {
-		return request{}, &RefusedError{Op: "the request", Reason: reason, Cure: "Install felhom-agent and felhom-fence of one version"}
+		return request{}, &RefusedError{Op: "the request", Reason: reason, Fix: "Install felhom-agent and felhom-fence of one version"}
 	}
 	if len(data) > maxRequest {
 		return refuse(fmt.Sprintf("it is longer than %d bytes", maxRequest))
@@ -109,7 +109,7 @@ func onceEach(d *json.Decoder) error {
 // Refuse answers whoever may not even ask.
 func Refuse(out io.Writer, err error) { say(out, outcome(err)) }
 
-// say writes one line of an answer. Whoever does not listen any more does not stop the act.
+// say writes one line of an answer. Whoever does not listen any more does not stop the operation.
 func say(out io.Writer, r response) {
 	r.Format = format
 	line, err := json.Marshal(r)
@@ -119,7 +119,7 @@ func say(out io.Writer, r response) {
 	out.Write(append(line, '\n'))
 }
 
-// Serve answers one request. It returns when the answer is given; an act whose deadline passed goes on in l (see [Local.Wait]).
+// Serve answers one request. It returns when the answer is given; an operation whose deadline passed goes on in l (see [Local.Wait]).
 func Serve(ctx context.Context, l *Local, in io.Reader, out io.Writer) {
 	data, err := io.ReadAll(io.LimitReader(in, maxRequest+1))
 	if err != nil {

@@ -53,11 +53,11 @@ type Disk struct {
 	Others  []string `json:"others,omitempty"`  // where it is mounted in other mount namespaces
 }
 
-// RunningOp is an act in progress.
+// RunningOp is an operation in progress.
 type RunningOp struct {
-	Name  string    `json:"name"` // e.g. "CreateGoldenLXC"
-	Lane  string    `json:"lane"` // e.g. "lxc/9000"
-	What  string    `json:"what"` // one line for people
+	Name  string    `json:"name"`  // e.g. "CreateGoldenLXC"
+	Queue string    `json:"queue"` // e.g. "lxc/9000"
+	What  string    `json:"what"`  // one line for people
 	Since time.Time `json:"since"`
 }
 
@@ -128,7 +128,7 @@ func Disks(ctx context.Context, a Asker, node string) ([]Disk, error) {
 	return ask[[]Disk](ctx, a, Query{Node: node, Name: "Disks"})
 }
 
-// Running lists the acts in progress, whoever asked for them, in the order of their lanes.
+// Running lists the operations in progress, whoever asked for them, in the order of their queues.
 func Running(ctx context.Context, a Asker, node string) ([]RunningOp, error) {
 	return ask[[]RunningOp](ctx, a, Query{Node: node, Name: "Running"})
 }

@@ -25,7 +25,7 @@ type readableHost interface {
 }
 
 // reader answers for a request what stands on the machine: files, facts of the kernel, mount tables, root's policy. By its type it cannot change
-// anything there. A query gets no more than that, and an act ([job]) asks it first.
+// anything there. A query gets no more than that, and an operation ([job]) asks it first.
 type reader struct {
 	admitted
 	ctx   context.Context

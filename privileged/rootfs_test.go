@@ -137,7 +137,7 @@ func TestSealRefusalUnmounts(t *testing.T) {
 	for range 2 {
 		_, err := box.do(op)
 		var refused *RefusedError
-		if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "etc/ssh is a FIFO; expected a folder") || !strings.Contains(refused.Cure, "/var/lib/lxc/201/rootfs/etc/ssh") {
+		if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "etc/ssh is a FIFO; expected a folder") || !strings.Contains(refused.Fix, "/var/lib/lxc/201/rootfs/etc/ssh") {
 			t.Fatalf("%v", err)
 		}
 	}

@@ -12,11 +12,11 @@ type rule struct {
 	why  string // why it is not the API
 	need []string
 	may  map[string]check
-	do   func(*job) error              // an act
+	do   func(*job) error              // an operation
 	look func(diskReader) (any, error) // or a query
 
 	long  map[string]int // arguments that may be longer than others, in letters
-	limit time.Duration  // after this, or at the deadline of who asked, an act is ended in order; 0: it is finished however long it takes
+	limit time.Duration  // after this, or at the deadline of who asked, an operation is ended in order; 0: it is finished however long it takes
 }
 
 // The fence: all that root can be asked for. What needs more than the value itself (does the guest bear our marker, is the path under an allowed

@@ -185,7 +185,7 @@ func TestHostileValues(t *testing.T) {
 	t.Logf("%d hostile requests refused", refusals)
 }
 
-// The argv that each act becomes.
+// The argv that each operation becomes.
 func TestWhatIsRun(t *testing.T) {
 	box := newBox(t)
 	char := box.charDevice("/dev/ttyUSB0")
@@ -356,8 +356,8 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		if r.Op != nil {
 			_ = r.Op.String()
-			if strings.Contains(r.Op.Lane(), "..") && objectName(r.Op.Args["name"]) == "" && vmid(r.Op.Args["vmid"]) == "" {
-				t.Errorf("lane %q", r.Op.Lane())
+			if strings.Contains(r.Op.Queue(), "..") && objectName(r.Op.Args["name"]) == "" && vmid(r.Op.Args["vmid"]) == "" {
+				t.Errorf("queue %q", r.Op.Queue())
 			}
 		}
 		// What is let through says the same when it is said again.

@@ -89,7 +89,7 @@ func (b testBox) calls() string {
 	return strings.Join(out, "\n")
 }
 
-// world is everything on the box that an act could have changed.
+// world is everything on the box that an operation could have changed.
 func (b testBox) world() string {
 	var out strings.Builder
 	err := filepath.WalkDir(b.root, func(name string, d fs.DirEntry, err error) error {

@@ -51,7 +51,7 @@ func sealGolden(j *job) (err error) {
 	return err
 }
 
-// unmountGuest lets a container's disks go. It has a time of its own: what is mounted must be let go also when the act has none left.
+// unmountGuest lets a container's disks go. It has a time of its own: what is mounted must be let go also when the operation has none left.
 func (j *job) unmountGuest(vmid string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), unmountTime)
 	defer cancel()

@@ -133,7 +133,7 @@ func TestGoldenOnTheSimulatedNode(t *testing.T) {
 	})
 }
 
-// A deadline ends the answer; the act is seen as running, and asking again brings its end.
+// A deadline ends the answer; the operation is seen as running, and asking again brings its end.
 func TestDeadlineInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -146,7 +146,7 @@ func TestDeadlineInVirtualTime(t *testing.T) {
 			t.Fatalf("%+v %v after %v", r, err, time.Since(began))
 		}
 		list, err := privileged.Running(t.Context(), b, b.node)
-		if err != nil || len(list) != 1 || list[0].Lane != "lxc/9000" || !list[0].Since.Equal(began) {
+		if err != nil || len(list) != 1 || list[0].Queue != "lxc/9000" || !list[0].Since.Equal(began) {
 			t.Errorf("%+v %v", list, err)
 		}
 		if r := b.must(op); r.StillRunning != nil {

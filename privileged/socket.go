@@ -32,7 +32,7 @@ func (r *SocketRunner) talk(ctx context.Context, req request, progress func(stri
 	}
 	conn, err := dial(path)
 	if err != nil {
-		return response{}, &UnreachableError{Way: "socket " + path, Reason: err.Error(), Cure: "Is felhom-fence.socket running, and is this user in its group? systemctl status felhom-fence.socket"}
+		return response{}, &UnreachableError{Way: "socket " + path, Reason: err.Error(), Fix: "Is felhom-fence.socket running, and is this user in its group? systemctl status felhom-fence.socket"}
 	}
 	over := func(err error, accepted bool) error {
 		return &UnreachableError{Way: "socket " + path, Reason: err.Error(), Sent: accepted}

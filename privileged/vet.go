@@ -7,29 +7,29 @@ import (
 )
 
 // admit checks a request as far as its own text goes, and that it is meant for this node.
-func admit(host Host, act bool, node, name string, args map[string]string) (rule, error) {
-	r, err := vet(act, node, name, args)
+func admit(host Host, change bool, node, name string, args map[string]string) (rule, error) {
+	r, err := vet(change, node, name, args)
 	if err != nil {
 		return rule{}, err
 	}
 	here, err := host.NodeName()
 	if err != nil {
-		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is not a node of Proxmox VE: " + err.Error(), Cure: "Run the root helper on " + node}
+		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is not a node of Proxmox VE: " + err.Error(), Fix: "Run the root helper on " + node}
 	}
 	if here != node {
-		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is " + here, Cure: "Run it on " + node, Here: here}
+		return rule{}, &RefusedError{Op: name, Arg: "node", Value: node, Reason: "this is " + here, Fix: "Run it on " + node, Here: here}
 	}
 	return r, nil
 }
 
 // vet checks the text of a request: its name, that every argument is known and well formed, and that none is missing. The agent's side does it
 // before it sends anything, the fence again.
-func vet(act bool, node, name string, args map[string]string) (rule, error) {
-	refuse := func(arg, value, reason, cure string) (rule, error) {
-		return rule{}, &RefusedError{Op: printable(clip(name, 40)), Arg: printable(clip(arg, 40)), Value: value, Reason: reason, Cure: cure}
+func vet(change bool, node, name string, args map[string]string) (rule, error) {
+	refuse := func(arg, value, reason, fix string) (rule, error) {
+		return rule{}, &RefusedError{Op: printable(clip(name, 40)), Arg: printable(clip(arg, 40)), Value: value, Reason: reason, Fix: fix}
 	}
 	r, ok := rules[name]
-	if !ok || (r.do != nil) != act {
+	if !ok || (r.do != nil) != change {
 		return refuse("", "", "the root helper has no such operation", "Install felhom-agent and felhom-fence of one version")
 	}
 	if len(args) > 300 {

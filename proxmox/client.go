@@ -47,9 +47,9 @@ type Client struct {
 	*View
 	conn *conn
 
-	mu    sync.Mutex
-	lanes map[string]chan struct{} // node -> slots for writes in flight
-	waits map[string]*waits        // by node
+	mu     sync.Mutex
+	queues map[string]chan struct{} // node -> slots for writes in flight
+	waits  map[string]*waits        // by node
 }
 
 // writesPerNode is how many writes are in flight at one node. PVE's daemon has
@@ -63,11 +63,11 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{View: &View{conn: conn}, conn: conn, lanes: map[string]chan struct{}{}, waits: map[string]*waits{}}, nil
+	return &Client{View: &View{conn: conn}, conn: conn, queues: map[string]chan struct{}{}, waits: map[string]*waits{}}, nil
 }
 
 // Look is a new View that sends each distinct GET once.
-func (c *Client) Look() *View {
+func (c *Client) Read() *View {
 	return &View{conn: c.conn, memo: map[string]*answer{}}
 }
 
@@ -101,10 +101,10 @@ func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 
 // send sends a call that was checked.
 func (c *Client) send(ctx context.Context, call Call) (UPID, error) {
-	lane := c.lane(call.Path)
+	queue := c.queue(call.Path)
 	select {
-	case lane <- struct{}{}:
-		defer func() { <-lane }()
+	case queue <- struct{}{}:
+		defer func() { <-queue }()
 	case <-ctx.Done():
 		return UPID{}, &TransportError{call.Method, call.Path, false, fmt.Errorf("waiting for earlier calls: %w", context.Cause(ctx))}
 	}
@@ -137,16 +137,16 @@ func (c *Client) send(ctx context.Context, call Call) (UPID, error) {
 	return upid, nil
 }
 
-func (c *Client) lane(path string) chan struct{} {
+func (c *Client) queue(path string) chan struct{} {
 	node := nodeOf(path)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	lane := c.lanes[node]
-	if lane == nil {
-		lane = make(chan struct{}, writesPerNode)
-		c.lanes[node] = lane
+	queue := c.queues[node]
+	if queue == nil {
+		queue = make(chan struct{}, writesPerNode)
+		c.queues[node] = queue
 	}
-	return lane
+	return queue
 }
 
 func parseURL(s string) (*url.URL, error) {

@@ -83,7 +83,7 @@ func TestListsNameEachThingOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer c.Close()
-				n, ambiguous, err := tt.list(t.Context(), c.Look())
+				n, ambiguous, err := tt.list(t.Context(), c.Read())
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,7 +1,7 @@
 // Package proxmox speaks the HTTP API of Proxmox VE 8 and 9, as far as it
 // concerns containers (LXC), their snapshots, backups and storages. It absorbs
 // the habits of that API, so that its users need not know them, and every
-// failure, also one that only a task's log tells, is a typed error with a cure
+// failure, also one that only a task's log tells, is a typed error with a fix
 // in it.
 //
 // Reading and writing are different types. A View can only read; the one that

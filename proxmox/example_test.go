@@ -38,7 +38,7 @@ func Example() {
 	}
 	fmt.Println(upid.Type, upid.ID, status.ExitStatus)
 
-	list, err := client.Look().Snapshots(ctx, "pve1", 101)
+	list, err := client.Read().Snapshots(ctx, "pve1", 101)
 	if err != nil {
 		log.Fatal(err)
 	}

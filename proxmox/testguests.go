@@ -80,7 +80,7 @@ func (g *TestGuests) TokenID() string { return g.client.conn.token.ID() }
 // Look is a new View with the eyes of the token of restore tests: it sees the
 // guests of its pool only, and not before their restore has ended. What must
 // be certain is asked with the agent's own token.
-func (g *TestGuests) Look() *View { return g.client.Look() }
+func (g *TestGuests) Read() *View { return g.client.Read() }
 
 // Close closes idle connections.
 func (g *TestGuests) Close() { g.client.Close() }

@@ -45,12 +45,12 @@ func TestSize(t *testing.T) {
 	if Size(-1536).Human() != "-1.5 KiB" || (3*GiB/2).MiB() != 1536 || Size(MiB-1).MiB() != 0 {
 		t.Error("negative or MiB wrong")
 	}
-	for in, cure := range map[string]string{
+	for in, fix := range map[string]string{
 		"": "8G", "8 G": "without a space", "8GB": "GiB", "8g": "8G", "G": "8G", "-1G": "8G", "1e3": "8G",
 		"99999999999T": "largest", "8G\n": "8G", "+1G": "8G",
 	} {
-		if s, err := ParseSize(in); err == nil || !strings.Contains(err.Error(), cure) {
-			t.Errorf("ParseSize(%q) = %v, %v; want an error with %q", in, s, err, cure)
+		if s, err := ParseSize(in); err == nil || !strings.Contains(err.Error(), fix) {
+			t.Errorf("ParseSize(%q) = %v, %v; want an error with %q", in, s, err, fix)
 		}
 	}
 }

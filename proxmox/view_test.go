@@ -31,7 +31,7 @@ func TestLookAsksOnce(t *testing.T) {
 			}
 			return response("200 OK", `{"data":{"digest":"d","memory":512}}`), nil
 		}))
-		view := client.Look()
+		view := client.Read()
 		if !view.Now().IsZero() || view.Requests() != 0 {
 			t.Error("a view knows something before it asked")
 		}
@@ -67,7 +67,7 @@ func TestLookAsksOnce(t *testing.T) {
 		if asked.Load() != 41 {
 			t.Errorf("%d requests", asked.Load())
 		}
-		if client.Look().GuestConfig(t.Context(), "pve1", 100); asked.Load() != 42 {
+		if client.Read().GuestConfig(t.Context(), "pve1", 100); asked.Load() != 42 {
 			t.Error("a new look remembers the old one")
 		}
 		for range 2 {
@@ -91,7 +91,7 @@ func TestAnAskerWhoLeavesTakesNoAnswerAlong(t *testing.T) {
 				return nil, req.Context().Err()
 			}
 		}))
-		view := client.Look()
+		view := client.Read()
 		var all sync.WaitGroup
 		hasty, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -124,11 +124,11 @@ func TestRecall(t *testing.T) {
 		c, _ := v.SnapshotConfig(t.Context(), "pve1", 101, "a")
 		return strings.Join(append(saw, c.Raw["cores"]), " ")
 	}
-	first := client.Look()
+	first := client.Read()
 	if saw := look(first); saw != "1 1  1" {
 		t.Error(saw)
 	}
-	second := client.Look()
+	second := client.Read()
 	second.Recall(first, func(request string) bool { return request != "/nodes/pve1/lxc/102/config" })
 	if second.Requests() != 0 {
 		t.Error("recalling asks")

@@ -54,7 +54,7 @@ func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
 	}
 	b := &bench{t: t, sim: sim, client: client, journal: MemoryJournal(), events: &spoken{}}
 	o := Options{
-		Sight:   Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: sim.TokenID()},
+		Source:  Source{Node: sim.Node(), Owner: sim.Node(), TokenID: sim.TokenID()},
 		Client:  client,
 		Runner:  &privileged.Local{Host: sim.Host(sim.Node())},
 		Journal: b.journal,
@@ -71,13 +71,13 @@ func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
 // plan makes a plan and returns it with its text.
 func (b *bench) plan(want *spec.Desired) (*Plan, string) {
 	b.t.Helper()
-	sight := b.agent.O.Sight
-	sight.View = b.client.Look()
+	source := b.agent.O.Source
+	source.View = b.client.Read()
 	var err error
-	if sight.Stored, err = b.agent.O.Store.Load(); err != nil {
+	if source.Stored, err = b.agent.O.Store.Load(); err != nil {
 		b.t.Fatal(err)
 	}
-	plan, err := Preview(context.Background(), sight, want, b.journal)
+	plan, err := Preview(context.Background(), source, want, b.journal)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// What is odd, and works all the same, is a note before the first act. pve1 has
+// What is odd, and works all the same, is a note before the first operation. pve1 has
 // 4 processors and 16 GiB.
 func TestOddValuesAreNotedBeforehand(t *testing.T) {
 	for config, says := range map[string]string{

@@ -38,7 +38,7 @@ func meddled(t *testing.T, sim *pvesim.Sim, before func(r *http.Request)) *bench
 	return newBench(t, sim, func(o *Options) { o.Client = client })
 }
 
-// What a person does between the look and the act is no failure where it is what was
+// What a person does between the look and the operation is no failure where it is what was
 // wanted: PVE then answers "CT 101 already running" or "CT 101 not running".
 func TestWhatSomebodyElseWasFasterInIsNoFailure(t *testing.T) {
 	for _, c := range []struct{ name, first, then, call, person string }{
@@ -128,7 +128,7 @@ func TestNothingIsPrunedWhileSomebodyElseRestores(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		b.once(want)
-		volumes, err := b.client.Look().StorageContent(t.Context(), "pve1", "usb-backup", proxmox.ContentFilter{})
+		volumes, err := b.client.Read().StorageContent(t.Context(), "pve1", "usb-backup", proxmox.ContentFilter{})
 		if err != nil || len(volumes) != 2 {
 			t.Fatal(err, volumes)
 		}
@@ -220,10 +220,10 @@ func TestAShutdownTakesAsLongAsItsStartupSays(t *testing.T) {
 				if r := b.once(want); r.ExitCode() != 0 {
 					t.Fatalf("exit code %d\n%s\n%s", r.ExitCode(), b.events, b.closing(r))
 				}
-				for _, act := range b.journal.Order {
-					if act.Call != nil && strings.HasSuffix(act.Call.Path, "/shutdown") {
-						if act.Call.Params["timeout"] != c.timeout || act.Timeout < 16*time.Minute && c.timeout == "900" {
-							t.Errorf("PVE is given %s s, and the task %s", act.Call.Params["timeout"], act.Timeout)
+				for _, operation := range b.journal.Order {
+					if operation.Call != nil && strings.HasSuffix(operation.Call.Path, "/shutdown") {
+						if operation.Call.Params["timeout"] != c.timeout || operation.Timeout < 16*time.Minute && c.timeout == "900" {
+							t.Errorf("PVE is given %s s, and the task %s", operation.Call.Params["timeout"], operation.Timeout)
 						}
 						return
 					}

@@ -37,8 +37,8 @@ func TestNothingIsStartedAmidABulk(t *testing.T) {
 				b.as("POST", "/nodes/pve1/"+c.bulk, "vms=999")
 				report := b.once(then)
 				begun := false
-				for _, act := range b.journal.Order[before:] {
-					begun = begun || act.Verb == c.verb
+				for _, operation := range b.journal.Order[before:] {
+					begun = begun || operation.Verb == c.verb
 				}
 				if text := b.closing(report); begun || (c.verb != "") != strings.Contains(text, c.bulk+" runs since 18:1") || (c.verb == "") != (report.ExitCode() == 0) {
 					t.Errorf("%s was begun: %t, exit code %d\n%s\n%s", c.verb, begun, report.ExitCode(), b.events, text)

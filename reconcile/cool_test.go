@@ -17,7 +17,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// begun are the times at which acts of a verb were begun, as distances in seconds.
+// begun are the times at which operations of a verb were begun, as distances in seconds.
 func (b *bench) begun(verb string) (gaps []int) {
 	b.journal.Mu.Lock()
 	defer b.journal.Mu.Unlock()

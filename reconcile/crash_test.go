@@ -177,7 +177,7 @@ func (l *crashLife) once(t *testing.T, want *spec.Desired, fence *privileged.Loc
 		return nil
 	}
 	o := Options{
-		Sight:   Sight{Node: l.sim.Node(), Owner: l.sim.Node(), TokenID: l.sim.TokenID()},
+		Source:  Source{Node: l.sim.Node(), Owner: l.sim.Node(), TokenID: l.sim.TokenID()},
 		Client:  client,
 		Runner:  crashFence{l, fence},
 		Journal: journal,
@@ -204,7 +204,7 @@ var crashTimes = []struct {
 }
 
 // crashWorld prints the world without moments, and what the node's tasks were, so that
-// an act that was done twice shows.
+// an operation that was done twice shows.
 func crashWorld(sim *pvesim.Sim) string {
 	world := sim.String()
 	for _, t := range crashTimes {

@@ -46,19 +46,19 @@ func TestTheFixOfACreationThatWasCutOff(t *testing.T) {
 					b = newBench(t, b.sim)
 				}
 				plan, text := b.plan(want)
-				var cure []string
+				var fix []string
 				for _, h := range plan.Blocked {
 					if h.Object.String() == "guests/dns" && strings.Contains(h.Reason, "the creation of 101 was cut off: its configuration is `lock: create` alone") {
-						cure = h.Fix
+						fix = h.Fix
 					}
 				}
-				if cure == nil {
+				if fix == nil {
 					t.Fatalf("it says\n%s\n%s", text, b.sim)
 				}
-				commands := regexp.MustCompile(`pct unlock \d+ && pct destroy \d+|pvesm free \S+`).FindAllString(strings.Join(cure, "\n"), -1)
+				commands := regexp.MustCompile(`pct unlock \d+ && pct destroy \d+|pvesm free \S+`).FindAllString(strings.Join(fix, "\n"), -1)
 				if c.foreign {
 					if len(commands) > 0 {
-						t.Errorf("it would destroy what others made: %q", cure)
+						t.Errorf("it would destroy what others made: %q", fix)
 					}
 					return
 				}
@@ -76,8 +76,8 @@ func TestTheFixOfACreationThatWasCutOff(t *testing.T) {
 					t.Errorf("after %q there is left\n%s", commands, world)
 				}
 				fresh := newBench(t, b.sim, func(o *Options) { o.Only = []spec.Ref{{Kind: spec.KindGuest, Name: "dns"}} })
-				if !strings.Contains(strings.Join(cure, "\n"), "felhom-agent --once --only guests/dns") {
-					t.Errorf("it does not say how it comes back: %q", cure)
+				if !strings.Contains(strings.Join(fix, "\n"), "felhom-agent --once --only guests/dns") {
+					t.Errorf("it does not say how it comes back: %q", fix)
 				}
 				fresh.once(want)
 				if !strings.Contains(b.sim.String(), "guest 101 on pve1, running") {
@@ -97,7 +97,7 @@ func TestAnArchiveIsProvenInAnotherTimeZone(t *testing.T) {
 				want := desired(t, householdYAML)
 				died := newBench(t, pvesim.New())
 				died.journal.Barrier = func(e journal.Entry) error {
-					if e.Step == journal.StepOutcome && died.journal.Act(e.Act).Verb == "back up" {
+					if e.Step == journal.StepOutcome && died.journal.Action(e.Action).Verb == "back up" {
 						return errors.New("the machine is switched off")
 					}
 					return nil

@@ -54,9 +54,9 @@ func (b *bench) containers(n int) {
 
 func (b *bench) export() *Export {
 	b.t.Helper()
-	sight := b.agent.O.Sight
-	sight.View = b.client.Look()
-	x, err := ExportNode(context.Background(), sight, b.journal)
+	source := b.agent.O.Source
+	source.View = b.client.Read()
+	x, err := ExportNode(context.Background(), source, b.journal)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -190,15 +190,15 @@ func TestExportFindsAHiddenGuestByTheACL(t *testing.T) {
 func TestExportSaysWhatWouldDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, pvesim.New())
-		sight := b.agent.O.Sight
-		sight.View = b.client.Look()
-		x := &export.Exporter{Sight: sight}
-		if err := x.Look(context.Background()); err != nil {
+		source := b.agent.O.Source
+		source.View = b.client.Read()
+		x := &export.Exporter{Source: source}
+		if err := x.Read(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		x.Choose()
 		want := desired(t, strings.Replace(x.Text(""), "memory: 512MiB", "memory: 1GiB", 1))
-		have, err := sight.Looker(want, b.journal, nil).Look(context.Background())
+		have, err := source.Reader(want, b.journal, nil).Read(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}

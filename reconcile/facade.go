@@ -37,7 +37,7 @@ type (
 	Deferred    = plan.Deferred    // a step that becomes an action later
 	Note        = plan.Note        // what a person may want to know
 	Unmanaged   = plan.Unmanaged   // a guest of the node that is not in the YAML
-	Sight       = refresh.Sight    // what reads a node
+	Source      = refresh.Source   // what reads a node
 	TestAccess  = node.TestAccess  // with what restore tests are sent
 	Marker      = marker.Marker    // the ownership marker in the Notes of a guest
 )
@@ -161,6 +161,6 @@ func ReadStatus(dir string) (Status, error) { return status.ReadStatus(dir) }
 
 // ExportNode writes the containers of a node as YAML and proves it: the plan of that YAML on this node has nothing but adoptions, and would be
 // empty after them. Like a plan it can only read.
-func ExportNode(ctx context.Context, sight Sight, j *Journal) (*Export, error) {
-	return export.ExportNode(ctx, sight, j)
+func ExportNode(ctx context.Context, source Source, j *Journal) (*Export, error) {
+	return export.ExportNode(ctx, source, j)
 }

@@ -18,7 +18,7 @@ import (
 )
 
 func intent(act, id string) Entry {
-	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: journal.StepIntent, ID: id, Object: "restores/web", Verb: "start", Queue: "lxc/201",
+	return Entry{Time: time.Unix(1795366929, 0), Action: act, Step: journal.StepIntent, ID: id, Object: "restores/web", Verb: "start", Queue: "lxc/201",
 		Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/lxc/201/status/start"}}
 }
 
@@ -70,8 +70,8 @@ func TestJournalIsSharedByProcesses(t *testing.T) {
 	if len(run.Open()) != 1 {
 		t.Fatal("the second process does not see the act of the first")
 	}
-	must(t, run.Append(Entry{Time: time.Unix(1795366939, 0), Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
-	must(t, service.Append(Entry{Time: time.Unix(1795366940, 0), Act: "a", Step: journal.StepOutcome, Result: journal.ResultFailed}))
+	must(t, run.Append(Entry{Time: time.Unix(1795366939, 0), Action: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, service.Append(Entry{Time: time.Unix(1795366940, 0), Action: "a", Step: journal.StepOutcome, Result: journal.ResultFailed}))
 	must(t, service.Refresh())
 	if len(service.Open()) != 0 {
 		t.Error("the act is still open")
@@ -86,9 +86,9 @@ func TestFullJournalIsPutAside(t *testing.T) {
 	done := intent("done", "restores/web/start")
 	done.Text = strings.Repeat("x", journal.JournalSize)
 	must(t, j.Append(done))
-	must(t, j.Append(Entry{Time: done.Time, Act: "done", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Append(Entry{Time: done.Time, Action: "done", Step: journal.StepOutcome, Result: journal.ResultOK}))
 	must(t, j.Append(intent("open", "restores/web/stop")))
-	must(t, j.Append(Entry{Time: done.Time, Act: "seen", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Append(Entry{Time: done.Time, Action: "seen", Step: journal.StepOutcome, Result: journal.ResultOK}))
 	must(t, j.Refresh())
 	info, err := os.Stat(filepath.Join(dir, "journal.jsonl"))
 	must(t, err)
@@ -104,13 +104,13 @@ func TestFullJournalIsPutAside(t *testing.T) {
 	filler := intent("filler", "restores/web/start")
 	filler.Text = done.Text
 	must(t, j.Append(filler))
-	must(t, j.Append(Entry{Time: done.Time, Act: "filler", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Append(Entry{Time: done.Time, Action: "filler", Step: journal.StepOutcome, Result: journal.ResultOK}))
 	must(t, j.Refresh())
 	must(t, other.Refresh())
 	for name, journal := range map[string]*Journal{"own": j, "another process": other, "a later process": openTest(t, dir)} {
 		var acts []string
 		for _, a := range journal.Order {
-			acts = append(acts, a.Act)
+			acts = append(acts, a.Action)
 		}
 		if slices.Sort(acts); strings.Join(acts, " ") != "filler open" {
 			t.Errorf("%s: after the first file was dropped, it remembers %v", name, acts)
@@ -130,7 +130,7 @@ func TestOpeningAJournalLeavesItAlone(t *testing.T) {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
 	defer file.Close()
-	line, err := json.Marshal(Entry{Format: 1, Time: full.Time, Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK})
+	line, err := json.Marshal(Entry{Format: 1, Time: full.Time, Action: "a", Step: journal.StepOutcome, Result: journal.ResultOK})
 	must(t, err)
 	_, err = file.Write(line[:30])
 	must(t, err)
@@ -156,7 +156,7 @@ func TestNothingIsSentWithoutAJournal(t *testing.T) {
 }
 
 // A disk that fills up in the middle of a line and has room again later: the next intent
-// stands on a line of its own, else no later process would know of that act.
+// stands on a line of its own, else no later process would know of that operation.
 func TestALineThatTheDiskHadNoRoomForIsEnded(t *testing.T) {
 	dir := t.TempDir()
 	j := openTest(t, dir)
@@ -212,12 +212,12 @@ func TestAFullDiskStopsBeforePVEIsTouched(t *testing.T) {
 	})
 }
 
-// A clock that was set back meanwhile makes no act end before it began.
+// A clock that was set back meanwhile makes no operation end before it began.
 func TestHistoryKnowsNoNegativeTimes(t *testing.T) {
 	j := MemoryJournal()
 	e := intent("a", "restores/web/start")
 	must(t, j.Append(e))
-	must(t, j.Append(Entry{Time: e.Time.Add(-7 * time.Hour), Act: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
+	must(t, j.Append(Entry{Time: e.Time.Add(-7 * time.Hour), Action: "a", Step: journal.StepOutcome, Result: journal.ResultOK}))
 	if h := j.History(HistoryFilter{}); len(h) != 1 || h[0].Elapsed != 0 {
 		t.Errorf("%+v", h)
 	}

@@ -57,12 +57,12 @@ backups:
 				}
 				b.sim.Advance(7 * time.Hour)
 			}
-			for _, act := range b.journal.Order {
-				if act.Call == nil {
+			for _, operation := range b.journal.Order {
+				if operation.Call == nil {
 					continue
 				}
-				if act.Result != journal.ResultOK || act.Call.Async() && act.Upid.IsZero() {
-					t.Errorf("%q: %s %s ended with %q, its task is %s", effect, act.Object, act.Verb, act.Result, act.Upid)
+				if operation.Result != journal.ResultOK || operation.Call.Async() && operation.Upid.IsZero() {
+					t.Errorf("%q: %s %s ended with %q, its task is %s", effect, operation.Object, operation.Verb, operation.Result, operation.Upid)
 				}
 			}
 			world = crashWorld(b.sim)

@@ -143,7 +143,7 @@ func TestADiskThatWasPulledTooEarlyIsMountedLater(t *testing.T) {
 	})
 }
 
-// hasty is a root helper whose first act comes too late.
+// hasty is a root helper whose first operation comes too late.
 type hasty struct {
 	privileged.Runner
 	pull func()

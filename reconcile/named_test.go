@@ -64,7 +64,7 @@ func TestANamedSnapshotIsOfBefore(t *testing.T) {
 					t.Errorf("the plan is\n%s", text)
 				}
 				b.once(want)
-				config, err := b.client.Look().SnapshotConfig(t.Context(), b.sim.Node(), 201, "before")
+				config, err := b.client.Read().SnapshotConfig(t.Context(), b.sim.Node(), 201, "before")
 				if text := fmt.Sprint(config.Raw); err != nil || !strings.Contains(text, c.holds) || strings.Contains(text, c.not) {
 					t.Errorf("%v, the snapshot holds %s; it went\n%s", err, text, b.events)
 				}

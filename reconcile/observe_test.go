@@ -47,8 +47,8 @@ func TestLookIsCheap(t *testing.T) {
 	})
 }
 
-// TestATasksEndIsLookedAtCheaply: the pass after the end of an act reads the lists, and
-// of forty guests only those on which acts of ours worked; the last pass reads all.
+// TestATasksEndIsLookedAtCheaply: the pass after the end of an operation reads the lists, and
+// of forty guests only those on which operations of ours worked; the last pass reads all.
 func TestATasksEndIsLookedAtCheaply(t *testing.T) {
 	const guests = 40
 	var text strings.Builder

@@ -105,9 +105,9 @@ func oddValues(t *testing.T, name string, want *spec.Desired, prepare func(*benc
 	plans, lost := 0, 0
 	for seed = range uint64(rounds) {
 		path = paths[int(seed)%len(paths)]
-		sight := b.agent.O.Sight
-		sight.View = b.client.Look()
-		p, err := Preview(t.Context(), sight, want, b.journal)
+		source := b.agent.O.Source
+		source.View = b.client.Read()
+		p, err := Preview(t.Context(), source, want, b.journal)
 		if err != nil {
 			lost++
 			if strings.Contains(err.Error(), "a mistake in this program") {

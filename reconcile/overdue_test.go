@@ -35,9 +35,9 @@ func TestAnOverdueTaskIsJudgedWhenItEnds(t *testing.T) {
 		time.Sleep(time.Hour)
 		stop()
 		var results []string
-		for _, act := range b.journal.Order {
-			if act.Verb == "back up" {
-				results = append(results, act.Result)
+		for _, operation := range b.journal.Order {
+			if operation.Verb == "back up" {
+				results = append(results, operation.Result)
 			}
 		}
 		if got := strings.Join(results, " "); got != "failed ok" {
@@ -46,7 +46,7 @@ func TestAnOverdueTaskIsJudgedWhenItEnds(t *testing.T) {
 	})
 }
 
-// A full disk at the moment when an act has ended loses nothing: its outcome is written as
+// A full disk at the moment when an operation has ended loses nothing: its outcome is written as
 // soon as there is room, and what failed cools down.
 func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -64,7 +64,7 @@ func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 				}
 				full := 0
 				b.journal.Barrier = func(e Entry) error {
-					if act := b.journal.Act(e.Act); e.Step == journal.StepOutcome && act.Verb == "snapshot" {
+					if operation := b.journal.Action(e.Action); e.Step == journal.StepOutcome && operation.Verb == "snapshot" {
 						if full++; full < 3 {
 							return errors.New("no space left on device")
 						}
@@ -75,9 +75,9 @@ func TestAnEndingIsWrittenWhenTheDiskHasRoomAgain(t *testing.T) {
 				time.Sleep(30 * time.Minute)
 				stop()
 				var results []string
-				for _, act := range b.journal.Order {
-					if act.Verb == "snapshot" {
-						results = append(results, act.Result)
+				for _, operation := range b.journal.Order {
+					if operation.Verb == "snapshot" {
+						results = append(results, operation.Result)
 					}
 				}
 				if got := strings.Join(results, " "); got != c.want {

@@ -11,8 +11,8 @@ import (
 )
 
 // Preview makes a plan. It cannot write: there is nothing in its hands to write with.
-func Preview(ctx context.Context, sight refresh.Sight, want *spec.Desired, journal *journal.Journal) (*plan.Plan, error) {
-	have, err := sight.Looker(want, journal, nil).Look(ctx)
+func Preview(ctx context.Context, source refresh.Source, want *spec.Desired, journal *journal.Journal) (*plan.Plan, error) {
+	have, err := source.Reader(want, journal, nil).Read(ctx)
 	if err != nil {
 		return nil, err
 	}

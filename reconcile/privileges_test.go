@@ -98,9 +98,9 @@ func TestEachPrivilegeIsNamedBeforehand(t *testing.T) {
 					}
 				})
 				b.client = b.agent.O.Client
-				sight := b.agent.O.Sight
-				sight.View = b.client.Look()
-				p, err := Preview(t.Context(), sight, want, b.journal)
+				source := b.agent.O.Source
+				source.View = b.client.Read()
+				p, err := Preview(t.Context(), source, want, b.journal)
 				text := fmt.Sprint(err) // without Sys.Audit there is no plan
 				if err == nil {
 					text = reconciletest.PlanText(p)

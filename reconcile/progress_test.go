@@ -61,7 +61,7 @@ func TestRunningTellsTheLog(t *testing.T) {
 	}
 }
 
-// A clock that is set back while an act runs makes it no younger than new.
+// A clock that is set back while an operation runs makes it no younger than new.
 func TestProgressOutlivesAClockThatIsSetBack(t *testing.T) {
 	var out strings.Builder
 	p := NewProgress(&out, TextOptions{Live: true})

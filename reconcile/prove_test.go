@@ -26,7 +26,7 @@ backups:
 	synctest.Test(t, func(t *testing.T) {
 		died := newBench(t, pvesim.New())
 		died.journal.Barrier = func(e Entry) error {
-			if e.Step == journal.StepOutcome && died.journal.Act(e.Act).Verb == "back up" {
+			if e.Step == journal.StepOutcome && died.journal.Action(e.Action).Verb == "back up" {
 				return errors.New("the machine is switched off")
 			}
 			return nil

@@ -133,7 +133,7 @@ func rendered(e ast.Expr) string {
 }
 
 // Whatever is blocked says what a person can do about it.
-func TestEveryReasonHasACure(t *testing.T) {
+func TestEveryReasonHasAFix(t *testing.T) {
 	files, err := filepath.Glob("*/*.go")
 	questions, _ := filepath.Glob("*/*/*.go")
 	files = append(files, questions...)

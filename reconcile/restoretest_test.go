@@ -128,7 +128,7 @@ func TestARestoreTestFindsOutAndLeavesNothing(t *testing.T) {
 
 func volumesOn(t testing.TB, b *bench, storage string) []proxmox.StorageContent {
 	t.Helper()
-	all, err := b.client.Look().StorageContent(t.Context(), "pve1", storage, proxmox.ContentFilter{Content: "backup"})
+	all, err := b.client.Read().StorageContent(t.Context(), "pve1", storage, proxmox.ContentFilter{Content: "backup"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 
 // RollbackText prints the YAML lines that ask, now, for the rollback of a declared guest
 // to a snapshot, below comments on what would be lost. Like a plan it can only read.
-func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, journal *journal.Journal, ref spec.Ref, snapshot string) (string, error) {
+func RollbackText(ctx context.Context, source refresh.Source, want *spec.Desired, journal *journal.Journal, ref spec.Ref, snapshot string) (string, error) {
 	asked := *want
 	asked.Restores, asked.Guests = maps.Clone(want.Restores), maps.Clone(want.Guests)
 	g := *want.Guest(ref.Name)
@@ -29,8 +29,8 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 	} else {
 		asked.Restores[ref.Name] = &g
 	}
-	sight.Only = []spec.Ref{ref}
-	have, err := sight.Looker(&asked, journal, nil).Look(ctx)
+	source.Only = []spec.Ref{ref}
+	have, err := source.Reader(&asked, journal, nil).Read(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -47,16 +47,16 @@ func RollbackText(ctx context.Context, sight refresh.Sight, want *spec.Desired, 
 	}
 	g.Rollback.Requested = have.Now.Truncate(time.Second)
 	g.Rollback.RequestedText = questions.Stamp(q)
-	found, why, cure := questions.RollbackTarget(q, &g, state)
+	found, why, fix := questions.RollbackTarget(q, &g, state)
 	if why != "" {
 		if state.Snapshots != nil && len(state.Snapshots.Snapshots) > 0 && found.Name == "" {
 			var names []string
 			for _, s := range state.Snapshots.Snapshots {
 				names = append(names, fmt.Sprintf("%s (%s)", s.Name, have.Date(s.Time)))
 			}
-			cure = "there is " + text.List(names)
+			fix = "there is " + text.List(names)
 		}
-		return "", fmt.Errorf("%s: %s; %s", ref, why, cure)
+		return "", fmt.Errorf("%s: %s; %s", ref, why, fix)
 	}
 	goes, lost := questions.RollbackLoses(q, state)
 	var b strings.Builder

@@ -53,7 +53,7 @@ func TestABackupThatDoesNotStayIsNotRepeatedForEver(t *testing.T) {
 		b := newBench(t, pvesim.New())
 		for range 5 {
 			b.once(want)
-			volumes, err := b.client.Look().StorageContent(t.Context(), "pve1", "usb-backup", proxmox.ContentFilter{})
+			volumes, err := b.client.Read().StorageContent(t.Context(), "pve1", "usb-backup", proxmox.ContentFilter{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,8 +67,8 @@ func TestABackupThatDoesNotStayIsNotRepeatedForEver(t *testing.T) {
 			b.sim.Advance(10 * time.Minute)
 		}
 		made := 0
-		for _, act := range b.journal.Order {
-			if act.Verb == "back up" {
+		for _, operation := range b.journal.Order {
+			if operation.Verb == "back up" {
 				made++
 			}
 		}

@@ -40,7 +40,7 @@ func TestTheTagsOfAGoldenImageStayItsOwn(t *testing.T) {
 			if r := b.once(house); r.ExitCode() != 0 {
 				t.Fatalf("%s\n%s", b.events, b.closing(r))
 			}
-			config, err := b.client.Look().GuestConfig(t.Context(), "pve1", 201)
+			config, err := b.client.Read().GuestConfig(t.Context(), "pve1", 201)
 			must(t, err)
 			if got := strings.Join(config.Tags(), " "); got != want {
 				t.Errorf("it has the tags %q, want %q", got, want)

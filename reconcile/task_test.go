@@ -69,8 +69,8 @@ func TestAWriteThatIsLostAgainAndAgainFails(t *testing.T) {
 			t.Errorf("exit code %d\n%s", report.ExitCode(), text)
 		}
 		starts := 0
-		for _, act := range b.journal.Order {
-			if act.Verb == "start" {
+		for _, operation := range b.journal.Order {
+			if operation.Verb == "start" {
 				starts++
 			}
 		}
@@ -81,7 +81,7 @@ func TestAWriteThatIsLostAgainAndAgainFails(t *testing.T) {
 }
 
 // An agent elsewhere with our token may start the same soon after us: the task of an
-// act whose answer was lost is the first after it, and none that another act has.
+// act whose answer was lost is the first after it, and none that another operation has.
 func TestALostAnswersTaskIsTheFirstOne(t *testing.T) {
 	at := time.Date(2026, 11, 22, 18, 5, 39, 0, time.UTC)
 	task := func(pid int, after time.Duration) proxmox.Task {

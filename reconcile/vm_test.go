@@ -238,7 +238,7 @@ func TestTheWreckOfAVMRestoreIsNamedAssumedFromPVEsSources(t *testing.T) {
 			}
 		}
 		again.as("DELETE", "/nodes/pve1/qemu/106")
-		again = newBench(t, again.sim, func(o *Options) { o.Sight.Only = []spec.Ref{{Kind: spec.KindGuest, Name: "router"}} })
+		again = newBench(t, again.sim, func(o *Options) { o.Source.Only = []spec.Ref{{Kind: spec.KindGuest, Name: "router"}} })
 		again.once(want)
 		if now := dataOf(again.sim, "106 virtio0"); len(now) != 1 {
 			t.Errorf("it does not come back:\n%s", again.events)

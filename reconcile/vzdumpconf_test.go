@@ -35,8 +35,8 @@ guests:
 		b.as("POST", "/nodes/pve1/vzdump", "vmid=101", "storage=local")
 		b.as("PUT", "/storage/local", "prune-backups=keep-last=1")
 		report := b.once(want)
-		const cure = "the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set local --prune-backups keep-all=1"
-		if report.ExitCode() != 1 || !strings.Contains(b.events.String(), cure) {
+		const fix = "the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set local --prune-backups keep-all=1"
+		if report.ExitCode() != 1 || !strings.Contains(b.events.String(), fix) {
 			t.Errorf("exit code %d\n%s\n%s", report.ExitCode(), b.events, b.closing(report))
 		}
 	})

@@ -85,12 +85,12 @@ func (l Loader) check(d *Desired, f *faults) {
 }
 
 // fail notes a mistake at a field of an object.
-func (c *checker) fail(o *Object, field, cure, format string, args ...any) {
+func (c *checker) fail(o *Object, field, fix, format string, args ...any) {
 	p, whole := o.At(field), string(o.Ref.Kind)+"."+o.Ref.Name
 	if field != "" {
 		whole += "." + field
 	}
-	c.add(&Error{File: p.File, Line: p.Line, Field: whole, Message: fmt.Sprintf(format, args...), Cure: cure})
+	c.add(&Error{File: p.File, Line: p.Line, Field: whole, Message: fmt.Sprintf(format, args...), Fix: fix})
 }
 
 // sorted are the objects of a section by place, so that of two that quarrel
@@ -236,7 +236,7 @@ func (c *checker) refers(o *Object, field, name, why string) *Guest {
 	return nil
 }
 
-// reference is the cure of a name that no object of the kinds has.
+// reference is the fix of a name that no object of the kinds has.
 func (c *checker) reference(name string, kinds ...Kind) string {
 	var known, sections []string
 	c.looked++

@@ -15,8 +15,8 @@ func (c *checker) sources() {
 	for _, g := range sorted(c.Restores, c.Guests) {
 		for _, s := range g.From {
 			golden := c.Golden[s.Golden]
-			fail := func(cure, format string, args ...any) {
-				c.add(&Error{File: s.Pos.File, Line: s.Pos.Line, Field: string(g.Ref.Kind) + "." + g.Ref.Name + ".from", Message: fmt.Sprintf(format, args...), Cure: cure})
+			fail := func(fix, format string, args ...any) {
+				c.add(&Error{File: s.Pos.File, Line: s.Pos.Line, Field: string(g.Ref.Kind) + "." + g.Ref.Name + ".from", Message: fmt.Sprintf(format, args...), Fix: fix})
 			}
 			switch {
 			case s.Golden == "":

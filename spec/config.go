@@ -136,8 +136,8 @@ var (
 
 func goldenConfigElsewhere() map[string]string {
 	m := map[string]string{"features": "Write it beside config: features: {keyctl: true, nesting: true}."}
-	for key, cure := range configElsewhere {
-		m[key] = cure
+	for key, fix := range configElsewhere {
+		m[key] = fix
 	}
 	m["hostname"] = "The hostname of a golden image is its name; leave it out."
 	return m

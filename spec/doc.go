@@ -2,7 +2,7 @@
 // that declare mounts, golden images, restores, guests, snapshots, backups and tests.
 //
 // [Load] turns a file, or a folder of files, into one checked [Desired], or
-// into every mistake at once, each with file, line, field and cure. Nothing is
+// into every mistake at once, each with file, line, field and fix. Nothing is
 // half accepted: one bad file means no Desired. Loading never looks at a node;
 // what can be known from the text alone is checked here, the rest by the
 // planner.

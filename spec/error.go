@@ -20,7 +20,7 @@ type Error struct {
 	Line    int    // 0: the whole file
 	Field   string // "restores.web.config.memory", empty: none in particular
 	Message string // begins small, without a full stop
-	Cure    string // a sentence
+	Fix     string // a sentence
 }
 
 // Error is "pve1.yaml:44: restores.web.vmid: MESSAGE. CURE"; what was expected follows a colon.
@@ -33,15 +33,15 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(e.Message)
 	switch {
-	case strings.HasPrefix(e.Cure, sayExpected):
-		b.WriteString(": " + e.Cure)
-	case e.Cure != "":
-		b.WriteString(". " + e.Cure)
+	case strings.HasPrefix(e.Fix, sayExpected):
+		b.WriteString(": " + e.Fix)
+	case e.Fix != "":
+		b.WriteString(". " + e.Fix)
 	}
 	return b.String()
 }
 
-// sayExpected begins the cure of an invalid value.
+// sayExpected begins the fix of an invalid value.
 const sayExpected = "expected "
 
 // faults gathers mistakes.
@@ -65,7 +65,7 @@ func (f *faults) add(e *Error) {
 	}
 	key := e.Field
 	e.File, e.Field = fit(key, e.File, "…"), fit(key, e.Field, "…")
-	e.Message, e.Cure = fit(key, e.Message, "…"), fit(key, e.Cure, "….")
+	e.Message, e.Fix = fit(key, e.Message, "…"), fit(key, e.Fix, "….")
 	f.list = append(f.list, e)
 }
 
@@ -99,14 +99,14 @@ func (f *faults) err() error {
 	}
 	if f.more > 0 {
 		last := f.list[len(f.list)-1]
-		all.Errors = append(all.Errors, &Error{File: last.File, Line: last.Line, Message: fmt.Sprintf("%d more mistakes are not listed", f.more), Cure: "Correct these first."})
+		all.Errors = append(all.Errors, &Error{File: last.File, Line: last.Line, Message: fmt.Sprintf("%d more mistakes are not listed", f.more), Fix: "Correct these first."})
 	}
 	return all
 }
 
 // apart splits the errors of package proxmox, which read "what is wrong: what
-// to do", "invalid thing: expected such" or "what is wrong, write such and such", into message and cure.
-func apart(err error) (message, cure string) {
+// to do", "invalid thing: expected such" or "what is wrong, write such and such", into message and fix.
+func apart(err error) (message, fix string) {
 	text := err.Error()
 	for _, verb := range []string{": expected ", ", expected ", ", write ", ", keep "} {
 		if i := strings.LastIndex(text, verb); i >= 0 {

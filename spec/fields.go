@@ -65,7 +65,7 @@ type value[V any] struct {
 type field[T any] struct {
 	Field
 	numbered int    // of "netN": how many there are; 0: the key is the key
-	missing  string // the cure where it is missing; empty: not required
+	missing  string // the fix where it is missing; empty: not required
 	schema   *jsonschema.Schema
 	below    []Field
 	read     func(a at, n *yaml.Node, to *T, number int)
@@ -101,9 +101,9 @@ func numberedOf[T, V any](key string, count int, class Class, v value[V], set fu
 	return f
 }
 
-// must makes a field required; the cure says what to write.
-func (f field[T]) must(cure string) field[T] {
-	f.missing = cure
+// must makes a field required; the fix says what to write.
+func (f field[T]) must(fix string) field[T] {
+	f.missing = fix
 	return f
 }
 
@@ -112,7 +112,7 @@ func (f field[T]) must(cure string) field[T] {
 type shape[T any] struct {
 	fields    []field[T]
 	index     map[string]int
-	elsewhere map[string]string // the cures of keys that are not here on purpose
+	elsewhere map[string]string // the fixes of keys that are not here on purpose
 }
 
 func shaped[T any](elsewhere map[string]string, fields ...field[T]) *shape[T] {
@@ -159,12 +159,12 @@ func (s *shape[T]) keys() []string {
 
 func (s *shape[T]) unknown(a at, key string) {
 	stem := strings.TrimRight(key, "0123456789")
-	cure, ok := s.elsewhere[key]
+	fix, ok := s.elsewhere[key]
 	if !ok && stem != key { // unused3 is like unused0
-		cure, ok = s.elsewhere[stem+"0"]
+		fix, ok = s.elsewhere[stem+"0"]
 	}
 	if ok {
-		a.fail(cure, "does not belong here")
+		a.fail(fix, "does not belong here")
 	} else if i, ok := s.index[stem]; ok && s.fields[i].numbered > 0 {
 		a.fail("Write "+stem+"0 to "+stem+strconv.Itoa(s.fields[i].numbered-1)+".", "PVE has no %s", key)
 	} else {

@@ -139,7 +139,7 @@ func readFiles(path string, f *faults) (files []file, passedOver []string) {
 		case err != nil:
 			e := unreadable(name, err)
 			if errors.Is(err, fs.ErrNotExist) { // its name was there
-				e.Message, e.Cure = "is a link to a file that does not exist", "Correct the link, or remove it."
+				e.Message, e.Fix = "is a link to a file that does not exist", "Correct the link, or remove it."
 			}
 			f.add(e)
 			continue
@@ -148,7 +148,7 @@ func readFiles(path string, f *faults) (files []file, passedOver []string) {
 		files = append(files, file{name, text})
 	}
 	if len(files) == 0 && len(f.list) == 0 {
-		f.add(&Error{File: path, Message: "holds no .yaml file", Cure: "Declare what you want in files whose names end in .yaml; hidden files and folders are not read." + only(passedOver)})
+		f.add(&Error{File: path, Message: "holds no .yaml file", Fix: "Declare what you want in files whose names end in .yaml; hidden files and folders are not read." + only(passedOver)})
 	}
 	return files, passedOver
 }
@@ -237,17 +237,17 @@ func unreadable(name string, err error) *Error {
 	e := &Error{File: name, Message: err.Error()}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		e.Message, e.Cure = "does not exist", "Create a folder there with at least one .yaml file, or give the path of yours."
+		e.Message, e.Fix = "does not exist", "Create a folder there with at least one .yaml file, or give the path of yours."
 	case errors.Is(err, fs.ErrPermission):
-		e.Message, e.Cure = "may not be read", "Let the agent's user read it: chmod a+r for a file, a+rx for a folder."
+		e.Message, e.Fix = "may not be read", "Let the agent's user read it: chmod a+r for a file, a+rx for a folder."
 	case errors.Is(err, errSpecial):
-		e.Cure = "Replace it by an ordinary text file, or remove it."
+		e.Fix = "Replace it by an ordinary text file, or remove it."
 	case errors.Is(err, errOutside):
-		e.Cure = "Copy the file into the folder, or remove the link."
+		e.Fix = "Copy the file into the folder, or remove the link."
 	case errors.Is(err, errLarge), errors.Is(err, errFiles):
-		e.Cure = "Remove what does not belong to it."
+		e.Fix = "Remove what does not belong to it."
 	default:
-		e.Cure = "Correct that and try again."
+		e.Fix = "Correct that and try again."
 	}
 	return e
 }

@@ -151,11 +151,11 @@ var sourceShape = shaped(map[string]string{"template": "Only a golden image is b
 var sources = value[[]Source]{
 	name: "source, or list of them", schema: either(sourceShape.schema(), listOf("", sourceShape.value("")).schema), below: sourceShape.table(),
 	read: func(a at, n *yaml.Node) ([]Source, bool) {
-		const cure = "Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}. Write several as a list: [{newest: usb-backup}, {golden: debian}]."
+		const fix = "Write {golden: NAME}, {archive: VOLUME} or {newest: STORAGE}. Write several as a list: [{newest: usb-backup}, {golden: debian}]."
 		one := func(a at, n *yaml.Node) (s Source, ok bool) {
 			s.Pos = a.pos()
 			if n = resolve(n); n.Kind == yaml.ScalarNode {
-				a.fail(cure, "does not say what kind of source %s is", show(n))
+				a.fail(fix, "does not say what kind of source %s is", show(n))
 				return s, false
 			}
 			known := len(a.src.faults.list)
@@ -171,7 +171,7 @@ var sources = value[[]Source]{
 			switch {
 			case said == 0 && len(a.src.faults.list) > known: // a mistake that is named already
 			case said != 1:
-				a.fail(cure, "names %d sources in one entry, not one", said)
+				a.fail(fix, "names %d sources in one entry, not one", said)
 			case s.VMID != 0 && s.Newest == "":
 				a.fail("Write {newest: STORAGE, vmid: 105}, or leave vmid out.", "vmid goes with newest alone")
 			default:

@@ -60,7 +60,7 @@ func (l Loader) join(path string, files []file, f *faults) (*Desired, error) {
 		}
 	}
 	if d.Len() == 0 && len(f.list) == 0 {
-		f.add(&Error{File: path, Message: "declares nothing", Cure: "Nothing is never what is wanted; declare at least one object, or stop the agent."})
+		f.add(&Error{File: path, Message: "declares nothing", Fix: "Nothing is never what is wanted; declare at least one object, or stop the agent."})
 	}
 	d.fill()
 	l.check(d, f)

@@ -54,7 +54,7 @@ func TestBad(t *testing.T) {
 }
 
 // checkMistakes holds every error to the form: a multierror of *Error, sorted,
-// each with a place, a message and a cure, in one line.
+// each with a place, a message and a fix, in one line.
 func checkMistakes(t *testing.T, err error) {
 	t.Helper()
 	var all *multierror.Error
@@ -74,8 +74,8 @@ func checkMistakes(t *testing.T, err error) {
 			t.Errorf("no line: %v", e)
 		case e.Message == "" || strings.HasSuffix(e.Message, "."):
 			t.Errorf("no message, or one with a full stop: %v", e)
-		case e.Cure == "" || !strings.ContainsAny(e.Cure[len(e.Cure)-1:], ".?") || unicode.IsLower(rune(e.Cure[0])) && !strings.HasPrefix(e.Cure, "expected "):
-			t.Errorf("the cure is no sentence: %v", e)
+		case e.Fix == "" || !strings.ContainsAny(e.Fix[len(e.Fix)-1:], ".?") || unicode.IsLower(rune(e.Fix[0])) && !strings.HasPrefix(e.Fix, "expected "):
+			t.Errorf("the fix is no sentence: %v", e)
 		case strings.ContainsAny(e.Error(), "\n\r"):
 			t.Errorf("more than one line: %q", e)
 		case last != nil && (e.File < last.File || e.File == last.File && e.Line < last.Line):

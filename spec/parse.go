@@ -94,11 +94,11 @@ func (r *lineReader) Read(p []byte) (int, error) {
 // below types that decode themselves, reads 0201 as 129, and drops further
 // documents in silence.
 func (f file) parse(faults *faults, left *limits) (doc *yaml.Node) {
-	fail := func(line int, cure, message string) {
-		faults.add(&Error{File: f.name, Line: line, Message: message, Cure: cure})
+	fail := func(line int, fix, message string) {
+		faults.add(&Error{File: f.name, Line: line, Message: message, Fix: fix})
 	}
-	if i, what, cure := f.notText(); i >= 0 {
-		fail(f.lineAt(i), cure, what)
+	if i, what, fix := f.notText(); i >= 0 {
+		fail(f.lineAt(i), fix, what)
 		return nil
 	}
 	if left.entries -= f.entries(); left.entries < 0 {
@@ -129,35 +129,35 @@ func (f file) parse(faults *faults, left *limits) (doc *yaml.Node) {
 
 // explain says what is wrong with a text that yaml.v3 does not understand, and
 // in which line.
-func (f file) explain(err error) (line int, cure, message string) {
+func (f file) explain(err error) (line int, fix, message string) {
 	m := yamlLine.FindStringSubmatch(err.Error())
 	if m == nil {
 		m = []string{"", ""}
 	}
 	line, _ = strconv.Atoi(m[1])
 	message = "is not YAML: " + strings.TrimPrefix(err.Error(), m[0])
-	cure = "Compare indentation, colons, quotes and brackets around this line with a part that works."
+	fix = "Compare indentation, colons, quotes and brackets around this line with a part that works."
 	// yaml.v3 tells the line where what it was in begins, or none.
 	switch anchor := yamlAnchor.FindStringSubmatch(err.Error()); {
 	case strings.Contains(err.Error(), "tab"), strings.Contains(err.Error(), "cannot start any token"):
-		cure = "Indent with spaces, not with tabs, and put texts with special characters in quotes."
+		fix = "Indent with spaces, not with tabs, and put texts with special characters in quotes."
 		line = cmp.Or(f.lineOf(`(?m)^ *\t`), line)
 	case anchor != nil:
 		line = f.lineOf(`\*` + regexp.QuoteMeta(anchor[1]) + `\b`)
-		cure = "Define it above with &" + anchor[1] + ", in the same file."
+		fix = "Define it above with &" + anchor[1] + ", in the same file."
 		if !section.Match(f.text) { // it may be any text that begins with *, also a secret
-			message, cure = "is not YAML: unknown anchor (its content is not shown)", "Define it above, in the same file."
+			message, fix = "is not YAML: unknown anchor (its content is not shown)", "Define it above, in the same file."
 		}
 	case strings.Contains(err.Error(), "did not find expected"):
 		line = f.readTo()
-		cure = "Compare indentation, colons, quotes and brackets here and in the line above with a part that works."
+		fix = "Compare indentation, colons, quotes and brackets here and in the line above with a part that works."
 	}
-	return line, cure, message
+	return line, fix, message
 }
 
 // notText finds the first byte that keeps a file from being YAML text, -1 where
 // there is none.
-func (f file) notText() (at int, what, cure string) {
+func (f file) notText() (at int, what, fix string) {
 	if i := bytes.IndexByte(f.text, 0); i >= 0 {
 		return i, "is not text: it contains a zero byte", "Save it as UTF-8 text."
 	}

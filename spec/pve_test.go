@@ -21,7 +21,7 @@ const putConfig = `arch cmode console cores cpulimit cpuunits debug delete descr
 	unused0 unused17`
 
 // Whatever PVE can be told about a container the language either knows or refuses with
-// a cure of its own, never as a word that nobody has heard of.
+// a fix of its own, never as a word that nobody has heard of.
 func TestEveryKeyOfPVEIsKnownOrRefusedWithItsCure(t *testing.T) {
 	for key := range strings.FieldsSeq(putConfig) {
 		config := "{" + key + ": 1}"

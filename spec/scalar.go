@@ -31,15 +31,15 @@ func article(name string) string {
 
 // scalar makes a type of one word. The YAML must be of one of the tags; a
 // property string has no types, so there parse alone decides.
-func scalar[V any](name string, schema *jsonschema.Schema, tags []string, cure string, parse func(string) (V, error)) value[V] {
+func scalar[V any](name string, schema *jsonschema.Schema, tags []string, fix string, parse func(string) (V, error)) value[V] {
 	return value[V]{
 		name: name, schema: schema, parse: parse,
 		read: func(a at, n *yaml.Node) (v V, ok bool) {
 			n = resolve(n)
 			if n.Kind != yaml.ScalarNode || !slices.Contains(tags, n.ShortTag()) {
 				switch {
-				case cure != "":
-					a.fail(cure, "needs %s, this is %s", article(name), show(n))
+				case fix != "":
+					a.fail(fix, "needs %s, this is %s", article(name), show(n))
 				case n.Kind == yaml.ScalarNode:
 					a.fail(fmt.Sprintf("Write it in quotes: %q.", n.Value), "needs %s, %s is %s", article(name), show(n), what(n))
 				default:
@@ -115,11 +115,11 @@ func name(what string, check func(string) error) value[string] {
 }
 
 // matching is a text of a form.
-func matching(what, form, cure string) value[string] {
+func matching(what, form, fix string) value[string] {
 	re := regexp.MustCompile(form)
 	return scalar(what, pattern(form), strTags, "", func(s string) (string, error) {
 		if !re.MatchString(s) {
-			return "", fmt.Errorf("invalid %s %q: %s", what, s, cure)
+			return "", fmt.Errorf("invalid %s %q: %s", what, s, fix)
 		}
 		return s, nil
 	})

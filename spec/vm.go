@@ -84,8 +84,8 @@ func checkType(c *checker, g *Guest) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(g.Config.Values)) {
-		if cure := ofContainers[key]; cure != "" {
-			c.fail(o, "config."+key, cure, "is a key of containers, and this is a VM")
+		if fix := ofContainers[key]; fix != "" {
+			c.fail(o, "config."+key, fix, "is a key of containers, and this is a VM")
 		}
 	}
 	for field, said := range map[string]bool{"config.startup": g.Config.Startup != nil, "config.features": g.Config.Features != nil, "rootfs": g.RootFS.Size != 0,

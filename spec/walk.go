@@ -62,18 +62,18 @@ func (a at) on(n *yaml.Node) at {
 func (a at) pos() Pos { return Pos{a.src.name, a.line} }
 
 // fail notes a mistake here.
-func (a at) fail(cure, format string, args ...any) {
+func (a at) fail(fix, format string, args ...any) {
 	a.src.faults.add(&Error{
 		File: a.src.name, Line: a.line, Field: a.field(),
-		Message: fmt.Sprintf(format, args...), Cure: cure,
+		Message: fmt.Sprintf(format, args...), Fix: fix,
 	})
 }
 
 // refuse notes the errors of a parser.
 func (a at) refuse(err error) {
 	each(err, func(err error) {
-		message, cure := apart(err)
-		a.fail(cure, "%s", message)
+		message, fix := apart(err)
+		a.fail(fix, "%s", message)
 	})
 }
 

@@ -42,7 +42,7 @@ func (p point) String() string {
 //	torn STEP ID                 the same, but the line was written only in half
 //	sent METHOD PATH [VMID]      a write has taken effect on the node, and its answer is withheld
 //	answered METHOD PATH [VMID]  the answer is on its way
-//	sent fence NAME WHAT         the fence has accepted an act; answered as above
+//	sent fence NAME WHAT         the fence has accepted an operation; answered as above
 //
 // Names are without the times in them, so that they mean the same in every run.
 type tap struct {
@@ -115,19 +115,19 @@ func (t *tap) open() bool {
 	}
 	text, _ := io.ReadAll(file)
 	for line := range bytes.Lines(text) {
-		var e struct{ Act, Step, ID string }
+		var e struct{ Action, Step, ID string }
 		if !bytes.HasSuffix(line, []byte("\n")) || json.Unmarshal(line, &e) != nil {
 			break
 		}
 		if e.ID != "" {
-			t.acts[e.Act] = e.ID
+			t.acts[e.Action] = e.ID
 		}
-		if t.note("torn " + e.Step + " " + t.acts[e.Act]) {
+		if t.note("torn " + e.Step + " " + t.acts[e.Action]) {
 			t.cut = t.read + int64(len(line)/2)
 			return false
 		}
 		t.read += int64(len(line))
-		if t.note("line " + e.Step + " " + t.acts[e.Act]) {
+		if t.note("line " + e.Step + " " + t.acts[e.Action]) {
 			t.cut = t.read
 			return false
 		}

@@ -229,7 +229,7 @@ func (l *life) history(b *bench, only string) (string, error) {
 var counters = []string{"created", "written", "since", "born", "filled", "noted", "pid", "clock"}
 
 // canonical prints a world so that two that are equal are so letter by letter: without moments and process
-// numbers; of the tasks only what they were, on what, by whom and how they ended, sorted, so that an act that is
+// numbers; of the tasks only what they were, on what, by whom and how they ended, sorted, so that an operation that is
 // done twice shows; and sorted too what the two mounts append, which run at the same time.
 func canonical(text []byte) (string, error) {
 	var world map[string]any

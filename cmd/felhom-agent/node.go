@@ -37,12 +37,12 @@ func connect(ctx context.Context, cmd *command, con *console.Console, write bool
 		n.Close()
 		return nil, err
 	}
-	n.Sight.TokenID, n.Sight.Drift, n.Sight.MaxDeletions = c.Token.ID(), c.Drift, c.MaxDestructive
-	n.Sight.NotifyPVE = c.Notify.Pve
-	n.Sight.Tests = n.TestAccess()
-	n.Sight.View, n.Sight.Fence = n.Client.Look(), nil
+	n.Source.TokenID, n.Source.Drift, n.Source.MaxDeletions = c.Token.ID(), c.Drift, c.MaxDestructive
+	n.Source.NotifyPVE = c.Notify.Pve
+	n.Source.Tests = n.TestAccess()
+	n.Source.View, n.Source.Fence = n.Client.Read(), nil
 	if n.Runner != nil {
-		n.Sight.Fence = n.Runner
+		n.Source.Fence = n.Runner
 	}
 	return n, nil
 }
@@ -58,7 +58,7 @@ func connectToLook(ctx context.Context, cmd *command, con *console.Console) (*se
 		n.Close()
 		return nil, n.Explain(err)
 	}
-	if err := n.Look(); err != nil {
+	if err := n.Read(); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -103,10 +103,10 @@ func connectSimulated(ctx context.Context, n *session.Session, cmd *command, con
 			return err
 		}
 	}
-	n.Sight.Node = sim.Node()
-	n.Sight.Owner = cmp.Or(n.Config.Owner, n.Sight.Node)
+	n.Source.Node = sim.Node()
+	n.Source.Owner = cmp.Or(n.Config.Owner, n.Source.Node)
 	n.Wait = proxmox.WaitOptions{Interval: 50 * time.Millisecond, Factor: 1.2, Cap: 200 * time.Millisecond}
-	n.Runner = &privileged.Local{Host: sim.Host(n.Sight.Node)}
+	n.Runner = &privileged.Local{Host: sim.Host(n.Source.Node)}
 	if write && n.World.File != nil {
 		ctx, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
@@ -138,7 +138,7 @@ func connectReal(n *session.Session, con *console.Console, write bool) error {
 	}
 	n.Runner = c.Runner
 	if n.Runner == nil {
-		n.Sight.FenceReason = fmt.Sprintf("runner: none (%s)", c.Places["runner"])
+		n.Source.FenceReason = fmt.Sprintf("runner: none (%s)", c.Places["runner"])
 	}
 	n.State = cmp.Or(c.State, session.FirstOf(os.Getenv("STATE_DIRECTORY")), config.DefaultState)
 	if write {

@@ -37,7 +37,7 @@ func TestNotifyLook(t *testing.T) {
 		if path != "" {
 			c.Command = []string{path, "--loud"}
 		}
-		err := c.Look()
+		err := c.Read()
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%q: %v, want %q", path, err, want)
 		}

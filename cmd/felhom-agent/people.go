@@ -26,7 +26,7 @@ func runExport(ctx context.Context, cmd *command, con *console.Console) (int, er
 		return 0, err
 	}
 	defer n.Close()
-	x, err := reconcile.ExportNode(ctx, n.Sight, n.Journal)
+	x, err := reconcile.ExportNode(ctx, n.Source, n.Journal)
 	if err != nil {
 		return 0, n.Explain(err)
 	}
@@ -256,7 +256,7 @@ func runPrintRollback(ctx context.Context, cmd *command, con *console.Console) (
 		return 0, err
 	}
 	defer n.Close()
-	text, err := reconcile.RollbackText(ctx, n.Sight, want, n.Journal, refs[0], snapshot)
+	text, err := reconcile.RollbackText(ctx, n.Source, want, n.Journal, refs[0], snapshot)
 	if err != nil {
 		return 0, n.Explain(err)
 	}

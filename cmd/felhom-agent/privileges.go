@@ -44,13 +44,13 @@ func runPrivileges(ctx context.Context, cmd *command, con *console.Console) (int
 		return 0, err
 	}
 	defer n.Close()
-	needs := reconcile.NeedsOf(want, n.Sight.Node)
-	have, err := n.Sight.View.Permissions(ctx)
+	needs := reconcile.NeedsOf(want, n.Source.Node)
+	have, err := n.Source.View.Permissions(ctx)
 	if err != nil {
 		return 0, n.Explain(err)
 	}
 	r := comparePrivileges(needs, have)
-	r.Token, r.Node = n.Sight.TokenID, n.Sight.Node
+	r.Token, r.Node = n.Source.TokenID, n.Source.Node
 	code := exit.OK
 	if len(r.Fix) > 0 {
 		code = exit.Blocked

@@ -46,7 +46,7 @@ func savePlan(path string, plan *reconcile.SavedPlan) error {
 }
 
 func savedAbout(n *session.Session) reconcile.SavedAbout {
-	return reconcile.SavedAbout{Agent: version.Version, Owner: n.Sight.Owner, Last: n.Journal.Last(), Only: n.Sight.Only, Fitting: n.Sight.Fitting}
+	return reconcile.SavedAbout{Agent: version.Version, Owner: n.Source.Owner, Last: n.Journal.Last(), Only: n.Source.Only, Fitting: n.Source.Fitting}
 }
 
 // reviewed is the plan of --plan-file; nil: none is named.
@@ -67,10 +67,10 @@ func askFirst(ctx context.Context, n *session.Session, want *spec.Desired, con *
 	if _, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err != nil {
 		return nil, usagef("--ask needs a terminal; in a script: --plan --out FILE, then --once --plan-file FILE")
 	}
-	if err := n.Look(); err != nil {
+	if err := n.Read(); err != nil {
 		return nil, err
 	}
-	plan, err := reconcile.Preview(ctx, n.Sight, want, n.Journal)
+	plan, err := reconcile.Preview(ctx, n.Source, want, n.Journal)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,8 @@ func runPlan(ctx context.Context, cmd *command, con *console.Console) (int, erro
 		return 0, err
 	}
 	defer n.Close()
-	n.Sight.Only, n.Sight.Fitting = only.refs, only.fitting
-	plan, err := reconcile.Preview(ctx, n.Sight, want, n.Journal)
+	n.Source.Only, n.Source.Fitting = only.refs, only.fitting
+	plan, err := reconcile.Preview(ctx, n.Source, want, n.Journal)
 	if err != nil {
 		return 0, n.Explain(err)
 	}
@@ -83,7 +83,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if err := n.FindPatiently(ctx); err != nil {
 		return 0, n.Explain(err)
 	}
-	n.Sight.Only, n.Sight.Fitting, n.Sight.AtOnce.Names = only.refs, only.fitting, atOnce
+	n.Source.Only, n.Source.Fitting, n.Source.AtOnce.Names = only.refs, only.fitting, atOnce
 	told := newTeller(con, cmd, only.refs)
 	if cmd.ask {
 		if reviewed, err = askFirst(ctx, n, want, con, told.text); err != nil {
@@ -148,7 +148,7 @@ func desired(cmd *command, con *console.Console) (*spec.Desired, selection, erro
 // optionsOf are what an agent of this node works with.
 func optionsOf(n *session.Session, who string, event func(reconcile.Event)) reconcile.Options {
 	o := reconcile.Options{
-		Sight: n.Sight, Client: n.Client, TestGuests: n.TestGuests, Runner: n.Runner, Journal: n.Journal, Store: n.Store, Log: n.Log,
+		Source: n.Source, Client: n.Client, TestGuests: n.TestGuests, Runner: n.Runner, Journal: n.Journal, Store: n.Store, Log: n.Log,
 		Events: event, Wait: n.Wait, Patience: n.Config.Timeout, Settle: n.Config.Settle, Go: exit.Go,
 	}
 	if n.World == nil { // on a simulated node there is no other agent
@@ -280,7 +280,7 @@ func checkConfig(file string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Notify.Look(); err != nil {
+	if err := c.Notify.Read(); err != nil {
 		return &config.Error{Place: c.Places["notify"], Key: "notify", Text: err.Error()}
 	}
 	return nil

@@ -26,7 +26,7 @@ func runSelftest(ctx context.Context, cmd *command, con *console.Console) (code 
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	t := &selftest{node: n, view: n.Client.Look(), w: con.Stdout}
+	t := &selftest{node: n, view: n.Client.Read(), w: con.Stdout}
 	t.run(ctx)
 	if cmd.task && t.failed == 0 {
 		t.task(ctx, cmd.vmid)
@@ -77,8 +77,8 @@ func (t *selftest) run(ctx context.Context) {
 		t.fail("node", "%v", t.node.Explain(err))
 		return
 	}
-	node := t.node.Sight.Node
-	t.ok("node", "%s, the owner in the ownership markers is %s", node, t.node.Sight.Owner)
+	node := t.node.Source.Node
+	t.ok("node", "%s, the owner in the ownership markers is %s", node, t.node.Source.Owner)
 	permissions, err := t.permissions(ctx)
 	if err != nil {
 		t.fail("privileges", "%v", err)
@@ -176,7 +176,7 @@ func reaches(path, privilege string) bool {
 func (t *selftest) notify() {
 	c := t.node.Config
 	undelivered, _ := notify.Undelivered(t.node.State)
-	switch err := c.Notify.Look(); {
+	switch err := c.Notify.Read(); {
 	case err != nil:
 		t.fail("notify", "%v (%s)", err, c.Places["notify"])
 	case len(c.Notify.Command) > 0 && undelivered != "":
@@ -191,7 +191,7 @@ func (t *selftest) notify() {
 // fence asks the root helper something harmless.
 func (t *selftest) fence(ctx context.Context) {
 	if t.node.Runner == nil {
-		t.ok("root helper", "none (%s): golden images, USB disks and bind mounts are left unchanged", t.node.Sight.FenceReason)
+		t.ok("root helper", "none (%s): golden images, USB disks and bind mounts are left unchanged", t.node.Source.FenceReason)
 		return
 	}
 	if err := t.node.GreetFence(ctx); err != nil {
@@ -206,7 +206,7 @@ const selftestSnapshot = "felhom-selftest"
 
 // task takes a real snapshot, waits for it, and deletes it.
 func (t *selftest) task(ctx context.Context, vmid proxmox.VMID) {
-	client, node := t.node.Client, t.node.Sight.Node
+	client, node := t.node.Client, t.node.Source.Node
 	if guests, err := t.view.ListLXC(ctx, node); err == nil && !slices.ContainsFunc(guests, func(g proxmox.Guest) bool { return g.VMID == vmid }) {
 		var there []string
 		for _, g := range guests {

@@ -17,7 +17,7 @@ func (t *selftest) storages(ctx context.Context) {
 		t.fail("storages", "%v", err)
 		return
 	}
-	states, err := t.view.NodeStorage(ctx, t.node.Sight.Node)
+	states, err := t.view.NodeStorage(ctx, t.node.Source.Node)
 	if err != nil {
 		t.fail("storages", "%v", err)
 		return
@@ -27,7 +27,7 @@ func (t *selftest) storages(ctx context.Context) {
 		active[s.ID], left[s.ID] = s.Active, s.Avail
 	}
 	confs = slices.DeleteFunc(confs, func(s proxmox.Storage) bool { // those of other nodes
-		return len(s.Nodes) > 0 && !slices.Contains(s.Nodes, t.node.Sight.Node)
+		return len(s.Nodes) > 0 && !slices.Contains(s.Nodes, t.node.Source.Node)
 	})
 	var names []string
 	for _, s := range confs {
@@ -100,7 +100,7 @@ func (t *selftest) retention(ctx context.Context, s proxmox.Storage, active bool
 	keep, text := s.PruneBackups, "its own retention"
 	if keep == "" && active {
 		var err error
-		if keep, err = t.view.BackupRetention(ctx, t.node.Sight.Node, s.ID); err != nil {
+		if keep, err = t.view.BackupRetention(ctx, t.node.Source.Node, s.ID); err != nil {
 			t.fail("backup storage", "%s: what PVE itself keeps on it is not known: %v", s.ID, err)
 			return "", false
 		}
@@ -115,7 +115,7 @@ func (t *selftest) retention(ctx context.Context, s proxmox.Storage, active bool
 // room compares what is left on a storage with the largest of the containers' newest
 // archives on it.
 func (t *selftest) room(ctx context.Context, storage string, left proxmox.Size) {
-	content, err := t.view.StorageContent(ctx, t.node.Sight.Node, storage, proxmox.ContentFilter{Content: "backup"})
+	content, err := t.view.StorageContent(ctx, t.node.Source.Node, storage, proxmox.ContentFilter{Content: "backup"})
 	if err != nil {
 		t.fail("backup storage", "%s cannot be read: %v", storage, err)
 		return

@@ -68,7 +68,7 @@ func TestRightsThatAreTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	st := &selftest{view: client.Look(), w: &out}
+	st := &selftest{view: client.Read(), w: &out}
 	have, err := st.permissions(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestStoragesOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		st := &selftest{view: client.Look(), w: &out, node: &session.Session{Sight: reconcile.Sight{Node: "pve1"}}}
+		st := &selftest{view: client.Read(), w: &out, node: &session.Session{Source: reconcile.Source{Node: "pve1"}}}
 		st.storages(t.Context())
 		if st.failed != c.failed || c.silent != "" && strings.Contains(out.String(), c.silent) {
 			t.Errorf("%s: %d failed\n%s", name, st.failed, out.String())
@@ -171,7 +171,7 @@ func TestVersionsOfPVE(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		st := &selftest{view: client.Look(), w: &out, node: &session.Session{Client: client, Config: &config.Config{Token: token, Node: "pve1"}}}
+		st := &selftest{view: client.Read(), w: &out, node: &session.Session{Client: client, Config: &config.Config{Token: token, Node: "pve1"}}}
 		st.run(t.Context())
 		if line, _, _ := strings.Cut(out.String(), "\n"); strings.HasPrefix(line, "[ ok ] version        PVE "+version) != known {
 			t.Errorf("%s: %s", version, line)

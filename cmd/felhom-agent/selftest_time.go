@@ -12,7 +12,7 @@ import (
 const clockTolerance = 5 * time.Minute
 
 func (t *selftest) clock(ctx context.Context) {
-	at, err := t.view.NodeTime(ctx, t.node.Sight.Node)
+	at, err := t.view.NodeTime(ctx, t.node.Source.Node)
 	if err != nil {
 		t.fail("clock", "%v", err)
 		return

@@ -50,7 +50,7 @@ func observed(t *testing.T, desired string) *httpstatus.Observer {
 		Config: &config.Config{Token: token, Interval: 15 * time.Minute, Timeout: time.Minute}, Log: zap.NewNop(), World: &simulated.World{Sim: sim},
 		Wait: proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
 	}
-	n.Sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
+	n.Source = reconcile.Source{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
 	src := &source.Source{Path: desired, Read: (&command{path: desired, simulate: true}).load, Told: func(text string) { t.Error(text) }}
 	want := src.Load()
 	o := httpstatus.NewObserver(n, src)
@@ -63,7 +63,7 @@ func observed(t *testing.T, desired string) *httpstatus.Observer {
 	return o
 }
 
-// busy lets an observer know of acts that run, and of the last line of their logs.
+// busy lets an observer know of operations that run, and of the last line of their logs.
 func busy(t *testing.T, o *httpstatus.Observer) func(object spec.Ref, verb, line string, ago time.Duration) {
 	t.Helper()
 	dir := t.TempDir()
@@ -74,7 +74,7 @@ func busy(t *testing.T, o *httpstatus.Observer) func(object spec.Ref, verb, line
 			t.Fatal(err)
 		}
 		defer file.Close()
-		entry := reconcile.Entry{Format: 1, Time: o.Node.World.Sim.Now().Add(-ago), Act: object.String() + verb, Step: "intent", Object: object.String(), Verb: verb, Text: verb}
+		entry := reconcile.Entry{Format: 1, Time: o.Node.World.Sim.Now().Add(-ago), Action: object.String() + verb, Step: "intent", Object: object.String(), Verb: verb, Text: verb}
 		if err := json.NewEncoder(file).Encode(entry); err != nil {
 			t.Fatal(err)
 		}
@@ -288,12 +288,12 @@ func TestObjectStates(t *testing.T) {
 		Notes: []reconcile.Note{{Object: ref("d"), Text: "memory differs", Drift: true, By: "unknown"}, {Object: ref("e"), Text: "a bind"}, {Object: ref("a"), Text: "not shown"}},
 	}
 	want := []httpstatus.ObjectState{
-		{Object: ref("a"), State: "changing", Reason: "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", Cure: nil},
-		{Object: ref("b"), State: "blocked", Reason: "is locked; is held", Cure: []string{"wait", "release it"}},
-		{Object: ref("c"), State: "waits", Reason: "create 201, when the golden is published", Cure: nil},
-		{Object: ref("d"), State: "drifted", Reason: "memory differs, by unknown", Cure: []string{"to heal it: felhom-agent --once --only restores/d"}},
-		{Object: ref("e"), State: "declared", Reason: "a bind", Cure: nil},
-		{Object: ref("f"), State: "declared", Reason: "", Cure: nil},
+		{Object: ref("a"), State: "changing", Reason: "memory 512 MiB -> 1024 MiB, nameserver (unset) -> 10.0.0.1", Fix: nil},
+		{Object: ref("b"), State: "blocked", Reason: "is locked; is held", Fix: []string{"wait", "release it"}},
+		{Object: ref("c"), State: "waits", Reason: "create 201, when the golden is published", Fix: nil},
+		{Object: ref("d"), State: "drifted", Reason: "memory differs, by unknown", Fix: []string{"to heal it: felhom-agent --once --only restores/d"}},
+		{Object: ref("e"), State: "declared", Reason: "a bind", Fix: nil},
+		{Object: ref("f"), State: "declared", Reason: "", Fix: nil},
 	}
 	if diff := cmp.Diff(want, httpstatus.ObjectStates(plan)); diff != "" {
 		t.Error(diff)
@@ -305,7 +305,7 @@ func TestAged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		looks, whole := 0, true
-		a := httpstatus.Aged[int]{Good: time.Hour, Bad: time.Minute, Limit: time.Second, Look: func(context.Context) (int, bool) { looks++; return looks, whole }}
+		a := httpstatus.Aged[int]{Good: time.Hour, Bad: time.Minute, Limit: time.Second, Read: func(context.Context) (int, bool) { looks++; return looks, whole }}
 		for range 1000 {
 			go a.Now(t.Context())
 		}

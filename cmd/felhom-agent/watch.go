@@ -59,8 +59,8 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	if err != nil {
 		return 0, err
 	}
-	n.Sight.Only, n.Sight.Fitting = only.refs, only.fitting
-	report := &watchReport{con: con, text: textOptions(con, cmd, n.Sight.Only)}
+	n.Source.Only, n.Source.Fitting = only.refs, only.fitting
+	report := &watchReport{con: con, text: textOptions(con, cmd, n.Source.Only)}
 	report.progress = reconcile.NewProgress(con.Stdout, report.text)
 	agent := reconcile.New(optionsOf(n, "--watch", func(e reconcile.Event) { report.event(e); seen.Event(e) }))
 	wake.up(agent)
@@ -70,7 +70,7 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	keeper.Kept = seen.Refresh
 	exit.Go(func() { keeper.Run(ctx) })
 	load := func() *spec.Desired { want = src.Load(); return want }
-	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Sight.Node)
+	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Source.Node)
 	return exit.OK, agent.Watch(ctx, n.Config.Interval, load, func(plan *reconcile.Plan, wait time.Duration, err error) {
 		why := n.Explain(err)
 		report.passed(plan, why) // what is printed stands there when the service manager hears of it
@@ -129,7 +129,7 @@ func present(ctx context.Context, seen *httpstatus.Observer, poke func()) {
 // tell makes the notifier, and says at once what it cannot deliver.
 func tell(ctx context.Context, n *session.Session, src *source.Source, seen *httpstatus.Observer) *notify.Notifier {
 	notify := notify.NewNotifier(n)
-	if err := n.Config.Notify.Look(); err != nil {
+	if err := n.Config.Notify.Read(); err != nil {
 		src.Told(source.Untold(err))
 	}
 	if text, _ := notify.Undelivered(); text != "" {

@@ -85,7 +85,7 @@ func watching(t testing.TB, sim *pvesim.Sim, transport http.RoundTripper, desire
 		Config: &config.Config{Token: token, Interval: 15 * time.Minute, Timeout: time.Minute},
 		Wait:   proxmox.WaitOptions{Interval: 20 * time.Millisecond, Factor: 1.2, Cap: 100 * time.Millisecond},
 	}
-	n.Sight = reconcile.Sight{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID(), FenceReason: "a test"}
+	n.Source = reconcile.Source{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID(), FenceReason: "a test"}
 	src := &source.Source{Path: desired, Read: (&command{path: desired, simulate: true}).load, Told: func(text string) { t.Error(text) }}
 	if src.Load() == nil {
 		t.FailNow()

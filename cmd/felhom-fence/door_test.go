@@ -94,7 +94,7 @@ func TestSudoRunner(t *testing.T) {
 	os.RemoveAll("/etc/sudoers.d")
 	_, err = privileged.Running(t.Context(), &privileged.ExecRunner{}, node)
 	var lost *privileged.UnreachableError
-	if !errors.As(err, &lost) || lost.Sent || !strings.Contains(lost.Cure, "--print-sudoers") {
+	if !errors.As(err, &lost) || lost.Sent || !strings.Contains(lost.Fix, "--print-sudoers") {
 		t.Errorf("%#v", err)
 	}
 	_, err = privileged.Running(t.Context(), &privileged.ExecRunner{Mode: privileged.Direct, Path: "/usr/sbin/nothing"}, node)
@@ -128,7 +128,7 @@ func TestPolicyOfOthers(t *testing.T) {
 		return
 	}
 	sync := func() error { return privileged.SyncMount(t.Context(), direct(), node, "/tank/media") }
-	if r := refusal(t, sync()); !strings.Contains(r.Cure, "fence.json") {
+	if r := refusal(t, sync()); !strings.Contains(r.Fix, "fence.json") {
 		t.Errorf("%v", r)
 	}
 	shell(t, "mkdir /etc/felhom-agent")

@@ -50,7 +50,7 @@ type ending struct {
 	err    error
 }
 
-// join asks for an act that is in progress, and returns when it waits for its end, which is told later.
+// join asks for an operation that is in progress, and returns when it waits for its end, which is told later.
 func join(t *testing.T, op privileged.Op) <-chan ending {
 	t.Helper()
 	ended := make(chan ending, 1)
@@ -87,7 +87,7 @@ func TestKilledAgent(t *testing.T) {
 	agent.Wait()
 
 	list := running(t)
-	if len(list) != 1 || list[0].Lane != "lxc/9000" || list[0].Name != "CreateGoldenLXC" || list[0].Since.IsZero() {
+	if len(list) != 1 || list[0].Queue != "lxc/9000" || list[0].Name != "CreateGoldenLXC" || list[0].Since.IsZero() {
 		t.Fatalf("running: %+v", list)
 	}
 	again := join(t, golden())
@@ -124,13 +124,13 @@ func TestKilledFence(t *testing.T) {
 	fence.Process.Kill()
 	fence.Wait()
 
-	if list := running(t); len(list) != 1 || list[0].Lane != "lxc/9000" {
+	if list := running(t); len(list) != 1 || list[0].Queue != "lxc/9000" {
 		t.Fatalf("pct still works, but running is: %+v", list)
 	}
 	other := golden()
 	other.Args["hostname"] = "other"
 	if r := refusal(t, do(t, other)); !strings.Contains(r.Reason, "busy") {
-		t.Errorf("another act on the lane: %v", r)
+		t.Errorf("another operation on the queue: %v", r)
 	}
 	again := join(t, golden())
 	writeFile(t, "/run/go", "", 0o600)
@@ -212,7 +212,7 @@ func TestProgress(t *testing.T) {
 	var lines []string
 	_, err := direct().Do(t.Context(), golden(), func(line string) {
 		lines = append(lines, line)
-		if line == "extracting archive" { // it is seen before the act has ended
+		if line == "extracting archive" { // it is seen before the operation has ended
 			writeFile(t, "/run/go", "", 0o600)
 		}
 	})
@@ -252,7 +252,7 @@ func TestOneFstabManyFences(t *testing.T) {
 	}
 }
 
-// A kill -9 of the fence at any moment of an act leaves the old or the new fstab, whole, and the same act asked again brings it to its end.
+// A kill -9 of the fence at any moment of an operation leaves the old or the new fstab, whole, and the same operation asked again brings it to its end.
 func TestFenceKilledAnywhere(t *testing.T) {
 	if !inside(t, "mkfs.ext4", "losetup") {
 		return

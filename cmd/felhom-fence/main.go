@@ -1,8 +1,8 @@
-// Felhom-fence does, as root, one of the few acts that felhom-agent may ask root for, and answers its questions about the host.
+// Felhom-fence does, as root, one of the few operations that felhom-agent may ask root for, and answers its questions about the host.
 //
 // It takes one request on standard input and answers on standard output (the protocol of package privileged); it takes no arguments. It is started
-// by sudo, by root, or by systemd for a connection to felhom-fence.socket. It checks every request itself and trusts nobody who sends one. An act that it
-// has begun it finishes, whoever goes away. One line per act goes to standard error and to the system's log.
+// by sudo, by root, or by systemd for a connection to felhom-fence.socket. It checks every request itself and trusts nobody who sends one. An operation that it
+// has begun it finishes, whoever goes away. One line per operation goes to standard error and to the system's log.
 package main
 
 import (
@@ -20,7 +20,7 @@ const usage = `felhom-fence is started by felhom-agent, not by hand: it takes on
 What it can be asked for: felhom-agent --routes
 `
 
-// runDir is where acts in progress are noted, for other processes of the fence.
+// runDir is where operations in progress are noted, for other processes of the fence.
 const runDir = "/run/felhom-fence"
 
 func main() {

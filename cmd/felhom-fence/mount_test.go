@@ -366,7 +366,7 @@ chown -R 100000:100000 .; cd /; umount $d`)
 	}
 
 	pctScript(t, `echo "status: running"`)
-	if r := refusal(t, do(t, seal)); !strings.Contains(r.Cure, "pct stop 9000") {
+	if r := refusal(t, do(t, seal)); !strings.Contains(r.Fix, "pct stop 9000") {
 		t.Errorf("a running golden: %v", r)
 	}
 }

@@ -19,36 +19,36 @@ type adopter struct {
 	failures *failures
 }
 
-// adopt gives a waiter to every act that has none in this process, and finds out what
+// adopt gives a waiter to every operation that has none in this process, and finds out what
 // became of those whose answer was lost.
 func (a *adopter) adopt(ctx context.Context, have *node.Observed) error {
-	for _, act := range a.O.Journal.Open() {
-		if a.flights.lookedAfter(act, have) {
+	for _, operation := range a.O.Journal.Open() {
+		if a.flights.lookedAfter(operation, have) {
 			continue
 		}
 		switch {
-		case !act.Upid.IsZero():
-			if !a.flights.isOverdue(act) { // one that is has ended at last, and is judged like any other
-				a.tell(act, "adopted", "it was begun earlier")
+		case !operation.Upid.IsZero():
+			if !a.flights.isOverdue(operation) { // one that is has ended at last, and is judged like any other
+				a.tell(operation, "adopted", "it was begun earlier")
 			}
-			a.wait(ctx, act, endOf(act.Upid, have))
-		case act.Op != nil:
-			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Lane == act.Queue }) {
-				if err := a.settle(act, journal.ResultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
+			a.wait(ctx, operation, endOf(operation.Upid, have))
+		case operation.Op != nil:
+			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Queue == operation.Queue }) {
+				if err := a.settle(operation, journal.ResultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
 					return err
 				}
 			}
 		default:
-			if upid, ok := Find(a.O.Journal, act, have); ok {
-				if err := a.O.Journal.Append(journal.Entry{Time: have.Now, Act: act.Act, Step: journal.StepTask, UPID: upid}); err != nil {
+			if upid, ok := Find(a.O.Journal, operation, have); ok {
+				if err := a.O.Journal.Append(journal.Entry{Time: have.Now, Action: operation.Action, Step: journal.StepTask, UPID: upid}); err != nil {
 					return err
 				}
-				a.tell(act, "adopted", "its answer was lost; the task list has it: "+upid.String())
-				a.wait(ctx, act, endOf(upid, have))
-			} else if act.Sought.IsZero() {
-				act.Sought = time.Now() // how long an earlier process waited for the answer, nobody knows
-			} else if min(time.Since(act.Sought), time.Since(act.Lost)) > a.O.Settle {
-				if err := a.giveUpLost(act, have); err != nil {
+				a.tell(operation, "adopted", "its answer was lost; the task list has it: "+upid.String())
+				a.wait(ctx, operation, endOf(upid, have))
+			} else if operation.Sought.IsZero() {
+				operation.Sought = time.Now() // how long an earlier process waited for the answer, nobody knows
+			} else if min(time.Since(operation.Sought), time.Since(operation.Lost)) > a.O.Settle {
+				if err := a.giveUpLost(operation, have); err != nil {
 					return err
 				}
 			}
@@ -68,34 +68,34 @@ func endOf(upid proxmox.UPID, have *node.Observed) time.Time {
 	return time.Time{}
 }
 
-// giveUpLost settles an act whose answer was lost and of which the node shows nothing. It
+// giveUpLost settles an operation whose answer was lost and of which the node shows nothing. It
 // may be sent once more; one whose answers are lost again and again cools down like any
 // that fails.
-func (a *adopter) giveUpLost(act *journal.Operation, have *node.Observed) error {
+func (a *adopter) giveUpLost(operation *journal.Operation, have *node.Observed) error {
 	const text = "its answer was lost, and no task of it is found"
-	again := a.failures.tries[act.ID] > 0
+	again := a.failures.tries[operation.ID] > 0
 	if !again {
-		a.failures.tries[act.ID]++
-		return a.settle(act, journal.ResultLost, text, have.Now)
+		a.failures.tries[operation.ID]++
+		return a.settle(operation, journal.ResultLost, text, have.Now)
 	}
-	if err := a.O.Journal.Append(journal.Entry{Time: have.Now, Act: act.Act, Step: journal.StepOutcome, Result: journal.ResultLost, Text: text}); err != nil {
+	if err := a.O.Journal.Append(journal.Entry{Time: have.Now, Action: operation.Action, Step: journal.StepOutcome, Result: journal.ResultLost, Text: text}); err != nil {
 		return err
 	}
-	a.failures.report(ending{act: act, result: journal.ResultLost, text: text + ", as the last time", at: have.Now}, have)
+	a.failures.report(ending{operation: operation, result: journal.ResultLost, text: text + ", as the last time", at: have.Now}, have)
 	return nil
 }
 
-// seeEffects settles acts whose answer was lost and whose effect the node shows: calls
+// seeEffects settles operations whose answer was lost and whose effect the node shows: calls
 // that PVE carries out at once.
 func (a *adopter) seeEffects(ctx context.Context, have *node.Observed) error {
-	for _, act := range a.O.Journal.Open() {
-		if a.flights.lookedAfter(act, have) || act.Call == nil || act.Call.Async() || !act.Upid.IsZero() || !shown(act.Call, have) {
+	for _, operation := range a.O.Journal.Open() {
+		if a.flights.lookedAfter(operation, have) || operation.Call == nil || operation.Call.Async() || !operation.Upid.IsZero() || !shown(operation.Call, have) {
 			continue
 		}
-		if dir := act.Facts["sync"]; dir != "" { // the agent died before it had the note written out
+		if dir := operation.Facts["sync"]; dir != "" { // the agent died before it had the note written out
 			a.writtenOut(ctx, dir)
 		}
-		if err := a.settle(act, journal.ResultOK, "its answer was lost, but the node shows its effect", have.Now); err != nil {
+		if err := a.settle(operation, journal.ResultOK, "its answer was lost, but the node shows its effect", have.Now); err != nil {
 			return err
 		}
 	}

@@ -17,23 +17,23 @@ import (
 
 // Options are what an Agent works with.
 type Options struct {
-	refresh.Sight                     // its View is not used: each pass takes a fresh one of Client
-	Client        *proxmox.Client     //
-	TestGuests    *proxmox.TestGuests // what restore tests are sent with; nil: none are made
-	Runner        privileged.Runner   // nil: no acts on the host
-	Journal       *journal.Journal    //
-	Store         *state.Store        // nil: one in memory
-	Lock          *journal.WriteLock  // nil: nobody else writes
-	Log           *zap.Logger         // nil: none
-	Events        func(Event)         // what happens, for people; may be nil; called from several goroutines
-	Wait          proxmox.WaitOptions // the pace of polling tasks; zero: 250 ms, ×1.2, at most 2 s
-	Patience      time.Duration       // how long a run waits for other people's locks; zero: 10 min
-	Saved         *saved.Plan         // what was reviewed: only its steps are carried out; nil: all
-	Version       string              // of this program, which a saved plan names
-	Planned       func(*plan.Plan)    // told the first plan of a run before anything is sent; may be nil
-	Go            func(func())        // starts a goroutine; nil: as usual. A program that must not die of a panic guards it here
-	Stagger       time.Duration       // a backup waits for a random part of it, for another agent's task to show; zero: it does not
-	Settle        time.Duration       // how long after a lost answer a write may be repeated; zero: 60 s
+	refresh.Source                     // its View is not used: each pass takes a fresh one of Client
+	Client         *proxmox.Client     //
+	TestGuests     *proxmox.TestGuests // what restore tests are sent with; nil: none are made
+	Runner         privileged.Runner   // nil: no operations on the host
+	Journal        *journal.Journal    //
+	Store          *state.Store        // nil: one in memory
+	Lock           *journal.WriteLock  // nil: nobody else writes
+	Log            *zap.Logger         // nil: none
+	Events         func(Event)         // what happens, for people; may be nil; called from several goroutines
+	Wait           proxmox.WaitOptions // the pace of polling tasks; zero: 250 ms, ×1.2, at most 2 s
+	Patience       time.Duration       // how long a run waits for other people's locks; zero: 10 min
+	Saved          *saved.Plan         // what was reviewed: only its steps are carried out; nil: all
+	Version        string              // of this program, which a saved plan names
+	Planned        func(*plan.Plan)    // told the first plan of a run before anything is sent; may be nil
+	Go             func(func())        // starts a goroutine; nil: as usual. A program that must not die of a panic guards it here
+	Stagger        time.Duration       // a backup waits for a random part of it, for another agent's task to show; zero: it does not
+	Settle         time.Duration       // how long after a lost answer a write may be repeated; zero: 60 s
 }
 
 // Agent converges a node. Its methods Once and Watch are not to be called at the same

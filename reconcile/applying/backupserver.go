@@ -17,7 +17,7 @@ func serverTrouble(e ending) (storage string, trouble proxmox.ServerTrouble) {
 	if trouble = proxmox.TroubleOf(e.err); trouble == "" {
 		return "", ""
 	}
-	return cmp.Or(journal.StorageOf(e.act.Call), text.ProxmoxStorage(e.act.Facts["reads"])), trouble
+	return cmp.Or(journal.StorageOf(e.operation.Call), text.ProxmoxStorage(e.operation.Facts["reads"])), trouble
 }
 
 // serverPasses reports whether an operation failed for what passes by itself on a backup

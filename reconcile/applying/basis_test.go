@@ -8,7 +8,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 )
 
-// What a refusal stands on is what others change in what matters to it: not what our own acts change, and not how much
+// What a refusal stands on is what others change in what matters to it: not what our own operations change, and not how much
 // a look happened to ask for.
 func TestBasis(t *testing.T) {
 	world := func(rights proxmox.Permissions, raw map[string]string) *node.Observed {

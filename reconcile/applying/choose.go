@@ -9,7 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// choose finds what of a plan can be sent now: one act per lane, within the budgets.
+// choose finds what of a plan can be sent now: one operation per queue, within the budgets.
 func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan) *passed {
 	p := &passed{plan: plan}
 	soon := func(at time.Time) {

@@ -27,7 +27,7 @@ func (s *sender) yields(ctx context.Context, action *plan.Action, have *node.Obs
 		return "", ctx.Err()
 	case <-time.After(rand.N(s.O.Stagger)):
 	}
-	tasks, _, err := s.O.Client.Look().Tasks(ctx, s.O.Node, proxmox.TaskFilter{Source: "all", Limit: 200})
+	tasks, _, err := s.O.Client.Read().Tasks(ctx, s.O.Node, proxmox.TaskFilter{Source: "all", Limit: 200})
 	if err != nil {
 		return "", err
 	}

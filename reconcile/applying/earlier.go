@@ -9,7 +9,7 @@ import (
 )
 
 // remember keeps what a pass was told for the next one.
-func (a *Agent) remember(want *spec.Desired, l *refresh.Looker) {
+func (a *Agent) remember(want *spec.Desired, l *refresh.Reader) {
 	a.earlier = &refresh.Earlier{View: l.View, Have: l.Have, Hash: want.Hash, Full: l.Started}
 	if l.Earlier != nil {
 		a.earlier.Full = l.Earlier.Full
@@ -17,18 +17,18 @@ func (a *Agent) remember(want *spec.Desired, l *refresh.Looker) {
 }
 
 // stillKnown is what the next look may take from the one before: nothing, unless it
-// comes because acts of ours have ended, and not long after.
+// comes because operations of ours have ended, and not long after.
 func (a *Agent) stillKnown(want *spec.Desired, finished []ending) *refresh.Earlier {
 	e := a.earlier
 	if e == nil || len(finished) == 0 || e.Hash != want.Hash || time.Since(e.Full) > refresh.FactsAge {
 		return nil
 	}
-	e.Tasks, e.Lanes, e.Storages = map[proxmox.UPID]bool{}, map[string]bool{}, map[string]bool{}
+	e.Tasks, e.Queues, e.Storages = map[proxmox.UPID]bool{}, map[string]bool{}, map[string]bool{}
 	for _, f := range finished {
-		e.Touch(f.act)
+		e.Touch(f.operation)
 	}
-	for _, act := range a.O.Journal.Open() {
-		e.Touch(act)
+	for _, operation := range a.O.Journal.Open() {
+		e.Touch(operation)
 	}
 	return e
 }

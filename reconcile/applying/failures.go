@@ -54,26 +54,26 @@ func (f *failures) expire(have *node.Observed) {
 	})
 }
 
-// report tells what became of an act and in what state its guest is now, and lets a
+// report tells what became of an operation and in what state its guest is now, and lets a
 // failed one cool down. have is nil where the node could not be looked at.
 func (f *failures) report(e ending, have *node.Observed) {
-	ref, _ := spec.ParseRef(e.act.Object)
-	event := Event{Time: e.at, Object: ref, Verb: e.act.Verb, What: e.act.Text, Elapsed: max(e.at.Sub(e.act.Time), 0), UPID: e.act.Upid.String()}
+	ref, _ := spec.ParseRef(e.operation.Object)
+	event := Event{Time: e.at, Object: ref, Verb: e.operation.Verb, What: e.operation.Text, Elapsed: max(e.at.Sub(e.operation.Time), 0), UPID: e.operation.Upid.String()}
 	switch e.result {
 	case journal.ResultOK:
 		event.State = "ok"
 		event.Text = e.text
-		delete(f.cooling, e.act.ID)
-		delete(f.tries, e.act.ID)
-		delete(f.lockedSince, e.act.ID)
+		delete(f.cooling, e.operation.ID)
+		delete(f.tries, e.operation.ID)
+		delete(f.lockedSince, e.operation.ID)
 	case journal.ResultLocked:
 		event.State = "waits"
 		event.Text = e.text
-		f.lockedOut[e.act.Queue] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
-		if since, ok := f.lockedSince[e.act.ID]; !ok {
-			f.lockedSince[e.act.ID] = e.at
+		f.lockedOut[e.operation.Queue] = e.at.Add(lockPause/3 + jitter(lockPause*2/3))
+		if since, ok := f.lockedSince[e.operation.ID]; !ok {
+			f.lockedSince[e.operation.ID] = e.at
 		} else if e.at.Sub(since) > f.O.Patience { // nobody waits for ever
-			delete(f.lockedSince, e.act.ID)
+			delete(f.lockedSince, e.operation.ID)
 			f.cool(e, true)
 		}
 	case journal.ResultUnsent:
@@ -85,16 +85,16 @@ func (f *failures) report(e ending, have *node.Observed) {
 			event.State = "REFUSED"
 		}
 		failure := f.cool(e, !permanent(e.err))
-		failure.Basis = basis(e.act.Queue, have)
+		failure.Basis = basis(e.operation.Queue, have)
 		if serverPasses(e) {
 			event.State = "waits"
-			f.cooling[e.act.ID] = failure
+			f.cooling[e.operation.ID] = failure
 			break
 		}
-		if hidden := hiddenCure(e.err, have); hidden != "" {
+		if hidden := hiddenFix(e.err, have); hidden != "" {
 			failure.Fix = []string{hidden}
 		}
-		f.cooling[e.act.ID] = failure
+		f.cooling[e.operation.ID] = failure
 		event.Lines = failureLines(e, failure, have)
 		f.events = append(f.events, event)
 	}
@@ -104,20 +104,20 @@ func (f *failures) report(e ending, have *node.Observed) {
 // cool remembers a failure. One that repeating cannot mend stays until the YAML
 // changes or the agent is started anew.
 func (f *failures) cool(e ending, again bool) journal.Failure {
-	failure := journal.Failure{ID: e.act.ID, Queue: e.act.Queue, Text: e.text, Fix: failureCure(e)}
+	failure := journal.Failure{ID: e.operation.ID, Queue: e.operation.Queue, Text: e.text, Fix: failureFix(e)}
 	failure.Storage, failure.Trouble = serverTrouble(e)
-	f.tries[e.act.ID]++
+	f.tries[e.operation.ID]++
 	if again {
 		wait, most := coolFirst, coolMost
 		if failure.Undelivered = e.result == journal.ResultUnsent; failure.Undelivered {
 			wait, most = 5*time.Second, time.Minute
 		}
-		for range f.tries[e.act.ID] - 1 {
+		for range f.tries[e.operation.ID] - 1 {
 			wait = min(2*wait, most)
 		}
 		failure.Until = e.at.Add(wait)
 	}
-	f.cooling[e.act.ID] = failure
+	f.cooling[e.operation.ID] = failure
 	return failure
 }
 
@@ -130,7 +130,7 @@ func (f *failures) retries() []time.Time {
 	return times
 }
 
-// lockPause is how long a lane whose guest was locked is left alone, at most.
+// lockPause is how long a queue whose guest was locked is left alone, at most.
 const lockPause = 15 * time.Second
 
 // jitter draws a time below most, so that those who were locked out together do not come
@@ -139,7 +139,7 @@ func jitter(most time.Duration) time.Duration {
 	return time.Duration(rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0)).Int64N(int64(most)))
 }
 
-// permanent reports whether an act will be refused again until somebody changes something:
+// permanent reports whether an operation will be refused again until somebody changes something:
 // what the root helper only misses may come by itself.
 func permanent(err error) bool {
 	refused, ok := errors.AsType[*privileged.RefusedError](err)

@@ -106,12 +106,12 @@ func bootTime(have *node.Observed) (boot time.Time) {
 	return time.Unix(latest.StartTime, 0).Add(-time.Duration(latest.PStart) * 10 * time.Millisecond)
 }
 
-// over reports whether an act counts for nothing any more.
-func (c *calm) over(act *journal.Operation) bool {
-	return !act.Time.After(c.all) || !act.Time.After(c.objects[act.Object])
+// over reports whether an operation counts for nothing any more.
+func (c *calm) over(operation *journal.Operation) bool {
+	return !operation.Time.After(c.all) || !operation.Time.After(c.objects[operation.Object])
 }
 
-// repeats counts the acts that ended well: those of this process, or while it watches those of
+// repeats counts the operations that ended well: those of this process, or while it watches those of
 // the last hour; none before something was seen to change what they are about. A backup does
 // the same each time, and is meant to.
 func (c *calm) repeats(j *journal.Journal, watching bool, now time.Time) map[string]int {

@@ -29,19 +29,19 @@ func newFlights() *flights {
 }
 
 // begin notes that a waiter looks after an operation.
-func (f *flights) begin(act *journal.Operation) {
+func (f *flights) begin(operation *journal.Operation) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waiting[act.Act] = true
+	f.waiting[operation.Action] = true
 }
 
 // forget notes that no waiter looks after an operation any more, which goes on; overdue: for longer than it should.
-func (f *flights) forget(act *journal.Operation, overdue bool) {
+func (f *flights) forget(operation *journal.Operation, overdue bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.waiting, act.Act)
-	if overdue && !slices.Contains(f.overdue, act) {
-		f.overdue = append(f.overdue, act)
+	delete(f.waiting, operation.Action)
+	if overdue && !slices.Contains(f.overdue, operation) {
+		f.overdue = append(f.overdue, operation)
 	}
 }
 
@@ -49,8 +49,8 @@ func (f *flights) forget(act *journal.Operation, overdue bool) {
 func (f *flights) end(e ending) {
 	f.mu.Lock()
 	f.ended = append(f.ended, e)
-	delete(f.waiting, e.act.Act)
-	f.overdue = slices.DeleteFunc(f.overdue, func(late *journal.Operation) bool { return late == e.act })
+	delete(f.waiting, e.operation.Action)
+	f.overdue = slices.DeleteFunc(f.overdue, func(late *journal.Operation) bool { return late == e.operation })
 	f.mu.Unlock()
 	f.Nudge()
 }
@@ -73,19 +73,19 @@ func (f *flights) putBack(ended []ending) {
 
 // lookedAfter reports whether nothing is to be found out of an open operation: its waiter
 // will tell, or has told, how it ended, or it is overdue and goes on.
-func (f *flights) lookedAfter(act *journal.Operation, have *node.Observed) bool {
+func (f *flights) lookedAfter(operation *journal.Operation, have *node.Observed) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	goesOn := func(t proxmox.Task) bool { return t.UPID == act.Upid && t.Running() }
-	return f.waiting[act.Act] || slices.ContainsFunc(f.ended, func(e ending) bool { return e.act == act }) ||
-		slices.Contains(f.overdue, act) && slices.ContainsFunc(have.Tasks, goesOn)
+	goesOn := func(t proxmox.Task) bool { return t.UPID == operation.Upid && t.Running() }
+	return f.waiting[operation.Action] || slices.ContainsFunc(f.ended, func(e ending) bool { return e.operation == operation }) ||
+		slices.Contains(f.overdue, operation) && slices.ContainsFunc(have.Tasks, goesOn)
 }
 
 // isOverdue reports whether an operation was given up waiting for.
-func (f *flights) isOverdue(act *journal.Operation) bool {
+func (f *flights) isOverdue(operation *journal.Operation) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Contains(f.overdue, act)
+	return slices.Contains(f.overdue, operation)
 }
 
 // waitedFor are the operations, by their IDs, whose end a waiter will tell.
@@ -107,9 +107,9 @@ func (f *flights) late() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var late []string
-	for _, act := range f.overdue {
-		if act.Open() {
-			late = append(late, fmt.Sprintf("%s %s: %s", act.Object, act.Verb, act.Upid))
+	for _, operation := range f.overdue {
+		if operation.Open() {
+			late = append(late, fmt.Sprintf("%s %s: %s", operation.Object, operation.Verb, operation.Upid))
 		}
 	}
 	return late
@@ -124,8 +124,8 @@ func (f *flights) running(open []*journal.Operation, p *plan.Plan) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.ended) > 0 || slices.ContainsFunc(open, func(act *journal.Operation) bool {
-		return !slices.Contains(f.overdue, act) && (act.Sent || planned[act.Object])
+	return len(f.ended) > 0 || slices.ContainsFunc(open, func(operation *journal.Operation) bool {
+		return !slices.Contains(f.overdue, operation) && (operation.Sent || planned[operation.Object])
 	})
 }
 

@@ -17,31 +17,31 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
-// An ending is what a waiter tells of an act.
+// An ending is what a waiter tells of an operation.
 type ending struct {
-	act    *journal.Operation
-	result string
-	text   string
-	log    []string
-	facts  map[string]string
-	err    error
-	at     time.Time // by the node's clock
+	operation *journal.Operation
+	result    string
+	text      string
+	log       []string
+	facts     map[string]string
+	err       error
+	at        time.Time // by the node's clock
 }
 
-// The cool-down of a failed act: doubling up to a limit.
+// The cool-down of a failed operation: doubling up to a limit.
 const (
 	coolFirst = 30 * time.Second
 	coolMost  = 15 * time.Minute
 )
 
 // failureCure is what a person can do about a failure.
-func failureCure(e ending) []string {
+func failureFix(e ending) []string {
 	var task *proxmox.TaskError
 	denied := proxmox.DeniedBy(e.err)
 	unseen, _ := errors.AsType[*unseenError](e.err)
 	storage, trouble := serverTrouble(e)
 	switch {
-	case ofTest(e.act) && denied != nil:
+	case ofTest(e.operation) && denied != nil:
 		return []string{"see docs/restore-tests.md: what its token needs"}
 	case trouble != "":
 		return serverFix(storage, trouble)
@@ -49,8 +49,8 @@ func failureCure(e ending) []string {
 		return []string{unseen.fix}
 	case denied != nil && len(denied.Privileges) > 0:
 		return []string{questions.AppendPrivilege(denied.Privileges[0]), fmt.Sprintf("or, where an ACL entry on %s hides it: pveum acl list", denied.Path)}
-	case errors.As(e.err, &task) && e.act.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
-		cure := []string{"make room on " + e.act.Facts["storage"] + ", or connect a larger disk"}
+	case errors.As(e.err, &task) && e.operation.Facts["storage"] != "" && strings.Contains(strings.Join(task.LogTail, "\n"), "No space left"):
+		fix := []string{"make room on " + e.operation.Facts["storage"] + ", or connect a larger disk"}
 		for _, line := range task.LogTail {
 			if m := creatingArchive.FindStringSubmatch(line); m != nil { // what vzdump leaves behind
 				base, _, vm := strings.Cut(m[1], ".vma")
@@ -59,22 +59,22 @@ func failureCure(e ending) []string {
 					base, _, _ = strings.Cut(m[1], ".tar")
 					kind = "tar"
 				}
-				cure = append(cure, fmt.Sprintf("what is left of it, as root: rm -rf %s.log %s.tmp %s.%s*.dat", base, base, base, kind))
+				fix = append(fix, fmt.Sprintf("what is left of it, as root: rm -rf %s.log %s.tmp %s.%s*.dat", base, base, base, kind))
 			}
 		}
-		return cure
-	case proxmox.IsBackupLimit(e.err) && e.act.Facts["storage"] != "": // of the storage itself it would not have been planned
-		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.act.Facts["storage"])}
-	case e.result == journal.ResultRefused && e.act.Verb == "resize": // of a size that its config does not show yet
-		return []string{fmt.Sprintf("check whether the volume has that size already, as root: %s --vmid %s; then run it again", rescan(e.act.Call), strings.TrimPrefix(e.act.Queue, "lxc/"))}
+		return fix
+	case proxmox.IsBackupLimit(e.err) && e.operation.Facts["storage"] != "": // of the storage itself it would not have been planned
+		return []string{fmt.Sprintf("the storage has no retention, so that of /etc/vzdump.conf counts. Let it keep all: pvesm set %s --prune-backups keep-all=1", e.operation.Facts["storage"])}
+	case e.result == journal.ResultRefused && e.operation.Verb == "resize": // of a size that its config does not show yet
+		return []string{fmt.Sprintf("check whether the volume has that size already, as root: %s --vmid %s; then run it again", rescan(e.operation.Call), strings.TrimPrefix(e.operation.Queue, "lxc/"))}
 	case errors.As(e.err, &task):
-		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.act.Object)}
+		return []string{fmt.Sprintf("log: felhom-agent --history --only %s", e.operation.Object)}
 	}
 	var refused *privileged.RefusedError
-	if errors.As(e.err, &refused) && refused.Cure != "" {
-		return []string{refused.Cure}
+	if errors.As(e.err, &refused) && refused.Fix != "" {
+		return []string{refused.Fix}
 	}
-	return []string{fmt.Sprintf("see felhom-agent --history --only %s", e.act.Object)}
+	return []string{fmt.Sprintf("see felhom-agent --history --only %s", e.operation.Object)}
 }
 
 // rescan is the command that reads the sizes of a guest's volumes anew.
@@ -87,15 +87,15 @@ func rescan(call *proxmox.Call) string {
 
 // basis stands for what a failure may depend on besides the YAML: of a mount the disks
 // that are plugged in, else the token's rights and the guest's config. When that of a
-// permanent one changes, or that of a mount, the act is tried again.
-func basis(lane string, have *node.Observed) string {
+// permanent one changes, or that of a mount, the operation is tried again.
+func basis(queue string, have *node.Observed) string {
 	if have == nil {
 		return ""
 	}
-	if strings.HasPrefix(lane, "mount/") {
+	if strings.HasPrefix(queue, "mount/") {
 		return text.ShortHash(fmt.Sprint(have.Disks()))
 	}
-	id, ok := strings.CutPrefix(lane, "lxc/")
+	id, ok := strings.CutPrefix(queue, "lxc/")
 	rights := maps.Clone(have.Permissions)
 	maps.DeleteFunc(rights, func(path string, _ map[string]bool) bool { // of which guests it knows more depends on the look
 		return strings.HasPrefix(path, "/vms/") && path != "/vms/"+id
@@ -106,7 +106,7 @@ func basis(lane string, have *node.Observed) string {
 			if state := have.Guests[vmid]; state != nil && state.Config != nil {
 				for _, key := range slices.Sorted(maps.Keys(state.Config.Raw)) {
 					switch key {
-					case "parent", "lock", "description": // our own acts change these
+					case "parent", "lock", "description": // our own operations change these
 					default:
 						s += key + "=" + state.Config.Raw[key] + "\n"
 					}
@@ -118,8 +118,8 @@ func basis(lane string, have *node.Observed) string {
 }
 
 // stateNow says in what state a guest is, in the words of a failure's second line.
-func stateNow(lane string, have *node.Observed) string {
-	id, ok := strings.CutPrefix(lane, "lxc/")
+func stateNow(queue string, have *node.Observed) string {
+	id, ok := strings.CutPrefix(queue, "lxc/")
 	if !ok || have == nil {
 		return ""
 	}
@@ -137,9 +137,9 @@ func stateNow(lane string, have *node.Observed) string {
 	return strings.ToUpper(state.Status)
 }
 
-// guestName is what people call the guest of a lane.
-func guestName(lane string, have *node.Observed) string {
-	id := strings.TrimPrefix(lane, "lxc/")
+// guestName is what people call the guest of a queue.
+func guestName(queue string, have *node.Observed) string {
+	id := strings.TrimPrefix(queue, "lxc/")
 	if vmid, err := proxmox.ParseVMID(id); err == nil && have != nil {
 		if state := have.Guests[vmid]; state != nil && state.Name != "" {
 			return state.Name
@@ -150,7 +150,7 @@ func guestName(lane string, have *node.Observed) string {
 
 // hiddenCure is the line for a privilege that the token has on / and that an entry on a
 // narrower path takes away; "" where that is not it.
-func hiddenCure(err error, have *node.Observed) string {
+func hiddenFix(err error, have *node.Observed) string {
 	denied := proxmox.DeniedBy(err)
 	if denied == nil || len(denied.Privileges) == 0 || have == nil || !have.Permissions.Has("/", denied.Privileges[0]) {
 		return ""
@@ -161,7 +161,7 @@ func hiddenCure(err error, have *node.Observed) string {
 // IsNow ends the label of the line that says in what state a guest is after a failure.
 const IsNow = " is now"
 
-// RanBefore follows the state of a guest that an act of ours has shut down.
+// RanBefore follows the state of a guest that an operation of ours has shut down.
 const RanBefore = " (it was running before)"
 
 // failureLines are what a person wants to know at two in the morning: what PVE said, in
@@ -171,32 +171,32 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 	if who := "PVE said"; e.text != "" {
 		if _, unseen := errors.AsType[*unseenError](e.err); unseen {
 			who = "read back"
-		} else if e.act.Op != nil {
+		} else if e.operation.Op != nil {
 			who = "root helper said"
 		}
 		lines = append(lines, EventLine{who, e.text})
 	}
-	if now := stateNow(e.act.Queue, have); now != "" {
-		if now != "RUNNING" && e.act.Facts["restart"] != "" {
+	if now := stateNow(e.operation.Queue, have); now != "" {
+		if now != "RUNNING" && e.operation.Facts["restart"] != "" {
 			now += RanBefore
 		}
-		lines = append(lines, EventLine{guestName(e.act.Queue, have) + IsNow, now})
+		lines = append(lines, EventLine{guestName(e.operation.Queue, have) + IsNow, now})
 	}
 	if denied := proxmox.DeniedBy(e.err); denied != nil && len(denied.Privileges) > 0 {
 		missing := fmt.Sprintf("%s on %s", strings.Join(denied.Privileges, " or "), denied.Path)
 		if have != nil {
-			missing += " for " + tokenOf(e.act, have)
+			missing += " for " + tokenOf(e.operation, have)
 		}
 		lines = append(lines, EventLine{"missing", missing})
-		if hiddenCure(e.err, have) != "" {
+		if hiddenFix(e.err, have) != "" {
 			lines = append(lines, EventLine{"because", fmt.Sprintf("an ACL entry on %s, or above it, replaces the one on / for this token", denied.Path)})
 		}
 	}
-	if !e.act.Upid.IsZero() {
-		lines = append(lines, EventLine{"task", e.act.Upid.String()})
+	if !e.operation.Upid.IsZero() {
+		lines = append(lines, EventLine{"task", e.operation.Upid.String()})
 	}
-	for _, cure := range f.Fix {
-		lines = append(lines, EventLine{"fix", cure})
+	for _, fix := range f.Fix {
+		lines = append(lines, EventLine{"fix", fix})
 	}
 	return append(lines, EventLine{"next", whatNext(e, f)})
 }
@@ -204,12 +204,12 @@ func failureLines(e ending, f journal.Failure, have *node.Observed) []EventLine 
 // whatNext says when a failed operation is tried again.
 func whatNext(e ending, f journal.Failure) string {
 	switch {
-	case f.Trouble == proxmox.ServerDenies && e.act.Verb == "delete archive" && strings.HasPrefix(e.act.Object, "backups/"):
-		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.act.Object)
-	case f.Trouble == proxmox.ServerOwner && e.act.Verb == "back up":
-		return fmt.Sprintf("not tried again for %s, unless the storage gets another user, or you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.act.Object)
-	case e.act.Verb == journal.VerbTest:
-		return "tested again when it is due, or now: felhom-agent --test " + e.act.Facts[journal.FactGuest]
+	case f.Trouble == proxmox.ServerDenies && e.operation.Verb == "delete archive" && strings.HasPrefix(e.operation.Object, "backups/"):
+		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.operation.Object)
+	case f.Trouble == proxmox.ServerOwner && e.operation.Verb == "back up":
+		return fmt.Sprintf("not tried again for %s, unless the storage gets another user, or you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.operation.Object)
+	case e.operation.Verb == journal.VerbTest:
+		return "tested again when it is due, or now: felhom-agent --test " + e.operation.Facts[journal.FactGuest]
 	case f.Until.IsZero():
 		return "not tried again before the YAML, the permissions or the guest change"
 	}

@@ -105,8 +105,8 @@ func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, h
 	takeTasks(o, j, have)
 	if have.Host != nil {
 		for _, op := range have.Host.Running {
-			if o.Queues[op.Lane] == "" {
-				o.Queues[op.Lane] = op.Name + " runs via the root helper"
+			if o.Queues[op.Queue] == "" {
+				o.Queues[op.Queue] = op.Name + " runs via the root helper"
 			}
 		}
 	}
@@ -132,17 +132,17 @@ func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, h
 
 // takeOwn notes what the open operations of this agent use.
 func takeOwn(o *occupancy, j *journal.Journal, waiting map[string]bool, have *node.Observed) {
-	for _, act := range j.Open() {
-		o.Queues[act.Queue] = fmt.Sprintf("%s of %s runs", act.Verb, act.Object)
-		o.Told[act.Queue], o.Told[act.Limit] = waiting[act.Act], waiting[act.Act]
-		if act.Limit == "vzdump" || have.Now.Sub(act.Time) < questions.StorageLocked {
-			o.Limits[act.Limit]++
-			if free := act.Time.Add(questions.StorageLocked); act.Limit != "vzdump" && (o.Frees[act.Limit].IsZero() || free.Before(o.Frees[act.Limit])) {
-				o.Frees[act.Limit] = free
+	for _, operation := range j.Open() {
+		o.Queues[operation.Queue] = fmt.Sprintf("%s of %s runs", operation.Verb, operation.Object)
+		o.Told[operation.Queue], o.Told[operation.Limit] = waiting[operation.Action], waiting[operation.Action]
+		if operation.Limit == "vzdump" || have.Now.Sub(operation.Time) < questions.StorageLocked {
+			o.Limits[operation.Limit]++
+			if free := operation.Time.Add(questions.StorageLocked); operation.Limit != "vzdump" && (o.Frees[operation.Limit].IsZero() || free.Before(o.Frees[operation.Limit])) {
+				o.Frees[operation.Limit] = free
 			}
 		}
-		if act.Effect == plan.Disruptive {
-			o.Disruptive = act.Object
+		if operation.Effect == plan.Disruptive {
+			o.Disruptive = operation.Object
 		}
 	}
 }
@@ -150,8 +150,8 @@ func takeOwn(o *occupancy, j *journal.Journal, waiting map[string]bool, have *no
 // takeTasks notes what the running tasks of the node use, whoever began them.
 func takeTasks(o *occupancy, j *journal.Journal, have *node.Observed) {
 	ours := map[proxmox.UPID]bool{}
-	for _, act := range j.Open() {
-		ours[act.Upid] = true
+	for _, operation := range j.Open() {
+		ours[operation.Upid] = true
 	}
 	for _, t := range have.Tasks {
 		if !t.Running() {

@@ -17,7 +17,7 @@ type passed struct {
 	plan    *plan.Plan
 	partial bool           // some of the look was taken from an earlier one
 	ready   []*plan.Action // of the plan, to be sent now
-	sent    int            // acts that were sent, of which
+	sent    int            // operations that were sent, of which
 	atOnce  int            // were done at once
 	busy    []string       // why actions of the plan were not sent
 	poll    bool           // one of them waits for what nothing tells of, so it has to be looked at
@@ -36,9 +36,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		return nil, err
 	}
 	a.noteEdit(want)
-	sight := a.O.Sight
-	sight.View = a.O.Client.Look()
-	if sight.Stored, err = a.O.Store.Load(); err != nil {
+	source := a.O.Source
+	source.View = a.O.Client.Read()
+	if source.Stored, err = a.O.Store.Load(); err != nil {
 		return nil, err
 	}
 	finished, err := a.judge()
@@ -46,10 +46,10 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		a.report(finished, nil)
 		return nil, err
 	}
-	l := sight.Looker(want, a.O.Journal, &a.facts)
+	l := source.Reader(want, a.O.Journal, &a.facts)
 	l.Earlier = a.stillKnown(want, finished)
 	a.earlier = nil
-	have, err := l.Look(ctx)
+	have, err := l.Read(ctx)
 	if have != nil {
 		a.zone.Store(have.Now.Location())
 		a.O.AtOnce.Since = have.AtOnce.Since // the first refresh of the run
@@ -96,7 +96,7 @@ func (a *Agent) report(finished []ending, have *node.Observed) {
 }
 
 // planOn plans on what was read, and reads again what the actions that are ready rest on, until that has been read in this pass.
-func (a *Agent) planOn(ctx context.Context, want *spec.Desired, l *refresh.Looker, have *node.Observed) (*passed, *node.Observed, error) {
+func (a *Agent) planOn(ctx context.Context, want *spec.Desired, l *refresh.Reader, have *node.Observed) (*passed, *node.Observed, error) {
 	for {
 		p, err := a.consider(ctx, want, have)
 		if err != nil {
@@ -109,7 +109,7 @@ func (a *Agent) planOn(ctx context.Context, want *spec.Desired, l *refresh.Looke
 		if !(l.Earlier != nil && l.View.Forget(refresh.BasedOn(p.ready))) && !renewed {
 			return p, have, nil
 		}
-		if have, err = l.Look(ctx); err != nil {
+		if have, err = l.Read(ctx); err != nil {
 			return nil, nil, err
 		}
 	}

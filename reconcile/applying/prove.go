@@ -69,7 +69,7 @@ func (p *prover) prove(ctx context.Context, want *spec.Desired, have *node.Obser
 			}
 			tasks := tasksOfArchive(have, v)
 			if v.Notes == "" { // anybody's, as far as its name tells
-				tasks = slices.DeleteFunc(tasks, func(t proxmox.Task) bool { return t.Owner() != p.O.Sight.TokenID })
+				tasks = slices.DeleteFunc(tasks, func(t proxmox.Task) bool { return t.Owner() != p.O.Source.TokenID })
 			}
 			p.mu.Lock()
 			busy := p.proving[v.VolID]

@@ -15,7 +15,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
-// An unseenError is an act that PVE says is done, and whose effect the node does not show.
+// An unseenError is an operation that PVE says is done, and whose effect the node does not show.
 type unseenError struct {
 	missing string // what is not as it was to be
 	fix     string // what a person can do about it; "" for nothing in particular
@@ -31,22 +31,22 @@ type sighting struct {
 	volumes   []proxmox.StorageContent
 }
 
-// readBack asks the node, with one request, whether it is as an act was to make it, and
+// readBack asks the node, with one request, whether it is as an operation was to make it, and
 // returns an unseenError where it is not. PVE's own word is not enough: a snapshot whose
 // guest dies meanwhile ends with OK and leaves its lock and half a snapshot, and a PUT that
 // answers 500 may have been carried out (both measured, PVE 9.2.11).
-func (w *waiter) readBack(ctx context.Context, act *journal.Operation, made dump) error {
-	if act.Call.Destroys() {
-		return w.gone(ctx, act)
+func (w *waiter) readBack(ctx context.Context, operation *journal.Operation, made dump) error {
+	if operation.Call.Destroys() {
+		return w.gone(ctx, operation)
 	}
-	see, err := w.see(ctx, act.Call, made)
+	see, err := w.see(ctx, operation.Call, made)
 	if proxmox.IsNotFound(err) {
 		return &unseenError{missing: "it no longer exists: " + plainError(err)}
 	}
 	if err != nil {
 		return err
 	}
-	if missing, fix := lacks(act.Call, see, made); missing != "" {
+	if missing, fix := lacks(operation.Call, see, made); missing != "" {
 		return &unseenError{missing, fix}
 	}
 	return nil

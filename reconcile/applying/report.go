@@ -30,10 +30,10 @@ func (r *Report) mended() bool { return len(r.Plan.Blocked) == 0 && !r.Plan.Chan
 type Report struct {
 	Plan    *plan.Plan `json:"plan"`    // of the last pass
 	First   *plan.Plan `json:"-"`       // of the first pass
-	Failed  []Event    `json:"failed"`  // acts that failed in this run
+	Failed  []Event    `json:"failed"`  // operations that failed in this run
 	Overdue []string   `json:"overdue"` // tasks that still run and are not waited for any more
 	Waits   []string   `json:"waits"`   // what other people's work kept from being sent
-	Sent    int        `json:"sent"`    // acts
+	Sent    int        `json:"sent"`    // operations
 	Passes  int        `json:"passes"`  //
 }
 
@@ -51,7 +51,7 @@ func (r *Report) add(p *passed, failed []Event, late []string) {
 // Converged counts the objects that are as declared.
 func (r *Report) Converged() int { return len(r.Plan.AsDeclared()) }
 
-// An ActionError is an act that failed in a run.
+// An ActionError is an operation that failed in a run.
 type ActionError struct{ Event Event }
 
 func (e *ActionError) Error() string {

@@ -56,18 +56,18 @@ func TaskOf(c *proxmox.Call) (kind, id string) {
 	return kind, id
 }
 
-// Find looks for the task of an act whose answer was lost: of the type that its call
+// Find looks for the task of an operation whose answer was lost: of the type that its call
 // starts, on its guest, by our token, not among those that were there before, and no
 // other act's. Of several it is the first: a later one is somebody else's.
-func Find(j *journal.Journal, act *journal.Operation, have *node.Observed) (proxmox.UPID, bool) {
-	kind, id := TaskOf(act.Call)
+func Find(j *journal.Journal, operation *journal.Operation, have *node.Observed) (proxmox.UPID, bool) {
+	kind, id := TaskOf(operation.Call)
 	var first *proxmox.Task
 	for i := range have.Tasks {
 		t := &have.Tasks[i]
 		if t.Type != kind || t.ID != id {
 			continue
 		}
-		if t.UPID.User == tokenOf(act, have) && !slices.Contains(act.Before, t.UPID.String()) && !t.StartTime.Before(act.Time.Add(-2*time.Second).Truncate(time.Second)) &&
+		if t.UPID.User == tokenOf(operation, have) && !slices.Contains(operation.Before, t.UPID.String()) && !t.StartTime.Before(operation.Time.Add(-2*time.Second).Truncate(time.Second)) &&
 			(first == nil || t.StartTime.Before(first.StartTime)) && !j.Claims(t.UPID) {
 			first = t
 		}

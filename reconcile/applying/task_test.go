@@ -11,7 +11,7 @@ import (
 
 func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
 	failed := ending{
-		act: &journal.Operation{Entry: journal.Entry{Object: "backups/daily", Facts: map[string]string{"storage": "usb-backup"}}},
+		operation: &journal.Operation{Entry: journal.Entry{Object: "backups/daily", Facts: map[string]string{"storage": "usb-backup"}}},
 		err: &proxmox.TaskError{ExitStatus: "job errors", LogTail: []string{
 			"INFO: creating vzdump archive '/mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar.zst'",
 			"INFO: tar: -: Wrote only 8192 of 10240 bytes: No space left on device",
@@ -21,8 +21,8 @@ func TestAFullDiskSaysWhatIsLeft(t *testing.T) {
 		"make room on usb-backup, or connect a larger disk",
 		"what is left of it, as root: rm -rf /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.log /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tmp /mnt/usb/backup/dump/vzdump-lxc-105-2026_11_22-18_45_30.tar*.dat",
 	}
-	if cure := failureCure(failed); !slices.Equal(cure, want) {
-		t.Errorf("the cure is\n%s", strings.Join(cure, "\n"))
+	if fix := failureFix(failed); !slices.Equal(fix, want) {
+		t.Errorf("the fix is\n%s", strings.Join(fix, "\n"))
 	}
 }
 

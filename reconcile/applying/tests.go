@@ -156,7 +156,7 @@ func (p *probing) once(ctx context.Context) (found, last journal.TestProbes) {
 		var refused *privileged.RefusedError
 		switch {
 		case errors.As(err, &refused):
-			return verdict(state.VerdictUnverified, strings.TrimSuffix(plainError(err)+". "+refused.Cure, ". ")), last
+			return verdict(state.VerdictUnverified, strings.TrimSuffix(plainError(err)+". "+refused.Fix, ". ")), last
 		case err != nil:
 			return found, verdict(state.VerdictUnverified, "the root helper does not answer: "+plainError(err))
 		case !v.Good && !p.declared && strings.Contains(v.Says, notSystemd):
@@ -211,26 +211,26 @@ func (p *probing) propose(ctx context.Context) string {
 
 // post sends the call of an action: that of a restore test with the token of tests, every other one with the agent's
 // own. A guest is deleted only for a test whose restore is in the journal, under its nonce and its VMID.
-func (s *sender) post(ctx context.Context, act *journal.Operation) (proxmox.UPID, error) {
-	nonce := act.Facts[journal.FactTest]
+func (s *sender) post(ctx context.Context, operation *journal.Operation) (proxmox.UPID, error) {
+	nonce := operation.Facts[journal.FactTest]
 	if nonce == "" {
-		return s.O.Client.Do(ctx, *act.Call)
+		return s.O.Client.Do(ctx, *operation.Call)
 	}
 	if s.O.TestGuests == nil {
 		return proxmox.UPID{}, errors.New("there is no token of restore tests")
 	}
-	if act.Call.Destroys() {
-		memory := s.O.Journal.Memory(act.Time)
-		if run := memory.TestOf(nonce); run == nil || run.VMID != GuestOf(act.Call) {
-			return proxmox.UPID{}, fmt.Errorf("%d is not deleted: the journal has no restore test with the nonce %s", GuestOf(act.Call), nonce)
+	if operation.Call.Destroys() {
+		memory := s.O.Journal.Memory(operation.Time)
+		if run := memory.TestOf(nonce); run == nil || run.VMID != GuestOf(operation.Call) {
+			return proxmox.UPID{}, fmt.Errorf("%d is not deleted: the journal has no restore test with the nonce %s", GuestOf(operation.Call), nonce)
 		}
 	}
-	return s.O.TestGuests.Do(ctx, *act.Call)
+	return s.O.TestGuests.Do(ctx, *operation.Call)
 }
 
 // gone makes sure that a test guest was deleted, with its volumes.
-func (w *waiter) gone(ctx context.Context, act *journal.Operation) error {
-	vmid := GuestOf(act.Call)
+func (w *waiter) gone(ctx context.Context, operation *journal.Operation) error {
+	vmid := GuestOf(operation.Call)
 	_, err := w.O.Client.GuestConfig(ctx, w.O.Node, vmid)
 	switch {
 	case err == nil:
@@ -238,7 +238,7 @@ func (w *waiter) gone(ctx context.Context, act *journal.Operation) error {
 	case !proxmox.IsNotFound(err):
 		return err
 	}
-	left, err := w.O.Client.StorageContent(ctx, w.O.Node, act.Facts["storage"], proxmox.ContentFilter{VMID: vmid})
+	left, err := w.O.Client.StorageContent(ctx, w.O.Node, operation.Facts["storage"], proxmox.ContentFilter{VMID: vmid})
 	if err != nil {
 		return err
 	}
@@ -251,11 +251,11 @@ func (w *waiter) gone(ctx context.Context, act *journal.Operation) error {
 }
 
 // ofTest reports whether an operation belongs to a restore test.
-func ofTest(act *journal.Operation) bool { return act.Facts[journal.FactTest] != "" }
+func ofTest(operation *journal.Operation) bool { return operation.Facts[journal.FactTest] != "" }
 
 // tokenOf is the token with which an operation was sent.
-func tokenOf(act *journal.Operation, have *node.Observed) string {
-	if ofTest(act) {
+func tokenOf(operation *journal.Operation, have *node.Observed) string {
+	if ofTest(operation) {
 		return have.Tests.TokenID
 	}
 	return have.TokenID

@@ -30,20 +30,22 @@ func (t *tools) Clock() time.Time {
 	return time.Now()
 }
 
-// tell says in what state an act is now.
-func (t *tools) tell(act *journal.Operation, state, text string) {
-	ref, _ := spec.ParseRef(act.Object)
-	t.O.Events(Event{Time: t.Clock(), Object: ref, Verb: act.Verb, State: state, What: act.Text, Text: text, UPID: act.Upid.String(), Elapsed: t.age(act)})
+// tell says in what state an operation is now.
+func (t *tools) tell(operation *journal.Operation, state, text string) {
+	ref, _ := spec.ParseRef(operation.Object)
+	t.O.Events(Event{Time: t.Clock(), Object: ref, Verb: operation.Verb, State: state, What: operation.Text, Text: text, UPID: operation.Upid.String(), Elapsed: t.age(operation)})
 }
 
-// age is how long ago an act was begun, by the node's clock, which may be set back.
-func (t *tools) age(act *journal.Operation) time.Duration { return max(t.Clock().Sub(act.Time), 0) }
+// age is how long ago an operation was begun, by the node's clock, which may be set back.
+func (t *tools) age(operation *journal.Operation) time.Duration {
+	return max(t.Clock().Sub(operation.Time), 0)
+}
 
-func (t *tools) settle(act *journal.Operation, result, text string, now time.Time) error {
-	if err := t.O.Journal.Append(journal.Entry{Time: now, Act: act.Act, Step: journal.StepOutcome, Result: result, Text: text}); err != nil {
+func (t *tools) settle(operation *journal.Operation, result, text string, now time.Time) error {
+	if err := t.O.Journal.Append(journal.Entry{Time: now, Action: operation.Action, Step: journal.StepOutcome, Result: result, Text: text}); err != nil {
 		return err
 	}
-	t.tell(act, "waits", text)
+	t.tell(operation, "waits", text)
 	return nil
 }
 
@@ -72,10 +74,10 @@ func (t *tools) writtenOut(ctx context.Context, dir string) bool {
 func (t *tools) judge() (judged []ending, err error) {
 	ended := t.flights.take()
 	for i, e := range ended {
-		if !e.act.Open() {
+		if !e.operation.Open() {
 			continue // another process was first
 		}
-		if err := t.O.Journal.Append(journal.Entry{Time: e.at, Act: e.act.Act, Step: journal.StepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
+		if err := t.O.Journal.Append(journal.Entry{Time: e.at, Action: e.operation.Action, Step: journal.StepOutcome, Result: e.result, Text: e.text, Log: e.log, Facts: e.facts}); err != nil {
 			t.flights.putBack(ended[i:])
 			return judged, err
 		}

@@ -17,20 +17,20 @@ type waiter struct{ *tools }
 
 // wait looks after a task until it ends, or judges one that has ended already at a time;
 // zero: it has not. Ending the agent never cancels a task.
-func (w *waiter) wait(ctx context.Context, act *journal.Operation, ended time.Time) {
-	w.flights.begin(act)
+func (w *waiter) wait(ctx context.Context, operation *journal.Operation, ended time.Time) {
+	w.flights.begin(operation)
 	w.O.Go(func() {
-		e := ending{act: act, at: ended}
+		e := ending{operation: operation, at: ended}
 		o := w.O.Wait
-		o.Total = max(act.Timeout-w.age(act), time.Second)
+		o.Total = max(operation.Timeout-w.age(operation), time.Second)
 		o.LogTail = 40
-		log := logWatch{client: w.O.Client, upid: act.Upid}
+		log := logWatch{client: w.O.Client, upid: operation.Upid}
 		o.Progress = func(s proxmox.TaskStatus) {
 			if s.Running {
-				w.tell(act, "running", log.line(ctx))
+				w.tell(operation, "running", log.line(ctx))
 			}
 		}
-		status, err := w.O.Client.WaitTask(ctx, act.Upid, o)
+		status, err := w.O.Client.WaitTask(ctx, operation.Upid, o)
 		e.err = err
 		var waited *proxmox.WaitError
 		var task *proxmox.TaskError
@@ -46,30 +46,30 @@ func (w *waiter) wait(ctx context.Context, act *journal.Operation, ended time.Ti
 		case errors.As(err, &task):
 			e.result, e.text, e.log = journal.ResultFailed, task.Reason(), task.LogTail
 		case ctx.Err() != nil:
-			w.flights.forget(act, false)
+			w.flights.forget(operation, false)
 			return
 		case errors.As(err, &waited) && errors.Is(err, context.DeadlineExceeded):
-			w.log.Warn("gave up waiting; the task still runs", zap.String("object", act.Object), zap.Stringer("task", act.Upid))
-			w.tell(act, "overdue", "gave up waiting; the task still runs and will be adopted")
-			w.flights.forget(act, true)
+			w.log.Warn("gave up waiting; the task still runs", zap.String("object", operation.Object), zap.Stringer("task", operation.Upid))
+			w.tell(operation, "overdue", "gave up waiting; the task still runs and will be adopted")
+			w.flights.forget(operation, true)
 			w.flights.Nudge()
 			return
 		case proxmox.IsNotFound(err):
 			e.result, e.text = journal.ResultLost, "PVE does not know the task any more; the state of the node decides"
 		default: // PVE has an answer, and no good one
-			w.askLater(ctx, act, err)
+			w.askLater(ctx, operation, err)
 			return
 		}
 		w.finish(e)
 	})
 }
 
-// seen judges an act whose task ended well by what the node shows. It is false where that
+// seen judges an operation whose task ended well by what the node shows. It is false where that
 // cannot be read now: a later pass asks again.
 func (w *waiter) seen(ctx context.Context, e *ending, status proxmox.TaskStatus) bool {
-	made, facts := w.afterDump(ctx, e.act)
+	made, facts := w.afterDump(ctx, e.operation)
 	e.facts = facts
-	e.err = w.readBack(ctx, e.act, made)
+	e.err = w.readBack(ctx, e.operation, made)
 	switch {
 	case e.err == nil:
 		e.result = journal.ResultOK
@@ -77,10 +77,10 @@ func (w *waiter) seen(ctx context.Context, e *ending, status proxmox.TaskStatus)
 			e.text = "with warnings: " + strings.Join(status.Warnings, "; ")
 		}
 	case ctx.Err() != nil:
-		w.flights.forget(e.act, false)
+		w.flights.forget(e.operation, false)
 		return false
 	case proxmox.IsTransient(e.err):
-		w.askLater(ctx, e.act, e.err)
+		w.askLater(ctx, e.operation, e.err)
 		return false
 	default:
 		e.result, e.text = journal.ResultFailed, plainError(e.err)
@@ -88,14 +88,14 @@ func (w *waiter) seen(ctx context.Context, e *ending, status proxmox.TaskStatus)
 	return true
 }
 
-// askLater leaves an act to a pass in a while.
-func (w *waiter) askLater(ctx context.Context, act *journal.Operation, err error) {
-	w.log.Warn("the task cannot be asked about", zap.String("object", act.Object), zap.Error(err))
+// askLater leaves an operation to a pass in a while.
+func (w *waiter) askLater(ctx context.Context, operation *journal.Operation, err error) {
+	w.log.Warn("the task cannot be asked about", zap.String("object", operation.Object), zap.Error(err))
 	select {
 	case <-ctx.Done():
 	case <-time.After(WaitedFor):
 	}
-	w.flights.forget(act, w.age(act) >= act.Timeout)
+	w.flights.forget(operation, w.age(operation) >= operation.Timeout)
 	w.flights.Nudge()
 }
 
@@ -133,17 +133,17 @@ func (l *logWatch) line(ctx context.Context) string {
 // afterDump finds out which archive a vzdump has made, and has it written out to its
 // disk: vzdump does not, so a disk that is pulled seconds later would hold half of it
 // under its final name.
-func (w *waiter) afterDump(ctx context.Context, act *journal.Operation) (made dump, facts map[string]string) {
-	storage := act.Facts["storage"]
-	if kind, _ := TaskOf(act.Call); kind != "vzdump" {
+func (w *waiter) afterDump(ctx context.Context, operation *journal.Operation) (made dump, facts map[string]string) {
+	storage := operation.Facts["storage"]
+	if kind, _ := TaskOf(operation.Call); kind != "vzdump" {
 		return made, nil
 	}
 	facts = map[string]string{}
-	if found, _ := w.dumped(ctx, act.Upid); len(found) > 0 {
+	if found, _ := w.dumped(ctx, operation.Upid); len(found) > 0 {
 		made = found[0]
 		facts["archive"], facts["size"] = storage+":backup/"+made.file, made.size
 	}
-	if dir := act.Facts["sync"]; dir != "" && !w.writtenOut(ctx, dir) || act.Facts["disk"] != "" {
+	if dir := operation.Facts["sync"]; dir != "" && !w.writtenOut(ctx, dir) || operation.Facts["disk"] != "" {
 		facts["synced"] = "no"
 	}
 	return made, facts
@@ -151,12 +151,12 @@ func (w *waiter) afterDump(ctx context.Context, act *journal.Operation) (made du
 
 // writeOutThenFinish has the notes of an archive written out too, with the folder that names
 // them: they are a file of their own, and the proof that is lost with them would be missed
-// after a fire. A disk may take its time, so nothing waits for it but the end of this act.
-func (w *waiter) writeOutThenFinish(ctx context.Context, act *journal.Operation) {
-	w.flights.begin(act)
+// after a fire. A disk may take its time, so nothing waits for it but the end of this operation.
+func (w *waiter) writeOutThenFinish(ctx context.Context, operation *journal.Operation) {
+	w.flights.begin(operation)
 	w.O.Go(func() {
-		w.writtenOut(ctx, act.Facts["sync"])
-		w.finish(ending{act: act, result: journal.ResultOK})
+		w.writtenOut(ctx, operation.Facts["sync"])
+		w.finish(ending{operation: operation, result: journal.ResultOK})
 	})
 }
 

@@ -110,7 +110,7 @@ func letGo(ctx context.Context, a *applying.Agent, m *spec.Mount, disk *privileg
 	if err != nil {
 		var refused *privileged.RefusedError
 		if errors.As(err, &refused) && refused.Arg == "path" {
-			return nil, &InUseError{m.Ref.String(), []string{refused.Reason}, text.OrElse(refused.Cure, "Stop them first") + "."}
+			return nil, &InUseError{m.Ref.String(), []string{refused.Reason}, text.OrElse(refused.Fix, "Stop them first") + "."}
 		}
 		return nil, fmt.Errorf("%s is NOT safe to remove: %w", questions.Name(named(m, disk)), err)
 	}
@@ -167,7 +167,7 @@ func ejectable(ctx context.Context, a *applying.Agent, m *spec.Mount) (disk *pri
 
 // bindUsers names the running guests that bind a folder of the mount, declared or not.
 func bindUsers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, error) {
-	view := a.O.Client.Look()
+	view := a.O.Client.Read()
 	guests, err := view.ListLXC(ctx, a.O.Node)
 	if err != nil {
 		return nil, err
@@ -230,10 +230,10 @@ func awaitWriters(ctx context.Context, a *applying.Agent, m *spec.Mount, patienc
 	}
 }
 
-// writers names the tasks that use the disk. Of our own acts the journal knows the
+// writers names the tasks that use the disk. Of our own operations the journal knows the
 // storage; a backup or restore of somebody else may use any.
 func writers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, error) {
-	view := a.O.Client.Look()
+	view := a.O.Client.Read()
 	storages, err := view.ListStorage(ctx)
 	if err != nil {
 		return nil, err
@@ -249,10 +249,10 @@ func writers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, e
 	}
 	elsewhere := map[string]bool{}
 	var busy []string
-	for _, act := range a.O.Journal.Open() {
-		used := []string{act.Facts["storage"], text.ProxmoxStorage(act.Facts["reads"])}
+	for _, operation := range a.O.Journal.Open() {
+		used := []string{operation.Facts["storage"], text.ProxmoxStorage(operation.Facts["reads"])}
 		if !slices.ContainsFunc(used, func(s string) bool { return on[s] }) {
-			elsewhere[act.Upid.String()] = used[0] != "" || used[1] != ""
+			elsewhere[operation.Upid.String()] = used[0] != "" || used[1] != ""
 		}
 	}
 	tasks, _, err := view.Tasks(ctx, a.O.Node, proxmox.TaskFilter{Source: "active"})
@@ -272,17 +272,17 @@ func writers(ctx context.Context, a *applying.Agent, m *spec.Mount) ([]string, e
 }
 
 // unmount syncs and unmounts the disk through the root helper, which proves by an exclusive
-// open that nothing holds it any more; journalled as every act.
+// open that nothing holds it any more; journalled as every operation.
 func unmount(ctx context.Context, a *applying.Agent, m *spec.Mount, disk *privileged.Disk) (notes []string, err error) {
 	op := privileged.UnmountUSB(a.O.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path})
-	e := journal.Entry{Time: a.Clock(), Act: journal.NewAct(), Step: journal.StepIntent, ID: m.Ref.String() + "/eject", Object: m.Ref.String(), Verb: "eject",
+	e := journal.Entry{Time: a.Clock(), Action: journal.NewAct(), Step: journal.StepIntent, ID: m.Ref.String() + "/eject", Object: m.Ref.String(), Verb: "eject",
 		Text: fmt.Sprintf("unmount %s (%s) for removal", questions.Name(named(m, disk)), disk.Device), Queue: "mount/" + m.Ref.Name, Effect: plan.Disruptive, Timeout: questions.ShortTask, Op: &op}
 	if err := a.O.Journal.Append(e); err != nil {
 		return nil, err
 	}
 	// Begun, it is finished: a signal does not leave it unknown whether the disk is safe.
 	result, err := a.O.Runner.Do(context.WithoutCancel(ctx), op, func(string) {})
-	outcome := journal.Entry{Time: a.Clock(), Act: e.Act, Step: journal.StepOutcome, Result: journal.ResultOK, Text: strings.Join(result.Notes, "; ")}
+	outcome := journal.Entry{Time: a.Clock(), Action: e.Action, Step: journal.StepOutcome, Result: journal.ResultOK, Text: strings.Join(result.Notes, "; ")}
 	var refused *privileged.RefusedError
 	switch {
 	case err == nil && result.StillRunning != nil:

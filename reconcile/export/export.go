@@ -23,7 +23,7 @@ import (
 type Export struct {
 	Text   string   // YAML, with the date and what needs an eye in its head
 	Guests int      // that are declared in it
-	Unseen []string // what the token could not see, with the cure; empty: it is complete
+	Unseen []string // what the token could not see, with the fix; empty: it is complete
 	// Missing are the guests that could not be declared, with the reason and the fix: they
 	// stand at the top of Text and as comments below.
 	Missing []string
@@ -32,10 +32,10 @@ type Export struct {
 // ExportNode writes the containers and VMs of a node as YAML and proves it: the plan of the
 // YAML on this node holds nothing but adoptions, and would be empty after them. Like a
 // plan it can only read.
-func ExportNode(ctx context.Context, sight refresh.Sight, journal *journal.Journal) (*Export, error) {
-	sight.Only, sight.Stored, sight.Watching, sight.AllVMs = nil, state.Stored{}, false, true
-	x := &Exporter{Sight: sight}
-	if err := x.Look(ctx); err != nil {
+func ExportNode(ctx context.Context, source refresh.Source, journal *journal.Journal) (*Export, error) {
+	source.Only, source.Stored, source.Watching, source.AllVMs = nil, state.Stored{}, false, true
+	x := &Exporter{Source: source}
+	if err := x.Read(ctx); err != nil {
 		return nil, err
 	}
 	x.Choose()
@@ -51,14 +51,14 @@ func ExportNode(ctx context.Context, sight refresh.Sight, journal *journal.Journ
 		if again {
 			continue
 		}
-		have, err := sight.Looker(want, journal, nil).Look(ctx)
+		have, err := source.Reader(want, journal, nil).Read(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if x.setAside(x.Differs(want, have)) { // what would be more than an adoption is left out, and the rest proven again
 			continue
 		}
-		proof := fmt.Sprintf("Proven: on %s the plan of this file adopts %s, changes nothing else, and is empty after that.", sight.Node, text.Count(x.count(), "guest", "guests"))
+		proof := fmt.Sprintf("Proven: on %s the plan of this file adopts %s, changes nothing else, and is empty after that.", source.Node, text.Count(x.count(), "guest", "guests"))
 		return &Export{Text: x.Text(proof), Guests: x.count(), Unseen: x.unseen, Missing: x.missing()}, nil
 	}
 }
@@ -91,7 +91,7 @@ func (x *Exporter) missing() []string {
 
 // Exporter is what an export has seen and decided.
 type Exporter struct {
-	Sight    refresh.Sight
+	Source   refresh.Source
 	have     *node.Observed // the lists; its guests have their whole config
 	cluster  bool
 	guests   []*exported
@@ -113,11 +113,11 @@ type exported struct {
 }
 
 // Look reads all guests with their configs, and where backups of them lie.
-func (x *Exporter) Look(ctx context.Context) error {
-	view, n := x.Sight.View, x.Sight.Node
+func (x *Exporter) Read(ctx context.Context) error {
+	view, n := x.Source.View, x.Source.Node
 	none := &spec.Desired{}
 	var err error
-	if x.have, err = x.Sight.Looker(none, journal.MemoryJournal(), nil).Look(ctx); err != nil {
+	if x.have, err = x.Source.Reader(none, journal.MemoryJournal(), nil).Read(ctx); err != nil {
 		return err
 	}
 	have := x.have
@@ -157,7 +157,7 @@ func (x *Exporter) Look(ctx context.Context) error {
 	for _, r := range have.Others {
 		x.cluster = x.cluster || r.Node != n
 	}
-	return x.lookForHidden(ctx)
+	return x.readHidden(ctx)
 }
 
 // Choose names the guests and says what needs an eye.

@@ -19,7 +19,7 @@ import (
 
 // lookForHidden finds out what the token could not see. PVE leaves guests out of its
 // lists, without a word, on which the token lacks VM.Audit.
-func (x *Exporter) lookForHidden(ctx context.Context) error {
+func (x *Exporter) readHidden(ctx context.Context) error {
 	q := questions.Questions{Want: &spec.Desired{}, Have: x.have}
 	say := func(what string, ob *plan.Blocker) {
 		x.unseen = append(x.unseen, what+": "+ob.Reason+". "+text.Sentence(strings.Join(ob.Fix, "; ")))
@@ -60,7 +60,7 @@ const (
 // askForHidden asks PVE for the numbers of guests that are in no list. Whether a number
 // is free it tells truly, also of guests that the token may not see.
 func (x *Exporter) askForHidden(ctx context.Context) error {
-	ask, err := hiddenCandidates(ctx, x.Sight.View, x.have)
+	ask, err := hiddenCandidates(ctx, x.Source.View, x.have)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (x *Exporter) askForHidden(ctx context.Context) error {
 	g, gctx := refresh.NewReads(ctx)
 	for i, vmid := range ask {
 		g.Go(func() error {
-			free, err := x.Sight.View.VMIDFree(gctx, vmid)
+			free, err := x.Source.View.VMIDFree(gctx, vmid)
 			taken[i] = !free
 			return err
 		})

@@ -25,7 +25,7 @@ func (x *Exporter) Text(proof string) string {
 		indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
 		b.WriteString(strings.TrimRight("# "+indent+oneLine(text), " ") + "\n")
 	}
-	comment("The %s of %s, PVE %s, as they were on %s.", nouns(x.guests), x.Sight.Node, x.have.Version, x.have.Now.Format("Mon 2 Jan 2006 15:04:05 MST"))
+	comment("The %s of %s, PVE %s, as they were on %s.", nouns(x.guests), x.Source.Node, x.have.Version, x.have.Now.Format("Mon 2 Jan 2006 15:04:05 MST"))
 	if missing := x.missing(); len(missing) > 0 {
 		comment("MISSING, and only comments below:")
 		for _, text := range missing {
@@ -53,7 +53,7 @@ func (x *Exporter) Text(proof string) string {
 	}
 	b.WriteString("\n")
 	if x.cluster {
-		fmt.Fprintf(&b, "node: %s\n\n", x.Sight.Node)
+		fmt.Fprintf(&b, "node: %s\n\n", x.Source.Node)
 	}
 	if x.count() == 0 {
 		comment("There is no container here to adopt.")
@@ -101,7 +101,7 @@ func (x *Exporter) guest(e *exported) string {
 	} else {
 		fmt.Fprintf(&b, "    state: %s\n", e.state.Status)
 	}
-	if x.Sight.Drift == spec.DriftHeal {
+	if x.Source.Drift == spec.DriftHeal {
 		b.WriteString("    drift: report\n")
 	}
 	declared := declaredConfig(config)

@@ -14,14 +14,14 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
-// An Entry is one line of the journal. Every act has an intent, which is on the
+// An Entry is one line of the journal. Every operation has an intent, which is on the
 // disk before anything is sent, then the task that PVE started, and an outcome:
-// no line, no act. The journal is a memory of acts, never of state: losing it costs
+// no line, no operation. The journal is a memory of operations, never of state: losing it costs
 // an audit trail, some waiting and one question to a person.
 type Entry struct {
 	Format int       `json:"v"` // of this line: 1
 	Time   time.Time `json:"t"` // by the node's clock
-	Act    string    `json:"action"`
+	Action string    `json:"action"`
 	Step   string    `json:"step"` // stepIntent, stepTask or stepOutcome
 
 	ID      string            `json:"id,omitempty"` // of the action
@@ -66,8 +66,8 @@ func parseLine(line []byte) (Entry, error) {
 	var read struct {
 		Entry
 		// The keys that earlier versions wrote.
-		Act    string `json:"act"`
-		Lane   string `json:"lane"`
+		Action string `json:"act"`
+		Queue  string `json:"lane"`
 		Budget string `json:"budget"`
 	}
 	line = bytes.TrimSpace(line)
@@ -75,7 +75,7 @@ func parseLine(line []byte) (Entry, error) {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&read)
 	e := read.Entry
-	e.Act, e.Queue, e.Limit = cmp.Or(e.Act, read.Act), cmp.Or(e.Queue, read.Lane), cmp.Or(e.Limit, read.Budget)
+	e.Action, e.Queue, e.Limit = cmp.Or(e.Action, read.Action), cmp.Or(e.Queue, read.Queue), cmp.Or(e.Limit, read.Budget)
 	switch {
 	case err != nil:
 		return e, err
@@ -96,14 +96,14 @@ func parseLine(line []byte) (Entry, error) {
 	return e, nil
 }
 
-// The steps of an act.
+// The steps of an operation.
 const (
 	StepIntent  = "intent"
 	StepTask    = "task"
 	StepOutcome = "outcome"
 )
 
-// The results of an act.
+// The results of an operation.
 const (
 	ResultOK      = "ok"
 	ResultFailed  = "failed"  // its task failed

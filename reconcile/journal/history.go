@@ -13,7 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
-// HistoryEntry is one act of the journal, for people and programs.
+// HistoryEntry is one operation of the journal, for people and programs.
 type HistoryEntry struct {
 	Time    time.Time     `json:"time"`
 	Object  string        `json:"object"`
@@ -98,7 +98,7 @@ func (j *Journal) Last() string {
 	if len(j.Order) == 0 {
 		return ""
 	}
-	return j.Order[len(j.Order)-1].Act
+	return j.Order[len(j.Order)-1].Action
 }
 
 // Since lists the intents that follow an action, of actions that may have had an effect: not of those that were refused,
@@ -106,7 +106,7 @@ func (j *Journal) Last() string {
 func (j *Journal) Since(last string, t time.Time) (all []Entry) {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
-	from := slices.IndexFunc(j.Order, func(a *Operation) bool { return a.Act == last })
+	from := slices.IndexFunc(j.Order, func(a *Operation) bool { return a.Action == last })
 	for i, a := range j.Order {
 		if (from >= 0 && i > from || from < 0 && !a.Time.Before(t)) && a.Result != ResultRefused && a.Result != ResultLocked && a.Result != ResultUnsent {
 			all = append(all, a.Entry)

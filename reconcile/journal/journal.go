@@ -27,7 +27,7 @@ type Journal struct {
 	File *os.File
 	Mem  bytes.Buffer
 	Safe int   // how much of mem would outlast a power cut
-	read int64 // how far acts has been read from the file
+	read int64 // how far operations has been read from the file
 	records
 	torn  bool // the last line that this process wrote has no end
 	Fresh bool // there was no file before this process
@@ -67,7 +67,7 @@ func ReadJournal(dir string) (*Journal, error) {
 }
 
 // MemoryJournal is a journal that ends with the process, for a simulated node.
-func MemoryJournal() *Journal { return &Journal{records: records{acts: map[string]*Operation{}}} }
+func MemoryJournal() *Journal { return &Journal{records: records{operations: map[string]*Operation{}}} }
 
 func (j *Journal) reopen() error {
 	file, err := os.OpenFile(j.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640)
@@ -150,7 +150,7 @@ func (j *Journal) readOn() (tail []byte, err error) {
 	return data[whole:], nil
 }
 
-// rotate puts the file aside and carries the open acts over.
+// rotate puts the file aside and carries the open operations over.
 func (j *Journal) rotate() error {
 	if err := os.Rename(j.Path, filepath.Join(filepath.Dir(j.Path), "journal.1.jsonl")); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (j *Journal) rotate() error {
 		}
 		lines := []Entry{a.Entry}
 		if !a.Upid.IsZero() {
-			lines = append(lines, Entry{Format: 1, Time: a.Time, Act: a.Act, Step: StepTask, UPID: a.Upid})
+			lines = append(lines, Entry{Format: 1, Time: a.Time, Action: a.Action, Step: StepTask, UPID: a.Upid})
 		}
 		for _, e := range lines {
 			line, err := e.line()
@@ -227,7 +227,7 @@ func (j *Journal) Append(e Entry) error {
 	return nil
 }
 
-// Open returns the acts that have no outcome.
+// Open returns the operations that have no outcome.
 func (j *Journal) Open() []*Operation {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
@@ -240,22 +240,22 @@ func (j *Journal) Open() []*Operation {
 	return open
 }
 
-// Claims reports whether a task is that of an act.
+// Claims reports whether a task is that of an operation.
 func (j *Journal) Claims(upid proxmox.UPID) bool {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
 	return slices.ContainsFunc(j.Order, func(a *Operation) bool { return a.Upid == upid })
 }
 
-func (j *Journal) Act(name string) *Operation {
+func (j *Journal) Action(name string) *Operation {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
-	return j.acts[name]
+	return j.operations[name]
 }
 
 var actNumber atomic.Int64
 
-// NewAct names an act uniquely among all processes that share a journal.
+// NewAct names an operation uniquely among all processes that share a journal.
 func NewAct() string {
 	return fmt.Sprintf("%x-%x-%x", time.Now().UnixNano(), os.Getpid(), actNumber.Add(1))
 }

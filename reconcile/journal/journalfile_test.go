@@ -30,7 +30,7 @@ func opened(t *testing.T, dir string) *Journal {
 }
 
 func smallIntent(act, verb string) Entry {
-	return Entry{Time: time.Unix(1795366929, 0), Act: act, Step: StepIntent, ID: "restores/web/" + verb, Object: "restores/web", Verb: verb, Queue: "lxc/201", Limit: "start",
+	return Entry{Time: time.Unix(1795366929, 0), Action: act, Step: StepIntent, ID: "restores/web/" + verb, Object: "restores/web", Verb: verb, Queue: "lxc/201", Limit: "start",
 		Call: &proxmox.Call{Method: "POST", Path: "/nodes/pve1/lxc/201/status/" + verb}}
 }
 
@@ -40,8 +40,8 @@ func smallJournal(t *testing.T) (dir string, data []byte, open string) {
 	dir = t.TempDir()
 	j := opened(t, dir)
 	good(t, j.Append(smallIntent("a", "start")))
-	good(t, j.Append(Entry{Time: time.Unix(1795366930, 0), Act: "a", Step: StepTask, UPID: mustUPID(t, "UPID:pve1:0000A0F1:00000001:6A0B2F11:vzstart:201:felhom@pve!agent:")}))
-	good(t, j.Append(Entry{Time: time.Unix(1795366939, 0), Act: "a", Step: StepOutcome, Result: ResultFailed, Log: []string{"startup failed"}}))
+	good(t, j.Append(Entry{Time: time.Unix(1795366930, 0), Action: "a", Step: StepTask, UPID: mustUPID(t, "UPID:pve1:0000A0F1:00000001:6A0B2F11:vzstart:201:felhom@pve!agent:")}))
+	good(t, j.Append(Entry{Time: time.Unix(1795366939, 0), Action: "a", Step: StepOutcome, Result: ResultFailed, Log: []string{"startup failed"}}))
 	good(t, j.Append(smallIntent("b", "stop")))
 	data, err := os.ReadFile(filepath.Join(dir, "journal.jsonl"))
 	good(t, err)
@@ -59,7 +59,7 @@ func journalText(j *Journal) string {
 	var b strings.Builder
 	for _, a := range j.Order {
 		call, _ := json.Marshal(a.Call)
-		fmt.Fprintln(&b, a.Act, a.ID, a.Object, a.Verb, a.Queue, a.Key, a.Upid, a.Result, a.text, a.log, a.Time.UTC(), a.ended.UTC(), string(call))
+		fmt.Fprintln(&b, a.Action, a.ID, a.Object, a.Verb, a.Queue, a.Key, a.Upid, a.Result, a.text, a.log, a.Time.UTC(), a.ended.UTC(), string(call))
 	}
 	return b.String()
 }

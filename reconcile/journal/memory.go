@@ -14,12 +14,12 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// Memory is what the agent remembers of its own acts, as far as planning needs it:
+// Memory is what the agent remembers of its own operations, as far as planning needs it:
 // a part of the planner's input, so that the planner needs no memory of its own.
 type Memory struct {
 	Repeats     map[string]int             // actKey -> how often it ended well lately
 	Cooling     map[string]Failure         // action ID -> its last failure, until it is tried again
-	Making      map[proxmox.VMID]string    // guests that an act of ours is making now
+	Making      map[proxmox.VMID]string    // guests that an operation of ours is making now
 	Stale       map[proxmox.VMID]bool      // locks that were there before and that nothing explains
 	Unmade      map[proxmox.VMID]time.Time // guests whose making by us did not end well -> when it was begun
 	Made        map[string]time.Time       // object -> when we made its guest
@@ -29,35 +29,35 @@ type Memory struct {
 	Rollbacks   map[string]RollbackState   // rollbackKey -> what became of it
 	Archives    map[string]ArchiveState    // volume id -> what is known of an archive of ours
 	Checking    map[string]time.Time       // archives whose contents are being checked -> since when
-	Tasks       map[proxmox.UPID]bool      // of acts of ours that have no outcome yet
+	Tasks       map[proxmox.UPID]bool      // of operations of ours that have no outcome yet
 	Undeletable map[string]time.Time       // storage -> when its backup server last refused to delete an archive
 	Unowned     map[string]Unowned         // "STORAGE lxc/VMID" -> the last backup, where the server refused it to this user
 	Reading     map[string]bool            // archives that a restore of ours reads now
 	BackedUp    map[string][]time.Time     // action ID -> when backups that ended well were begun
 	Tests       []TestRun                  // restore tests, in the order in which they were begun
 	Probes      map[string]TestProbes      // nonce of a test -> what its guest has shown so far, where this process has asked
-	Flights     []Flight                   // acts of ours that have no outcome yet, in the order in which they were begun
+	Flights     []Flight                   // operations of ours that have no outcome yet, in the order in which they were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
 }
 
-// A Flight is an act of ours that has been sent and has no outcome yet.
+// A Flight is an operation of ours that has been sent and has no outcome yet.
 type Flight struct {
 	plan.Action
 	Since time.Time
 }
 
-// Flight is the act of ours that works in a lane now, or nil.
-func (m *Memory) Flight(lane string) *Flight {
+// Flight is the operation of ours that works in a queue now, or nil.
+func (m *Memory) Flight(queue string) *Flight {
 	for i := range m.Flights {
-		if m.Flights[i].Queue == lane {
+		if m.Flights[i].Queue == queue {
 			return &m.Flights[i]
 		}
 	}
 	return nil
 }
 
-// Failure is why an act failed, for people, and what to do.
+// Failure is why an operation failed, for people, and what to do.
 type Failure struct {
 	ID    string    `json:"id"`
 	Text  string    `json:"text"`
@@ -131,7 +131,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 	return m
 }
 
-// noteGuest notes an act that makes a guest.
+// noteGuest notes an operation that makes a guest.
 func (m *Memory) noteGuest(a *Operation, now time.Time) {
 	vmid, err := proxmox.ParseVMID(a.Facts["makes"])
 	if err != nil {
@@ -148,7 +148,7 @@ func (m *Memory) noteGuest(a *Operation, now time.Time) {
 	}
 }
 
-// noteFlight notes an act that has no outcome yet.
+// noteFlight notes an operation that has no outcome yet.
 func (m *Memory) noteFlight(a *Operation) {
 	if !a.Open() {
 		return
@@ -162,7 +162,7 @@ func (m *Memory) noteFlight(a *Operation) {
 	}
 }
 
-// noteRollback notes an act that says that a rollback begins, or is one.
+// noteRollback notes an operation that says that a rollback begins, or is one.
 func (m *Memory) noteRollback(a *Operation) {
 	if key := a.Facts["rollback-mark"]; key != "" {
 		state := m.Rollbacks[key]
@@ -191,11 +191,11 @@ func (m *Memory) noteBackup(a *Operation, now time.Time) {
 	}
 }
 
-// RepeatLimit is how often the same act may succeed and be wanted again: in one run,
+// RepeatLimit is how often the same operation may succeed and be wanted again: in one run,
 // or while the agent watches in one hour. Then something moves back what is done.
 const RepeatLimit = 3
 
-// ActKey names what an act does, without the digest of the config that it changes.
+// ActKey names what an operation does, without the digest of the config that it changes.
 func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 	var b strings.Builder
 	b.WriteString(id)
@@ -216,7 +216,7 @@ func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 // madeOfGuest matches the requests that make a guest or change one.
 var madeOfGuest = regexp.MustCompile(`^/nodes/[^/]+/(?:lxc|qemu)(?:/|$)`)
 
-// notesOf are the notes of a guest that an act writes.
+// notesOf are the notes of a guest that an operation writes.
 func notesOf(a *Operation) string {
 	switch {
 	case a.Call != nil && madeOfGuest.MatchString(a.Call.Path) && !strings.HasSuffix(a.Call.Path, "/snapshot"):

@@ -8,7 +8,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
-// Operation is what the journal knows of one act.
+// Operation is what the journal knows of one operation.
 type Operation struct {
 	Entry               // its intent
 	Key          string // see actKey
@@ -24,30 +24,30 @@ type Operation struct {
 	Sent         bool      // by this process
 }
 
-// Open reports whether the act has no outcome yet.
+// Open reports whether the operation has no outcome yet.
 func (a *Operation) Open() bool { return a.Result == "" }
 
-// records are what a journal's lines say: its acts. Where the lines come from they do not know.
+// records are what a journal's lines say: its operations. Where the lines come from they do not know.
 type records struct {
-	acts map[string]*Operation
-	// Order is the acts in the order of their intents.
+	operations map[string]*Operation
+	// Order is the operations in the order of their intents.
 	Order []*Operation
 	// unread counts the lines that could not be read.
 	unread int
 	// whyUnread says why the last of them could not.
 	whyUnread error
-	// files counts those that were put aside since; acts know in which they began.
+	// files counts those that were put aside since; operations know in which they began.
 	files int
 }
 
-// forget drops the acts that ended and stand in no file any more, as a process that is
+// forget drops the operations that ended and stand in no file any more, as a process that is
 // started now would not know them: a service that runs for years needs no more memory
 // than its files take.
 func (r *records) forget() {
 	r.Order = slices.DeleteFunc(r.Order, func(a *Operation) bool {
 		gone := !a.Open() && a.began < r.files
 		if gone {
-			delete(r.acts, a.Act)
+			delete(r.operations, a.Action)
 		}
 		return gone
 	})
@@ -72,11 +72,11 @@ func (r *records) Parse(data []byte) {
 
 // apply adds one line.
 func (r *records) apply(e Entry) {
-	a := r.acts[e.Act]
+	a := r.operations[e.Action]
 	if e.Step == StepIntent {
 		if a == nil {
 			a = &Operation{Entry: e, Key: ActKey(e.ID, e.Call, e.Op)}
-			r.acts[e.Act] = a
+			r.operations[e.Action] = a
 			r.Order = append(r.Order, a)
 		}
 		a.began = r.files // where it was open when a file was put aside, it stands in the next one too

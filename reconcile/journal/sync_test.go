@@ -23,14 +23,14 @@ func TestAnIntentIsOnTheDisk(t *testing.T) {
 	}
 	defer j.Close()
 	act := journal.NewAct()
-	err = j.Append(journal.Entry{Act: act, Step: journal.StepIntent, Object: "container/web", Verb: "create"})
+	err = j.Append(journal.Entry{Action: act, Step: journal.StepIntent, Object: "container/web", Verb: "create"})
 	if err == nil || !strings.Contains(err.Error(), "nothing is done without it") {
 		t.Errorf("an intent that is not on the disk: %v", err)
 	}
 	if open := j.Open(); len(open) != 0 {
 		t.Errorf("it counts as begun: %v", open)
 	}
-	if err := j.Append(journal.Entry{Act: act, Step: journal.StepTask}); err != nil {
+	if err := j.Append(journal.Entry{Action: act, Step: journal.StepTask}); err != nil {
 		t.Errorf("another line: %v", err)
 	}
 }

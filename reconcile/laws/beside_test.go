@@ -10,7 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// What an agent has to mind besides its own acts: agents on other machines, people who
+// What an agent has to mind besides its own operations: agents on other machines, people who
 // start or stop all guests, and the guest that it has shut down to start it again.
 
 // alone reports whether all agents of a scenario share one journal.
@@ -38,8 +38,8 @@ func (w *witness) apart(i *incarnation, wr *lawWrite) {
 	}
 	known := map[string]bool{}
 	i.journal.Mu.Lock()
-	for _, act := range i.journal.Order {
-		known[act.Upid.String()] = true
+	for _, operation := range i.journal.Order {
+		known[operation.Upid.String()] = true
 	}
 	i.journal.Mu.Unlock()
 	for _, t := range w.list() {

@@ -59,28 +59,28 @@ func (w *witness) tasks(all []lawTask, j *reconcile.Journal) {
 	lost := map[string]bool{}
 	elsewhere := reconcile.MemoryJournal()
 	elsewhere.Parse(w.s.there.lines)
-	for _, act := range slices.Concat(j.Order, elsewhere.Order) {
-		if act.Upid.IsZero() {
-			if act.Call != nil && (act.Open() || act.Result == journal.ResultLost) {
-				kind, id := applying.TaskOf(act.Call)
+	for _, operation := range slices.Concat(j.Order, elsewhere.Order) {
+		if operation.Upid.IsZero() {
+			if operation.Call != nil && (operation.Open() || operation.Result == journal.ResultLost) {
+				kind, id := applying.TaskOf(operation.Call)
 				lost[kind+" "+id] = true
 			}
 			continue
 		}
-		if known[act.Upid.String()] && w.alone() { // two who lost an answer to the same wish take one task for theirs
-			w.s.fails("journal", "two acts claim the task %s", act.Upid)
+		if known[operation.Upid.String()] && w.alone() { // two who lost an answer to the same wish take one task for theirs
+			w.s.fails("journal", "two acts claim the task %s", operation.Upid)
 		}
-		known[act.Upid.String()] = true
-		if act.Call != nil && !w.alone() { // perhaps its own was lost, and it took another agent's for it
-			kind, id := applying.TaskOf(act.Call)
+		known[operation.Upid.String()] = true
+		if operation.Call != nil && !w.alone() { // perhaps its own was lost, and it took another agent's for it
+			kind, id := applying.TaskOf(operation.Call)
 			lost[kind+" "+id] = true
 		}
-		t, ok := byUPID[act.Upid.String()]
+		t, ok := byUPID[operation.Upid.String()]
 		switch {
 		case !ok:
-			w.s.fails("journal", "it names the task %s, which does not exist", act.Upid)
-		case act.Result == journal.ResultOK && !t.ok():
-			w.s.fails("journal", "it says that %s %s went well: %s", act.Object, act.Verb, t.Status)
+			w.s.fails("journal", "it names the task %s, which does not exist", operation.Upid)
+		case operation.Result == journal.ResultOK && !t.ok():
+			w.s.fails("journal", "it says that %s %s went well: %s", operation.Object, operation.Verb, t.Status)
 		case t.owner() != lawToken:
 			w.s.fails("journal", "it claims the task %s of %s", t.UPID, t.owner())
 		}

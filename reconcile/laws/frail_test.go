@@ -10,7 +10,7 @@ import (
 )
 
 // A frailHost is the node's machine with a root helper that may die in the middle of an
-// act: from then on nothing that it still wanted to do is done. The next act has a
+// act: from then on nothing that it still wanted to do is done. The next operation has a
 // helper of its own.
 type frailHost struct {
 	*pvesim.Host
@@ -52,7 +52,7 @@ func (h *frailHost) step(do func() error) error {
 	return errHelperDied
 }
 
-// reborn gives the next act a new helper, and says whether the last one has died.
+// reborn gives the next operation a new helper, and says whether the last one has died.
 func (h *frailHost) reborn() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

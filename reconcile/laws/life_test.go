@@ -81,7 +81,7 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 			s.t.Fatal(err)
 		}
 		o := reconcile.Options{
-			Sight:  reconcile.Sight{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
+			Source: reconcile.Source{Node: s.sim.Node(), Owner: s.sim.Node(), TokenID: s.sim.TokenID(), MaxDeletions: 20},
 			Client: client, Journal: i.journal, Store: place.store,
 			Wait: proxmox.WaitOptions{Interval: time.Second, Factor: 2, Cap: 8 * time.Second},
 			Planned: func(p *reconcile.Plan) {
@@ -281,7 +281,7 @@ func (i *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// mortal is the way of every act to the host. The root helper is another process: what it
+// mortal is the way of every operation to the host. The root helper is another process: what it
 // has begun, it ends.
 type mortal struct {
 	i     *incarnation
@@ -325,7 +325,7 @@ type lawWrite struct {
 	key          string // of the same write, whatever the digest
 	at           time.Time
 	looked       time.Time // when its agent was last told which tasks run
-	lookedAt     time.Time // by the clock of this machine
+	readAt       time.Time // by the clock of this machine
 	world        *reconciletest.World
 	rollback     string // which rollback that somebody asked for
 }

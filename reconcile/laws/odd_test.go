@@ -212,7 +212,7 @@ const holdSlack = 2 * time.Minute
 func (w *witness) leftAlone(i *wire, wr *lawWrite) {
 	long := func(what string) bool {
 		since, held := w.held[what]
-		return held && time.Since(since) > holdSlack && wr.lookedAt.Sub(since) > holdSlack && i.place == w.s.here
+		return held && time.Since(since) > holdSlack && wr.readAt.Sub(since) > holdSlack && i.place == w.s.here
 	}
 	if long("all") {
 		w.s.fails("held", "%s %s is sent while everything is held", wr.method, wr.path)

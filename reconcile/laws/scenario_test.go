@@ -206,13 +206,13 @@ func (s *scenario) calmDown() {
 
 // preview makes a plan as --plan does.
 func (i *incarnation) preview() (*reconcile.Plan, string, error) {
-	sight := i.agents[0].O.Sight
-	sight.View = i.agents[0].O.Client.Look()
+	source := i.agents[0].O.Source
+	source.View = i.agents[0].O.Client.Read()
 	var err error
-	if sight.Stored, err = i.place.store.Load(); err != nil {
+	if source.Stored, err = i.place.store.Load(); err != nil {
 		return nil, "", err
 	}
-	plan, err := reconcile.Preview(i.ctx, sight, i.s.want, i.journal)
+	plan, err := reconcile.Preview(i.ctx, source, i.s.want, i.journal)
 	if err != nil {
 		return nil, "", err
 	}
@@ -233,7 +233,7 @@ func (s *scenario) judge(report *reconcile.Report) {
 			s.fails("settles", "%s is never as declared, though nobody touches it: %s", h.Object, h.Reason)
 		}
 		if h.Reason == "" || len(h.Fix) == 0 {
-			s.fails("settles", "%s is held without a reason or a cure: %q %q", h.Object, h.Reason, h.Fix)
+			s.fails("settles", "%s is held without a reason or a fix: %q %q", h.Object, h.Reason, h.Fix)
 		}
 	}
 	first, _ := s.twoPlans()

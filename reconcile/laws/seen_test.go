@@ -45,14 +45,14 @@ func (w *witness) doneMeansSeen(j *reconcile.Journal, e reconcile.Entry) {
 	if !w.s.profile.hollow || e.Step != journal.StepOutcome || e.Result != journal.ResultOK {
 		return
 	}
-	act := j.Act(e.Act)
-	if act == nil || act.Call == nil {
+	operation := j.Action(e.Action)
+	if operation == nil || operation.Call == nil {
 		return
 	}
-	call, world := act.Call, reconciletest.Read(w.s.sim)
+	call, world := operation.Call, reconciletest.Read(w.s.sim)
 	says := func(ok bool, what string) {
 		if !ok {
-			w.s.fails("seen", "it says that %s %s is done (%s %s), but %s", act.Object, act.Verb, call.Method, call.Path, what)
+			w.s.fails("seen", "it says that %s %s is done (%s %s), but %s", operation.Object, operation.Verb, call.Method, call.Path, what)
 		}
 	}
 	archive := func(name string) (a reconciletest.Archive, there bool) {

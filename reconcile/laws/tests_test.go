@@ -322,7 +322,7 @@ func (s *testLife) live(want *spec.Desired, until, meddle int) *reconcile.Report
 	}
 	fence := &privileged.Local{Host: s.sim.Host("pve1")}
 	defer fence.Wait()
-	o := reconcile.Options{Sight: reconcile.Sight{Node: "pve1", Owner: "pve1", TokenID: s.sim.TokenID()}, Client: client, TestGuests: tests, Runner: fence, Journal: journal, Store: s.store,
+	o := reconcile.Options{Source: reconcile.Source{Node: "pve1", Owner: "pve1", TokenID: s.sim.TokenID()}, Client: client, TestGuests: tests, Runner: fence, Journal: journal, Store: s.store,
 		Events: func(e reconcile.Event) {
 			if e.State != "running" {
 				s.mu.Lock()

@@ -105,33 +105,33 @@ func (p *promise) planned(plan *reconcile.Plan) {
 var truthStamp = regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
 
 // truthKey names a step: of an archive that is still to be made the time is not known.
-func truthKey(object, verb, lane string) string {
+func truthKey(object, verb, queue string) string {
 	if verb == "record" {
-		lane = truthStamp.ReplaceAllString(lane, "*")
+		queue = truthStamp.ReplaceAllString(queue, "*")
 	}
-	return object + " " + verb + " " + lane
+	return object + " " + verb + " " + queue
 }
 
 // kept judges a write on its way.
 func (p *promise) kept(j *reconcile.Journal, method, path string) {
-	for _, act := range j.Open() {
-		if act.Call != nil && act.Call.Method == method && act.Call.Path == path && act.Upid.IsZero() {
-			p.judge(act)
+	for _, operation := range j.Open() {
+		if operation.Call != nil && operation.Call.Method == method && operation.Call.Path == path && operation.Upid.IsZero() {
+			p.judge(operation)
 			return
 		}
 	}
 }
 
 func (p *promise) keptOp(j *reconcile.Journal, op privileged.Op) {
-	for _, act := range j.Open() {
-		if act.Op != nil && act.Op.String() == op.String() {
-			p.judge(act)
+	for _, operation := range j.Open() {
+		if operation.Op != nil && operation.Op.String() == op.String() {
+			p.judge(operation)
 			return
 		}
 	}
 }
 
-func (p *promise) judge(act *journal.Operation) {
+func (p *promise) judge(operation *journal.Operation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.running || p.plan == nil {
@@ -140,15 +140,15 @@ func (p *promise) judge(act *journal.Operation) {
 	p.s.mu.Lock()
 	p.s.truths++
 	p.s.mu.Unlock()
-	object, _, _ := strings.Cut(act.Object, " ")
+	object, _, _ := strings.Cut(operation.Object, " ")
 	// What a task's log proves of an archive of another agent arrives from outside; the plan has named the archive.
-	proven := act.Verb == "record" && slices.ContainsFunc(p.plan.Notes, func(n reconcile.Note) bool {
-		return strings.Contains(n.Text, strings.TrimPrefix(act.Queue, "archive/"))
+	proven := operation.Verb == "record" && slices.ContainsFunc(p.plan.Notes, func(n reconcile.Note) bool {
+		return strings.Contains(n.Text, strings.TrimPrefix(operation.Queue, "archive/"))
 	})
-	if !p.steps[truthKey(object, act.Verb, act.Queue)] && !p.steps[truthKey(object, act.Verb, "")] && !proven {
-		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", act.Object, act.Verb, act.Queue, reconciletest.PlanText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
+	if !p.steps[truthKey(object, operation.Verb, operation.Queue)] && !p.steps[truthKey(object, operation.Verb, "")] && !proven {
+		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", operation.Object, operation.Verb, operation.Queue, reconciletest.PlanText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
 	}
-	if act.Effect == plan.Deleting {
+	if operation.Effect == plan.Deleting {
 		if p.deleted++; p.deleted > p.deletes {
 			p.s.fails("counted", "%d are deleted, and the plan counts %d:\n%s", p.deleted, p.deletes, reconciletest.PlanText(p.plan))
 		}
@@ -181,12 +181,12 @@ func (s *scenario) nothingHides() {
 		blocked[fmt.Sprint(h.Object, h.Pos)] = true
 	}
 	for _, ref := range whole.Objects {
-		sight := i.agents[0].O.Sight
-		sight.View, sight.Only = i.agents[0].O.Client.Look(), []spec.Ref{ref}
-		if sight.Stored, err = i.place.store.Load(); err != nil {
+		source := i.agents[0].O.Source
+		source.View, source.Only = i.agents[0].O.Client.Read(), []spec.Ref{ref}
+		if source.Stored, err = i.place.store.Load(); err != nil {
 			return
 		}
-		have, err := sight.Looker(s.want, i.journal, nil).Look(i.ctx)
+		have, err := source.Reader(s.want, i.journal, nil).Read(i.ctx)
 		if err != nil {
 			return
 		}

@@ -72,7 +72,7 @@ func (w *witness) begin(i *wire, req *http.Request) *lawWrite {
 	defer w.mu.Unlock()
 	wr := readWrite(req)
 	wr.at, wr.world = w.s.sim.Now(), reconciletest.Read(w.s.sim)
-	w.want, wr.looked, wr.lookedAt = i.knows()
+	w.want, wr.looked, wr.readAt = i.knows()
 	wr.key = i.place.name + wr.key
 	w.noLineNoAct(i.incarnation, wr)
 	w.apart(i.incarnation, wr)
@@ -141,8 +141,8 @@ func (w *witness) list() []lawTask {
 
 // noLineNoAct: a write without an intent in the journal.
 func (w *witness) noLineNoAct(i *incarnation, wr *lawWrite) {
-	for _, act := range i.journal.Open() {
-		if act.Call != nil && act.Call.Method == wr.method && act.Call.Path == wr.path {
+	for _, operation := range i.journal.Open() {
+		if operation.Call != nil && operation.Call.Method == wr.method && operation.Call.Path == wr.path {
 			return
 		}
 	}

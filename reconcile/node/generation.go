@@ -97,7 +97,7 @@ func Decided(o *Observed, r *Rivalry, guest *spec.Guest) (Generation, bool) {
 // Blocker names the two guests and the line that decides between them. A golden image has no
 // such line.
 func RivalBlocker(o *Observed, r *Rivalry, line bool) *plan.Blocker {
-	var who, cure []string
+	var who, fix []string
 	for i, g := range r.generations {
 		host := g.Host
 		if m, _ := o.MarkerOf(r.newest[i].Notes); host == "" {
@@ -106,9 +106,9 @@ func RivalBlocker(o *Observed, r *Rivalry, line bool) *plan.Blocker {
 		created := o.Date(g.Born)
 		who = append(who, fmt.Sprintf("%s of owner %s, host %s, created %s (newest archive %s)", g.Object, g.Owner, host, created, o.Date(r.newest[i].CTime)))
 		if line {
-			cure = append(cure, fmt.Sprintf("if the one created %s is meant: from: {archive: %s}", created, r.newest[i].VolID))
+			fix = append(fix, fmt.Sprintf("if the one created %s is meant: from: {archive: %s}", created, r.newest[i].VolID))
 		}
 	}
-	cure = append(cure, fmt.Sprintf("give the other host a name of its own (agent.yaml: owner: NAME) or another storage, and move its archives away from %s", r.storage))
-	return &plan.Blocker{Reason: fmt.Sprintf("the archives of %d on %s alternate, so they are of %d guests: %s", r.vmid, r.storage, len(who), text.List(who)), Fix: cure}
+	fix = append(fix, fmt.Sprintf("give the other host a name of its own (agent.yaml: owner: NAME) or another storage, and move its archives away from %s", r.storage))
+	return &plan.Blocker{Reason: fmt.Sprintf("the archives of %d on %s alternate, so they are of %d guests: %s", r.vmid, r.storage, len(who), text.List(who)), Fix: fix}
 }

@@ -125,11 +125,11 @@ func futureBlocker(o *Observed, guest *spec.Guest, source spec.Source) *plan.Blo
 	if n := len(future) - 1; n > 0 {
 		reason += fmt.Sprintf("; %s too", text.Count(n, "other archive", "other archives"))
 	}
-	cure := []string{"correct the node's clock or time zone: timedatectl", fmt.Sprintf("or restore this archive: from: {archive: %s}", v.VolID)}
+	fix := []string{"correct the node's clock or time zone: timedatectl", fmt.Sprintf("or restore this archive: from: {archive: %s}", v.VolID)}
 	if older := ArchivesOf(o, source.Newest, vmid, guest.Type); len(older) > 0 {
-		cure = append(cure, fmt.Sprintf("or the one of %s: from: {archive: %s}", o.Date(older[0].CTime), older[0].VolID))
+		fix = append(fix, fmt.Sprintf("or the one of %s: from: {archive: %s}", o.Date(older[0].CTime), older[0].VolID))
 	}
-	return &plan.Blocker{Reason: reason + "; no older archive is restored", Fix: cure}
+	return &plan.Blocker{Reason: reason + "; no older archive is restored", Fix: fix}
 }
 
 // KeepsOlder reports whether an archive whose config cannot be read keeps older ones from

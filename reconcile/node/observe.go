@@ -56,7 +56,7 @@ type Observed struct {
 	// Named are the objects that a person named with --only.
 	Named        map[spec.Ref]bool
 	AtOnce       AtOnce     // what a person wants made now
-	Watching     bool       // nobody is looking: some acts wait for a person
+	Watching     bool       // nobody is looking: some operations wait for a person
 	Drift        spec.Drift // the default of agent.yaml
 	MaxDeletions int
 	NotifyPVE    bool // PVE tells of each backup by its own notifications

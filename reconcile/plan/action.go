@@ -26,7 +26,7 @@ const (
 	AsWritten Symbol = "="
 )
 
-// Effect says what an act can do to somebody who uses the guest.
+// Effect says what an operation can do to somebody who uses the guest.
 type Effect string
 
 // The effects.
@@ -44,7 +44,7 @@ type Field struct {
 	When string `json:"when"` // "now", "needs a restart", "at next start"
 }
 
-// An Action is one act that has not been sent yet: exactly one of Call and Op is
+// An Action is one operation that has not been sent yet: exactly one of Call and Op is
 // set, and both are plain data, so an Action can be printed, kept and compared.
 type Action struct {
 	ID     string   `json:"id"` // stable: "backups/nightly/web/create"
@@ -61,7 +61,7 @@ type Action struct {
 	Queue    string `json:"queue"`                 // actions of one queue never overlap: "lxc/201"
 	Limit    string `json:"concurrency,omitempty"` // what else it shares: "create local-lvm", "vzdump"
 	Destroys string `json:"destroys,omitempty"`    // for the plan's last sentence
-	// Irreversible is set where the act cannot be undone: a volume never shrinks again.
+	// Irreversible is set where the operation cannot be undone: a volume never shrinks again.
 	Irreversible bool `json:"irreversible"`
 	// Cause is why something is deleted: "keep", "ensure: absent", "earlier revision".
 	Cause string `json:"cause,omitempty"`
@@ -112,7 +112,7 @@ func Defer(a *Action, waits string) Deferred {
 		Effect: a.Effect, Irreversible: a.Irreversible, Destroys: a.Destroys, Cause: a.Cause, VolID: a.VolID, Queue: a.Queue}
 }
 
-// Running is an act of this agent that has been sent and has not ended.
+// Running is an operation of this agent that has been sent and has not ended.
 type Running struct {
 	Object spec.Ref  `json:"object"`
 	Verb   string    `json:"verb"`
@@ -125,7 +125,7 @@ type BlockedKind string
 
 // The kinds; empty: blocked.
 const (
-	BlockedFailed  BlockedKind = "failed"  // an act failed and is not tried again yet
+	BlockedFailed  BlockedKind = "failed"  // an operation failed and is not tried again yet
 	BlockedOverdue BlockedKind = "overdue" // no whole backup for longer than warn-after
 	BlockedFrozen  BlockedKind = "frozen"  // a person said so
 )
@@ -259,7 +259,7 @@ func (h *Blocked) Place() string {
 	return fmt.Sprintf(" (%s)", h.Pos)
 }
 
-// Route says by which way an act goes.
+// Route says by which way an operation goes.
 func (a *Action) Route() string {
 	if a.Op != nil {
 		return "route: root, via the root helper: " + a.Op.String()
@@ -267,7 +267,7 @@ func (a *Action) Route() string {
 	return "route: the token, through the API: " + a.Call.String()
 }
 
-// First is an object with an act that is ready.
+// First is an object with an operation that is ready.
 func (p *Plan) First() (spec.Ref, bool) {
 	for _, a := range p.Actions {
 		if a.Object.Kind != spec.KindMount {

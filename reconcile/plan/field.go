@@ -7,7 +7,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
-// Said is what the act does in one line, for the journal and for those who watch a run.
+// Said is what the operation does in one line, for the journal and for those who watch a run.
 func (a *Action) Said() string { return said(a.Symbol, a.Text, a.Fields) }
 
 // String is what the step does in one line.

@@ -40,7 +40,7 @@ func planVerified(p *planner, o *spec.Object, storage string, mine func(marker.M
 			continue
 		}
 		call := proxmox.On(p.Have.Node).SetNotes(v.VolID, m.With("size", strconv.FormatInt(int64(v.Size), 10)).With("begun", questions.BegunOf(p.Questions, v, made)).String())
-		p.act(plan.Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: plan.Change,
+		p.add(plan.Action{ID: o.Ref.String() + "/record/" + v.VolID, Object: o.Ref, Verb: "record", Symbol: plan.Change,
 			Text: fmt.Sprintf("note the size of the archive of %d of %s: %s", v.VMID, p.Have.Date(v.CTime), v.Size.Human()), Queue: "archive/" + v.VolID, Timeout: questions.Timeout(o, questions.ShortTask), Call: &call,
 			Facts: questions.DumpFacts(p.Questions, storage)})
 	}
@@ -109,6 +109,6 @@ func read(p *planner, volid string) bool {
 
 func deleteArchive(p *planner, o *spec.Object, guest string, v proxmox.StorageContent, cause, why string) {
 	call := proxmox.On(p.Have.Node).DeleteVolume(v.VolID)
-	p.act(plan.Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: plan.Delete,
+	p.add(plan.Action{ID: o.Ref.String() + "/delete/" + v.VolID, Object: o.Ref, Guest: guest, Verb: "delete archive", Symbol: plan.Delete,
 		Text: fmt.Sprintf("delete the archive of %s %s", p.Have.Date(v.CTime), why), Effect: plan.Deleting, Irreversible: true, Cause: cause, VolID: v.VolID, Queue: "archive/" + v.VolID, Limit: "delete from " + text.ProxmoxStorage(v.VolID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 }

@@ -48,12 +48,12 @@ func planBackup(p *planner, b *spec.Backup) {
 			later = append(later, name) // what is due shows when it is there: a restored guest keeps its birth
 			continue
 		}
-		why, cure := questions.Frozen(p.Questions, g.Ref)
+		why, fix := questions.Frozen(p.Questions, g.Ref)
 		if why != "" {
 			why = fmt.Sprintf("%s: %s", g.Ref, why)
 		}
 		before := found
-		p.paused(o, b.Ref.String(), why, cure, func() { planBackupOf(p, b, g, &found) })
+		p.paused(o, b.Ref.String(), why, fix, func() { planBackupOf(p, b, g, &found) })
 		if why != "" {
 			found = before
 		}
@@ -273,6 +273,6 @@ func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, m
 		a.Effect = plan.Disruptive
 		a.Detail = []string{fmt.Sprintf("PVE shuts %d down for that and starts it again", g.VMID)}
 	}
-	p.act(a)
+	p.add(a)
 	return nil
 }

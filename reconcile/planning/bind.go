@@ -82,7 +82,7 @@ func bind(p *planner, g *spec.Guest, state *node.GuestState, i int, live proxmox
 		b.Mount = p.Want.Mounts[declared.Mount].Path
 	}
 	op := privileged.BindMount(p.Have.Node, b)
-	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "bind", Symbol: plan.Change, Text: fmt.Sprintf("%s: %s at %s", key, source, declared.Path),
+	p.add(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "bind", Symbol: plan.Change, Text: fmt.Sprintf("%s: %s at %s", key, source, declared.Path),
 		When: when, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Op: &op})
 	return true
 }
@@ -156,7 +156,7 @@ func planDevices(p *planner, g *spec.Guest, state *node.GuestState) {
 		fmt.Sscan(device["uid"], &d.UID)
 		fmt.Sscan(device["gid"], &d.GID)
 		op := privileged.PassDevice(p.Have.Node, d)
-		p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: plan.Change, Text: s,
+		p.add(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "pass device", Symbol: plan.Change, Text: s,
 			Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Op: &op})
 		return
 	}

@@ -52,8 +52,8 @@ func newBuilder(q questions.Questions) *builder {
 		Blocked: []plan.Blocked{}, Notes: []plan.Note{}, Objects: []spec.Ref{}}}
 }
 
-// act adds an action, or what blocks it.
-func (b *builder) act(a plan.Action) {
+// add adds an action, or what blocks it.
+func (b *builder) add(a plan.Action) {
 	if a.Effect == "" {
 		a.Effect = plan.Safe
 	}

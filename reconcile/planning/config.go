@@ -52,7 +52,7 @@ func planConfig(p *planner, g *spec.Guest, state *node.GuestState, marker marker
 		if slices.ContainsFunc(d.Fields, func(f plan.Field) bool { return (f.Name == "memory" || f.Name == "swap") && less(f.New, f.Old) }) && running && !g.Type.VM() {
 			a.Effect = plan.Disruptive
 		}
-		p.act(a)
+		p.add(a)
 	}
 }
 
@@ -141,6 +141,6 @@ func planProtection(p *planner, g *spec.Guest, state *node.GuestState) {
 		return
 	}
 	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"protection": want}, Digest: state.Config.Digest})
-	p.act(plan.Action{ID: g.Ref.String() + "/protection", Object: g.Ref, Verb: "set", Symbol: plan.Change,
+	p.add(plan.Action{ID: g.Ref.String() + "/protection", Object: g.Ref, Verb: "set", Symbol: plan.Change,
 		Fields: []plan.Field{{Name: "protection", Old: live, New: want, When: "now"}}, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -25,19 +25,19 @@ func cutOff(p *planner, o *spec.Object, state *node.GuestState) (down string) {
 		p.block(o, "vmid", reason+", and this agent did not begin it", fmt.Sprintf("find out who did: grep :%d: /var/log/pve/tasks/index", state.VMID), "or choose another vmid")
 		return down
 	}
-	cure := []string{fmt.Sprintf("as root: %[1]s unlock %[2]d && %[1]s destroy %[2]d", state.Type.Tool(), state.VMID)}
+	fix := []string{fmt.Sprintf("as root: %[1]s unlock %[2]d && %[1]s destroy %[2]d", state.Type.Tool(), state.VMID)}
 	for _, v := range p.Have.ByGuest[state.VMID] {
 		switch {
 		case v.Content != "images" && v.Content != "rootdir":
 		case !v.CTime.IsZero() && !v.CTime.Before(begun.Truncate(time.Second)):
-			cure = append(cure, fmt.Sprintf("its new volume stays, so also: pvesm free %s", v.VolID))
+			fix = append(fix, fmt.Sprintf("its new volume stays, so also: pvesm free %s", v.VolID))
 		default:
-			cure = append(cure, fmt.Sprintf("%s (%s) is older or of unknown age; keep it until you have checked it", v.VolID, text.OrElse(v.Size.Human(), "no size")))
+			fix = append(fix, fmt.Sprintf("%s (%s) is older or of unknown age; keep it until you have checked it", v.VolID, text.OrElse(v.Size.Human(), "no size")))
 		}
 	}
-	if len(cure) == 1 {
-		cure = append(cure, fmt.Sprintf("a volume that it made stays; find it and free it: pvesm list STORAGE --vmid %d", state.VMID))
+	if len(fix) == 1 {
+		fix = append(fix, fmt.Sprintf("a volume that it made stays; find it and free it: pvesm list STORAGE --vmid %d", state.VMID))
 	}
-	p.block(o, "vmid", reason, append(cure, fmt.Sprintf("then create it again: felhom-agent --once --only %s", o.Ref))...) // for PVE shows that it was destroyed
+	p.block(o, "vmid", reason, append(fix, fmt.Sprintf("then create it again: felhom-agent --once --only %s", o.Ref))...) // for PVE shows that it was destroyed
 	return down
 }

@@ -41,6 +41,6 @@ func planWish(p *planner, g *spec.Guest, state *node.GuestState, mark marker.Mar
 		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
 		Digest: state.Config.Digest,
 	})
-	p.act(plan.Action{ID: g.Ref.String() + "/wish", Object: g.Ref, Verb: "note", Symbol: plan.Change,
+	p.add(plan.Action{ID: g.Ref.String() + "/wish", Object: g.Ref, Verb: "note", Symbol: plan.Change,
 		Text: fmt.Sprintf("note in the ownership marker of %d that its YAML is carried out", g.VMID), Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -82,7 +82,7 @@ func planPresentGolden(p *planner, golden *spec.Golden, state *node.GuestState, 
 		if len(d.Fields) == 0 {
 			a.Text = fmt.Sprintf("write revision %s into the ownership marker of %d", want.Facts["revision"], golden.VMID)
 		}
-		p.act(a)
+		p.add(a)
 		return
 	}
 	before := p.mark()
@@ -162,6 +162,6 @@ func planMissingGolden(p *planner, golden *spec.Golden) {
 		return
 	}
 	op := privileged.CreateGoldenLXC(p.Have.Node, questions.GoldenSpec(p.Questions, golden))
-	p.act(plan.Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: plan.Create,
+	p.add(plan.Action{ID: o.Ref.String() + "/create", Object: o.Ref, Verb: "create", Symbol: plan.Create,
 		Text: s, Queue: Queue(golden.VMID), Limit: "create " + golden.RootFS.Storage, Timeout: questions.Timeout(o, longTask), Op: &op, Facts: map[string]string{"makes": golden.VMID.String()}})
 }

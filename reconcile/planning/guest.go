@@ -95,7 +95,7 @@ func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	}
 	if p.Have.Host != nil {
 		for _, op := range p.Have.Host.Running {
-			if op.Lane == Queue(vmid) {
+			if op.Queue == Queue(vmid) {
 				p.await(o, fmt.Sprintf("%s runs on %d via the root helper since %s", op.Name, vmid, p.Have.Clock(op.Since)), "wait for it")
 				return true
 			}
@@ -114,18 +114,18 @@ func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 		return false // the queue is taken; whoever sends waits for it
 	}
 	reason := fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock)
-	cure := fmt.Sprintf("as root: %s unlock %d", state.Type.Tool(), state.VMID)
+	fix := fmt.Sprintf("as root: %s unlock %d", state.Type.Tool(), state.VMID)
 	switch state.Lock {
 	case "create", "destroyed":
 		if m, ok := marker.OneMarker(state.Config.Description()); ok && node.Owns(p.Have, m, o, state.VMID) {
-			cure += fmt.Sprintf(" && %s destroy %d", state.Type.Tool(), state.VMID)
+			fix += fmt.Sprintf(" && %s destroy %d", state.Type.Tool(), state.VMID)
 		}
 	case "mounted":
-		reason, cure = fmt.Sprintf("%d is mounted on the host (pct mount): root works in its files", state.VMID), fmt.Sprintf("when that is done: pct unmount %d", state.VMID)
+		reason, fix = fmt.Sprintf("%d is mounted on the host (pct mount): root works in its files", state.VMID), fmt.Sprintf("when that is done: pct unmount %d", state.VMID)
 	case "fstrim": // which has no task
-		reason, cure = fmt.Sprintf("%d is being trimmed (pct fstrim), or that crashed", state.VMID), fmt.Sprintf("wait for it; if none runs, as root: pct unlock %d", state.VMID)
+		reason, fix = fmt.Sprintf("%d is being trimmed (pct fstrim), or that crashed", state.VMID), fmt.Sprintf("wait for it; if none runs, as root: pct unlock %d", state.VMID)
 	}
-	p.awaitIf(!p.Have.Memory.Stale[state.VMID], o, reason, cure)
+	p.awaitIf(!p.Have.Memory.Stale[state.VMID], o, reason, fix)
 	return true
 }
 
@@ -180,7 +180,7 @@ func adopt(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 		return outcome{}
 	}
 	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{"description": notes}, Digest: config.Digest})
-	p.act(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
+	p.add(plan.Action{ID: g.Ref.String() + "/adopt", Object: g.Ref, Verb: "adopt", Symbol: plan.Change,
 		Text:  fmt.Sprintf("adopt %d (%s): adds one line to its Notes", g.VMID, config.Hostname()),
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return outcome{coming: true}

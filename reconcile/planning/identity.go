@@ -32,25 +32,25 @@ func unique(p *planner, g *spec.Guest, state *node.GuestState, set map[string]st
 // blockClash says who has the identity already and what to write instead.
 func blockClash(p *planner, g *spec.Guest, c node.Clash, has string) {
 	var reason string
-	var cure []string
+	var fix []string
 	switch {
 	case c.Covers:
 		reason = fmt.Sprintf("%s would hide %s, which is mounted at %s", c.Key, has, c.Name)
-		cure = []string{fmt.Sprintf("give %s another mp", c.Key)}
+		fix = []string{fmt.Sprintf("give %s another mp", c.Key)}
 	case c.Kind == node.ClaimPath:
 		reason = fmt.Sprintf("%s would be mounted at %s, where %s already is", c.Key, c.Name, has)
-		cure = []string{fmt.Sprintf("declare it as %s, or give %s another mp", c.Other, c.Key)}
+		fix = []string{fmt.Sprintf("declare it as %s, or give %s another mp", c.Other, c.Key)}
 	case c.Kind == node.ClaimDevice:
 		reason = fmt.Sprintf("%s would pass %s, which %s already passes", c.Key, c.Name, has)
-		cure = []string{fmt.Sprintf("declare it as %s", c.Other)}
+		fix = []string{fmt.Sprintf("declare it as %s", c.Other)}
 	default:
 		reason = fmt.Sprintf("%s would have the %s, which %s already has", c.Key, c.Claim, has)
-		cure = []string{fmt.Sprintf("write another one: %s: {%s: ...}", c.Key, map[string]string{node.ClaimName: "name", node.ClaimMAC: "hwaddr"}[c.Kind])}
+		fix = []string{fmt.Sprintf("write another one: %s: {%s: ...}", c.Key, map[string]string{node.ClaimName: "name", node.ClaimMAC: "hwaddr"}[c.Kind])}
 	}
 	if strings.HasPrefix(c.Other, "lxc.") {
-		cure = []string{fmt.Sprintf("remove that line from /etc/pve/lxc/%d.conf as root, or change %s", g.VMID, c.Key)}
+		fix = []string{fmt.Sprintf("remove that line from /etc/pve/lxc/%d.conf as root, or change %s", g.VMID, c.Key)}
 	}
-	p.block(&g.Object, "config."+c.Key, reason, cure...)
+	p.block(&g.Object, "config."+c.Key, reason, fix...)
 }
 
 // uniqueNets takes out of a change the interfaces that would have the name or address of

@@ -22,8 +22,8 @@ func planMount(p *planner, m *spec.Mount) (out outcome) {
 	}
 	for _, op := range p.Have.Host.Running {
 		switch {
-		case op.Lane != "mount/"+m.Ref.Name:
-		case p.Have.Memory.Flight(op.Lane) != nil: // our own
+		case op.Queue != "mount/"+m.Ref.Name:
+		case p.Have.Memory.Flight(op.Queue) != nil: // our own
 			return outcome{coming: true}
 		default:
 			p.await(o, fmt.Sprintf("%s runs since %s", op.Name, p.Have.Clock(op.Since)), "wait for it")
@@ -88,8 +88,8 @@ func planUnmounted(p *planner, m *spec.Mount) (out outcome) {
 		mount(p, m, disk, fmt.Sprintf("mount %s (%s) at %s", questions.Name(disk), found[0].Device, m.Path))
 		return outcome{coming: true}
 	}
-	if why, cure := questions.EjectedOf(p.Questions, m); why != "" {
-		p.block(&m.Object, "uuid", why, cure...)
+	if why, fix := questions.EjectedOf(p.Questions, m); why != "" {
+		p.block(&m.Object, "uuid", why, fix...)
 		return out
 	}
 	unreadable, fix := privileged.Unreadable(p.Have.Host.Disks), "connect it; the agent carries on by itself"
@@ -104,7 +104,7 @@ func planUnmounted(p *planner, m *spec.Mount) (out outcome) {
 func mountable(p *planner, m *spec.Mount, disk spec.Disk) bool {
 	_, refused := privileged.Mountable(questions.MountSpec(p.Have.Host, m, disk), p.Have.Host.Disks, p.Have.Host.Mounts)
 	if refused != nil {
-		p.block(&m.Object, refused.Arg, refused.Reason, refused.Cure)
+		p.block(&m.Object, refused.Arg, refused.Reason, refused.Fix)
 	}
 	return refused == nil
 }
@@ -179,7 +179,7 @@ func NotConnected(m *spec.Mount) string {
 
 func mount(p *planner, m *spec.Mount, disk spec.Disk, text string) {
 	op := privileged.MountUSBByUUID(p.Have.Node, questions.MountSpec(p.Have.Host, m, disk))
-	p.act(plan.Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: plan.Create, Text: text,
+	p.add(plan.Action{ID: m.Ref.String() + "/mount/" + disk.UUID, Object: m.Ref, Verb: "mount", Symbol: plan.Create, Text: text,
 		Queue: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
 }
 
@@ -195,6 +195,6 @@ func planUnmount(p *planner, m *spec.Mount, have privileged.Mount) {
 		return
 	}
 	op := privileged.UnmountUSB(p.Have.Node, privileged.UnmountSpec{Name: m.Ref.Name, UUID: disk.UUID, Path: m.Path, DropFstab: line})
-	p.act(plan.Action{ID: m.Ref.String() + "/unmount", Object: m.Ref, Verb: "unmount", Symbol: plan.Delete, Text: fmt.Sprintf("unmount %s (ensure: absent)", m.Path),
+	p.add(plan.Action{ID: m.Ref.String() + "/unmount", Object: m.Ref, Verb: "unmount", Symbol: plan.Delete, Text: fmt.Sprintf("unmount %s (ensure: absent)", m.Path),
 		Effect: plan.Disruptive, Queue: "mount/" + m.Ref.Name, Timeout: questions.Timeout(&m.Object, questions.ShortTask), Op: &op})
 }

@@ -26,7 +26,7 @@ func planRunState(p *planner, g *spec.Guest, state *node.GuestState) (out outcom
 	switch {
 	case g.State == spec.Stopped && running:
 		call, wait := questions.Shutdown(p.Questions, g, state)
-		p.act(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
+		p.add(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
 			Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: wait, Call: &call})
 	case g.State == spec.Running && !running:
 		return planStart(p, g, state)
@@ -45,7 +45,7 @@ func restart(p *planner, g *spec.Guest, state *node.GuestState, fields []plan.Fi
 		return
 	}
 	call, wait := questions.Shutdown(p.Questions, g, state)
-	p.act(plan.Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: plan.Restart, Fields: fields, Text: why,
+	p.add(plan.Action{ID: g.Ref.String() + "/restart", Object: g.Ref, Verb: "restart", Symbol: plan.Restart, Fields: fields, Text: why,
 		When: "restart: auto", Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: wait, Call: &call,
 		Facts: map[string]string{"restart": "1"}})
 }
@@ -87,7 +87,7 @@ func planStart(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 		return out
 	}
 	call := questions.Calls(p.Questions, g).Start(g.VMID)
-	p.act(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
+	p.add(plan.Action{ID: g.Ref.String() + "/start", Object: g.Ref, Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	if _, cooling := p.Have.Memory.Cooling[g.Ref.String()+"/start"]; cooling {
 		return outcome{down: "its start failed"}

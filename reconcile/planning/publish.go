@@ -58,7 +58,7 @@ func planPublish(p *planner, golden *spec.Golden, state *node.GuestState, mark m
 	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: p.Have.Owner, Born: mark.Born,
 		Facts: map[string]string{"revision": revision, "digest": node.GoldenDigest(golden), "host": p.Have.Node}}
 	call := questions.Vzdump(p.Questions, golden.VMID, publish.Storage, "snapshot", "zstd", m)
-	p.act(plan.Action{ID: o.Ref.String() + "/publish", Object: o.Ref, Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %s on %s", revision, publish.Storage),
+	p.add(plan.Action{ID: o.Ref.String() + "/publish", Object: o.Ref, Verb: "publish", Symbol: plan.Create, Text: fmt.Sprintf("publish revision %s on %s", revision, publish.Storage),
 		Queue: Queue(golden.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call, Facts: questions.DumpFacts(p.Questions, publish.Storage)})
 }
 
@@ -71,7 +71,7 @@ func planSeal(p *planner, golden *spec.Golden, state *node.GuestState, mark mark
 		m := mark.With("sealed", revision)
 		call := proxmox.On(p.Have.Node).SetConfig(golden.VMID, proxmox.ConfigChange{
 			Set: map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)}, Digest: state.Config.Digest})
-		p.act(plan.Action{ID: o.Ref.String() + "/sealed", Object: o.Ref, Verb: "note", Symbol: plan.Change, Text: fmt.Sprintf("note that %d is sealed", golden.VMID),
+		p.add(plan.Action{ID: o.Ref.String() + "/sealed", Object: o.Ref, Verb: "note", Symbol: plan.Change, Text: fmt.Sprintf("note that %d is sealed", golden.VMID),
 			Queue: Queue(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 		return
 	}
@@ -81,7 +81,7 @@ func planSeal(p *planner, golden *spec.Golden, state *node.GuestState, mark mark
 		return
 	}
 	op := privileged.SealGolden(p.Have.Node, privileged.SealSpec{VMID: int(golden.VMID), Object: golden.Ref.Name, Owner: p.Have.Owner})
-	p.act(plan.Action{ID: id, Object: o.Ref, Verb: "seal", Symbol: plan.Change, Text: fmt.Sprintf("seal %d: take out its machine-id and SSH host keys, else all copies are twins", golden.VMID),
+	p.add(plan.Action{ID: id, Object: o.Ref, Verb: "seal", Symbol: plan.Change, Text: fmt.Sprintf("seal %d: take out its machine-id and SSH host keys, else all copies are twins", golden.VMID),
 		Queue: Queue(golden.VMID), Timeout: questions.Timeout(o, questions.ShortTask), Op: &op})
 }
 

@@ -88,7 +88,7 @@ func planRestore(p *planner, g *spec.Guest, source spec.Source, c *node.Choice) 
 
 // restoreFrom plans the call that makes a guest of either type from an archive; what begins its text.
 func restoreFrom(p *planner, g *spec.Guest, source spec.Source, own bool, c *node.Choice, b *questions.CreationPlan, call proxmox.Call, what string) outcome {
-	p.act(plan.Action{
+	p.add(plan.Action{
 		ID: g.Ref.String() + "/create", Object: g.Ref, Verb: "restore", Symbol: plan.Create,
 		Text: what + " from " + archiveText(p.Questions, g, source, own, c), Detail: slices.Concat(b.Detail, serverDetail(p.Have, c.Volume), c.Notes),
 		Queue: Queue(g.VMID), Limit: "create " + b.Storage, Timeout: questions.Timeout(&g.Object, longTask), Call: &call,

@@ -53,12 +53,12 @@ func planRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 			fmt.Sprintf("compare: %s listsnapshot %d", g.Type.Tool(), g.VMID))
 		return false
 	}
-	snapshot, why, cure := questions.RollbackTarget(p.Questions, g, state)
+	snapshot, why, fix := questions.RollbackTarget(p.Questions, g, state)
 	if why != "" {
 		if marked {
 			return false // it was carried out, and its snapshot went away later
 		}
-		p.block(o, "rollback", why, cure)
+		p.block(o, "rollback", why, fix)
 		return false
 	}
 	goes, lost := questions.RollbackLoses(p.Questions, state)
@@ -84,7 +84,7 @@ func markRollback(p *planner, g *spec.Guest, state *node.GuestState, mark marker
 		Set:    map[string]string{"description": marker.Describe(marker.WithoutMarker(state.Config.Description()), m)},
 		Digest: state.Config.Digest,
 	})
-	p.act(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the ownership marker of %d that it is rolled back to %s", g.VMID, g.Rollback.To),
+	p.add(plan.Action{ID: g.Ref.String() + "/rollback-mark", Object: g.Ref, Verb: "mark rollback", Symbol: plan.Power, Text: fmt.Sprintf("note in the ownership marker of %d that it is rolled back to %s", g.VMID, g.Rollback.To),
 		Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback-mark": key}})
 }
 
@@ -98,7 +98,7 @@ func rollBack(p *planner, g *spec.Guest, state *node.GuestState, snapshot proxmo
 	}
 	destroys := fmt.Sprintf("all writes to %s (%s) since %s", g.Ref.Name, strings.Join(lost, ", "), since)
 	call := questions.Calls(p.Questions, g).Rollback(g.VMID, to)
-	p.act(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Irreversible: true, Destroys: destroys,
+	p.add(plan.Action{ID: g.Ref.String() + "/rollback", Object: g.Ref, Verb: "roll back", Symbol: plan.Power, Text: text, Detail: detail, Effect: plan.Disruptive, Irreversible: true, Destroys: destroys,
 		Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call, Facts: map[string]string{"rollback": key, "restart": "1"}})
 }
 

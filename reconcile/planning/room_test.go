@@ -37,10 +37,10 @@ func TestRoomNamesWhatCouldGo(t *testing.T) {
 		return &spec.Guest{Object: spec.Object{Ref: spec.Ref{Kind: spec.KindGuest, Name: name}}, VMID: vmid}
 	}
 	b := &spec.Backup{Storage: "usb"}
-	check := func(shortages []refresh.Shortage, reason string, cure ...string) {
+	check := func(shortages []refresh.Shortage, reason string, fix ...string) {
 		t.Helper()
 		blockShort(p, b, shortages)
-		if len(p.plan.Blocked) != 1 || p.plan.Blocked[0].Reason != reason || !slices.Equal(p.plan.Blocked[0].Fix, cure) {
+		if len(p.plan.Blocked) != 1 || p.plan.Blocked[0].Reason != reason || !slices.Equal(p.plan.Blocked[0].Fix, fix) {
 			t.Errorf("%+v", p.plan.Blocked)
 		}
 		p.plan.Blocked = nil

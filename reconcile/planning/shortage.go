@@ -31,7 +31,7 @@ func blockShort(p *planner, b *spec.Backup, shortages []refresh.Shortage) {
 		last = fmt.Sprintf("the last archive of %s has %s", shortages[0].Guest, shortages[0].Last.Human())
 	}
 	avail := p.Have.Storages[b.Storage].Status.Avail
-	cure := []string{"make room, or connect a larger disk"}
+	fix := []string{"make room, or connect a larger disk"}
 	slices.SortStableFunc(older, func(a, b proxmox.StorageContent) int {
 		return cmp.Or(a.CTime.Compare(b.CTime), cmp.Compare(a.VolID, b.VolID))
 	})
@@ -40,7 +40,7 @@ func blockShort(p *planner, b *spec.Backup, shortages []refresh.Shortage) {
 		could = append(could, fmt.Sprintf("pvesm free %s (%s, %s)", v.VolID, p.Have.Date(v.CTime), v.Size.Human()))
 	}
 	if len(could) > 0 {
-		cure = append(cure, "you could delete: "+strings.Join(could, ", "))
+		fix = append(fix, "you could delete: "+strings.Join(could, ", "))
 	}
-	p.block(&b.Object, "storage", fmt.Sprintf("%s has %s left, and %s: %s more must be free", questions.Where(p.Questions, b.Storage), avail.Human(), last, (missing-avail).Human()), cure...)
+	p.block(&b.Object, "storage", fmt.Sprintf("%s has %s left, and %s: %s more must be free", questions.Where(p.Questions, b.Storage), avail.Human(), last, (missing-avail).Human()), fix...)
 }

@@ -177,13 +177,13 @@ func takeSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.Guest
 	}
 	id, _ := proxmox.ParseVolumeID(firstVolume(state.Config))
 	call := questions.Calls(p.Questions, g).Snapshot(g.VMID, name, description)
-	p.act(plan.Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
+	p.add(plan.Action{ID: s.Ref.String() + "/create", Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot %s of %s (%d)", name, g.Ref.Name, g.VMID),
 		Queue: Queue(g.VMID), Limit: "snapshot " + id.Storage, Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }
 
 func deleteSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, have proxmox.Snapshot, cause, why string) {
 	call := questions.Calls(p.Questions, g).DeleteSnapshot(g.VMID, have.Name)
-	p.act(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
+	p.add(plan.Action{ID: s.Ref.String() + "/delete/" + have.Name, Object: s.Ref, Guest: g.Ref.Name, Verb: "delete snapshot", Symbol: plan.Delete,
 		Text:   fmt.Sprintf("delete the snapshot %s of %s of %s: %s", have.Name, g.Ref.Name, p.Have.Date(have.Time), why),
 		Effect: plan.Deleting, Irreversible: true, Cause: cause, Queue: Queue(g.VMID), Timeout: questions.Timeout(&s.Object, questions.ShortTask), Call: &call})
 }

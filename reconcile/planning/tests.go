@@ -196,7 +196,7 @@ func testBackup(p *planner, t *spec.Test, g *spec.Guest, vmid proxmox.VMID) *pla
 		return ob
 	}
 	call := proxmox.On(p.Have.Node).RestoreLXC(made.Spec)
-	p.act(plan.Action{ID: t.Ref.String() + "/" + g.Ref.Name + "/restore", Object: t.Ref, Guest: g.Ref.Name, Verb: journal.VerbTest, Symbol: plan.Create,
+	p.add(plan.Action{ID: t.Ref.String() + "/" + g.Ref.Name + "/restore", Object: t.Ref, Guest: g.Ref.Name, Verb: journal.VerbTest, Symbol: plan.Create,
 		Text:   fmt.Sprintf("test the backup of %s of %s (%d) from %s as %d", p.Have.Date(c.Volume.CTime), g.Ref.Name, g.VMID, questions.Where(p.Questions, text.ProxmoxStorage(c.Volume.VolID)), vmid),
 		Detail: slices.Concat(made.Detail, serverDetail(p.Have, c.Volume)), Queue: Queue(vmid), Limit: "create " + t.Storage, Timeout: questions.Timeout(&t.Object, longTask), Call: &call,
 		Facts: map[string]string{journal.FactTest: made.Marker.Facts[node.NonceFact], journal.FactGuest: g.Ref.Name, journal.FactArchive: c.Volume.VolID,

@@ -39,14 +39,14 @@ func goOn(p *planner, t *spec.Test, run *journal.TestRun) {
 		leaveTest(p, t, run, s, []string{"it was started, and not by this test"})
 	case running && found.Verdict == "": // it is being probed
 	case running:
-		p.act(testStep(p, t, run, journal.VerbTestStop, plan.Power, fmt.Sprintf("stop %d, the test guest of %s: %s", run.VMID, run.Guest, verdictText(found)), proxmox.On(p.Have.Node).Stop(run.VMID), found))
+		p.add(testStep(p, t, run, journal.VerbTestStop, plan.Power, fmt.Sprintf("stop %d, the test guest of %s: %s", run.VMID, run.Guest, verdictText(found)), proxmox.On(p.Have.Node).Stop(run.VMID), found))
 	case found.Verdict == "" && (run.Start == nil || run.Start.Result == journal.ResultLocked || run.Start.Result == journal.ResultUnsent || run.Start.Result == journal.ResultLost):
-		p.act(testStep(p, t, run, journal.VerbTestStart, plan.Power, fmt.Sprintf("start %d, the test guest of %s", run.VMID, run.Guest), proxmox.On(p.Have.Node).Start(run.VMID), found))
+		p.add(testStep(p, t, run, journal.VerbTestStart, plan.Power, fmt.Sprintf("start %d, the test guest of %s", run.VMID, run.Guest), proxmox.On(p.Have.Node).Start(run.VMID), found))
 	default:
 		if found.Verdict == "" {
 			found = journal.TestProbes{Verdict: state.VerdictFails, Why: "it stopped by itself"}
 		}
-		p.act(testStep(p, t, run, journal.VerbTestDestroy, plan.Delete, fmt.Sprintf("delete %d, the test guest of %s: %s", run.VMID, run.Guest, verdictText(found)), proxmox.On(p.Have.Node).DestroyLXC(run.VMID), found))
+		p.add(testStep(p, t, run, journal.VerbTestDestroy, plan.Delete, fmt.Sprintf("delete %d, the test guest of %s: %s", run.VMID, run.Guest, verdictText(found)), proxmox.On(p.Have.Node).DestroyLXC(run.VMID), found))
 	}
 }
 

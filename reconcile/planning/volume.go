@@ -74,7 +74,7 @@ func planResize(p *planner, g *spec.Guest, disk, field string, live proxmox.Moun
 		return false
 	}
 	call := questions.Calls(p.Questions, g).Resize(vmid, disk, want)
-	p.act(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change, Irreversible: true,
+	p.add(plan.Action{ID: o.Ref.String() + "/resize-" + disk, Object: o.Ref, Verb: "resize", Symbol: plan.Change, Irreversible: true,
 		Fields: []plan.Field{{Name: disk, Old: have.String(), New: want.String(), When: "now"}}, Queue: Queue(vmid), Timeout: questions.Timeout(o, questions.ShortTask), Call: &call})
 	return true
 }
@@ -163,7 +163,7 @@ func setOptions(p *planner, g *spec.Guest, state *node.GuestState, key string, l
 	if state.Status == "running" {
 		when = "needs a restart"
 	}
-	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "set", Symbol: plan.Change,
+	p.add(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "set", Symbol: plan.Change,
 		Fields: []plan.Field{{Name: key, Old: old, New: new, When: when}}, Queue: Queue(g.VMID), Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 	return true
 }
@@ -179,6 +179,6 @@ func protected(p *planner, g *spec.Guest, state *node.GuestState, key, field str
 
 func putMount(p *planner, g *spec.Guest, state *node.GuestState, key string, mp proxmox.MountPoint, text, limit string) {
 	call := questions.Calls(p.Questions, g).SetConfig(g.VMID, proxmox.ConfigChange{Set: map[string]string{key: mp.String()}, Digest: state.Config.Digest})
-	p.act(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
+	p.add(plan.Action{ID: g.Ref.String() + "/" + key, Object: g.Ref, Verb: "add " + key, Symbol: plan.Change, Text: key + ": " + text,
 		Queue: Queue(g.VMID), Limit: limit, Timeout: questions.Timeout(&g.Object, questions.ShortTask), Call: &call})
 }

@@ -14,7 +14,7 @@ import (
 
 // Earlier is what the look of the pass before was told. A pass that comes because acts
 // of ours have ended reads all lists anew, but of guests and storages only those that
-// these acts, or anything else that the lists show, can have changed. What is then
+// these operations, or anything else that the lists show, can have changed. What is then
 // acted upon is always read in the same pass (basedOn), and so is everything by the
 // pass that says that a node is converged.
 type Earlier struct {
@@ -22,33 +22,33 @@ type Earlier struct {
 	Have *node.Observed
 	Hash string    // of the desired state
 	Full time.Time // when everything was asked, by the agent's clock
-	// Acts of ours since: their tasks, lanes and storages.
+	// Acts of ours since: their tasks, queues and storages.
 	Tasks    map[proxmox.UPID]bool
-	Lanes    map[string]bool
+	Queues   map[string]bool
 	Storages map[string]bool
 }
 
-func (e *Earlier) Touch(act *journal.Operation) {
-	e.Tasks[act.Upid] = true
-	e.Lanes[act.Queue] = true
-	_, of, _ := strings.Cut(act.Limit, " ") // "create local-lvm"
+func (e *Earlier) Touch(operation *journal.Operation) {
+	e.Tasks[operation.Upid] = true
+	e.Queues[operation.Queue] = true
+	_, of, _ := strings.Cut(operation.Limit, " ") // "create local-lvm"
 	e.Storages[of] = true
-	e.Storages[act.Facts["storage"]] = true
-	if act.Call != nil {
-		storage, _ := contentOf(act.Call.Path)
+	e.Storages[operation.Facts["storage"]] = true
+	if operation.Call != nil {
+		storage, _ := contentOf(operation.Call.Path)
 		e.Storages[storage] = true
 	}
 }
 
 // still says of which requests the answers hold, as far as the lists of a new look show.
 func (e *Earlier) still(have *node.Observed) func(request string) bool {
-	lanes, everyGuest, everyStorage := maps.Clone(e.Lanes), false, false
+	queues, everyGuest, everyStorage := maps.Clone(e.Queues), false, false
 	for _, t := range have.Tasks {
 		if e.Tasks[t.UPID] || !t.Running() && t.EndTime.Before(e.Have.Now.Add(-time.Second)) {
 			continue
 		}
 		owner, _, _ := strings.Cut(t.ID, "@")
-		lanes["lxc/"+owner] = true
+		queues["lxc/"+owner] = true
 		if !slices.Contains([]string{"start", "stop", "shutdown", "reboot"}, proxmox.TaskAct(t.Type)) {
 			everyGuest = everyGuest || owner == "" // a backup of several, say
 			everyStorage = true
@@ -57,10 +57,10 @@ func (e *Earlier) still(have *node.Observed) func(request string) bool {
 	return func(request string) bool {
 		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {
 			vmid, err := proxmox.ParseVMID(m[1])
-			return err == nil && !everyGuest && !lanes["lxc/"+m[1]] && sameEntry(e.Have.Guests[vmid], have.Guests[vmid])
+			return err == nil && !everyGuest && !queues["lxc/"+m[1]] && sameEntry(e.Have.Guests[vmid], have.Guests[vmid])
 		}
 		if id, ok := strings.CutPrefix(request, "/cluster/nextid?vmid="); ok {
-			return !lanes["lxc/"+id]
+			return !queues["lxc/"+id]
 		}
 		if storage, ok := contentOf(request); ok {
 			return !everyStorage && !e.Storages[storage] && sameUse(e.Have.Storages[storage], have.Storages[storage])
@@ -91,17 +91,17 @@ func contentOf(request string) (storage string, ok bool) {
 // guest, and what makes guests or volumes or works on archives also on what lies on
 // storages and stands in the configs of guests that nobody declares.
 func BasedOn(actions []*plan.Action) func(request string) bool {
-	lanes, lists := map[string]bool{}, false
+	queues, lists := map[string]bool{}, false
 	for _, a := range actions {
-		lanes[a.Queue] = true
+		queues[a.Queue] = true
 		lists = lists || a.Call == nil || a.Call.Method == "PUT" || !plan.VmidInPath.MatchString(a.Call.Path)
 	}
 	return func(request string) bool {
 		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {
-			return lanes["lxc/"+m[1]] || lists && strings.HasSuffix(request, "/config")
+			return queues["lxc/"+m[1]] || lists && strings.HasSuffix(request, "/config")
 		}
 		if id, ok := strings.CutPrefix(request, "/cluster/nextid?vmid="); ok {
-			return lanes["lxc/"+id]
+			return queues["lxc/"+id]
 		}
 		_, content := contentOf(request)
 		return content && lists

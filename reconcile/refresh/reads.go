@@ -14,7 +14,7 @@ import (
 
 // keep turns an error that concerns one thing into a fact about that thing, and
 // lets errors of the whole connection end the look.
-func (l *Looker) keep(err error, place *error, found func()) error {
+func (l *Reader) keep(err error, place *error, found func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {

@@ -37,7 +37,7 @@ type Status struct {
 	Fine      int       `json:"fine"`               // objects as declared
 	Of        int       `json:"of"`
 
-	Now     []journal.HistoryEntry      `json:"now"`     // acts that run
+	Now     []journal.HistoryEntry      `json:"now"`     // operations that run
 	Blocked []plan.Blocked              `json:"blocked"` // with the reasons
 	Notes   []plan.Note                 `json:"notes"`
 	Holds   []state.Hold                `json:"holds"`

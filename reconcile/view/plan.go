@@ -19,7 +19,7 @@ import (
 
 // TextOptions say how a plan or a run is printed for people.
 type TextOptions struct {
-	Verbose bool       // also list what is as declared, and the route of each act
+	Verbose bool       // also list what is as declared, and the route of each operation
 	Colour  bool       //
 	Live    bool       // a terminal: running lines are written over each other
 	Width   int        // of the terminal; 0: do not wrap
@@ -52,7 +52,7 @@ type line struct {
 	held   *plan.Blocked // where it is held, why
 }
 
-// Alike are the objects that are held, by reason and cure: what an object before has
+// Alike are the objects that are held, by reason and fix: what an object before has
 // said is not said again.
 type Alike map[string]spec.Ref
 
@@ -113,11 +113,11 @@ func linesByObject(p *plan.Plan, o TextOptions) map[spec.Ref][]line {
 	}
 	for i := range p.Blocked {
 		h := &p.Blocked[i]
-		cure := strings.Join(h.Fix, "; ")
-		if cure != "" {
-			cure = text.Sentence(cure)
+		fix := strings.Join(h.Fix, "; ")
+		if fix != "" {
+			fix = text.Sentence(fix)
 		}
-		add(line{symbol: plan.Block, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(cure + h.Place())}, held: h})
+		add(line{symbol: plan.Block, object: h.Object, text: strings.TrimRight(h.Reason, ".") + ".", below: []string{strings.TrimSpace(fix + h.Place())}, held: h})
 	}
 	for _, n := range p.Notes {
 		add(line{symbol: plan.Remark, object: n.Object, text: n.String()})
@@ -157,7 +157,7 @@ func actionLines(a plan.Action, o TextOptions) (lines []line) {
 }
 
 // WritePlan prints the plan as in the manual: what is looked at, one line per change
-// with its symbol, what is blocked and the cure, and what is destroyed, also when
+// with its symbol, what is blocked and the fix, and what is destroyed, also when
 // that is nothing.
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)

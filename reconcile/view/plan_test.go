@@ -54,7 +54,7 @@ func TestNarrowTerminal(t *testing.T) {
 	}
 }
 
-// A terminal shows what an act that runs does, until its log tells more; a line is cut between letters.
+// A terminal shows what an operation that runs does, until its log tells more; a line is cut between letters.
 func TestLiveLines(t *testing.T) {
 	e := applying.Event{Object: spec.Ref{Kind: spec.KindBackup, Name: "daily"}, Verb: "back up", State: "running", What: "back up dns to usb-backup", UPID: "a"}
 	var text strings.Builder

@@ -96,7 +96,7 @@ func (c *NotifyConfig) setCommand(n *yaml.Node) error {
 }
 
 // Look reports why the command could not be called, without calling it; nil where there is none.
-func (c *NotifyConfig) Look() error {
+func (c *NotifyConfig) Read() error {
 	if len(c.Command) == 0 {
 		return nil
 	}

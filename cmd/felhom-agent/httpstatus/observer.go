@@ -49,8 +49,8 @@ type Observer struct {
 }
 
 func NewObserver(n *session.Session, src *source.Source) *Observer {
-	o := &Observer{Node: n, Src: src, Manager: systemd.NewSupervisor(), NoFence: n.Sight.FenceReason, began: time.Now(), Running: map[string]reconcile.Event{}}
-	o.hardware = Aged[Hardware]{Look: o.lookHardware, Good: time.Minute, Bad: time.Minute, Limit: 20 * time.Second}
+	o := &Observer{Node: n, Src: src, Manager: systemd.NewSupervisor(), NoFence: n.Source.FenceReason, began: time.Now(), Running: map[string]reconcile.Event{}}
+	o.hardware = Aged[Hardware]{Read: o.readHardware, Good: time.Minute, Bad: time.Minute, Limit: 20 * time.Second}
 	o.undelivered = func() (string, int) { return "", 0 }
 	o.registry = o.Metrics()
 	o.write()
@@ -120,7 +120,7 @@ func (o *Observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.
 // oneSentence is an error in one line.
 func oneSentence(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// Event takes over what became of an act.
+// Event takes over what became of an operation.
 func (o *Observer) Event(e reconcile.Event) {
 	key := progressKey(e.Object.String(), e.Verb, e.UPID)
 	o.Mu.Lock()
@@ -147,14 +147,14 @@ func (o *Observer) Event(e reconcile.Event) {
 
 // lookTime is how long a look may take: PVE gives up on a request after 30 s, and we after 40 s; some are
 // repeated.
-const lookTime = 5 * time.Minute
+const readTime = 5 * time.Minute
 
 // Alive reports whether looks come when they are due. While the loop has not begun, for want of a valid
 // YAML or of a node, there is nothing that could be late.
 func (o *Observer) Alive() bool {
 	o.Mu.Lock()
 	defer o.Mu.Unlock()
-	return o.next.IsZero() || time.Now().Before(o.next.Add(o.Node.Config.Timeout+lookTime))
+	return o.next.IsZero() || time.Now().Before(o.next.Add(o.Node.Config.Timeout+readTime))
 }
 
 // Line is the state in one line: "converged 6 of 6, next look at 18:17".

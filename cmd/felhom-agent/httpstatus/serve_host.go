@@ -21,7 +21,7 @@ type Hardware struct {
 	Missing []string                 `json:"missing,omitempty"` // what could not be seen, and why
 }
 
-func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
+func (o *Observer) readHardware(ctx context.Context) (h Hardware, whole bool) {
 	o.Mu.Lock()
 	ask, node := o.Node.Runner, o.name
 	o.Mu.Unlock()
@@ -31,7 +31,7 @@ func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
 		return h, false // not found yet
 	case ask == nil:
 		h.Missing = append(h.Missing, "file systems, temperatures and USB disks are read via the root helper, which is missing: "+o.NoFence)
-		return lookDisks(ctx, o.Node, node, h), true
+		return readDisks(ctx, o.Node, node, h), true
 	}
 	h.Looked = time.Now().Truncate(time.Second)
 	miss := func(what string, err error) { h.Missing = append(h.Missing, what+": "+err.Error()) }
@@ -64,9 +64,9 @@ func (o *Observer) lookHardware(ctx context.Context) (h Hardware, whole bool) {
 
 // lookDisks asks the API what the disks say of their health: without numbers, little of USB disks, and for seconds of
 // PVE's time, so only where there is no fence.
-func lookDisks(ctx context.Context, n *session.Session, node string, h Hardware) Hardware {
+func readDisks(ctx context.Context, n *session.Session, node string, h Hardware) Hardware {
 	h.Looked = time.Now().Truncate(time.Second)
-	disks, err := n.Client.Look().Disks(ctx, node)
+	disks, err := n.Client.Read().Disks(ctx, node)
 	if err != nil {
 		h.Missing = append(h.Missing, "disks: "+n.Explain(err).Error())
 	}
@@ -86,7 +86,7 @@ func lookDisks(ctx context.Context, n *session.Session, node string, h Hardware)
 // Aged keeps something that is dear to look at until it is old. It is looked at when somebody asks, by one
 // at a time.
 type Aged[T any] struct {
-	Look      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
+	Read      func(context.Context) (T, bool) // false: it was not whole, and is worth looking again soon
 	Good, Bad time.Duration                   // how long a look is believed
 	Limit     time.Duration                   // how long one may take
 
@@ -103,7 +103,7 @@ func (a *Aged[T]) Now(ctx context.Context) T {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.Limit)
 	defer cancel()
-	value, whole := a.Look(ctx)
+	value, whole := a.Read(ctx)
 	a.value, a.until = value, time.Now().Add(a.Bad)
 	if whole {
 		a.until = time.Now().Add(a.Good)

@@ -45,14 +45,14 @@ type live struct {
 // statusPace is how often the progress of a task is worth writing.
 const statusPace = 5 * time.Second
 
-// progressKey names an act that runs; those of the fence have no UPID.
+// progressKey names an operation that runs; those of the fence have no UPID.
 func progressKey(object, verb, upid string) string { return object + " " + verb + " " + upid }
 
 // status is what is known now. The caller holds the lock.
 func (o *Observer) status() reconcile.Status {
 	stored, err := o.Node.Store.Load()
 	s := reconcile.StatusOf(stored)
-	s.Node, s.PID = o.Node.Sight.Node, os.Getpid()
+	s.Node, s.PID = o.Node.Source.Node, os.Getpid()
 	if err == nil && o.Agent != nil && o.Plan != nil {
 		var known reconcile.Status
 		if known, err = reconcile.OfAgent(o.Agent, o.Plan); err == nil {
@@ -76,7 +76,7 @@ func (o *Observer) status() reconcile.Status {
 		s.Expiry = append(s.Expiry, l.Short())
 	}
 	s.Errors = append(s.Errors, session.Warnings(o.leases, o.Node.Clock())...)
-	if err := o.Node.Config.Notify.Look(); err != nil {
+	if err := o.Node.Config.Notify.Read(); err != nil {
 		s.Errors = append(s.Errors, source.Untold(err))
 	}
 	if text, _ := o.undelivered(); text != "" {
@@ -121,7 +121,7 @@ type ObjectState struct {
 	Object spec.Ref `json:"object"`
 	State  string   `json:"state"` // see states
 	Reason string   `json:"reason,omitempty"`
-	Cure   []string `json:"fix,omitempty"`
+	Fix    []string `json:"fix,omitempty"`
 }
 
 // states are what an object can be, from bad to good: the first that applies counts.
@@ -159,14 +159,14 @@ func (o *Observer) Report(ctx context.Context) Report {
 // ObjectStates says of each object of a plan how it is.
 func ObjectStates(plan *reconcile.Plan) []ObjectState {
 	known := map[spec.Ref]ObjectState{}
-	note := func(ref spec.Ref, state, reason string, cure []string) {
+	note := func(ref spec.Ref, state, reason string, fix []string) {
 		s, ok := known[ref]
 		switch rank := slices.Index(states, state); {
 		case !ok || rank < slices.Index(states, s.State):
-			known[ref] = ObjectState{ref, state, reason, cure}
+			known[ref] = ObjectState{ref, state, reason, fix}
 		case rank == slices.Index(states, s.State) && reason != "":
 			s.Reason += "; " + reason
-			s.Cure = append(slices.Clone(s.Cure), cure...)
+			s.Fix = append(slices.Clone(s.Fix), fix...)
 			known[ref] = s
 		}
 	}

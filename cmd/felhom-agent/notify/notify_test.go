@@ -243,8 +243,8 @@ func TestNotifyOneCause(t *testing.T) {
 	at := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 	objects := []string{"mounts/backup", "restores/web", "restores/mail", "snapshots/hourly", "backups/nightly"}
 	disk := reconcile.Blocked{Object: ref("mounts/backup"), Reason: "blue is not connected", Fix: []string{"connect it"}}
-	as := func(object, reason, cure string) reconcile.Blocked {
-		return reconcile.Blocked{Object: ref(object), Reason: reason, Fix: []string{cure}}
+	as := func(object, reason, fix string) reconcile.Blocked {
+		return reconcile.Blocked{Object: ref(object), Reason: reason, Fix: []string{fix}}
 	}
 	held := []reconcile.Blocked{disk, as("restores/web", "usb is not mounted", "as mounts/backup"), as("restores/mail", "usb is not mounted", "as mounts/backup"),
 		as("snapshots/hourly", "restores/web: it is not here", "see restores/web"), as("backups/nightly", "usb is not mounted", "as mounts/backup")}

@@ -158,7 +158,7 @@ func (k *Keeper) Keep(ctx context.Context, seen *Seen) {
 }
 
 func (k *Keeper) write(ctx context.Context, p place, files map[string][]byte, now time.Time) error {
-	op, err := privileged.KeepKit(k.Node.Sight.Node, privileged.KitSpec{Name: p.name, Path: p.path, Mounted: p.mounted, Time: now, Files: files})
+	op, err := privileged.KeepKit(k.Node.Source.Node, privileged.KitSpec{Name: p.name, Path: p.path, Mounted: p.mounted, Time: now, Files: files})
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (k *Keeper) write(ctx context.Context, p place, files map[string][]byte, no
 func (k *Keeper) collect(ctx context.Context, seen *Seen, stored reconcile.Stored) (map[string][]byte, error) {
 	n := k.Node
 	if time.Since(k.asked) > factsAge { // what a node does not say is left out
-		if bridges, err := n.Client.Bridges(ctx, n.Sight.Node); err == nil {
+		if bridges, err := n.Client.Bridges(ctx, n.Source.Node); err == nil {
 			k.bridges, k.asked = bridges, time.Now()
 		}
 	}
@@ -196,7 +196,7 @@ func (k *Keeper) collect(ctx context.Context, seen *Seen, stored reconcile.Store
 // facts are kit.json.
 func (k *Keeper) facts(seen *Seen, stored reconcile.Stored) kit.Facts {
 	n, want := k.Node, seen.Want
-	f := kit.Facts{Node: n.Sight.Node, Owner: n.Sight.Owner, PVE: seen.Version, Version: version.Version, Token: n.Config.Token.ID(),
+	f := kit.Facts{Node: n.Source.Node, Owner: n.Source.Owner, PVE: seen.Version, Version: version.Version, Token: n.Config.Token.ID(),
 		Role: Role, Privileges: Privileges, Bridges: k.bridges}
 	storages := map[string]bool{}
 	for _, guests := range []map[string]*spec.Guest{want.Restores, want.Guests} {

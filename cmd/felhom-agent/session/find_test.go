@@ -45,8 +45,8 @@ func TestANodeThatHangsIsAskedAgain(t *testing.T) {
 				if (err == nil) != c.found || sim.Requests()-before != c.asked || time.Since(begin) > time.Minute {
 					t.Errorf("after %s and %d requests: %v", time.Since(begin), sim.Requests()-before, err)
 				}
-				if c.found && n.Sight.Node != "pve1" {
-					t.Errorf("it found %q", n.Sight.Node)
+				if c.found && n.Source.Node != "pve1" {
+					t.Errorf("it found %q", n.Source.Node)
 				}
 			})
 		})

@@ -17,7 +17,7 @@ import (
 type Lease struct {
 	What string    // "token", "certificate"
 	End  time.Time // zero: never
-	Cure string
+	Fix  string
 }
 
 // The days before its end at which people are told of a lease.
@@ -45,7 +45,7 @@ func (l Lease) Line(now time.Time) string {
 	if !l.End.After(now) {
 		left = "it is over"
 	}
-	return fmt.Sprintf("The %s expires on %s (%s). %s", l.What, l.End.In(now.Location()).Format("Mon 2 Jan 2006 15:04"), left, l.Cure)
+	return fmt.Sprintf("The %s expires on %s (%s). %s", l.What, l.End.In(now.Location()).Format("Mon 2 Jan 2006 15:04"), left, l.Fix)
 }
 
 // Short is the words of the status: "Token expires: never".
@@ -71,11 +71,11 @@ func (n *Session) Leases(ctx context.Context) []Lease {
 	}
 	if n.World == nil { // a simulated node has no certificate
 		if end, err := certificateEnd(ctx, n.Config.Url); err == nil {
-			cure := "Renew it on the node"
+			fix := "Renew it on the node"
 			if place := n.Config.Places["fingerprint"]; place != "" {
-				cure += ", and write the new one's fingerprint into " + place
+				fix += ", and write the new one's fingerprint into " + place
 			}
-			all = append(all, Lease{"certificate", end, cure})
+			all = append(all, Lease{"certificate", end, fix})
 		}
 	}
 	return all

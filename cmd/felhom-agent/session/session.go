@@ -32,7 +32,7 @@ func (n *Session) Clock() time.Time {
 
 // A Session is what a mode works on: one node of Proxmox VE, real or simulated, and where we keep our things.
 type Session struct {
-	Sight  reconcile.Sight
+	Source reconcile.Source
 	Client *proxmox.Client
 	// TestGuests is what restore tests are sent with; nil: there is no token of theirs.
 	TestGuests *proxmox.TestGuests
@@ -123,9 +123,9 @@ func BecomeOwner(dir, runner string) error {
 }
 
 // Look makes ready for one look: a fresh view, and what people hold now.
-func (n *Session) Look() (err error) {
-	n.Sight.View = n.Client.Look()
-	n.Sight.Stored, err = n.Store.Load()
+func (n *Session) Read() (err error) {
+	n.Source.View = n.Client.Read()
+	n.Source.Stored, err = n.Store.Load()
 	return err
 }
 
@@ -149,19 +149,19 @@ func (n *Session) Find(ctx context.Context) error {
 	case c.Node != "" && !slices.Contains(names, c.Node):
 		return &config.Error{Place: c.Places["node"], Key: "node", Text: fmt.Sprintf("no such node: %s; found: %s", c.Node, strings.Join(names, ", "))}
 	case c.Node != "":
-		n.Sight.Node = c.Node
+		n.Source.Node = c.Node
 	case slices.Contains(names, host):
-		n.Sight.Node = host
+		n.Source.Node = host
 	case len(names) == 1:
-		n.Sight.Node = names[0]
+		n.Source.Node = names[0]
 	default:
 		return &config.Error{Place: "", Key: "node", Text: fmt.Sprintf("which one is meant? Set it to one of %s in the configuration, or %sNODE", strings.Join(names, ", "), config.EnvPrefix)}
 	}
-	if n.Sight.Owner = c.Owner; c.Owner == "" {
+	if n.Source.Owner = c.Owner; c.Owner == "" {
 		if len(names) > 1 {
-			return &config.Error{Place: "", Key: "owner", Text: fmt.Sprintf("in a cluster the configuration must name the owner of the managed guests: `owner: %s`; never change it later", n.Sight.Node)}
+			return &config.Error{Place: "", Key: "owner", Text: fmt.Sprintf("in a cluster the configuration must name the owner of the managed guests: `owner: %s`; never change it later", n.Source.Node)}
 		}
-		n.Sight.Owner = n.Sight.Node
+		n.Source.Owner = n.Source.Node
 	}
 	return nil
 }
@@ -225,6 +225,6 @@ func (n *Session) Explain(err error) error {
 
 // GreetFence asks the fence something harmless, to see whether it is there and lets us in.
 func (n *Session) GreetFence(ctx context.Context) error {
-	_, err := privileged.Running(ctx, n.Runner, n.Sight.Node)
+	_, err := privileged.Running(ctx, n.Runner, n.Source.Node)
 	return err
 }

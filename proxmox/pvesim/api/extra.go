@@ -16,7 +16,7 @@ import (
 // extra are the methods of the API that the agent does not use. One a line: method and
 // path :: rights :: parameters (; between them) :: what it answers. Rights: a path and a
 // privilege, or with | any of several; "and" joins two; one word names a rule of its own. Answers: [] and {} are empty
-// ones, ! is an act that this simulator does not carry out, a name is a handler.
+// ones, ! is an operation that this simulator does not carry out, a name is a handler.
 const extra = `
 GET /access/domains/{realm} :: /access/realm Realm.Allocate|Sys.Audit :: realm! len=0..32 :: realm
 POST /access/domains :: /access/realm Realm.Allocate :: * :: !

@@ -1,5 +1,5 @@
 // Package guests answers the requests about one guest that exists: its status, its config and what
-// is pending, power, migration. What other acts ask of a guest first (locks, rights, features) is
+// is pending, power, migration. What other operations ask of a guest first (locks, rights, features) is
 // here too.
 package guests
 

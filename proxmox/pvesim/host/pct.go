@@ -26,7 +26,7 @@ func (p *process) rootCall(method, path string, params map[string]string) (*requ
 	return c, api.Dispatch(p.ctx, c)
 }
 
-// act makes a call as root and waits for its task, whose lines it prints.
+// run makes a call as root and waits for its task, whose lines it prints.
 func (p *process) act(method, path string, params map[string]string) (int, error) {
 	c, err := p.rootCall(method, path, params)
 	if err != nil {
@@ -127,7 +127,7 @@ func runPct(p *process) (int, error) {
 	if g != nil && (g.Node != p.n.Name || g.Qemu) {
 		g = nil
 	}
-	return p.pctLooks(cmd, rest[0], g)
+	return p.pctReads(cmd, rest[0], g)
 }
 
 // pctActs are the commands behind which a call of the API is; done is false for others.
@@ -183,7 +183,7 @@ func (p *process) pctActs(cmd string, params map[string]string, rest []string) (
 }
 
 // pctLooks are the commands that pct carries out itself; g is nil where the node has no such guest.
-func (p *process) pctLooks(cmd, id string, g *world.Guest) (int, error) {
+func (p *process) pctReads(cmd, id string, g *world.Guest) (int, error) {
 	switch cmd {
 	case "status", "config", "listsnapshot", "unlock", "mount", "unmount":
 	default:

@@ -4,7 +4,7 @@ import (
 	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
 )
 
-// NotSimulated answers for an act that the simulator does not carry out.
+// NotSimulated answers for an operation that the simulator does not carry out.
 func NotSimulated(c *Call) error {
 	return refusal.Fail("pvesim does not simulate %s %s", c.Method, c.Path)
 }

@@ -103,7 +103,7 @@ func (f *Forecast) Apply(a *plan.Action, since time.Time) {
 	}
 }
 
-// Land ends an act that runs: what shows that it runs is gone then.
+// Land ends an operation that runs: what shows that it runs is gone then.
 func (f *Forecast) Land(flight *journal.Flight) {
 	node := f.Node
 	node.Memory.Flights = slices.DeleteFunc(slices.Clone(node.Memory.Flights), func(other journal.Flight) bool { return other.ID == flight.ID && other.Since.Equal(flight.Since) })
@@ -111,7 +111,7 @@ func (f *Forecast) Land(flight *journal.Flight) {
 		delete(node.Memory.Making, vmid)
 	}
 	if node.Host != nil {
-		node.Host.Running = slices.DeleteFunc(slices.Clone(node.Host.Running), func(op privileged.RunningOp) bool { return op.Lane == flight.Queue })
+		node.Host.Running = slices.DeleteFunc(slices.Clone(node.Host.Running), func(op privileged.RunningOp) bool { return op.Queue == flight.Queue })
 	}
 	if id, ok := strings.CutPrefix(flight.Queue, "lxc/"); ok {
 		node.Tasks = slices.DeleteFunc(slices.Clone(node.Tasks), func(t proxmox.Task) bool { return t.Running() && t.ID == id })

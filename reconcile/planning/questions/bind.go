@@ -20,17 +20,17 @@ func BindSource(q Questions, declared spec.MountPoint) string {
 	return strings.TrimSuffix(q.Want.Mounts[declared.Mount].Path, "/") + "/" + strings.Trim(declared.Folder, "/")
 }
 
-// NeedsHost is why an act of the root helper cannot be sent from here.
+// NeedsHost is why an operation of the root helper cannot be sent from here.
 func NeedsHost(q Questions) *plan.Blocker {
 	reason := fmt.Sprintf("needs the host %s", q.Have.Node)
 	if q.Have.HostReason != "" {
 		reason += ": " + q.Have.HostReason
 	}
-	cure := "run the agent on " + q.Have.Node + " with a runner (sudo, socket or direct)"
+	fix := "run the agent on " + q.Have.Node + " with a runner (sudo, socket or direct)"
 	if strings.Contains(q.Have.HostReason, "does not answer") { // the reason says what is wrong with the way that there is
-		cure = "whether it answers then: felhom-agent --selftest"
+		fix = "whether it answers then: felhom-agent --selftest"
 	}
-	return &plan.Blocker{Reason: reason, Fix: []string{cure}}
+	return &plan.Blocker{Reason: reason, Fix: []string{fix}}
 }
 
 // SameBind reports whether a bind has the declared place and options.

@@ -17,7 +17,7 @@ const HoldTag = "felhom-hold"
 // Frozen says why an object is to be left alone, and how it is let go: the YAML, a
 // hold, or the tag on its guest. What is frozen is planned all the same, so that its
 // line can say how much waits.
-func Frozen(q Questions, ref spec.Ref) (why, cure string) {
+func Frozen(q Questions, ref spec.Ref) (why, fix string) {
 	o := q.Want.Object(ref)
 	if o.Paused {
 		return "paused by the YAML", "remove `paused: true` when it may go on"
@@ -32,8 +32,8 @@ func Frozen(q Questions, ref spec.Ref) (why, cure string) {
 	}
 	if ref.Kind == spec.KindSnapshot { // a hold on a guest stops its snapshots too
 		if g := q.Want.Guest(q.Want.Snapshots[ref.Name].Guest); g != nil {
-			if why, cure := Frozen(q, g.Ref); why != "" {
-				return fmt.Sprintf("%s: %s", g.Ref, why), cure
+			if why, fix := Frozen(q, g.Ref); why != "" {
+				return fmt.Sprintf("%s: %s", g.Ref, why), fix
 			}
 		}
 	}
@@ -60,7 +60,7 @@ func holdText(q Questions, h state.Hold) string {
 
 // WaitsForPerson says why an action waits for approval, in watch mode: you have not
 // yet run the agent on this node, with this journal, under this major version of PVE.
-func WaitsForPerson(q Questions, a *plan.Action) (why string, cure []string) {
+func WaitsForPerson(q Questions, a *plan.Action) (why string, fix []string) {
 	stored := q.Have.Stored
 	here := stored.Trusted != "" && stored.TrustedOn == q.Have.Node
 	if !q.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(q.Have.Version) {

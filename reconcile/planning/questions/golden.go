@@ -11,7 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// GoldenSpec is the act by which root builds the golden.
+// GoldenSpec is the operation by which root builds the golden.
 func GoldenSpec(q Questions, golden *spec.Golden) privileged.GoldenSpec {
 	m := marker.Marker{Object: golden.Ref.Name, VMID: golden.VMID, Owner: q.Have.Owner, Born: q.Have.Now}.With("template", golden.Template)
 	if golden.Publish != nil {

@@ -59,7 +59,7 @@ func Mixed(q Questions, have privileged.Mount) *plan.Blocker {
 }
 
 // EjectedOf says which disk of a mount was ejected and is still connected; "" for none.
-func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
+func EjectedOf(q Questions, m *spec.Mount) (why string, fix []string) {
 	for _, disk := range m.UUIDs {
 		if h, ok := node.Ejected(q.Have, disk); ok && node.Connected(q.Have, h) {
 			return fmt.Sprintf("%s was ejected by %s on %s and is still connected", Name(disk), h.By, q.Have.Date(h.Since)),
@@ -71,15 +71,15 @@ func EjectedOf(q Questions, m *spec.Mount) (why string, cure []string) {
 
 // Disconnected says, for what needs a mount, why none of its disks is mounted where that is not
 // simply that none is plugged in, and what to do.
-func Disconnected(q Questions, m *spec.Mount) (why string, cure []string) {
-	if why, cure = EjectedOf(q, m); why != "" {
+func Disconnected(q Questions, m *spec.Mount) (why string, fix []string) {
+	if why, fix = EjectedOf(q, m); why != "" {
 		why = " (" + why + ")"
 	}
 	if TellsItself(q, m) {
 		return why, []string{"as " + m.Ref.String()}
 	}
 	if why != "" {
-		return why, cure
+		return why, fix
 	}
 	if q.Have.Host != nil {
 		taken := slices.ContainsFunc(q.Have.Host.Mounts, func(have privileged.Mount) bool { return have.Path == m.Path && have.Mounted && !have.Gone })

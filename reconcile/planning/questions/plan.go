@@ -70,7 +70,7 @@ func Vmid(q Questions, ref spec.Ref) (proxmox.VMID, bool) {
 	return 0, false
 }
 
-// WhenFree says when an act can be sent: now, or after a task that works on its guest, takes
+// WhenFree says when an operation can be sent: now, or after a task that works on its guest, takes
 // PVE's one place for backups, creates a guest, or was begun by another agent.
 func WhenFree(q Questions, a *plan.Action) string {
 	if t := q.Have.OtherAgent(); t != nil {

@@ -27,8 +27,8 @@ func BindReady(q Questions, mounting Mounting, declared spec.MountPoint) *plan.B
 		return NeedsHost(q)
 	}
 	if _, mounted := q.Have.MountedDisk(m); !mounted {
-		why, cure := Disconnected(q, m)
-		return &plan.Blocker{Reason: fmt.Sprintf("its %s is on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), Fix: cure}
+		why, fix := Disconnected(q, m)
+		return &plan.Blocker{Reason: fmt.Sprintf("its %s is on mounts/%s, which is not mounted%s: started now, it would write to the root disk", declared.Path, declared.Mount, why), Fix: fix}
 	}
 	if ob := Ejecting(q, m); ob != nil {
 		return ob

@@ -19,7 +19,7 @@ func AskAgain(q Questions, g *spec.Guest) string {
 }
 
 // RollbackTarget finds the snapshot, or says why the request is held.
-func RollbackTarget(q Questions, g *spec.Guest, state *node.GuestState) (snapshot proxmox.Snapshot, why, cure string) {
+func RollbackTarget(q Questions, g *spec.Guest, state *node.GuestState) (snapshot proxmox.Snapshot, why, fix string) {
 	r := g.Rollback
 	again := AskAgain(q, g)
 	switch {

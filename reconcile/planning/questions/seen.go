@@ -48,8 +48,8 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 		if mounting[m.Ref.Name] || mounted {
 			return &plan.Blocker{Reason: fmt.Sprintf("mounts/%s is not mounted yet", m.Ref.Name), Mount: m.Ref.Name}
 		}
-		why, cure := Disconnected(q, m)
-		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Fix: cure}
+		why, fix := Disconnected(q, m)
+		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is on mounts/%s, which is not mounted%s", storage, m.Ref.Name, why), Fix: fix}
 	}
 	if state.Conf.Disabled {
 		return &plan.Blocker{Reason: fmt.Sprintf("storage %s is disabled", storage), Fix: []string{fmt.Sprintf("pvesm set %s --disable 0", storage)}}

@@ -19,14 +19,14 @@ import (
 // which a volume is to be added: every storage's content, the configs inside their
 // archives, the word of PVE on whether the VMID is free and on what the token may do
 // with it, and whether a marker of the object stands on another guest.
-func (l *Looker) lookCreations(ctx context.Context) error {
+func (l *Reader) readCreations(ctx context.Context) error {
 	made := node.GuestsOf(l.want)
 	for _, golden := range l.want.Golden {
 		made = append(made, node.GoldenGuest(golden))
 	}
 	missing, volumes, unmarked := wanting(l.want, l.Have, made)
 	g, gctx := NewReads(ctx)
-	l.lookNetwork(gctx, g)
+	l.readNetwork(gctx, g)
 	for _, guest := range node.GuestsOf(l.want) {
 		if state := l.Have.Guests[guest.VMID]; l.Have.InScope(guest.Ref) && state != nil && !state.Type.VM() && state.Config != nil && adds(guest, state.Config) {
 			l.rawLines(gctx, g, guest.VMID, state)
@@ -56,7 +56,7 @@ func (l *Looker) lookCreations(ctx context.Context) error {
 		return err
 	}
 	l.Have.Index(l.want)
-	return l.lookInside(ctx, missing)
+	return l.readInside(ctx, missing)
 }
 
 // wanting says what guests are missing, by name, whether a volume is to be added to one that is there, and whether
@@ -89,7 +89,7 @@ func wanting(want *spec.Desired, have *node.Observed, made []*spec.Guest) (missi
 }
 
 // undeclared reads the configs of the guests that are declared nowhere.
-func (l *Looker) undeclared(ctx context.Context, g *reads) {
+func (l *Reader) undeclared(ctx context.Context, g *reads) {
 	declared := node.DeclaredVMIDs(l.want)
 	for vmid, state := range l.Have.Guests {
 		if declared[vmid] || state.Config != nil {
@@ -103,7 +103,7 @@ func (l *Looker) undeclared(ctx context.Context, g *reads) {
 }
 
 // snapshotFeatures asks whether the guests can have a snapshot of which one is due.
-func (l *Looker) snapshotFeatures(ctx context.Context, g *reads) {
+func (l *Reader) snapshotFeatures(ctx context.Context, g *reads) {
 	for _, s := range l.want.Snapshots {
 		if guest := l.want.Guest(s.Guest); guest != nil && l.Have.InScope(s.Ref) {
 			if state := l.Have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && node.SnapshotDue(s, state, l.Have) {
@@ -141,7 +141,7 @@ func adds(guest *spec.Guest, config *proxmox.GuestConfig) bool {
 
 // rawLines reads the raw lxc.* lines of a guest, which its pending config does not show:
 // what they mount or name must not be there twice.
-func (l *Looker) rawLines(ctx context.Context, g *reads, vmid proxmox.VMID, state *node.GuestState) {
+func (l *Reader) rawLines(ctx context.Context, g *reads, vmid proxmox.VMID, state *node.GuestState) {
 	g.Go(func() error {
 		config, err := l.View.GuestConfig(ctx, l.node, vmid)
 		return l.keep(err, &state.Err, func() { state.Config.LXC = config.LXC })
@@ -149,7 +149,7 @@ func (l *Looker) rawLines(ctx context.Context, g *reads, vmid proxmox.VMID, stat
 }
 
 // askFree asks whether a VMID is free, and what the token may do with it.
-func (l *Looker) askFree(ctx context.Context, g *reads, vmid proxmox.VMID) {
+func (l *Reader) askFree(ctx context.Context, g *reads, vmid proxmox.VMID) {
 	g.Go(func() error {
 		free, err := l.View.VMIDFree(ctx, vmid)
 		l.mu.Lock()
@@ -204,7 +204,7 @@ func sourceStorages(want *spec.Desired, made []*spec.Guest) map[string]bool {
 // were kept from an earlier pass: with a right that was taken since, backups and volumes
 // are hidden, and a storage that was added since may hold some. It reports whether the
 // look has to be made again.
-func (l *Looker) Renew(ctx context.Context, ready []*plan.Action) (again bool, err error) {
+func (l *Reader) Renew(ctx context.Context, ready []*plan.Action) (again bool, err error) {
 	if l.facts == nil || l.asked {
 		return false, nil
 	}
@@ -243,7 +243,7 @@ func (l *Looker) Renew(ctx context.Context, ready []*plan.Action) (again bool, e
 	return true, nil
 }
 
-// makesVolumes reports whether an act allocates volumes that hold nothing yet, or anew what
+// makesVolumes reports whether an operation allocates volumes that hold nothing yet, or anew what
 // a backup holds.
 func makesVolumes(a *plan.Action) bool {
 	if a.Facts["makes"] != "" {

@@ -18,9 +18,9 @@ import (
 // smartAge is how long a disk's health is believed: asking wakes it up.
 const smartAge = time.Hour
 
-// lookHost asks the root helper for mounts, disks and running acts. One that cannot
+// lookHost asks the root helper for mounts, disks and running operations. One that cannot
 // be reached holds what needs the host and nothing else.
-func (l *Looker) lookHost(ctx context.Context) error {
+func (l *Reader) readHost(ctx context.Context) error {
 	if l.ask == nil {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (l *Looker) lookHost(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		host.Failing = l.lookHealth(ctx, host)
+		host.Failing = l.readHealth(ctx, host)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -62,12 +62,12 @@ func (l *Looker) lookHost(ctx context.Context) error {
 	} else {
 		l.Have.Host = host
 	}
-	l.host = &hostLook{l.Have.Host, l.Have.HostReason, map[proxmox.VMID][]privileged.GuestMount{}}
+	l.host = &hostRead{l.Have.Host, l.Have.HostReason, map[proxmox.VMID][]privileged.GuestMount{}}
 	return nil
 }
 
 // A hostLook is what the root helper has said, once for one look.
-type hostLook struct {
+type hostRead struct {
 	state  *node.HostState
 	reason string
 	guests map[proxmox.VMID][]privileged.GuestMount
@@ -78,7 +78,7 @@ type hostLook struct {
 // (GET /nodes/N/disks/smart), but not which disk bears a UUID: where the root helper tells
 // that, it tells the rest without a request to PVE, of which a look has few, knows USB
 // bridges, and lets a disk sleep.
-func (l *Looker) lookHealth(ctx context.Context, host *node.HostState) map[string]string {
+func (l *Reader) readHealth(ctx context.Context, host *node.HostState) map[string]string {
 	if l.facts != nil && time.Since(l.facts.smartAt) < smartAge {
 		return l.facts.failing
 	}
@@ -103,10 +103,10 @@ func (l *Looker) lookHealth(ctx context.Context, host *node.HostState) map[strin
 }
 
 // needsHost reports whether anything declared has to do with mounts.
-func (l *Looker) needsHost() bool { return len(l.want.Mounts) > 0 }
+func (l *Reader) needsHost() bool { return len(l.want.Mounts) > 0 }
 
 // folders lists the mount and folder of every declared bind of a declared disk.
-func (l *Looker) folders() [][2]string {
+func (l *Reader) folders() [][2]string {
 	var all [][2]string
 	for _, g := range node.GuestsOf(l.want) {
 		for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
@@ -120,7 +120,7 @@ func (l *Looker) folders() [][2]string {
 
 // lookInGuests asks the root helper for the mount tables of running guests that bind a
 // folder of a declared disk: whether they still have the disk that is mounted now.
-func (l *Looker) lookInGuests(ctx context.Context) error {
+func (l *Reader) readInGuests(ctx context.Context) error {
 	if l.Have.Host == nil {
 		return nil
 	}

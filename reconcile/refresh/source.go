@@ -11,9 +11,9 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// Sight is what a look needs, and all that a dry run is given: two views that can
+// Source is what a look needs, and all that a dry run is given: two views that can
 // only read, and who we are.
-type Sight struct {
+type Source struct {
 	View  *proxmox.View
 	Fence privileged.Asker // nil where there is none
 	// FenceReason says why there is none.
@@ -27,20 +27,20 @@ type Sight struct {
 	Tests        node.TestAccess // with what restore tests are sent
 	NotifyPVE    bool            // PVE's own notifications of each backup
 	Stored       state.Stored    // holds, and what was once seen
-	Watching     bool            // nobody is looking: some acts wait for a person
+	Watching     bool            // nobody is looking: some operations wait for a person
 	Fitting      []spec.Ref      // of Only, those that fit a kind or a glob: nobody has named them one by one
 	AtOnce       node.AtOnce     // what a person wants made now; zero Since: since this refresh
 	Only         []spec.Ref      // limits the plan to these and what they need; empty: all
 	AllVMs       bool            // also VMs that are not declared: an export asks for them
 }
 
-// Looker prepares a look for a desired state.
-func (s Sight) Looker(want *spec.Desired, journal *journal.Journal, kept *Facts) *Looker {
-	return &Looker{sight: s, View: s.View, ask: s.Fence, node: s.Node, want: want, facts: kept, memory: journal.Memory}
+// Reader prepares a look for a desired state.
+func (s Source) Reader(want *spec.Desired, journal *journal.Journal, kept *Facts) *Reader {
+	return &Reader{source: s, View: s.View, ask: s.Fence, node: s.Node, want: want, facts: kept, memory: journal.Memory}
 }
 
 // observed is what is known before looking.
-func (s Sight) observed(want *spec.Desired) *node.Observed {
+func (s Source) observed(want *spec.Desired) *node.Observed {
 	have := &node.Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE, Tests: s.Tests,
 		Stored: s.Stored, Watching: s.Watching, AtOnce: s.AtOnce,
 		Guests: map[proxmox.VMID]*node.GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*node.StorageState{},

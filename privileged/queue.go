@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// Acts of several processes on one machine meet in a directory. Each lane has three files there:
+// Acts of several processes on one machine meet in a directory. Each queue has three files there:
 //
-//	LANE.lock  locked while an act is in progress. The program that does the work inherits the open file, so the lock outlives a fence that
+//	QUEUE.lock  locked while an operation is in progress. The program that does the work inherits the open file, so the lock outlives a fence that
 //	           was killed, for as long as that program lives.
-//	LANE.json  which act it is, and since when (laneState)
-//	LANE.out   what its programs print
+//	QUEUE.json  which operation it is, and since when (queueState)
+//	QUEUE.out   what its programs print
 //
-// At its end what came of the act is written into LANE.lock for those who wait and have it open, and all three are removed: nothing is left of an act,
-// and least of all of one that was refused. Only a helper that is killed leaves them behind, for the next act of the lane.
+// At its end what came of the operation is written into QUEUE.lock for those who wait and have it open, and all three are removed: nothing is left of an operation,
+// and least of all of one that was refused. Only a helper that is killed leaves them behind, for the next operation of the queue.
 //
 // The locks are "open file description" locks (fcntl(2), F_OFD_SETLK): they can be looked at without being taken.
 
-// laneState is what LANE.json holds, and in the end LANE.lock.
-type laneState struct {
+// queueState is what QUEUE.json holds, and in the end QUEUE.lock.
+type queueState struct {
 	Format int           `json:"format"` // 1
 	Op     Op            `json:"op"`
 	Key    string        `json:"key"`
@@ -37,13 +37,13 @@ type laneState struct {
 	Failed *FailedError  `json:"failed,omitempty"`
 
 	path string   // without its ending
-	lock *os.File // of the lane that another one holds, for await
+	lock *os.File // of the queue that another one holds, for await
 }
 
-// laneFile is a lane that this process holds.
-type laneFile struct {
+// queueFile is a queue that this process holds.
+type queueFile struct {
 	lock  *os.File
-	state laneState
+	state queueState
 }
 
 const (
@@ -52,16 +52,16 @@ const (
 	ofdWaitLock = 38
 )
 
-func lanePath(dir, lane string) string {
-	return filepath.Join(dir, strings.ReplaceAll(lane, "/", "-"))
+func queuePath(dir, queue string) string {
+	return filepath.Join(dir, strings.ReplaceAll(queue, "/", "-"))
 }
 
-// takeLane locks the lane of op, or says which act holds it. That state is to be awaited or closed.
-func takeLane(dir string, op Op, key string, since time.Time) (*laneFile, *laneState, error) {
+// takeQueue locks the queue of op, or says which operation holds it. That state is to be awaited or closed.
+func takeQueue(dir string, op Op, key string, since time.Time) (*queueFile, *queueState, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	path := lanePath(dir, op.Lane())
+	path := queuePath(dir, op.Queue())
 	for tries := 0; ; tries++ {
 		lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 		if err != nil {
@@ -72,31 +72,31 @@ func takeLane(dir string, op Op, key string, since time.Time) (*laneFile, *laneS
 			lock.Close()
 			return nil, nil, err
 		}
-		// What was locked may have been removed meanwhile, by the act that ended; then it stands at no path, and locks nothing.
+		// What was locked may have been removed meanwhile, by the operation that ended; then it stands at no path, and locks nothing.
 		state, stateErr := readState(path)
 		switch current := isAt(lock, path+".lock"); {
 		case ok && current:
-			return newLane(lock, laneState{Format: 1, Op: op, Key: key, Since: since, path: path})
+			return newQueue(lock, queueState{Format: 1, Op: op, Key: key, Since: since, path: path})
 		case !ok && current && stateErr == nil && !state.Ended:
 			state.lock = lock
 			return nil, &state, nil
 		case tries == 50:
 			lock.Close()
 			return nil, nil, errors.New("it is locked, and the operation that locked it is unknown")
-		case !ok && current: // its holder writes LANE.json right after it took the lock
+		case !ok && current: // its holder writes QUEUE.json right after it took the lock
 			time.Sleep(20 * time.Millisecond)
 		}
 		lock.Close()
 	}
 }
 
-// newLane notes the act of a lane that was just locked.
-func newLane(lock *os.File, state laneState) (*laneFile, *laneState, error) {
+// newQueue notes the operation of a queue that was just locked.
+func newQueue(lock *os.File, state queueState) (*queueFile, *queueState, error) {
 	if err := errors.Join(lock.Truncate(0), state.write()); err != nil {
 		lock.Close()
 		return nil, nil, err
 	}
-	return &laneFile{lock: lock, state: state}, nil, nil
+	return &queueFile{lock: lock, state: state}, nil, nil
 }
 
 // isAt reports whether an open file is the one that stands at a path.
@@ -106,11 +106,11 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && err2 == nil && os.SameFile(open, at)
 }
 
-// output is the file that the act's programs print to.
-func (f *laneFile) output() string { return f.state.path + ".out" }
+// output is the file that the operation's programs print to.
+func (f *queueFile) output() string { return f.state.path + ".out" }
 
-// end notes what came of the act and gives the lane back.
-func (f *laneFile) end(result Result, err error) {
+// end notes what came of the operation and gives the queue back.
+func (f *queueFile) end(result Result, err error) {
 	f.state.Ended, f.state.Result = true, result
 	var refused *RefusedError
 	var failed *FailedError
@@ -123,7 +123,7 @@ func (f *laneFile) end(result Result, err error) {
 		f.state.Failed = &FailedError{Op: f.state.Op.Name, Reason: err.Error()}
 	}
 	if data, err := json.Marshal(f.state); err == nil {
-		f.lock.WriteAt(data, 0) // those who wait would see an act without an end, and say so
+		f.lock.WriteAt(data, 0) // those who wait would see an operation without an end, and say so
 	}
 	for _, ending := range []string{".json", ".out", ".lock"} {
 		os.Remove(f.state.path + ending)
@@ -131,16 +131,16 @@ func (f *laneFile) end(result Result, err error) {
 	f.lock.Close()
 }
 
-// close lets go of the lane of another one that nobody waits for.
-func (st *laneState) close() { st.lock.Close() }
+// close lets go of the queue of another one that nobody waits for.
+func (st *queueState) close() { st.lock.Close() }
 
-// await waits until the act of another process has ended and says what came of it.
-func (st *laneState) await(op Op) (Result, error) {
+// await waits until the operation of another process has ended and says what came of it.
+func (st *queueState) await(op Op) (Result, error) {
 	defer st.lock.Close()
 	if err := fcntlLock(st.lock, ofdWaitLock, syscall.F_RDLCK); err != nil {
 		return Result{}, &FailedError{Op: op.Name, Reason: err.Error(), Unknown: true}
 	}
-	now := laneState{path: st.path}
+	now := queueState{path: st.path}
 	data, err := io.ReadAll(io.NewSectionReader(st.lock, 0, maxLine))
 	if err == nil {
 		err = json.Unmarshal(data, &now)
@@ -158,7 +158,7 @@ func (st *laneState) await(op Op) (Result, error) {
 	return now.Result, nil
 }
 
-func (st laneState) write() error {
+func (st queueState) write() error {
 	data, err := json.Marshal(st)
 	if err != nil {
 		return err
@@ -169,19 +169,19 @@ func (st laneState) write() error {
 	return os.Rename(st.path+".new", st.path+".json")
 }
 
-func readState(path string) (laneState, error) {
+func readState(path string) (queueState, error) {
 	data, err := os.ReadFile(path + ".json")
 	if err != nil {
-		return laneState{}, err
+		return queueState{}, err
 	}
-	st := laneState{path: path}
+	st := queueState{path: path}
 	if err := json.Unmarshal(data, &st); err != nil || st.Format != 1 {
-		return laneState{}, fmt.Errorf("%s.json is not one of this version", path)
+		return queueState{}, fmt.Errorf("%s.json is not one of this version", path)
 	}
 	return st, nil
 }
 
-// runningIn lists the acts in progress of all processes.
+// runningIn lists the operations in progress of all processes.
 func runningIn(dir string) ([]RunningOp, error) {
 	locks, err := filepath.Glob(filepath.Join(dir, "*.lock"))
 	if err != nil {
@@ -195,7 +195,7 @@ func runningIn(dir string) ([]RunningOp, error) {
 		}
 		st, err := readState(strings.TrimSuffix(name, ".lock"))
 		if held && err == nil && !st.Ended {
-			out = append(out, RunningOp{Name: st.Op.Name, Lane: st.Op.Lane(), What: st.Op.String(), Since: st.Since})
+			out = append(out, RunningOp{Name: st.Op.Name, Queue: st.Op.Queue(), What: st.Op.String(), Since: st.Since})
 		}
 	}
 	return out, nil

@@ -17,9 +17,9 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// Looker does the looking. It may only read: a View and an Asker are all it has.
-type Looker struct {
-	sight    Sight
+// Reader does the looking. It may only read: a View and an Asker are all it has.
+type Reader struct {
+	source   Source
 	View     *proxmox.View
 	ask      privileged.Asker // nil without a root helper
 	node     string
@@ -33,7 +33,7 @@ type Looker struct {
 	recalled bool
 	asked    bool            // the facts are of this pass
 	sure     map[string]bool // paths on which the rights were asked for in this pass
-	host     *hostLook
+	host     *hostRead
 }
 
 // Facts are what rarely changes; they are kept for up to a minute, or until PVE
@@ -59,19 +59,19 @@ const FactsAge = time.Minute
 // to be created needs.
 //
 // A second look of the same looker asks only what its View has forgotten.
-func (l *Looker) Look(ctx context.Context) (*node.Observed, error) {
+func (l *Reader) Read(ctx context.Context) (*node.Observed, error) {
 	if l.Started.IsZero() {
 		l.Started = time.Now()
 	}
-	l.Have = l.sight.observed(l.want)
-	if err := l.lookAround(ctx); err != nil {
+	l.Have = l.source.observed(l.want)
+	if err := l.readBasics(ctx); err != nil {
 		return nil, err
 	}
 	if l.Earlier != nil && !l.recalled {
 		l.View.Recall(l.Earlier.View, l.Earlier.still(l.Have))
 		l.recalled = true
 	}
-	for _, part := range []func(context.Context) error{l.lookGuests, l.lookCreations, testLook{l}.look, l.lookInGuests} {
+	for _, part := range []func(context.Context) error{l.readGuests, l.readCreations, testRead{l}.look, l.readInGuests} {
 		if err := part(ctx); err != nil {
 			return nil, err
 		}
@@ -82,14 +82,14 @@ func (l *Looker) Look(ctx context.Context) (*node.Observed, error) {
 }
 
 // lookAround reads the lists: what there is on the node.
-func (l *Looker) lookAround(ctx context.Context) error {
+func (l *Reader) readBasics(ctx context.Context) error {
 	have := l.Have
 	g, gctx := NewReads(ctx)
-	kept, fresh := l.lookFacts(gctx, g)
+	kept, fresh := l.readFacts(gctx, g)
 	g.Go(func() error { return listGuests(gctx, l, l.View.ListLXC, func(proxmox.VMID) bool { return true }) })
-	if vms := node.DeclaredVMs(l.want); len(vms) > 0 || l.sight.AllVMs { // else nothing is asked of them
+	if vms := node.DeclaredVMs(l.want); len(vms) > 0 || l.source.AllVMs { // else nothing is asked of them
 		g.Go(func() error {
-			return listGuests(gctx, l, l.View.ListQemu, func(vmid proxmox.VMID) bool { return l.sight.AllVMs || vms[vmid] })
+			return listGuests(gctx, l, l.View.ListQemu, func(vmid proxmox.VMID) bool { return l.source.AllVMs || vms[vmid] })
 		})
 	}
 	var resources []proxmox.Resource
@@ -108,7 +108,7 @@ func (l *Looker) lookAround(ctx context.Context) error {
 		have.Tasks = slices.DeleteFunc(tasks, isConsole)
 		return err
 	})
-	g.Go(func() error { return l.lookHost(gctx) })
+	g.Go(func() error { return l.readHost(gctx) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (l *Looker) lookAround(ctx context.Context) error {
 }
 
 // listGuests reads the guests of one type, those that concern the look.
-func listGuests(ctx context.Context, l *Looker, of func(context.Context, string) ([]proxmox.Guest, error), concerns func(proxmox.VMID) bool) error {
+func listGuests(ctx context.Context, l *Reader, of func(context.Context, string) ([]proxmox.Guest, error), concerns func(proxmox.VMID) bool) error {
 	guests, err := of(ctx, l.node)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,7 +155,7 @@ func listGuests(ctx context.Context, l *Looker, of func(context.Context, string)
 }
 
 // lookFacts takes the facts that are still believed, or asks for them.
-func (l *Looker) lookFacts(ctx context.Context, g *reads) (kept *Facts, fresh bool) {
+func (l *Reader) readFacts(ctx context.Context, g *reads) (kept *Facts, fresh bool) {
 	if l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < FactsAge {
 		kept := *l.facts
 		return &kept, true
@@ -190,7 +190,7 @@ func isConsole(t proxmox.Task) bool {
 
 // lookGuests reads the config of every declared guest that is here, the snapshots
 // of those that declare some, and the storages on which things of ours are kept.
-func (l *Looker) lookGuests(ctx context.Context) error {
+func (l *Reader) readGuests(ctx context.Context) error {
 	g, ctx := NewReads(ctx)
 	snapshots := map[string]bool{}
 	for _, s := range l.want.Snapshots {
@@ -240,7 +240,7 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 			storages[golden.Publish.Storage] = true
 		}
 	}
-	testLook{l}.storages(func(id string) { storages[id] = true })
+	testRead{l}.storages(func(id string) { storages[id] = true })
 	for id := range storages {
 		l.content(ctx, g, id)
 	}
@@ -248,7 +248,7 @@ func (l *Looker) lookGuests(ctx context.Context) error {
 }
 
 // content reads what lies on a storage, once, where it can be seen at all.
-func (l *Looker) content(ctx context.Context, g *reads, id string) {
+func (l *Reader) content(ctx context.Context, g *reads, id string) {
 	state := l.Have.Storages[id]
 	if state == nil || state.Read || state.Err != nil || state.Status == nil || !state.Status.Active {
 		return

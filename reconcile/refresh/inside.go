@@ -15,7 +15,7 @@ const insideAtMost = 8
 // lookInside reads the configs inside the archives from which the missing guests
 // could come: newest first, until one is the object's own or the bound is reached. It also
 // reads those that restores of ours read now: they tell what the guests will be.
-func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID) error {
+func (l *Reader) readInside(ctx context.Context, missing map[string]proxmox.VMID) error {
 	o := opener{l}
 	g, ctx := NewReads(ctx)
 	for _, guest := range node.GuestsOf(l.want) {
@@ -47,7 +47,7 @@ func (l *Looker) lookInside(ctx context.Context, missing map[string]proxmox.VMID
 }
 
 // An opener reads what is inside archives.
-type opener struct{ *Looker }
+type opener struct{ *Reader }
 
 // config reads the config inside an archive, once.
 func (o opener) config(ctx context.Context, volid string) (node.Inside, error) {

@@ -9,10 +9,10 @@ import (
 )
 
 // A testLook reads what restore tests need.
-type testLook struct{ *Looker }
+type testRead struct{ *Reader }
 
 // here are the restore tests in the scope that are this node's.
-func (l testLook) here() (all []*spec.Test) {
+func (l testRead) here() (all []*spec.Test) {
 	for _, t := range l.want.Tests {
 		if l.Have.InScope(t.Ref) && (t.Node == "" || t.Node == l.node) {
 			all = append(all, t)
@@ -22,7 +22,7 @@ func (l testLook) here() (all []*spec.Test) {
 }
 
 // storages are where the backups of tested guests are, and where test guests are made.
-func (l testLook) storages(add func(id string)) {
+func (l testRead) storages(add func(id string)) {
 	for _, t := range l.here() {
 		add(t.Storage)
 		for _, name := range l.want.TestGuests(t) {
@@ -37,7 +37,7 @@ func (l testLook) storages(add func(id string)) {
 
 // look reads the guests in the ranges of restore tests with their snapshots, which must be certain before one is
 // deleted. Where a test is due, it also reads what is in the archives that it would restore, and what the node has left.
-func (l testLook) look(ctx context.Context) error {
+func (l testRead) look(ctx context.Context) error {
 	g, gctx := NewReads(ctx)
 	for _, t := range l.here() {
 		for _, vmid := range node.InTestRange(l.Have, t) {
@@ -71,7 +71,7 @@ func (l testLook) look(ctx context.Context) error {
 }
 
 // guest reads one guest in the range of a restore test.
-func (l testLook) guest(ctx context.Context, g *reads, vmid proxmox.VMID) {
+func (l testRead) guest(ctx context.Context, g *reads, vmid proxmox.VMID) {
 	state := l.Have.Guests[vmid]
 	if state == nil || state.Err != nil || state.Config != nil && state.Snapshots != nil {
 		return
@@ -87,7 +87,7 @@ func (l testLook) guest(ctx context.Context, g *reads, vmid proxmox.VMID) {
 }
 
 // room reads which bridges the node has and how much memory is free.
-func (l testLook) room(ctx context.Context) error {
+func (l testRead) room(ctx context.Context) error {
 	if l.Have.Bridges == nil {
 		if l.facts != nil && l.facts.bridges != nil {
 			l.Have.Bridges = l.facts.bridges

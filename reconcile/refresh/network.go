@@ -9,7 +9,7 @@ import (
 
 // lookNetwork reads the bridges of the node where a declared one is not known to be there: no
 // running guest uses it. What PVE does not tell blocks nothing.
-func (l *Looker) lookNetwork(ctx context.Context, g *reads) {
+func (l *Reader) readNetwork(ctx context.Context, g *reads) {
 	inUse := node.BridgesInUse(l.Have)
 	ask := false
 	for _, nets := range node.DeclaredNets(l.want) {
@@ -27,7 +27,7 @@ func (l *Looker) lookNetwork(ctx context.Context, g *reads) {
 }
 
 // readBridges asks once and keeps the answer among the facts.
-func (l *Looker) readBridges(ctx context.Context) error {
+func (l *Reader) readBridges(ctx context.Context) error {
 	bridges, err := l.View.Bridges(ctx, l.node)
 	if err != nil {
 		if proxmox.IsUnauthorized(err) || proxmox.IsNotDelivered(err) || !OfOneThing(err) {
