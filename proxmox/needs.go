@@ -134,6 +134,28 @@ func KeyNeeds(vmid, key, value string) []Need {
 	return []Need{guestNeed(vmid, "VM.Config.Options")}
 }
 
+// MappingPath is the path of PVE's permissions of the mapped device of the host that a key of a
+// virtual machine's config names, on which its restore needs Mapping.Use; "" where it names none.
+// (PVE: QemuServer, check_mapping_access)
+func MappingPath(key, value string) string {
+	kind := strings.TrimRight(key, "0123456789")
+	if kind == key {
+		return ""
+	}
+	for pair := range strings.SplitSeq(value, ",") {
+		name, what, named := strings.Cut(pair, "=")
+		switch {
+		case (kind == "usb" || kind == "hostpci") && name == "mapping" && what != "":
+			return "/mapping/" + strings.TrimPrefix(kind, "host") + "/" + what
+		case kind == "rng" && (pair == "/dev/hwrng" || name == "source" && what == "/dev/hwrng"):
+			return "/mapping/hwrng"
+		case kind == "virtiofs" && (!named || name == "dirid"):
+			return "/mapping/dir/" + strings.TrimPrefix(pair, "dirid=")
+		}
+	}
+	return ""
+}
+
 // BridgePath is the path of PVE's permissions of the bridge of an interface (net0): /sdn/zones/localnetwork/vmbr0, with
 // the VLAN tag as a last part. A bridge of another SDN zone has that zone in its place, which the interface does not say.
 func BridgePath(net string) string {

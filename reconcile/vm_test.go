@@ -192,6 +192,7 @@ func TestVMArchivesThatATokenMayNotRestoreAssumedFromPVEsSources(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t, pvesim.New())
 				b.twoVMs()
+				b.as("PUT", "/access/roles/FelhomAgent", "append=1", "privs=Mapping.Use")
 				b.as("PUT", "/nodes/pve1/qemu/106/config", c.root)
 				house := strings.Replace(vmHouseWith("2G", "auto"), "state: stopped", "state: stopped"+c.trust, 1)
 				b.once(desired(t, house))

@@ -51,6 +51,7 @@ type command struct {
 	preview       bool     // --plan beside --recover
 	yes, onto     bool     // --yes, --onto-existing
 	ask           bool     // --ask: show the plan and ask
+	vms           bool     // --vms: the setup is for a household with virtual machines
 }
 
 // alone is the value of a flag that stands without one, where it may have one.
@@ -92,7 +93,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
-	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed}
+	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms}
 	add := func(o option) {
 		if o.arg == "" {
 			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
@@ -82,6 +83,10 @@ func runSetup(_ context.Context, cmd *command, con *console.Console) (int, error
 		return 0, &config.Error{Place: given["token_id"].Place, Key: "token_id", Text: err.Error()}
 	}
 	user, token, _ := strings.Cut(id, "!")
+	privileges := needed
+	if cmd.vms {
+		privileges = slices.Sorted(slices.Values(slices.Concat(needed, recovery.VMPrivileges)))
+	}
 	fmt.Fprintf(con.Stdout, `# As root on %[5]s, once; in a cluster its nodes share user and role. The secret is printed by the third line, and
 # never again.
 pveum role add %[1]s --privs '%[2]s'
@@ -89,7 +94,7 @@ pveum user add %[3]s --comment felhom-agent
 pveum user token add %[3]s %[4]s --privsep 1 --comment 'felhom-agent on %[6]s'
 pveum acl modify / --users %[3]s --roles %[1]s
 pveum acl modify / --tokens '%[3]s!%[4]s' --roles %[1]s
-`, setupRole, strings.Join(needed, ","), user, token, node, here)
+`, setupRole, strings.Join(privileges, ","), user, token, node, here)
 	return exit.OK, nil
 }
 

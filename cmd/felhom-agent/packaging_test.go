@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/privileged"
 )
 
@@ -155,7 +156,7 @@ func TestPrivilegesInDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, privilege := range needed {
+	for _, privilege := range slices.Concat(needed, recovery.VMPrivileges) {
 		if !strings.Contains(string(page), "`"+privilege+"`") {
 			t.Errorf("docs/security.md does not say what %s is for", privilege)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 	"github.com/felhom/felhom-agent/proxmox"
@@ -103,10 +104,29 @@ func (t *selftest) run(ctx context.Context) {
 		}
 		t.ok("guests", "%s, %d running", session.Plural(len(guests), "container", "containers"), running)
 	}
+	t.vms(ctx, permissions)
 	t.storages(ctx)
 	t.clock(ctx)
 	t.expiry(ctx)
 	t.fence(ctx)
+}
+
+// vms counts the virtual machines of the node, and says what a household that declares them needs.
+func (t *selftest) vms(ctx context.Context, have proxmox.Permissions) {
+	machines, err := t.view.ListQemu(ctx, t.node.Source.Node)
+	if err != nil {
+		t.fail("VMs", "%v", err)
+		return
+	}
+	lacking := slices.DeleteFunc(slices.Clone(recovery.VMPrivileges), func(p string) bool { return have.Has("/", p) })
+	switch {
+	case len(machines) == 0:
+	case len(lacking) > 0:
+		t.ok("VMs", "%s; where the YAML declares them, their restore with mapped devices also needs %s: pveum role modify %s --append 1 --privs %s",
+			session.Plural(len(machines), "VM", "VMs"), strings.Join(lacking, ", "), setupRole, strings.Join(lacking, ","))
+	default:
+		t.ok("VMs", "%s; %s, which their restore with mapped devices needs, on /", session.Plural(len(machines), "VM", "VMs"), strings.Join(recovery.VMPrivileges, ", "))
+	}
 }
 
 // permissions are the token's own, those on every path that an ACL entry names for certain: what an entry

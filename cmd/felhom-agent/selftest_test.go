@@ -178,3 +178,30 @@ func TestVersionsOfPVE(t *testing.T) {
 		}
 	}
 }
+
+// A node with VMs is told what a household that declares them needs; one without is not.
+func TestSelftestKnowsWhatVMsNeed(t *testing.T) {
+	for name, c := range map[string]struct{ vms, with, want string }{
+		"none":           {"[]", "", ""},
+		"without it":     {`[{"vmid":105,"name":"hass","status":"running"}]`, "", "[ ok ] VMs            1 VM; where the YAML declares them, their restore with mapped devices also needs Mapping.Use: pveum role modify FelhomAgent --append 1 --privs Mapping.Use\n"},
+		"that has it":    {`[{"vmid":105,"name":"hass","status":"running"}]`, "Mapping.Use", "[ ok ] VMs            1 VM; Mapping.Use, which their restore with mapped devices needs, on /\n"},
+		"not to be read": {`{`, "", "[fail] VMs            "},
+	} {
+		sim := pvesim.New()
+		token, err := proxmox.NewToken(sim.TokenID(), sim.TokenSecret())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := proxmox.New(proxmox.Options{Transport: &answers{sim, map[string]string{"/nodes/pve1/qemu": c.vms}}, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		st := &selftest{view: client.Read(), w: &out, node: &session.Session{}}
+		st.node.Source.Node = "pve1"
+		st.vms(t.Context(), proxmox.Permissions{"/": {c.with: true}})
+		if got := out.String(); !strings.HasPrefix(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

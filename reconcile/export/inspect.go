@@ -55,7 +55,7 @@ type say func(format string, args ...any)
 func (x *Exporter) inspectRights(e *exported, say say) {
 	config := e.state.Config
 	if config.Type.VM() {
-		if why := questions.NotRestorable(&spec.Guest{}, config); why != "" {
+		if why := questions.NotRestorable(questions.Questions{Have: x.have}, &spec.Guest{}, config); why != "" {
 			say("%s", why)
 		}
 	} else if !config.Unprivileged() {

@@ -106,6 +106,9 @@ func (c *collector) guest(g *spec.Guest) {
 	if !g.Type.VM() { // whose name is an option
 		c.add(g.Ref, path, "VM.Config.Network", "its hostname", true)
 	}
+	if g.Type.VM() {
+		c.add(g.Ref, "/mapping", "Mapping.Use", "restore it with mapped devices", true)
+	}
 	c.add(g.Ref, path, "VM.Config.Disk", "list its volumes", true)
 	c.storage(g.Ref, g.Storage, "its volumes", true)
 	for _, source := range g.From {

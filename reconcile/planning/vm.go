@@ -51,7 +51,7 @@ func vmNotes(p *planner, g *spec.Guest, state *node.GuestState) {
 	if outside := questions.Unbacked(state.Config); len(outside) > 0 {
 		p.note(&g.Object, "in no backup: %s", strings.Join(outside, ", "))
 	}
-	if why := questions.NotRestorable(g, state.Config); why != "" {
+	if why := questions.NotRestorable(p.Questions, g, state.Config); why != "" {
 		p.note(&g.Object, "%s", why)
 	}
 }

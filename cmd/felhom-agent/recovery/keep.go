@@ -197,7 +197,7 @@ func (k *Keeper) collect(ctx context.Context, seen *Seen, stored reconcile.Store
 func (k *Keeper) facts(seen *Seen, stored reconcile.Stored) kit.Facts {
 	n, want := k.Node, seen.Want
 	f := kit.Facts{Node: n.Source.Node, Owner: n.Source.Owner, PVE: seen.Version, Version: version.Version, Token: n.Config.Token.ID(),
-		Role: Role, Privileges: Privileges, Bridges: k.bridges}
+		Role: Role, Privileges: PrivilegesFor(want), Bridges: k.bridges}
 	storages := map[string]bool{}
 	for _, guests := range []map[string]*spec.Guest{want.Restores, want.Guests} {
 		for name, g := range guests {

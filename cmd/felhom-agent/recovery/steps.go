@@ -46,7 +46,7 @@ func plan(k *kit.Kit, want *spec.Desired, have *State) []Step {
 	steps = append(steps, policyStep(k, have)...)
 	steps = append(steps, mountSteps(want, have)...)
 	steps = append(steps, storageSteps(k, have)...)
-	steps = append(steps, accessSteps(have, token)...)
+	steps = append(steps, accessSteps(want, have, token)...)
 	steps = append(steps, fileSteps(k, have, token)...)
 	steps = append(steps, templateSteps(k, have)...)
 	if !have.Enabled[socket] {
@@ -177,15 +177,16 @@ func storageSteps(k *kit.Kit, have *State) []Step {
 }
 
 // accessSteps make role, user, token and grants, as --print-setup says. The privileges are this program's own, whatever the kit says.
-func accessSteps(have *State, token string) []Step {
+func accessSteps(want *spec.Desired, have *State, token string) []Step {
+	privileges := PrivilegesFor(want)
 	var steps []Step
 	add := func(what, text string, args ...string) {
 		steps = append(steps, Step{What: what, Text: text, Program: pveum, Args: args})
 	}
-	lacking := slices.DeleteFunc(slices.Clone(Privileges), func(p string) bool { return slices.Contains(have.Roles[Role], p) })
+	lacking := slices.DeleteFunc(slices.Clone(privileges), func(p string) bool { return slices.Contains(have.Roles[Role], p) })
 	switch _, exists := have.Roles[Role]; {
 	case !exists:
-		add("role "+Role, fmt.Sprintf("create it with %d privileges", len(Privileges)), "role", "add", Role, "--privs", strings.Join(Privileges, ","))
+		add("role "+Role, fmt.Sprintf("create it with %d privileges", len(privileges)), "role", "add", Role, "--privs", strings.Join(privileges, ","))
 	case len(lacking) > 0:
 		add("role "+Role, "add "+strings.Join(lacking, ", "), "role", "modify", Role, "--append", "1", "--privs", strings.Join(lacking, ","))
 	}

@@ -115,6 +115,30 @@ func (m modification) disk(key string) error {
 	return storages.VolumeAccess(m.cl, m.w, m.vmid, point.Volid(), "rootdir")
 }
 
+// MappingPath is the path of the mapped device of the host that a key of a virtual machine's config
+// names. PVE: check_mapping_access.
+func MappingPath(key, value string) string {
+	props := map[string]string{}
+	for pair := range strings.SplitSeq(value, ",") {
+		name, v, ok := strings.Cut(pair, "=")
+		if !ok {
+			name, v = "", pair
+		}
+		props[name] = v
+	}
+	switch kind := strings.TrimRight(key, "0123456789"); {
+	case kind == "usb" && props["mapping"] != "":
+		return "/mapping/usb/" + props["mapping"]
+	case kind == "hostpci" && props["mapping"] != "":
+		return "/mapping/pci/" + props["mapping"]
+	case kind == "rng" && props["source"]+props[""] == "/dev/hwrng":
+		return "/mapping/hwrng"
+	case kind == "virtiofs":
+		return "/mapping/dir/" + props["dirid"] + props[""]
+	}
+	return ""
+}
+
 // BridgeAccess is the 403 of who may not use a bridge: a net needs SDN.Use on its bridge. PVE: check_bridge_access, check_vnet_access.
 func BridgeAccess(cl *cluster.Cluster, w *rights.Subject, net string) error {
 	if net == "" || w.Root() {

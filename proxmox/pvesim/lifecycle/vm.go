@@ -229,6 +229,11 @@ func mayRestoreVM(cl *cluster.Cluster, who *rights.Subject, old *lxcconf.Config,
 		if over, given := set[k]; given {
 			v = over
 		}
+		if path := guests.MappingPath(k, v); path != "" {
+			if err := cl.Rights.Need(who, path, "Mapping.Use"); err != nil {
+				return err
+			}
+		}
 		switch kind := strings.TrimRight(k, "0123456789"); {
 		case kind == k:
 		case kind == "net":

@@ -1,6 +1,8 @@
 package questions
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -14,12 +16,8 @@ func Lacks(q Questions, a *plan.Action) *plan.Blocker {
 		return nil
 	}
 	needs := a.Call.Needs()
-	if inside, ok := q.Have.Inside[a.Call.Params["ostemplate"]+a.Call.Params["archive"]]; ok { // PVE checks the bridges of the archive in the task
-		for key, value := range inside.Config.Raw {
-			if strings.HasPrefix(key, "net") && a.Call.Params[key] == "" && proxmox.BridgePath(value) != "" {
-				needs = append(needs, proxmox.Need{Path: proxmox.BridgePath(value), AnyOf: []string{"SDN.Use"}})
-			}
-		}
+	if inside, ok := q.Have.Inside[a.Call.Params["ostemplate"]+a.Call.Params["archive"]]; ok {
+		needs = append(needs, insideNeeds(inside.Config.Raw, a.Call.Params)...)
 	}
 	for _, need := range needs {
 		if !has(q, need) {
@@ -27,6 +25,23 @@ func Lacks(q Questions, a *plan.Action) *plan.Blocker {
 		}
 	}
 	return nil
+}
+
+// insideNeeds are those of what an archive brings and the request leaves: bridges, and mapped
+// devices of the host. PVE checks them in the task.
+func insideNeeds(raw, params map[string]string) (needs []proxmox.Need) {
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		if params[key] != "" {
+			continue
+		}
+		if path := proxmox.BridgePath(raw[key]); strings.HasPrefix(key, "net") && path != "" {
+			needs = append(needs, proxmox.Need{Path: path, AnyOf: []string{"SDN.Use"}})
+		}
+		if path := proxmox.MappingPath(key, raw[key]); path != "" {
+			needs = append(needs, proxmox.Need{Path: path, AnyOf: []string{"Mapping.Use"}})
+		}
+	}
+	return needs
 }
 
 // HasOnBridge reports whether the token may use a bridge, whose path is given, in some zone.

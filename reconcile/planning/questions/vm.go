@@ -260,10 +260,16 @@ func drivesBack(state *node.GuestState) (goes, lost []string) {
 }
 
 // NotRestorable says what of a virtual machine, lost, a token would not bring back; "" for nothing.
-func NotRestorable(g *spec.Guest, config *proxmox.GuestConfig) string {
-	ob := rootsOwn(g, &node.Choice{Inside: *config, Volume: proxmox.StorageContent{VolID: "of it"}})
-	if ob == nil {
-		return ""
+func NotRestorable(q Questions, g *spec.Guest, config *proxmox.GuestConfig) string {
+	const lost = "lost, its restore would be blocked: "
+	if ob := rootsOwn(g, &node.Choice{Inside: *config, Volume: proxmox.StorageContent{VolID: "of it"}}); ob != nil {
+		return lost + ob.Reason
 	}
-	return "lost, its restore would be blocked: " + ob.Reason
+	for _, need := range insideNeeds(config.Raw, nil) {
+		if !has(q, need) {
+			ob := Missing(q, need.Path, need.AnyOf[0])
+			return lost + ob.Reason + ": " + ob.Fix[0]
+		}
+	}
+	return ""
 }
