@@ -42,6 +42,9 @@ type (
 	Marker      = marker.Marker    // the ownership marker in the Notes of a guest
 )
 
+// TestPrefix begins the hostname of every guest of a restore test.
+const TestPrefix = node.TestPrefix
+
 // The reasons for which an object is blocked that programs ask about.
 const (
 	BlockedFrozen  = plan.BlockedFrozen

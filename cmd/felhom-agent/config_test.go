@@ -107,6 +107,41 @@ func TestConfigEnvironment(t *testing.T) {
 	}
 }
 
+// The token of restore tests is one more. Where its secret is missing, that is said, and the rest is valid.
+func TestConfigTestsToken(t *testing.T) {
+	const tests = whole + "tests_token_id: felhom-test@pve!tests\n"
+	credentials, none := t.TempDir(), t.TempDir()
+	os.WriteFile(filepath.Join(credentials, "tests-token"), []byte("from-systemd\n"), 0o400)
+	os.WriteFile(filepath.Join(none, "tests-token"), []byte(config.NoCredential), 0o400)
+	for name, c := range map[string]struct {
+		text, environ, id, missing, err string
+	}{
+		"not given":                   {text: whole},
+		"from a file":                 {text: tests + "tests_token_file: ~/token\n", id: "felhom-test@pve!tests"},
+		"in the file":                 {text: tests + "tests_token_secret: x\n", id: "felhom-test@pve!tests"},
+		"from the environment":        {text: tests + "tests_token_file: ~/gone\n", environ: "FELHOM_AGENT_TESTS_TOKEN_SECRET=x", id: "felhom-test@pve!tests"},
+		"from systemd":                {text: tests + "tests_token_file: ~/gone\n", environ: "CREDENTIALS_DIRECTORY=" + credentials, id: "felhom-test@pve!tests"},
+		"nothing from systemd":        {text: tests + "tests_token_file: ~/token\n", environ: "CREDENTIALS_DIRECTORY=" + none, id: "felhom-test@pve!tests"},
+		"nothing at all from systemd": {text: tests + "tests_token_file: ~/gone\n", environ: "CREDENTIALS_DIRECTORY=" + none, missing: "tests_token_file: "},
+		"without a secret":            {text: tests, missing: "tests_token_id is given, and neither tests_token_file nor tests_token_secret"},
+		"a file that is gone":         {text: tests + "tests_token_file: ~/gone\n", missing: "no such file"},
+		"an open file":                {text: tests + "tests_token_file: ~/open\n", err: "every user of this machine may read"},
+		"an empty file":               {text: tests + "tests_token_file: ~/empty\n", err: "is empty"},
+		"two secrets":                 {text: tests + "tests_token_file: ~/token\ntests_token_secret: x\n", err: "tests_token_secret is given too"},
+		"an odd id":                   {text: whole + "tests_token_id: felhom\ntests_token_secret: x\n", err: "tests_token_id: "},
+	} {
+		have, err := configured(t, c.text, false, c.environ)
+		switch {
+		case c.err != "":
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case err != nil || have.TestsToken.ID() != c.id || !strings.Contains(have.TestsTokenMissing, c.missing) || c.missing == "" && have.TestsTokenMissing != "" || have.Incomplete != nil:
+			t.Errorf("%s: %v, %+v", name, err, have)
+		}
+	}
+}
+
 // TestConfigRefused holds the text of every refusal, all with code 4.
 func TestConfigRefused(t *testing.T) {
 	for text, want := range map[string]string{

@@ -16,7 +16,7 @@ import (
 var onHosts = map[string][]string{
 	"apt": {"install", "remove", "purge"}, "install": nil, "journalctl": nil, "ln": nil, "mkdir": nil, "man": nil, "rm": nil, "ssh": nil,
 	"pct": {"destroy", "unlock", "reboot", "set"}, "pveam": {"download", "list"}, "pvenode": {"cert"}, "pvesm": {"set", "add", "free"},
-	"pveum":     {"role", "user", "acl"},
+	"pveum":     {"role", "user", "acl", "pool"},
 	"systemctl": {"enable", "disable", "restart", "status", "reload", "daemon-reload"},
 	"blkid":     nil, "mv": nil, "cp": nil, "chmod": nil,
 }

@@ -50,6 +50,7 @@ type command struct {
 	takeOver      string   // --take-over: the owner of a kit of another node
 	preview       bool     // --plan beside --recover
 	yes, onto     bool     // --yes, --onto-existing
+	tests         bool     // --restore-tests: of --print-setup
 	ask           bool     // --ask: show the plan and ask
 	vms           bool     // --vms: the setup is for a household with virtual machines
 }
@@ -93,7 +94,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
-	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms}
+	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms, "restore-tests": &cmd.tests}
 	add := func(o option) {
 		if o.arg == "" {
 			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)

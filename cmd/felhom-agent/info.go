@@ -78,6 +78,9 @@ func runSetup(_ context.Context, cmd *command, con *console.Console) (int, error
 	if _, err := os.Stat("/etc/pve"); err != nil && given["node"].Value == "" {
 		node = "the node"
 	}
+	if cmd.tests {
+		return exit.OK, printTestsSetup(con.Stdout, given["tests_token_id"].Value, given["tests_token_id"].Place, node)
+	}
 	id := cmp.Or(given["token_id"].Value, setupUser+"!"+setupToken)
 	if _, err := proxmox.NewToken(id, "unknown"); err != nil {
 		return 0, &config.Error{Place: given["token_id"].Place, Key: "token_id", Text: err.Error()}

@@ -129,10 +129,14 @@ func connectReal(n *session.Session, con *console.Console, write bool) error {
 		con.Say("%s", c.Warning)
 	}
 	var err error
-	if n.Client, err = proxmox.New(proxmox.Options{URL: c.Url, Token: c.Token, Fingerprint: c.Fingerprint, CAFile: c.Ca, UserAgent: "felhom-agent/" + version.Version}); err != nil {
+	o := proxmox.Options{URL: c.Url, Token: c.Token, Fingerprint: c.Fingerprint, CAFile: c.Ca, UserAgent: "felhom-agent/" + version.Version}
+	if n.Client, err = proxmox.New(o); err != nil {
 		return &config.Error{Place: c.Places[cmp.Or(session.KeyOf(err, c), "url")], Key: "", Text: err.Error()}
 	}
 	n.Closers = append(n.Closers, func() error { n.Client.Close(); return nil })
+	if err := n.ConnectTests(o); err != nil {
+		return &config.Error{Place: c.Places["tests_token_id"], Text: err.Error()}
+	}
 	if c.Token.IsRoot() {
 		n.Log.Warn("the token belongs to root@pam, which gives it nothing that felhom@pve's cannot have: keyctl, bind mounts and devices stay forbidden to every token")
 	}

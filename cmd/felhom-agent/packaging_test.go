@@ -79,7 +79,7 @@ func TestPackagedConfiguration(t *testing.T) {
 		t.Error("the lines that are commented out were not tried")
 	}
 	for key := range config.Keys {
-		if !regexp.MustCompile(`(?m)^`+key+`: `).MatchString(all) && !slices.Contains([]string{"token_secret", "fingerprint", "state", "timeout", "notify"}, key) {
+		if !regexp.MustCompile(`(?m)^`+key+`: `).MatchString(all) && !slices.Contains([]string{"token_secret", "tests_token_secret", "fingerprint", "state", "timeout", "notify"}, key) {
 			t.Errorf("agent.yaml does not show the key %s", key)
 		}
 	}
@@ -92,6 +92,7 @@ func TestUnits(t *testing.T) {
 		{agent, "Type=notify"}, {agent, "ExecStart=/usr/bin/felhom-agent --watch"}, {agent, "User=" + serviceUser}, {agent, "WatchdogSec=3min"},
 		{agent, "RestartPreventExitStatus=4"}, {agent, "IPAddressAllow=localhost"},
 		{agent, "Environment=FELHOM_AGENT_TOKEN_FILE=%d/token FELHOM_AGENT_CA=%d/ca"}, {agent, "LoadCredential=ca:/etc/pve/pve-root-ca.pem"},
+		{agent, "LoadCredential=tests-token:/etc/felhom-agent/tests-token"}, {agent, "SetCredential=tests-token:" + config.NoCredential},
 		{socket, "ListenStream=" + privileged.SocketPath}, {socket, "Accept=yes"}, {socket, "SocketGroup=" + serviceUser},
 		{fence, "ExecStart=" + privileged.FencePath}, {fence, "StandardInput=socket"}, {fence, "StandardOutput=socket"},
 		{fence, "KillMode=process"}, // any other kills pct in mid-act when the fence is gone

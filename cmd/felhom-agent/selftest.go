@@ -105,6 +105,7 @@ func (t *selftest) run(ctx context.Context) {
 		t.ok("guests", "%s, %d running", session.Plural(len(guests), "container", "containers"), running)
 	}
 	t.vms(ctx, permissions)
+	t.tests(ctx)
 	t.storages(ctx)
 	t.clock(ctx)
 	t.expiry(ctx)

@@ -26,12 +26,11 @@ func runTest(ctx context.Context, cmd *command, con *console.Console) (code int,
 
 // allowTests gives a simulated node the user, the token and the pool of restore tests, where it has none, and uses them.
 func allowTests(n *session.Session, sim *pvesim.Sim) error {
-	token, err := proxmox.NewTestToken(sim.AllowTests(proxmox.TestPool))
-	if err != nil {
+	var err error
+	if n.Config.TestsToken, err = proxmox.NewTestToken(sim.AllowTests(proxmox.TestPool)); err != nil {
 		return err
 	}
-	n.TestGuests, err = proxmox.NewTestGuests(proxmox.Options{Token: n.Config.Token, Transport: sim}, token, proxmox.TestPool)
-	return err
+	return n.ConnectTests(proxmox.Options{Token: n.Config.Token, Transport: sim})
 }
 
 // testedNow finds the restore tests that --test names: those of a guest, or an object of them.

@@ -42,7 +42,7 @@ func failureFix(e ending) []string {
 	storage, trouble := serverTrouble(e)
 	switch {
 	case ofTest(e.operation) && denied != nil:
-		return []string{"see docs/restore-tests.md: what its token needs"}
+		return []string{"see felhom-agent --selftest: what the token of restore tests lacks", "or, as root, the lines of: felhom-agent --print-setup --restore-tests"}
 	case trouble != "":
 		return serverFix(storage, trouble)
 	case unseen != nil && unseen.fix != "":

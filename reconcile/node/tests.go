@@ -19,6 +19,7 @@ import (
 type TestAccess struct {
 	TokenID string // "": there is none
 	Pool    string
+	Missing string // why there is none, where one was configured
 }
 
 // TestPrefix begins the hostname of every test guest.

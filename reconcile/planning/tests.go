@@ -23,7 +23,7 @@ func planTest(p *planner, t *spec.Test) {
 		judgeTests(p, t, name)
 	}
 	if p.Have.Tests.TokenID == "" {
-		p.block(o, "", "restore tests need a token of their own, with which PVE lets nothing be deleted but the guests of one pool", "see docs/restore-tests.md")
+		noTestToken(p, o)
 		return
 	}
 	runs := node.TestRuns(p.Have, t)
@@ -41,6 +41,16 @@ func planTest(p *planner, t *spec.Test) {
 	if free && len(due) > 0 {
 		beginTest(p, t, due)
 	}
+}
+
+// noTestToken blocks tests that nothing can send.
+func noTestToken(p *planner, o *spec.Object) {
+	if why := p.Have.Tests.Missing; why != "" {
+		p.block(o, "", "restore tests have no token: "+why, "see tests_token_id in /etc/felhom-agent/agent.yaml", "a new one, as root: felhom-agent --print-setup --restore-tests")
+		return
+	}
+	p.block(o, "", "restore tests need a token of their own, with which PVE lets nothing be deleted but the guests of one pool",
+		"make it, as root with the lines of: felhom-agent --print-setup --restore-tests", "then name it in /etc/felhom-agent/agent.yaml: tests_token_id, tests_token_file")
 }
 
 // judgeTests notes how the last test of a guest ended, and reports what is bad: a failure until a test is good again,

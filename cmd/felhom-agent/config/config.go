@@ -36,6 +36,8 @@ const EnvPrefix = "FELHOM_AGENT_"
 type Config struct {
 	Url, Node, Fingerprint, Ca, Owner string
 	Token                             proxmox.Token
+	TestsToken                        proxmox.TestToken // zero: restore tests have none
+	TestsTokenMissing                 string            // why, where its id was given
 	Runner                            privileged.Runner // nil: none
 	RunnerMode                        string            // sudo, direct, socket or none
 	State                             string            // "": the default
@@ -57,7 +59,8 @@ type Config struct {
 // Keys are the keys of agent.yaml. Those that tell how to reach a node and where its service keeps its
 // things are not read for a simulated node, which so can never turn out to be a real one.
 var Keys = map[string]struct{ connection bool }{
-	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true}, "fingerprint": {true}, "ca": {true},
+	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true},
+	"tests_token_id": {true}, "tests_token_secret": {true}, "tests_token_file": {true}, "fingerprint": {true}, "ca": {true},
 	"node": {true}, "runner": {true}, "state": {true},
 	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "settle": {}, "log_level": {}, "log_format": {},
 }
@@ -76,7 +79,9 @@ func likelyKey(key string) string {
 }
 
 // rivals are keys of which one is enough: the environment's takes the place of the file's others.
-var rivals = [][]string{{"token_secret", "token_file"}, {"fingerprint", "ca"}}
+var rivals = [][]string{{"token_secret", "token_file"}, {"tests_token_secret", "tests_token_file"}, {"fingerprint", "ca"}}
+
+func secretKey(key string) bool { return key == "token_secret" || key == "tests_token_secret" }
 
 // Error is a mistake in the configuration.
 type Error struct{ Place, Key, Text string }
@@ -100,8 +105,8 @@ func Read(file string, environ []string, simulate bool) (*Config, error) {
 		switch {
 		case err == nil:
 			r.file(file, text)
-			if info, err := os.Stat(file); err == nil && r.given["token_secret"].Value != "" && info.Mode()&0o007 != 0 {
-				r.warning = fmt.Sprintf("%s holds the token's secret, and everybody on this machine may read it: chmod 640 %s", file, file)
+			if info, err := os.Stat(file); err == nil && (r.given["token_secret"].Value != "" || r.given["tests_token_secret"].Value != "") && info.Mode()&0o007 != 0 {
+				r.warning = fmt.Sprintf("%s holds a token's secret, and everybody on this machine may read it: chmod 640 %s", file, file)
 			}
 		case errors.Is(err, os.ErrPermission):
 			r.fail(entry{Place: file}, "", "it cannot be read: you are %s; run it as root (sudo), or as the user to whom the file belongs", User())
@@ -202,7 +207,7 @@ func (r *reading) file(name string, text []byte) {
 			value = value.Alias
 		}
 		e := entry{Value: value.Value, Place: at(name, key)}
-		if key.Value == "token_secret" {
+		if secretKey(key.Value) {
 			quote.Secret(e.Value)
 		}
 		switch known, ok := Keys[key.Value]; {
@@ -238,7 +243,7 @@ func (r *reading) environment(environ []string) {
 		key = strings.ToLower(key)
 		known, ok := Keys[key]
 		e := entry{Value: value, Place: name}
-		if key == "token_secret" {
+		if secretKey(key) {
 			quote.Secret(value)
 		}
 		switch {

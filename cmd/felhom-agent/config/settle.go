@@ -41,6 +41,7 @@ func (r *reading) settle(environ []string) *Config {
 		c.Runner, c.RunnerMode = &privileged.ExecRunner{}, "sudo"
 		r.check("runner", func(s string) (err error) { c.Runner, c.RunnerMode, err = parseRunner(s); return err })
 		c.Token = r.token(environ)
+		c.TestsToken, c.TestsTokenMissing = r.testsToken(environ)
 	}
 	return c
 }

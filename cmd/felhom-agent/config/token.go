@@ -44,6 +44,41 @@ func (r *reading) token(environ []string) proxmox.Token {
 	return token
 }
 
+// NoCredential is what systemd gives as the credential tests-token where its file does not exist.
+const NoCredential = "none"
+
+// testsToken puts the token of restore tests together, or says why there is none although its id was given: without it
+// tests are blocked, and all else goes on. In a service, systemd's credential tests-token comes before tests_token_file.
+func (r *reading) testsToken(environ []string) (proxmox.TestToken, string) {
+	id, secret, file := r.given["tests_token_id"], r.given["tests_token_secret"].Value, r.given["tests_token_file"]
+	if id.Value == "" {
+		return proxmox.TestToken{}, ""
+	}
+	if dir := lookup(environ, "CREDENTIALS_DIRECTORY"); dir != "" && secret == "" && !strings.HasPrefix(file.Place, EnvPrefix) {
+		if value, err := readSecret(filepath.Join(dir, "tests-token"), false); err == nil && value != NoCredential {
+			secret = value
+		}
+	}
+	if secret == "" && file.Value == "" {
+		return proxmox.TestToken{}, "tests_token_id is given, and neither tests_token_file nor tests_token_secret"
+	}
+	if secret == "" {
+		var err error
+		switch secret, err = readSecret(file.Value, true); {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+			return proxmox.TestToken{}, fmt.Sprintf("tests_token_file: %v", err)
+		case err != nil:
+			r.fail(file, "tests_token_file", "%v", err)
+			return proxmox.TestToken{}, ""
+		}
+	}
+	token, err := proxmox.NewTestToken(id.Value, secret)
+	if err != nil {
+		r.fail(id, "tests_token_id", "%v", err)
+	}
+	return token, ""
+}
+
 // readSecret reads a file with a secret in it.
 func readSecret(path string, guarded bool) (string, error) {
 	info, err := os.Stat(path)

@@ -50,6 +50,7 @@ func runPvesm(p *process) (int, error) {
 var pveumCalls = []struct {
 	words, names, method, path string
 }{
+	{"pool add", "poolid", "POST", "/pools"},
 	{"role add", "roleid", "POST", "/access/roles"},
 	{"user add", "userid", "POST", "/access/users"},
 	{"user token add", "userid tokenid", "POST", "/access/users/{userid}/token/{tokenid}"},
