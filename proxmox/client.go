@@ -88,13 +88,13 @@ func (c *Client) Close() { c.conn.close() }
 // for a backup of guests none of which lives on the node: nothing was done then.
 // An error of class IsNotDelivered or IsOutcomeUnknown says whether it may be
 // sent again; all other errors mean that PVE refused it, or that it was never
-// sent. It never deletes a guest: that is left to TestGuests.
+// sent. It never deletes a guest: that is left to GuestDeleter.
 func (c *Client) Do(ctx context.Context, call Call) (UPID, error) {
 	if err := call.check(); err != nil {
 		return UPID{}, err
 	}
 	if call.Destroys() {
-		return UPID{}, fmt.Errorf("%s is not sent: the agent deletes no guest; only the token of restore tests deletes the guest of a test", call)
+		return UPID{}, fmt.Errorf("%s is not sent: %w", call, errDeletes)
 	}
 	return c.send(ctx, call)
 }

@@ -42,9 +42,9 @@ func (t TestToken) LogValue() slog.Value { return t.token.LogValue() }
 func (t TestToken) MarshalText() ([]byte, error) { return t.token.MarshalText() }
 
 // TestGuests sends the calls of restore tests with their own token: a restore
-// into the pool of tests, a start, a stop, and the deletion of a guest. It
-// sends nothing else, and nothing but it deletes a guest: Client.Do refuses
-// that. PVE refuses it too where the token has privileges on the pool alone. It
+// into the pool of tests, a start and a stop. It sends nothing else; the
+// deletion of such a guest is sent, with the same token, by GuestDeleter. PVE
+// refuses to delete others where the token has privileges on the pool alone. It
 // is safe for concurrent use.
 type TestGuests struct {
 	client *Client
@@ -112,10 +112,7 @@ var forbiddenInTests = []string{"force", "start", "ignore-unpack-errors", "ha-ma
 func (g *TestGuests) refuses(call Call) string {
 	switch {
 	case call.Destroys():
-		if len(call.Params) > 0 {
-			return "a guest of a test is deleted without purge, force and destroy-unreferenced-disks"
-		}
-		return ""
+		return errDeletes.Error()
 	case call.restores():
 		if call.Params["pool"] != g.pool {
 			return "a restore test restores into the pool " + g.pool + " only"
@@ -129,19 +126,7 @@ func (g *TestGuests) refuses(call Call) string {
 	case call.Method == "POST" && len(call.Params) == 0 && (guestCall(call.Path, "status/start") || guestCall(call.Path, "status/stop")):
 		return ""
 	}
-	return "it is not a call of a restore test (restore into the pool, start, stop, delete)"
-}
-
-// DestroyLXC deletes a container with its volumes and snapshots, without
-// purge, force and destroy-unreferenced-disks: PVE refuses it while the guest
-// runs, is locked or protected. Only TestGuests.Do sends it.
-func (b Builder) DestroyLXC(vmid VMID) Call {
-	return Call{"DELETE", b.guest(vmid), nil}
-}
-
-// Destroys tells that a call deletes a guest, container or virtual machine.
-func (c Call) Destroys() bool {
-	return c.Method == "DELETE" && guestCall(c.Path, "")
+	return "it is not a call of a restore test (restore into the pool, start, stop)"
 }
 
 // restores tells that a call makes a container of an archive.

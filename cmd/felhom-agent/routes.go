@@ -28,7 +28,7 @@ var apiRoutes = []route{
 	{"Shutdown", "api", "asks a guest to end"},
 	{"Stop", "api", "ends a guest"},
 	{"DeleteVolume", "api", "deletes a managed archive"},
-	{"DestroyLXC", "api", "deletes the guest of a restore test, by the token of the tests alone"},
+	{"DestroyGuest", "api", "deletes a guest, by the one way that reads again what must be so"},
 	{"SetNotes", "api", "writes an archive's notes"},
 }
 

@@ -61,7 +61,10 @@ func (s *sender) begin(ctx context.Context, action *plan.Action, have *node.Obse
 		return false, nil
 	}
 	upid, err := s.post(ctx, operation)
+	guard, guarded := errors.AsType[*proxmox.GuardError](err)
 	switch {
+	case guarded:
+		s.finish(ending{operation: operation, result: guardResult(guard), text: plainError(err), err: err})
 	case err == nil && upid.IsZero() && action.Call.Async():
 		s.finish(ending{operation: operation, result: journal.ResultRefused, text: "PVE found the guest no longer on this node: nothing was backed up"})
 	case err == nil && !upid.IsZero():

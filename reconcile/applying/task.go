@@ -42,7 +42,7 @@ func TaskOf(c *proxmox.Call) (kind, id string) {
 	case last == "resize":
 		kind = "resize"
 	case c.Destroys():
-		kind = "vzdestroy"
+		kind = guest.Task("destroy")
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/snapshot/"):
 		kind = guest.Task("delsnapshot")
 	case c.Method == "DELETE" && strings.Contains(c.Path, "/content/"):

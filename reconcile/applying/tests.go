@@ -209,47 +209,6 @@ func (p *probing) propose(ctx context.Context) string {
 	return strings.Join(lines[:min(len(lines), proposedAtMost)], "\n")
 }
 
-// post sends the call of an action: that of a restore test with the token of tests, every other one with the agent's
-// own. A guest is deleted only for a test whose restore is in the journal, under its nonce and its VMID.
-func (s *sender) post(ctx context.Context, operation *journal.Operation) (proxmox.UPID, error) {
-	nonce := operation.Facts[journal.FactTest]
-	if nonce == "" {
-		return s.O.Client.Do(ctx, *operation.Call)
-	}
-	if s.O.TestGuests == nil {
-		return proxmox.UPID{}, errors.New("there is no token of restore tests")
-	}
-	if operation.Call.Destroys() {
-		memory := s.O.Journal.Memory(operation.Time)
-		if run := memory.TestOf(nonce); run == nil || run.VMID != GuestOf(operation.Call) {
-			return proxmox.UPID{}, fmt.Errorf("%d is not deleted: the journal has no restore test with the nonce %s", GuestOf(operation.Call), nonce)
-		}
-	}
-	return s.O.TestGuests.Do(ctx, *operation.Call)
-}
-
-// gone makes sure that a test guest was deleted, with its volumes.
-func (w *waiter) gone(ctx context.Context, operation *journal.Operation) error {
-	vmid := GuestOf(operation.Call)
-	_, err := w.O.Client.GuestConfig(ctx, w.O.Node, vmid)
-	switch {
-	case err == nil:
-		return &unseenError{missing: fmt.Sprintf("%d is still there", vmid)}
-	case !proxmox.IsNotFound(err):
-		return err
-	}
-	left, err := w.O.Client.StorageContent(ctx, w.O.Node, operation.Facts["storage"], proxmox.ContentFilter{VMID: vmid})
-	if err != nil {
-		return err
-	}
-	for _, v := range left {
-		if v.Content != "backup" {
-			return &unseenError{missing: "the volume " + v.VolID + " is still there", fix: "if nothing needs it, as root: pvesm free " + v.VolID}
-		}
-	}
-	return nil
-}
-
 // ofTest reports whether an operation belongs to a restore test.
 func ofTest(operation *journal.Operation) bool { return operation.Facts[journal.FactTest] != "" }
 

@@ -46,7 +46,9 @@ func goOn(p *planner, t *spec.Test, run *journal.TestRun) {
 		if found.Verdict == "" {
 			found = journal.TestProbes{Verdict: state.VerdictFails, Why: "it stopped by itself"}
 		}
-		p.add(testStep(p, t, run, journal.VerbTestDestroy, plan.Delete, fmt.Sprintf("delete %d, the test guest of %s: %s", run.VMID, run.Guest, verdictText(found)), proxmox.On(p.Have.Node).DestroyLXC(run.VMID), found))
+		a := testStep(p, t, run, journal.VerbTestDestroy, plan.Delete, fmt.Sprintf("delete %d, the test guest of %s: %s", run.VMID, run.Guest, verdictText(found)), proxmox.On(p.Have.Node).DestroyGuest(run.VMID), found)
+		a.Facts[journal.FactHostname], a.Facts[journal.FactDigest], a.Facts[journal.FactMarker] = s.Config.Hostname(), s.Config.Digest, node.NonceFact+"="+run.Nonce
+		p.add(a)
 	}
 }
 

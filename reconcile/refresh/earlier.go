@@ -34,6 +34,9 @@ func (e *Earlier) Touch(operation *journal.Operation) {
 	_, of, _ := strings.Cut(operation.Limit, " ") // "create local-lvm"
 	e.Storages[of] = true
 	e.Storages[operation.Facts["storage"]] = true
+	for storage := range strings.FieldsSeq(operation.Facts[journal.FactStorages]) {
+		e.Storages[storage] = true
+	}
 	if operation.Call != nil {
 		storage, _ := contentOf(operation.Call.Path)
 		e.Storages[storage] = true
@@ -94,7 +97,7 @@ func BasedOn(actions []*plan.Action) func(request string) bool {
 	queues, lists := map[string]bool{}, false
 	for _, a := range actions {
 		queues[a.Queue] = true
-		lists = lists || a.Call == nil || a.Call.Method == "PUT" || !plan.VmidInPath.MatchString(a.Call.Path)
+		lists = lists || a.Call == nil || a.Call.Method == "PUT" || a.Call.Destroys() || !plan.VmidInPath.MatchString(a.Call.Path)
 	}
 	return func(request string) bool {
 		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {

@@ -1,0 +1,11 @@
+package journal
+
+// The facts of the deletion of a guest: what must still be so when it is sent, and where its volumes are.
+const (
+	FactHostname = "hostname"
+	FactDigest   = "digest" // of its configuration, as it was judged
+	FactMarker   = "marker" // what its Notes must say
+	FactBackup   = "backup" // volume id of the archive that holds what it last wrote
+	FactSize     = "size"   // of that archive
+	FactStorages = "storages"
+)
