@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -22,6 +23,8 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
+var crashAll = flag.Bool("crash.all", false, "end the agent at every point, not only at every twelfth")
+
 // TestCrashEverywhere ends the agent before and after every write, before every line of
 // the journal and in the first read between them, while it converges the examples; starts
 // it again, and compares the world with the one in which nobody was disturbed. It is the
@@ -33,9 +36,9 @@ func TestCrashEverywhere(t *testing.T) {
 	if calm.err != nil {
 		t.Fatal(calm.err)
 	}
-	step := 1
-	if reconciletest.RaceDetector || testing.Short() {
-		step = 12
+	step := 12
+	if *crashAll {
+		step = 1
 	}
 	killed, equal := 0, 0
 	for i := 0; i < len(calm.points); i += step {

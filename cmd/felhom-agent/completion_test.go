@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 const completedHouse = `node: pve1
@@ -156,8 +157,9 @@ cat $dir/line`,
 
 // TestCompletionInShells asks the shells themselves.
 func TestCompletionInShells(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the program")
+	t.Parallel()
+	if testing.Short() || reconciletest.RaceDetector {
+		t.Skip("a run without -short and the race detector builds the program")
 	}
 	dir, file := t.TempDir(), writeCompletedHouse(t)
 	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "felhom-agent"), ".").CombinedOutput(); err != nil {

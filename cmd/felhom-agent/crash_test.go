@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 var (
@@ -30,8 +32,8 @@ const atOnce = 16
 // examples; starts it again, until it ends with 0; and compares the world with the one in which nobody was
 // disturbed. The agent and the node are processes of their own.
 func TestCrashMatrix(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it builds two programs and runs them a hundred times")
+	if testing.Short() || reconciletest.RaceDetector {
+		t.Skip("a run without -short and the race detector builds two programs and runs them a hundred times")
 	}
 	begin := time.Now()
 	ctx := t.Context()
@@ -128,8 +130,9 @@ func waits(p point) int {
 // TestCrashHistory holds that the journal of an agent that was killed, and of the one that resumed, reads like what
 // happened.
 func TestCrashHistory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: it builds two programs")
+	t.Parallel()
+	if testing.Short() || reconciletest.RaceDetector {
+		t.Skip("a run without -short and the race detector builds two programs")
 	}
 	b, err := newBench(t.Context(), t.TempDir())
 	if err != nil {

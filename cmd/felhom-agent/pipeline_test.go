@@ -20,6 +20,7 @@ import (
 // The pipelines in examples/ci plan and apply against a simulated node that is served by HTTPS. Only their steps that
 // move the plan from one job to the next are left out: they need the forge.
 func TestPipelines(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(t.TempDir(), "felhom-agent")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -74,6 +74,7 @@ func chroot(t *testing.T) string {
 
 // On a real host a recovery runs exactly these commands, and a second one none that changes anything. The secret of the token is in its file alone.
 func TestRecoverInAChroot(t *testing.T) {
+	t.Parallel()
 	dir := chroot(t)
 	run := func() string {
 		cmd := exec.Command("/usr/bin/felhom-agent", "--recover", "/mnt/disk", "--yes")

@@ -121,6 +121,7 @@ func setUp(t *testing.T, world string) string {
 // TestRecoveryIsKilled kills a recovery after each of its effects and runs it again: the host is set up as if nobody had disturbed it, and the guests
 // come back with their data.
 func TestRecoveryIsKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	world := filepath.Join(dir, "node.yaml")
 	once, err := parse([]string{"--simulate=" + world, "--once", "../../examples/desired"})

@@ -36,17 +36,17 @@ var (
 	lawHeld       = lawProfile{rounds: 3, faults: 1, people: 1, odd: 4, service: true, edits: true, lived: true, waits: true, clocks: true}
 )
 
-func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 500) }
-func TestLawPlans(t *testing.T)      { laws(t, lawPlans, 560) }
-func TestLawTwice(t *testing.T)      { laws(t, lawTwice, 500) }
-func TestLawWriters(t *testing.T)    { laws(t, lawWriters, 500) }
-func TestLawForeign(t *testing.T)    { laws(t, lawForeign, 500) }
-func TestLawData(t *testing.T)       { laws(t, lawData, 500) }
-func TestLawRetention(t *testing.T)  { laws(t, lawRetention, 400) }
-func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 500) }
-func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 420) }
-func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 440) }
-func TestLawHeld(t *testing.T)       { laws(t, lawHeld, 240) }
+func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 60) }
+func TestLawPlans(t *testing.T)      { laws(t, lawPlans, 70) }
+func TestLawTwice(t *testing.T)      { laws(t, lawTwice, 60) }
+func TestLawWriters(t *testing.T)    { laws(t, lawWriters, 60) }
+func TestLawForeign(t *testing.T)    { laws(t, lawForeign, 60) }
+func TestLawData(t *testing.T)       { laws(t, lawData, 60) }
+func TestLawRetention(t *testing.T)  { laws(t, lawRetention, 50) }
+func TestLawNeighbour(t *testing.T)  { laws(t, lawNeighbour, 60) }
+func TestLawDisruptive(t *testing.T) { laws(t, lawDisruptive, 50) }
+func TestLawJournal(t *testing.T)    { laws(t, lawJournal, 55) }
+func TestLawHeld(t *testing.T)       { laws(t, lawHeld, 30) }
 
 func FuzzLawSettles(f *testing.F)    { fuzzLaw(f, lawSettles) }
 func FuzzLawPlans(f *testing.F)      { fuzzLaw(f, lawPlans) }
@@ -79,9 +79,9 @@ func laws(t *testing.T, profile lawProfile, n int) {
 	case *lawN > 0:
 		n = *lawN
 	case testing.Short():
-		n /= 25
+		n /= 3
 	case reconciletest.RaceDetector:
-		n /= 12
+		n /= 2
 	}
 	if *lawOnly != "" {
 		profile.unending = *lawOnly != "no surprise" // else that law ends each scenario before the one in question can speak

@@ -16,7 +16,7 @@ import (
 // have been carried out, and nobody else touches the node.
 var lawSeen = lawProfile{rounds: 2, faults: 2, hollow: true, kills: true, edits: true, restarts: true, lived: true, waits: true, backups: true, rollbacks: true}
 
-func TestLawSeen(t *testing.T) { laws(t, lawSeen, 120) }
+func TestLawSeen(t *testing.T) { laws(t, lawSeen, 20) }
 
 func FuzzLawSeen(f *testing.F) { fuzzLaw(f, lawSeen) }
 

@@ -18,8 +18,8 @@ var (
 	lawServerRetention = lawProfile{rounds: 3, people: 1, waits: true, backups: true, lived: true, servers: true}
 )
 
-func TestLawServerData(t *testing.T)      { laws(t, lawServerData, 240) }
-func TestLawServerRetention(t *testing.T) { laws(t, lawServerRetention, 200) }
+func TestLawServerData(t *testing.T)      { laws(t, lawServerData, 30) }
+func TestLawServerRetention(t *testing.T) { laws(t, lawServerRetention, 25) }
 
 func FuzzLawServerData(f *testing.F)      { fuzzLaw(f, lawServerData) }
 func FuzzLawServerRetention(f *testing.F) { fuzzLaw(f, lawServerRetention) }

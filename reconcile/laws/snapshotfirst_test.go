@@ -11,7 +11,7 @@ import (
 // lawSnapshotFirst: what changes a guest is declared together with a named snapshot of it.
 var lawSnapshotFirst = lawProfile{rounds: 3, faults: 1, lived: true, service: true, upgrades: true}
 
-func TestLawSnapshotFirst(t *testing.T) { laws(t, lawSnapshotFirst, 60) }
+func TestLawSnapshotFirst(t *testing.T) { laws(t, lawSnapshotFirst, 15) }
 
 func FuzzLawSnapshotFirst(f *testing.F) { fuzzLaw(f, lawSnapshotFirst) }
 

@@ -29,7 +29,7 @@ import (
 // deletion, is to one that a restore of the journal has made, under its nonce, in the pool. All else stays as it
 // was. When nothing more goes wrong, nothing of a test is left but what somebody has taken over, and that is named.
 func TestLawTests(t *testing.T) {
-	n := 300
+	n := 60
 	switch {
 	case *lawN > 0:
 		n = *lawN
