@@ -53,6 +53,8 @@ type command struct {
 	tests         bool     // --restore-tests: of --print-setup
 	ask           bool     // --ask: show the plan and ask
 	vms           bool     // --vms: the setup is for a household with virtual machines
+
+	passwords, keys map[string]string // --password-file, --key-file: files, by storage
 }
 
 // alone is the value of a flag that stands without one, where it may have one.
@@ -94,6 +96,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"log-level":  func(s string) (err error) { cmd.logLevel, err = config.ParseLevel(s); return err },
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
+	set["password-file"], set["key-file"] = fileOf(&cmd.passwords), fileOf(&cmd.keys)
 	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms, "restore-tests": &cmd.tests}
 	add := func(o option) {
 		if o.arg == "" {
@@ -151,6 +154,21 @@ func parse(args []string) (*command, error) {
 	fs.Visit(func(f *pflag.Flag) { given[f.Name] = f.Value.Type() != "bool" || f.Value.String() == "true" })
 	given["simulate"] = cmd.simulate
 	return cmd, cmd.settle(given, fs.Args())
+}
+
+// fileOf reads STORAGE=FILE.
+func fileOf(into *map[string]string) func(string) error {
+	return func(s string) error {
+		storage, file, ok := strings.Cut(s, "=")
+		if !ok || storage == "" || file == "" {
+			return errors.New("expected STORAGE=FILE")
+		}
+		if *into == nil {
+			*into = map[string]string{}
+		}
+		(*into)[storage] = file
+		return nil
+	}
 }
 
 // twoDashes writes -once as --once, which to pflag would be -o -n -c -e: every other tool of a Proxmox VE host

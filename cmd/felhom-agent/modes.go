@@ -113,6 +113,8 @@ var options = []option{
 	{name: "yes", usage: "carry a recovery out without asking"},
 	{name: "onto-existing", usage: "recover although the host has guests of others, or VMIDs of the kit in use; these are left alone"},
 	{name: "take-over", arg: "OWNER", usage: "use the recovery kit of a node with another name: the owner in its ownership markers"},
+	{name: "password-file", arg: "STORAGE=FILE", usage: "the file with the password of a storage that a recovery creates (else you are asked); may be repeated"},
+	{name: "key-file", arg: "STORAGE=FILE", usage: "the file with the encryption key of such a storage on a Proxmox Backup Server; may be repeated"},
 	{name: "vms", usage: "also the privileges that a household with VMs needs"},
 	{name: "restore-tests", usage: "the lines for the second token, that of restore tests, which may delete the guests of one pool alone"},
 	{name: "vmid", arg: "N", usage: "the guest of --selftest=task"},

@@ -1,19 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
-	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 )
 
@@ -29,8 +22,11 @@ func runRecover(ctx context.Context, cmd *command, con *console.Console) (int, e
 	}
 	course := &recovery.Course{Out: con.Stdout, From: cmd.from, Preview: cmd.preview, Onto: cmd.onto, TakeOver: cmd.takeOver,
 		Confirm: func(question string) (bool, error) { return confirm(ctx, con, question) }}
+	course.Secrets = recovery.Secrets{Passwords: cmd.passwords, Keys: cmd.keys}
 	if isTerminal(os.Stdin) && !cmd.yes {
-		course.Secret = func(question string) (string, error) { return askSecret(con, question) }
+		course.Secrets.Ask = func(ctx context.Context, question string, hidden bool) (string, error) {
+			return ask(ctx, con, question, hidden)
+		}
 	}
 	switch {
 	case cmd.yes:
@@ -56,7 +52,7 @@ func runRecover(ctx context.Context, cmd *command, con *console.Console) (int, e
 		}
 		defer os.RemoveAll(dir)
 		world = filepath.Join(dir, "node.yaml")
-		course.Rehearse = true
+		course.Rehearse, course.Secrets.Ask = true, nil // a node that nobody keeps gets no secret
 		course.Confirm = func(string) (bool, error) { return true, nil }
 		if err := recovery.Rehearsal(world, cmd.from); err != nil {
 			return 0, err
@@ -71,51 +67,4 @@ func runRecover(ctx context.Context, cmd *command, con *console.Console) (int, e
 		return again.mode.run(ctx, again, con)
 	})
 	return course.Run(ctx)
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
-
-// confirm asks a question of which only yes is taken as yes.
-func confirm(ctx context.Context, con *console.Console, question string) (bool, error) {
-	fmt.Fprintf(con.Stderr, "\n%s Only yes is taken as yes: ", question)
-	answer := make(chan string, 1)
-	exit.Go(func() { answer <- readLine(os.Stdin) })
-	select {
-	case <-ctx.Done():
-		return false, ctx.Err()
-	case line := <-answer:
-		return line == "yes", nil
-	}
-}
-
-func readLine(from io.Reader) string {
-	line, _ := bufio.NewReader(io.LimitReader(from, 4096)).ReadString('\n')
-	return strings.TrimSpace(line)
-}
-
-// askSecret asks for what must not be seen on the screen.
-func askSecret(con *console.Console, question string) (string, error) {
-	fmt.Fprintf(con.Stderr, "%s (it is not shown): ", question)
-	fd := int(os.Stdin.Fd())
-	shown, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return "", err
-	}
-	hidden := *shown
-	hidden.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
-		return "", err
-	}
-	line := readLine(os.Stdin)
-	fmt.Fprintln(con.Stderr)
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, shown); err != nil {
-		return "", err
-	}
-	if line == "" {
-		return "", errors.New("no password was given")
-	}
-	return line, nil
 }

@@ -50,14 +50,15 @@ func chroot(t *testing.T) string {
 		t.Skipf("a chroot needs /dev/null: %v", err)
 	}
 	files, err := kit.Build(kit.Facts{Node: "pve1", Owner: "pve1", PVE: "9.2.11", Version: "1", Token: "felhom@pve!agent", Role: recovery.Role, Bridges: []string{"vmbr0"},
-		Guests:    []kit.Guest{{Name: "web", VMID: 112}},
-		Storages:  []kit.Storage{{ID: "disk", Type: "dir", Options: map[string]string{"path": "/mnt/disk", "content": "backup", "prune-backups": "keep-all=1"}}},
+		Guests: []kit.Guest{{Name: "web", VMID: 112}},
+		Storages: []kit.Storage{{ID: "disk", Type: "dir", Options: map[string]string{"path": "/mnt/disk", "content": "backup", "prune-backups": "keep-all=1"}},
+			{ID: "offsite", Type: "pbs", Options: map[string]string{"server": "192.0.2.9", "datastore": "home", "username": "felhom@pbs!pve1"}, Key: keyPrintOf}},
 		Templates: []kit.Template{{Volume: "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"}}},
 		time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), map[string][]byte{"home.yaml": []byte(chrootYAML)}, []byte("url: https://127.0.0.1:8006\nca: /ca\nrunner: socket\n"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"proc/partitions": "", "proc/1/mountinfo": "22 1 8:2 / / rw,relatime - ext4 /dev/sda2 rw\n", "etc/fstab": "",
+	for name, text := range map[string]string{"proc/partitions": "", "tmp/password": offsitePassword + "\n", "tmp/key": offsiteKey(0) + "}", "proc/1/mountinfo": "22 1 8:2 / / rw,relatime - ext4 /dev/sda2 rw\n", "etc/fstab": "",
 		"state.json": `{"Storages":[{"storage":"local","type":"dir","path":"/var/lib/vz"}]}`, "etc/felhom-agent/agent.yaml": "# as the package brings it\n"} {
 		os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
 	}
@@ -77,15 +78,15 @@ func TestRecoverInAChroot(t *testing.T) {
 	t.Parallel()
 	dir := chroot(t)
 	run := func() string {
-		cmd := exec.Command("/usr/bin/felhom-agent", "--recover", "/mnt/disk", "--yes")
+		cmd := exec.Command("/usr/bin/felhom-agent", "--recover", "/mnt/disk", "--yes", "--password-file", "offsite=/tmp/password", "--key-file", "offsite=tmp/key")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
 		cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin", "TMPDIR=/tmp"}
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() != 3 || !bytes.Contains(out, []byte("NOT BACK  it was never backed up")) { // the stub of the agent brings nothing back
 			t.Fatalf("%v, expected is exit code 3\n%s", err, out)
 		}
-		if bytes.Contains(out, []byte("5ec2e700")) {
-			t.Errorf("the secret of the token is on the screen:\n%s", out)
+		if bytes.Contains(out, []byte("5ec2e700")) || bytes.Contains(out, []byte(offsitePassword)) {
+			t.Errorf("a secret is on the screen:\n%s", out)
 		}
 		calls, _ := os.ReadFile(filepath.Join(dir, "calls"))
 		os.Remove(filepath.Join(dir, "calls"))
@@ -93,6 +94,7 @@ func TestRecoverInAChroot(t *testing.T) {
 	}
 	const agent = "agent --selftest\nagent --plan /etc/felhom-agent/desired\nagent --once /etc/felhom-agent/desired\n"
 	want := `pvesm add dir disk --content backup --path /mnt/disk --prune-backups keep-all=1
+pvesm add pbs offsite --datastore home --server 192.0.2.9 --username felhom@pbs!pve1 --encryption-key /tmp/key --password
 pveum role add FelhomAgent --privs ` + strings.Join(recovery.Privileges, ",") + `
 pveum user add felhom@pve --comment felhom-agent
 pveum user token add felhom@pve agent --privsep 1 --comment felhom-agent on pve1 --output-format json
@@ -103,6 +105,9 @@ systemctl enable --now felhom-fence.socket
 ` + agent + "systemctl enable --now felhom-agent.service\n"
 	if have := run(); have != want {
 		t.Errorf("the commands were\n%s\nexpected are\n%s", have, want)
+	}
+	if fed, _ := os.ReadFile(filepath.Join(dir, "password")); string(fed) != offsitePassword+"\n" {
+		t.Errorf("pvesm has read %q as the password", fed)
 	}
 	secret, err := os.ReadFile(filepath.Join(dir, "etc/felhom-agent/token"))
 	info, _ := os.Stat(filepath.Join(dir, "etc/felhom-agent/token"))

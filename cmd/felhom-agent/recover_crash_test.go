@@ -43,6 +43,11 @@ func (d *dying) Run(ctx context.Context, program string, args ...string) ([]byte
 	return out, exit, d.effect(err)
 }
 
+func (d *dying) Feed(ctx context.Context, input []byte, program string, args ...string) ([]byte, int, error) {
+	out, exit, err := d.Host.Feed(ctx, input, program, args...)
+	return out, exit, d.effect(err)
+}
+
 func (d *dying) WriteFile(path string, text []byte, mode fs.FileMode) error {
 	return d.effect(d.Host.WriteFile(path, text, mode))
 }
@@ -102,7 +107,7 @@ func setUp(t *testing.T, world string) string {
 		fmt.Fprintln(&b, path, strings.ReplaceAll(body, `{"path":"/","propagate":1,"roleid":"FelhomAgent","type":"token","ugid":"TOKEN"},{"path":"/","propagate":1,"roleid":"FelhomAgent","type":"token","ugid":"TOKEN"}`, `twice`))
 	}
 	filepath.WalkDir(world+".etc", func(path string, e fs.DirEntry, _ error) error {
-		if !e.Type().IsRegular() || e.Name() == "recovery.json" || strings.HasPrefix(e.Name(), "agent.yaml.2") || strings.HasPrefix(e.Name(), "token.2") {
+		if e == nil || !e.Type().IsRegular() || e.Name() == "recovery.json" || strings.HasPrefix(e.Name(), "agent.yaml.2") || strings.HasPrefix(e.Name(), "token.2") {
 			return nil
 		}
 		text, err := os.ReadFile(path)

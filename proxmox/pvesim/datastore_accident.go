@@ -54,6 +54,11 @@ func (d *Datastore) SetRole(user, role string) {
 	})
 }
 
+// SetPassword sets the password that pvesm has to give of each user; "": any is right.
+func (d *Datastore) SetPassword(password string) {
+	d.change(func(d *world.Datastore) { d.Password = password })
+}
+
 // SetMaintenance sets the maintenance mode: "read-only", "offline", with ": MESSAGE" behind
 // it; "" ends it.
 func (d *Datastore) SetMaintenance(mode string) {

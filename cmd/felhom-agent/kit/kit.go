@@ -61,6 +61,7 @@ type Storage struct {
 	ID      string            `json:"id"`
 	Type    string            `json:"type"`
 	Options map[string]string `json:"options"`
+	Key     string            `json:"encryption_key,omitempty"` // the fingerprint of what it encrypts with, never the key; "1": not known
 }
 
 // A Template is the volume id of what a golden image is built from.

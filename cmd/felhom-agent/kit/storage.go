@@ -30,8 +30,10 @@ var systemFolders = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", 
 // StorageOf is a storage by the answer of PVE's API.
 func StorageOf(raw map[string]string) Storage {
 	options := maps.Clone(raw)
-	maps.DeleteFunc(options, func(key, _ string) bool { return key == "storage" || key == "type" || key == "digest" })
-	return Storage{ID: raw["storage"], Type: raw["type"], Options: options}
+	maps.DeleteFunc(options, func(key, _ string) bool {
+		return key == "storage" || key == "type" || key == "digest" || key == "encryption-key"
+	})
+	return Storage{ID: raw["storage"], Type: raw["type"], Options: options, Key: fingerprintOf(raw["encryption-key"])}
 }
 
 // public is a storage with the options that are known to be no secret.
@@ -76,6 +78,9 @@ func (s Storage) Differs(have Storage) []string {
 			differ = append(differ, fmt.Sprintf("%s: %s here, %s in the kit", key, orUnset(a), orUnset(b)))
 		}
 	}
+	if s.Key != have.Key {
+		differ = append(differ, fmt.Sprintf("encryption key: %s here, %s in the kit", orUnset(have.Key), orUnset(s.Key)))
+	}
 	return differ
 }
 
@@ -111,6 +116,9 @@ func (s Storage) check() string {
 		case value == "" || len(value) > 1024 || strings.HasPrefix(value, "-") || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
 			return fmt.Sprintf("storage %s has the invalid value %q for %s", s.ID, clip(value), key)
 		}
+	}
+	if s.Key != "" && (s.Type != "pbs" || s.Key != fingerprintOf(s.Key)) {
+		return fmt.Sprintf("storage %s has the invalid fingerprint %q of an encryption key", s.ID, clip(s.Key))
 	}
 	if at := s.Options["path"]; at != "" {
 		if !path.IsAbs(at) || path.Clean(at) != at || at == "/" {

@@ -25,8 +25,8 @@ type Course struct {
 	Onto     bool   // the host may have guests of others
 	TakeOver string // the owner of a kit of another node
 
-	Confirm func(question string) (bool, error)   // "" and false: the answer was no
-	Secret  func(question string) (string, error) // nil: nobody can be asked
+	Confirm func(question string) (bool, error) // false: the answer was no
+	Secrets Secrets
 }
 
 // The exit codes of a course, as of every mode.
@@ -57,6 +57,9 @@ func (c *Course) Run(ctx context.Context) (exit int, err error) {
 	}
 	if why := wrongHost(k, want, have, c.TakeOver, c.Onto); why != "" {
 		return blocked, errors.New(why)
+	}
+	if err := c.Secrets.check(k); err != nil {
+		return failed, err
 	}
 	steps := plan(k, want, have)
 	c.show(steps)
@@ -113,20 +116,10 @@ func (c *Course) do(ctx context.Context, s Step) error {
 		return c.Host.WriteFolder(desiredDir, s.Folder)
 	case s.File != "":
 		return c.Host.WriteFile(s.File, s.Content, 0o644)
+	case s.Storage != nil:
+		return c.logIn(ctx, s)
 	}
-	args := s.Args
-	if s.Ask != "" {
-		if c.Secret == nil {
-			return errors.New("it needs a password: run --recover again on a terminal, or add it yourself")
-		}
-		password, err := c.Secret(s.Ask)
-		if err != nil {
-			return err
-		}
-		quote.Secret(password)
-		args = append(slices.Clone(args), "--password", password)
-	}
-	out, exit, err := c.Host.Run(ctx, s.Program, args...)
+	out, exit, err := c.Host.Run(ctx, s.Program, s.Args...)
 	if err != nil {
 		return err
 	}

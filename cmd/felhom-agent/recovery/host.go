@@ -40,6 +40,8 @@ type Host interface {
 	NodeName() (string, error)
 	// Run runs a program without a shell. Its exit code is no error; output is standard output, and where it fails also standard error.
 	Run(ctx context.Context, program string, args ...string) (output []byte, exit int, err error)
+	// Feed is Run with a standard input.
+	Feed(ctx context.Context, input []byte, program string, args ...string) (output []byte, exit int, err error)
 	// Root does what the root helper does, in its own code.
 	Root() privileged.Runner
 	// Disk reads what is below a folder, which may be anybody's.

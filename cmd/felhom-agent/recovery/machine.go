@@ -39,14 +39,22 @@ func (m *Machine) Disk(dir string) (kit.Folder, func(), error) {
 	return disk, func() { disk.Close() }, nil
 }
 
-// Run implements [Host]. What interrupts the recovery does not interrupt the program: pveum and pvesm end what they have begun.
+// Run implements [Host].
 func (m *Machine) Run(ctx context.Context, program string, args ...string) (output []byte, exit int, err error) {
+	return m.Feed(ctx, nil, program, args...)
+}
+
+// Feed implements [Host]. What interrupts the recovery does not interrupt the program: pveum and pvesm end what they have begun.
+func (m *Machine) Feed(ctx context.Context, input []byte, program string, args ...string) (output []byte, exit int, err error) {
 	if ctx.Err() != nil {
 		return nil, 0, ctx.Err()
 	}
 	var out, errs bytes.Buffer
 	cmd := exec.Command(program, args...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/root"}
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"} // PVE decodes a password by its locale
+	if input != nil {
+		cmd.Stdin = bytes.NewReader(input)
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Run()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,6 +67,25 @@ func (s *Simulated) NodeName() (name string, err error) {
 func (s *Simulated) Run(ctx context.Context, program string, args ...string) (out []byte, exit int, err error) {
 	err = s.open(ctx, func(w *simulated.World) error {
 		out, exit, err = w.Sim.Host(w.Sim.Node()).Run(ctx, program, args, nil)
+		return err
+	})
+	return out, exit, err
+}
+
+// Feed implements [Host]. A key file is one of this machine: the simulated host has it for this call.
+func (s *Simulated) Feed(ctx context.Context, input []byte, program string, args ...string) (out []byte, exit int, err error) {
+	err = s.open(ctx, func(w *simulated.World) error {
+		if i := slices.Index(args, "--encryption-key"); i >= 0 && i+1 < len(args) {
+			key, err := os.ReadFile(args[i+1])
+			if err == nil {
+				err = w.Sim.PutFile(args[i+1], key)
+			}
+			if err != nil {
+				return err
+			}
+			defer w.Sim.PutFile(args[i+1], nil)
+		}
+		out, exit, err = w.Sim.Host(w.Sim.Node()).Feed(ctx, input, program, args...)
 		return err
 	})
 	return out, exit, err

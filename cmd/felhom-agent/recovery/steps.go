@@ -26,12 +26,11 @@ type Step struct {
 	Root    *privileged.Op
 	Program string
 	Args    []string
-	Secret  bool   // the program prints the secret of a new token, which goes straight into the token's file
-	Ask     string // what to ask for; its answer follows Args as --password
-	May     bool   // where it fails the recovery goes on, and names it at the end
+	Secret  bool         // the program prints the secret of a new token, which goes straight into the token's file
+	Storage *kit.Storage // what Program creates, and needs secrets for
+	May     bool         // where it fails the recovery goes on, and names it at the end
 	File    string
 	Content []byte
-	Private bool              // the file is root's alone
 	Folder  map[string][]byte // for the desired state
 }
 
@@ -168,12 +167,21 @@ func storageSteps(k *kit.Kit, have *State) []Step {
 			step.Program, step.Args = pvesm, s.Args()
 			step.Text = "pvesm " + strings.Join(quoted(step.Args), " ")
 			if s.NeedsPassword() {
-				step.Ask, step.May = "Password of "+s.Options["username"]+" for the storage "+s.ID, true
+				step.Storage, step.May = &s, true
+				step.Text += "; asks for its " + needs(s)
 			}
 		}
 		steps = append(steps, step)
 	}
 	return steps
+}
+
+// needs names the secrets of a storage.
+func needs(s kit.Storage) string {
+	if s.Key != "" {
+		return "password and its encryption key"
+	}
+	return "password"
 }
 
 // accessSteps make role, user, token and grants, as --print-setup says. The privileges are this program's own, whatever the kit says.

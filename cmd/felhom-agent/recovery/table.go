@@ -61,8 +61,8 @@ func origin(from string) string {
 func byHand(k *kit.Kit, have *State) []string {
 	var todo []string
 	for _, s := range k.Storages {
-		if s.Type == "pbs" {
-			todo = append(todo, "storage "+s.ID+": its encryption key, if it had one: pvesm set "+s.ID+" --encryption-key FILE")
+		if at, exists := have.Storages[s.ID]; exists && s.Key != "" && at.Key == "" {
+			todo = append(todo, "storage "+s.ID+": its encryption key, without which its backups are not encrypted: pvesm set "+s.ID+" --encryption-key FILE")
 		}
 	}
 	for _, b := range k.Bridges {

@@ -2,12 +2,14 @@ package host
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/proxmox/pvesim/machine"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/request"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
@@ -27,6 +29,10 @@ func runPvesm(p *process) (int, error) {
 	if p.cl.Storages[st.ID] != nil {
 		return p.complain(255, "create storage failed: storage ID '%s' already defined", st.ID), nil
 	}
+	password, why := p.secrets(st, params)
+	if why != "" {
+		return p.complain(255, "%s", why), nil
+	}
 	for _, key := range slices.Sorted(maps.Keys(params)) {
 		if !st.Option(key, params[key]) {
 			return p.complain(255, "Unknown option: %s\n400 unable to parse option", key), nil
@@ -36,7 +42,17 @@ func runPvesm(p *process) (int, error) {
 		return p.complain(255, "400 Parameter verification failed.\n%s: property is missing and it is not optional", missing), nil
 	}
 	if len(st.Content) == 0 {
-		st.Content = []string{"images"}
+		st.Content = []string{map[bool]string{true: "backup", false: "images"}[st.Type == "pbs"]}
+	}
+	if d := p.cl.World.Datastore(st.Server, st.Datastore); st.Type == "pbs" {
+		switch why := "create storage failed: " + st.ID + ": "; {
+		case d == nil || d.Down:
+			return p.complain(255, "%serror fetching datastores - 500 Can't connect to %s:8007 (Connection timed out)", why, st.Server), nil
+		case d.Password != "" && password != d.Password:
+			return p.complain(255, "%serror fetching datastores - 401 Unauthorized", why), nil
+		case d.Rights(st.User()) == 0:
+			return p.complain(255, "%sCannot find datastore '%s', check permissions and existence!", why, st.Datastore), nil
+		}
 	}
 	p.cl.World.Storages = append(p.cl.World.Storages, st)
 	p.cl.Storages[st.ID] = st
@@ -44,6 +60,35 @@ func runPvesm(p *process) (int, error) {
 		p.n.Pools[st.ID] = make(world.Store)
 	}
 	return 0, nil
+}
+
+// secrets takes password and encryption key of a storage from the parameters. A password without a value is read from the standard input. PVE:
+// CLI/pvesm.pm, PBSPlugin on_add_hook.
+func (p *process) secrets(st *world.Storage, params map[string]string) (password, why string) {
+	if value, given := params["password"]; given {
+		delete(params, "password")
+		if value != "1" {
+			return "", "pvesim: a password as an argument of pvesm is seen by everyone on the host"
+		}
+		line, _, ended := strings.Cut(p.input, "\n")
+		if !ended {
+			return "", "EOF while reading password"
+		}
+		password = line
+	}
+	if file, given := params["encryption-key"]; given {
+		delete(params, "encryption-key")
+		text, err := machine.ReadFile(p.cl, p.n, file)
+		if err != nil {
+			return "", fmt.Sprintf("can't open '%s' - No such file or directory", file)
+		}
+		var key struct{ Data, Fingerprint string }
+		if json.Unmarshal(text, &key) != nil || key.Data == "" {
+			return "", "create storage failed: Value does not seems like a valid, JSON formatted encryption key!"
+		}
+		st.Key = cmp.Or(key.Fingerprint, "1")
+	}
+	return password, ""
 }
 
 // pveumCalls are the calls behind pveum, by its words; the last words are the parameters named here.

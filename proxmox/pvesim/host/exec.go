@@ -22,6 +22,7 @@ type process struct {
 	ctx      context.Context
 	args     []string
 	progress func(string)
+	input    string // what it reads
 	out      strings.Builder
 }
 
@@ -78,6 +79,15 @@ func init() {
 // program that the simulator does not know is one, so that a test with it fails.
 // It takes as long as the task behind it. Output and progress are what it prints.
 func (h *Host) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
+	return h.run(&process{ctx: ctx, args: args, progress: progress}, program)
+}
+
+// Feed is [Host.Run] of a program with a standard input.
+func (h *Host) Feed(ctx context.Context, input []byte, program string, args ...string) (output []byte, exit int, err error) {
+	return h.run(&process{ctx: ctx, args: args, input: string(input)}, program)
+}
+
+func (h *Host) run(p *process, program string) (output []byte, exit int, err error) {
 	defer h.cl.Enter()()
 	n := h.cl.World.Node(h.node)
 	if n == nil {
@@ -87,16 +97,16 @@ func (h *Host) Run(ctx context.Context, program string, args []string, progress 
 	if run == nil {
 		return nil, 0, fmt.Errorf("pvesim: %s: %w on the simulated host", program, fs.ErrNotExist)
 	}
-	if ctx == nil {
-		ctx = context.Background()
+	if p.ctx == nil {
+		p.ctx = context.Background()
 	}
 	for _, d := range n.Disks {
-		if d.Hangs && !d.Absent && slices.Contains(args, d.Device) {
-			h.cl.Away(func() { <-ctx.Done() })
-			return nil, 0, ctx.Err()
+		if d.Hangs && !d.Absent && slices.Contains(p.args, d.Device) {
+			h.cl.Away(func() { <-p.ctx.Done() })
+			return nil, 0, p.ctx.Err()
 		}
 	}
-	p := &process{cl: h.cl, n: n, ctx: ctx, args: args, progress: progress}
+	p.cl, p.n = h.cl, n
 	exit, err = run(p)
 	return []byte(p.out.String()), exit, err
 }

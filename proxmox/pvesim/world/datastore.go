@@ -35,6 +35,11 @@ func (st *Storage) Option(key, value string) bool {
 	case "max-protected-backups":
 		n := notation.Atoi(value)
 		st.MaxProtected = &n
+	case "server", "datastore", "namespace", "username", "fingerprint", "port":
+		if st.Type != "pbs" {
+			return false
+		}
+		st.SetServer(key, value)
 	default:
 		return false
 	}
@@ -50,6 +55,10 @@ func (st *Storage) Missing() string {
 		return "vgname"
 	case st.Type == "zfspool" && st.Pool == "":
 		return "pool"
+	case st.Type == "pbs" && st.Server == "":
+		return "server"
+	case st.Type == "pbs" && st.Datastore == "":
+		return "datastore"
 	}
 	return ""
 }
@@ -62,7 +71,9 @@ type Datastore struct {
 	Size   int64             `yaml:"size"`
 	Used   int64             `yaml:"used,omitempty"` // besides the snapshots
 	Users  map[string]string `yaml:"users"`          // user or API token -> its role on the datastore
-	Owners map[string]string `yaml:"owners,omitempty"`
+	// Password is that of every user; "": any is right.
+	Password string            `yaml:"password,omitempty"`
+	Owners   map[string]string `yaml:"owners,omitempty"`
 	// Maintenance is "read-only" or "offline", with a message behind ": "; "" for none.
 	Maintenance string           `yaml:"maintenance,omitempty"`
 	Down        bool             `yaml:"down,omitempty"` // nothing answers

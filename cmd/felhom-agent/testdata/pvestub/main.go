@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,11 @@ func (s *state) run(name string, args []string) int {
 	case "pvesh get":
 		return s.get(args[1])
 	case "pvesm add":
+		if args[len(args)-1] == "--password" {
+			password, err := io.ReadAll(os.Stdin)
+			must(err)
+			must(os.WriteFile("/password", password, 0o600))
+		}
 		s.Storages = append(s.Storages, options(args[3:], "type", args[1], "storage", args[2]))
 	case "pveum role":
 		s.Roles = append(s.Roles, map[string]string{"roleid": args[2], "privs": args[4]})
