@@ -2,6 +2,7 @@ package laws
 
 import (
 	"flag"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -71,10 +72,17 @@ func fuzzLaw(f *testing.F, profile lawProfile) {
 
 var lawsRun, lawRequests, lawTruths atomic.Int64
 
+// TestMain lets garbage be: a scenario makes 40 MB of it and keeps little.
+func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(1600)
+	}
+	os.Exit(m.Run())
+}
+
 // laws runs scenarios of one law and prints how many and how fast.
 func laws(t *testing.T, profile lawProfile, n int) {
 	t.Parallel()
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	switch {
 	case *lawN > 0:
 		n = *lawN
