@@ -39,6 +39,8 @@ type Options struct {
 	Retries int
 	// Reads is how many GETs are in flight at a time; default 8, at least 1.
 	Reads int
+	// Answers are shared with other clients of the same node; default: its own.
+	Answers *Answers
 }
 
 // Client talks to Proxmox VE. Its reads are those of View, each one a request;

@@ -44,6 +44,7 @@ type conn struct {
 	network       bool // they are ours, not a caller's
 	slots         chan struct{}
 	date          atomic.Int64 // Unix seconds of the latest answer's Date
+	answers       *Answers
 }
 
 func newConn(o Options) (*conn, error) {
@@ -53,6 +54,7 @@ func newConn(o Options) (*conn, error) {
 		timeout: cmp.Or(o.Timeout, 40*time.Second),
 		retries: max(cmp.Or(o.Retries, 3), 0),
 		slots:   make(chan struct{}, max(cmp.Or(o.Reads, readsAtOnce), 1)),
+		answers: cmp.Or(o.Answers, &Answers{}),
 	}
 	c.late = fmt.Errorf("no answer within %v: %w", c.timeout, context.DeadlineExceeded)
 	if o.Token.ID() == "" {
@@ -109,9 +111,14 @@ type reply struct {
 	status       int
 	date         time.Time
 	body         []byte
+	decoded      *decoded
+}
 
+// decoded is what was decoded of an answer, once for all who are given it.
+type decoded struct {
 	mu    sync.Mutex
-	value any // what was decoded of it
+	value any
+	total int
 }
 
 func (r *reply) fault(format string, args ...any) error {
@@ -147,7 +154,7 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 	}
 	defer res.Body.Close()
 	body, err := readBody(res)
-	r := &reply{method: method, path: path, status: res.StatusCode}
+	r := &reply{method: method, path: path, status: res.StatusCode, decoded: &decoded{}}
 	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 		r.date = date
 		c.date.Store(date.Unix())

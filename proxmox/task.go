@@ -225,7 +225,7 @@ func (v *View) Tasks(ctx context.Context, node string, f TaskFilter) ([]Task, in
 }
 
 func taskList(r *reply) ([]Task, int, error) {
-	w, total, err := decode[[]struct {
+	w, total, err := decodeOnce[[]struct {
 		UPID                            text
 		StartTime, EndTime              number
 		Type, ID, User, TokenID, Status text

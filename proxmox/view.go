@@ -117,7 +117,9 @@ func (v *View) get(ctx context.Context, path string, params Params) (*reply, err
 
 func (v *View) answer(ctx context.Context, a *answer, key, path string, params Params) {
 	defer close(a.done)
-	a.reply, a.err = v.fetch(ctx, path, params, v.conn.retries)
+	if a.reply, a.err = v.fetch(ctx, path, params, v.conn.retries); a.err == nil {
+		v.conn.answers.note(key, a.reply)
+	}
 	if ctx.Err() != nil && a.err != nil {
 		a.void = true
 		v.mu.Lock()
@@ -188,21 +190,27 @@ func worthRepeating(err error) bool {
 	return ok
 }
 
-// read gets a path and decodes its data, once for all who ask the same look. What it
-// returns is shared: nobody changes it.
+// read gets a path and decodes its data, once for all who are given the same answer. What
+// it returns is shared: nobody changes it.
 func read[T any](ctx context.Context, v *View, path string, params Params) (T, *reply, error) {
-	var value T
 	r, err := v.get(ctx, path, params)
 	if err != nil {
-		return value, nil, err
+		var none T
+		return none, nil, err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	value, known := r.value.(T)
+	value, _, err := decodeOnce[T](r)
+	return value, r, err
+}
+
+// decodeOnce is decode, once for all who are given the same answer.
+func decodeOnce[T any](r *reply) (value T, total int, err error) {
+	r.decoded.mu.Lock()
+	defer r.decoded.mu.Unlock()
+	value, known := r.decoded.value.(T)
 	if !known {
-		if value, _, err = decode[T](r); err == nil {
-			r.value = value
+		if value, r.decoded.total, err = decode[T](r); err == nil {
+			r.decoded.value = value
 		}
 	}
-	return value, r, err
+	return value, r.decoded.total, err
 }

@@ -6,11 +6,13 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
@@ -126,10 +128,16 @@ func laws(t *testing.T, profile lawProfile, n int) {
 		n, requests, float64(requests)/took.Seconds(), float64(took.Milliseconds())/float64(n), lawsRun.Add(int64(n)), lawRequests.Add(int64(requests)), lawTruths.Load())
 }
 
+// lawAnswers are what earlier scenarios decoded: much of it is the same in all of them.
+var lawAnswers = sync.Pool{New: func() any { return new(proxmox.Answers) }}
+
 // lawScenario runs one scenario in virtual time.
 func lawScenario(t *testing.T, seed uint64, dir string, profile lawProfile) (broken []string, story string, requests int) {
+	answers := lawAnswers.Get().(*proxmox.Answers)
+	defer lawAnswers.Put(answers)
 	synctest.Test(t, func(t *testing.T) {
 		s := newScenario(t, seed, dir, profile)
+		s.answers = answers
 		s.run()
 		requests = s.sim.Requests()
 		lawTruths.Add(int64(s.truths))

@@ -76,7 +76,7 @@ func (s *scenario) liveAt(place *lawPlace, agents int) *incarnation {
 	for n := range agents {
 		i.promises = append(i.promises, &promise{s: s})
 		i.wires = append(i.wires, &wire{incarnation: i, agent: n, want: s.inForce()})
-		client, err := proxmox.New(proxmox.Options{Transport: i.wires[n], Token: token, Reads: 1 << 10})
+		client, err := proxmox.New(proxmox.Options{Transport: i.wires[n], Token: token, Reads: 1 << 10, Answers: s.answers})
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/reconcile/reconciletest"
@@ -70,8 +71,9 @@ type scenario struct {
 	server      *pvesim.Datastore // nil without one
 	roleChanged time.Time         // when its administrator changed a role
 
-	host  *frailHost
-	aside sync.WaitGroup
+	host    *frailHost
+	answers *proxmox.Answers
+	aside   sync.WaitGroup
 
 	mu     sync.Mutex
 	broken []string // what breaks a law, each "law: what"
