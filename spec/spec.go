@@ -101,6 +101,9 @@ type Desired struct {
 	PassedOver []string
 	// Hash is the SHA-256 (hex) over names and contents of the files.
 	Hash string
+	// Commit is the commit of a repository that the files are (hex), as whoever loads
+	// them knows it; Load leaves it empty.
+	Commit string
 }
 
 // Drift says what happens to changes made elsewhere.

@@ -52,6 +52,7 @@ type command struct {
 	yes, onto     bool     // --yes, --onto-existing
 	tests         bool     // --restore-tests: of --print-setup
 	ask           bool     // --ask: show the plan and ask
+	git           string   // --git: the configuration of --pull
 	vms           bool     // --vms: the setup is for a household with virtual machines
 
 	passwords, keys map[string]string // --password-file, --key-file: files, by storage
@@ -78,6 +79,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"selftest":   func(s string) error { cmd.task = s == "task"; return config.OneOf("", "task")(s) },
 		"simulate":   func(s string) error { cmd.simulate, cmd.world = s != "false", s; return nil },
 		"config":     func(s string) error { cmd.config = s; return nil },
+		"git":        func(s string) error { cmd.git = s; return config.NotEmpty(s) },
 		"only":       func(s string) error { cmd.only = append(cmd.only, s); return config.NotEmpty(s) },
 		"output":     func(s string) error { cmd.json = s == "json"; return config.OneOf("text", "json")(s) },
 		"state":      func(s string) error { cmd.state = s; return config.NotEmpty(s) },

@@ -5,6 +5,7 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/pull"
 )
 
 // A mode is what the program is asked to do: a flag without which nothing happens.
@@ -62,6 +63,8 @@ func init() {
 			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
 		{name: "recover", run: runRecover, group: groupSetUp, usage: "set this host up again from the recovery kit of a backup disk (PATH: its folder, or the UUID of the disk), and bring the guests back; with --plan only show how",
 			options: []string{"simulate", "from", "yes", "onto-existing", "take-over"}},
+		{name: "pull", run: runPull, group: groupSetUp, usage: "bring the desired state from a git repository: fast-forward only, signed where asked for, checked, and switched at once",
+			options: []string{"git", "state"}},
 		{name: "print-setup", run: runSetup, group: groupSetUp, usage: "print the pveum lines for user, role and token; with --vms also what VMs need", options: []string{"config", "vms", "restore-tests"}},
 		{name: "print-sudoers", run: runSudoers, group: groupSetUp, usage: "print the sudoers line for the root helper"},
 		{name: "schema", run: runSchema, group: groupSetUp, usage: "print the JSON Schema of the YAML"},
@@ -94,6 +97,7 @@ type option struct {
 var options = []option{
 	{name: "simulate", arg: "FILE", optional: true, usage: "use a simulated node instead of a real one, in memory or kept in FILE"},
 	{name: "config", arg: "FILE", usage: "the configuration (default " + config.DefaultConfig + "); " + config.EnvPrefix + "KEY overrides a key of it"},
+	{name: "git", arg: "FILE", usage: "the configuration of --pull (default " + pull.DefaultConfig + ")"},
 	{name: "only", arg: "NAME", usage: "only this object, what it needs, and its snapshots and backups: restores/web, web, a list (web,dns), a kind (guests) or a glob ('svc-*'); may be repeated"},
 	{name: "now", arg: "NAME", usage: "make a backup or periodic snapshot at once, and nothing else: backups/nightly, backups/nightly/web, snapshots/hourly; may be repeated"},
 	{name: "lines", short: "n", arg: "N", usage: "only the newest N actions"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/pull"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/privileged"
 )
@@ -88,6 +91,7 @@ func TestPackagedConfiguration(t *testing.T) {
 // TestUnits: what the units say is what the programs do.
 func TestUnits(t *testing.T) {
 	agent, socket, fence := packaged(t, "felhom-agent.service"), packaged(t, "felhom-fence.socket"), packaged(t, "felhom-fence@.service")
+	desired := packaged(t, "felhom-desired.service")
 	for _, want := range []struct{ unit, line string }{
 		{agent, "Type=notify"}, {agent, "ExecStart=/usr/bin/felhom-agent --watch"}, {agent, "User=" + serviceUser}, {agent, "WatchdogSec=3min"},
 		{agent, "RestartPreventExitStatus=4"}, {agent, "IPAddressAllow=localhost"},
@@ -96,6 +100,8 @@ func TestUnits(t *testing.T) {
 		{socket, "ListenStream=" + privileged.SocketPath}, {socket, "Accept=yes"}, {socket, "SocketGroup=" + serviceUser},
 		{fence, "ExecStart=" + privileged.FencePath}, {fence, "StandardInput=socket"}, {fence, "StandardOutput=socket"},
 		{fence, "KillMode=process"}, // any other kills pct in mid-act when the fence is gone
+		{desired, "ExecStart=/usr/bin/felhom-agent --pull"}, {desired, "StateDirectory=" + filepath.Base(pull.DefaultState)}, {desired, "ConditionPathExists=" + pull.DefaultConfig},
+		{desired, fmt.Sprintf("SuccessExitStatus=%d", exit.Blocked)},
 	} {
 		if !strings.Contains("\n"+want.unit, "\n"+want.line+"\n") {
 			t.Errorf("a unit has no line %s", want.line)
@@ -121,7 +127,7 @@ func TestUnits(t *testing.T) {
 
 // TestUnitLimits: what runs cannot exhaust the host, and what the root helper answers itself stays below what systemd cuts off.
 func TestUnitLimits(t *testing.T) {
-	for _, name := range []string{"felhom-agent.service", "felhom-fence@.service"} {
+	for _, name := range []string{"felhom-agent.service", "felhom-fence@.service", "felhom-desired.service"} {
 		unit := packaged(t, name)
 		for _, limit := range []string{`MemoryMax=[1-9][0-9]*[MG]`, `TasksMax=[1-9][0-9]*`} {
 			if n := len(regexp.MustCompile(`(?m)^`+limit+`$`).FindAllString(unit, -1)); n != 1 {

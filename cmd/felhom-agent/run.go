@@ -129,7 +129,12 @@ func (cmd *command) load() (*spec.Desired, error) {
 		}
 		l.Roots, l.IDMap = folders.Roots, folders.IDMap
 	}
-	return l.Load(cmd.path)
+	want, err := l.Load(cmd.path)
+	if err == nil {
+		origin, _ := source.OriginOf(cmd.path)
+		want.Commit = origin.Commit
+	}
+	return want, err
 }
 
 // desired loads what is wanted, and finds what --only names in it.

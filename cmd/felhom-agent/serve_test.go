@@ -154,7 +154,7 @@ func TestFourAddresses(t *testing.T) {
 	if want := []string{"Token expires: never", "Certificate: until 20 Nov 2028"}; !slices.Equal(have.Expiry, want) {
 		t.Errorf("/status: %q, want %q", have.Expiry, want)
 	}
-	if len(have.Objects) != 13 || len(have.History) == 0 || len(have.History) > httpstatus.ShownActs {
+	if len(have.Objects) != 13 || len(have.History) == 0 || len(have.History) > httpstatus.ShownHistory {
 		t.Errorf("/status has %d objects and %d acts", len(have.Objects), len(have.History))
 	}
 	for _, guest := range []string{"web", "postgres", "nextcloud", "jellyfin", "dns"} {
@@ -188,7 +188,7 @@ func TestFourAddresses(t *testing.T) {
 	}
 
 	page := get("/", "text/html")
-	for _, text := range []string{"restores/nextcloud", "Plan: nothing to do. Destroys nothing.", "Last whole backups", "Simulated SSD", "converged 13 of 13", "Certificate: until 20 Nov 2028."} {
+	for _, text := range []string{"restores/nextcloud", "Plan: nothing to do. Destroys nothing.", "Last verified backups", "Simulated SSD", "converged 13 of 13", "Certificate: until 20 Nov 2028."} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page does not say %q", text)
 		}

@@ -76,6 +76,8 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 		report.passed(plan, why) // what is printed stands there when the service manager hears of it
 		seen.Pass(agent, plan, wait, err)
 		notify.Pass(plan, why)
+		origin, _ := source.OriginOf(cmd.path)
+		notify.Pulled(origin.Trouble())
 		keeper.Pass(recovery.See(ctx, agent, plan, cmd.path, want))
 	})
 }

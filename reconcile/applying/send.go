@@ -27,7 +27,7 @@ func (s *sender) send(ctx context.Context, p *passed, have *node.Observed) error
 			p.poll, p.busy, p.waits = true, append(p.busy, fmt.Sprintf("%s: %s", action.Object, why)), append(p.waits, wait{action, why})
 			continue
 		}
-		atOnce, err := s.begin(ctx, action, have)
+		atOnce, err := s.begin(ctx, p, action, have)
 		if err != nil {
 			return err
 		}
@@ -40,9 +40,9 @@ func (s *sender) send(ctx context.Context, p *passed, have *node.Observed) error
 }
 
 // begin journals an operation and sends it, exactly once.
-func (s *sender) begin(ctx context.Context, action *plan.Action, have *node.Observed) (atOnce bool, err error) {
+func (s *sender) begin(ctx context.Context, p *passed, action *plan.Action, have *node.Observed) (atOnce bool, err error) {
 	e := journal.Entry{Time: s.Clock(), Action: journal.NewAct(), Step: journal.StepIntent, ID: action.ID, Object: action.Object.String(), Verb: action.Verb, Text: action.Said(),
-		Queue: action.Queue, Limit: action.Limit, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.Facts}
+		Queue: action.Queue, Limit: action.Limit, Effect: action.Effect, Timeout: action.Timeout, Call: action.Call, Op: action.Op, Facts: action.Facts, Commit: p.plan.Header.Commit}
 	if action.Call != nil {
 		kind, id := TaskOf(action.Call)
 		for _, t := range have.Tasks {

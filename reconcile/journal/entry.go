@@ -34,6 +34,7 @@ type Entry struct {
 	Timeout time.Duration     `json:"timeout,omitempty"`
 	Call    *proxmox.Call     `json:"call,omitempty"`
 	Op      *privileged.Op    `json:"op,omitempty"`
+	Commit  string            `json:"commit,omitempty"` // of the repository that the desired state was pulled from
 	Before  []string          `json:"before,omitempty"` // tasks on the same guest that were there before
 	Facts   map[string]string `json:"facts,omitempty"`
 

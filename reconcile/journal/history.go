@@ -22,6 +22,7 @@ type HistoryEntry struct {
 	Result  string        `json:"result"` // "" while it is open
 	Why     string        `json:"why,omitempty"`
 	UPID    string        `json:"upid,omitempty"`
+	Commit  string        `json:"commit,omitempty"` // of the desired state, where it was pulled from git
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 	Log     []string      `json:"log,omitempty"`
 }
@@ -79,7 +80,7 @@ func (j *Journal) History(f Filter) []HistoryEntry {
 			a.Time.Before(f.Since), f.Failed && a.Result != ResultFailed && a.Result != ResultRefused:
 			continue
 		}
-		e := HistoryEntry{Time: a.Time, Object: a.Object, Verb: a.Verb, Text: a.Text, Result: a.Result, Why: a.text, UPID: a.Upid.String(), Log: a.log}
+		e := HistoryEntry{Time: a.Time, Object: a.Object, Verb: a.Verb, Text: a.Text, Result: a.Result, Why: a.text, UPID: a.Upid.String(), Commit: a.Commit, Log: a.log}
 		if !a.Open() {
 			e.Elapsed = max(a.ended.Sub(a.Time), 0)
 		}
@@ -161,6 +162,9 @@ func (j *Journal) WriteText(w io.Writer, f Filter, verbose bool) error {
 		quote.Fprintf(b, "  %s  %-20s %-15s %-8s %7s  %s\n", e.Time.Format(time.TimeOnly), e.Object, e.Verb, result, took, s)
 		if (f.limited() || verbose) && e.UPID != "" {
 			quote.Fprintf(b, "            %s\n", e.UPID)
+		}
+		if verbose && e.Commit != "" {
+			quote.Fprintf(b, "            commit %s\n", e.Commit)
 		}
 		if f.limited() {
 			for _, line := range e.Log {

@@ -220,6 +220,7 @@ type PlanHeader struct {
 	Desired   string    `json:"desired"` // the path
 	Files     int       `json:"files"`
 	Hash      string    `json:"hash"`
+	Commit    string    `json:"commit,omitempty"` // of the repository that the desired state was pulled from
 	Elsewhere []string  `json:"elsewhere,omitempty"`
 }
 

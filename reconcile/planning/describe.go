@@ -17,7 +17,7 @@ func describe(q questions.Questions, pl *plan.Plan) {
 	want, have := q.Want, q.Have
 	pl.Header = plan.PlanHeader{
 		Node: have.Node, Version: have.Version, Refreshed: have.Now, Requests: have.Requests,
-		Files: len(want.Files), Hash: want.Hash,
+		Files: len(want.Files), Hash: want.Hash, Commit: want.Commit,
 	}
 	for _, ref := range want.Refs() {
 		if have.Scope != nil && !have.Scope[ref] {

@@ -51,6 +51,8 @@ type Status struct {
 	Drift     map[string]time.Time `json:"drift,omitempty"`
 	Kits      []state.Kit          `json:"recovery_kits,omitempty"`
 	Due       time.Time            `json:"due,omitzero"`
+	// Commit is the commit of the desired state, where it was pulled from git.
+	Commit string `json:"commit,omitempty"`
 	// Errors are what keeps the service from its work as a whole: a broken YAML, a
 	// node that does not answer, a token that is refused.
 	Errors []string `json:"errors"`
@@ -69,6 +71,7 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 	s.Refreshed, s.Clock, s.Due = plan.Header.Refreshed, a.Clock(), plan.Due
 	s.Fine, s.Of, s.Blocked, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Blocked, plan.Notes
 	s.Uncovered, s.Unmanaged = plan.Uncovered, plan.Unmanaged
+	s.Commit = plan.Header.Commit
 	for _, e := range a.O.Journal.History(journal.Filter{}) {
 		if e.Result == "" {
 			s.Now = append(s.Now, e)

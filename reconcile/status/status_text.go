@@ -87,6 +87,9 @@ func (p *printed) summary() {
 	for _, line := range p.Expiry {
 		quote.Fprintf(p.to, " %s.", line)
 	}
+	if p.Commit != "" {
+		quote.Fprintf(p.to, " Desired state: commit %s.", text.Clip(p.Commit, 12))
+	}
 	quote.Fprintf(p.to, "\n\n")
 }
 

@@ -162,8 +162,12 @@ func actionLines(a plan.Action, o TextOptions) (lines []line) {
 func WritePlan(w io.Writer, p *plan.Plan, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	h, fine := p.Header, asDeclared(p)
-	quote.Fprintf(b, "%s, PVE %s, refreshed %s (%s, %s)   desired: %s, %s, sha %s\n\n", o.nodeText(h.Node), h.Version, h.Refreshed.Format(text.DateLayout),
-		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), text.Clip(h.Hash, 6))
+	version := "sha " + text.Clip(h.Hash, 6)
+	if h.Commit != "" {
+		version = "commit " + text.Clip(h.Commit, 12)
+	}
+	quote.Fprintf(b, "%s, PVE %s, refreshed %s (%s, %s)   desired: %s, %s, %s\n\n", o.nodeText(h.Node), h.Version, h.Refreshed.Format(text.DateLayout),
+		text.Count(h.Requests, "request", "requests"), h.Elapsed, cmp.Or(o.Desired, h.Desired), text.Count(h.Files, "file", "files"), version)
 	lines := planLines(p, o)
 	writeLines(b, p, lines, o)
 	if len(lines) > 0 {

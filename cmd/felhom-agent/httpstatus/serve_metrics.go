@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/quote"
@@ -53,6 +54,9 @@ var (
 	descLooked      = describe("last_refresh_timestamp_seconds", "When the node was last refreshed, by its own clock.")
 	descConverged   = describe("last_converged_timestamp_seconds", "When everything was as declared, by the node's clock.")
 	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
+	descCommit      = describe("desired_commit_timestamp_seconds", "The time of the commit that the desired state is, where it was pulled from git; 0 if unknown.", "commit")
+	descPulled      = describe("desired_pulled_timestamp_seconds", "When the desired state was last pulled from git without trouble; 0 if never.")
+	descRefused     = describe("desired_commit_refused", "1 while a newer commit of the desired state is refused.")
 	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command did not take and that are tried again.")
 	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
 	descTest        = describe("restore_test_last_success_timestamp_seconds", "When the last good restore test of a guest ended, by the node's clock; 0 if there is none.", "guest")
@@ -74,7 +78,7 @@ type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descUndelivered, descBackup, descTest, descTestTook, descTestAge, descTestVerdict, descKit,
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descCommit, descPulled, descRefused, descUndelivered, descBackup, descTest, descTestTook, descTestAge, descTestVerdict, descKit,
 		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
 		to <- d
 	}
@@ -98,12 +102,34 @@ func (to sink) at(d *prometheus.Desc, t time.Time, labels ...string) {
 	}
 }
 
+// origin adds what is known of the commit that the desired state is.
+func (to sink) origin(path string) {
+	origin, ok := source.OriginOf(path)
+	if !ok {
+		return
+	}
+	seconds := func(t time.Time) float64 {
+		if t.IsZero() {
+			return 0
+		}
+		return float64(t.Unix())
+	}
+	to.gauge(descCommit, seconds(origin.Time), origin.Commit)
+	to.gauge(descPulled, seconds(origin.Pulled))
+	refused := 0.0
+	if origin.Refused != "" {
+		refused = 1
+	}
+	to.gauge(descRefused, refused)
+}
+
 // Collect implements prometheus.Collector.
 func (g gauges) Collect(metrics chan<- prometheus.Metric) {
 	to := sink(metrics)
 	r := g.Report(context.Background())
 	to.gauge(descInfo, 1, version.Version, r.Node)
 	to.gauge(descErrors, float64(len(g.Src.Mistakes())))
+	to.origin(g.Src.Path)
 	to.gauge(descRunning, float64(len(r.Now)))
 	g.Mu.Lock()
 	_, undelivered := g.undelivered()

@@ -36,7 +36,7 @@ type live struct {
 	// Converged is when all was as declared, by the node's clock.
 	Converged time.Time                `json:"converged,omitzero"`
 	Objects   []ObjectState            `json:"objects"`
-	Acts      []reconcile.HistoryEntry `json:"history"` // the last fifty, the newest first
+	History   []reconcile.HistoryEntry `json:"history"` // the last fifty, the newest first
 	Host      Hardware                 `json:"host"`
 	Plan      *reconcile.Plan          `json:"plan"` // of the last look; null before it
 	Text      string                   `json:"text"` // the plan as in the terminal
@@ -72,6 +72,9 @@ func (o *Observer) status() reconcile.Status {
 		s.Errors = append(s.Errors, o.Trouble)
 	}
 	s.Errors = append(s.Errors, o.Src.Mistakes()...)
+	if origin, ok := source.OriginOf(o.Src.Path); ok && origin.Trouble() != "" {
+		s.Errors = append(s.Errors, origin.Trouble())
+	}
 	for _, l := range o.leases {
 		s.Expiry = append(s.Expiry, l.Short())
 	}
@@ -127,8 +130,8 @@ type ObjectState struct {
 // states are what an object can be, from bad to good: the first that applies counts.
 var states = []string{"failed", "overdue", "blocked", "running", "changing", "waits", "drifted", "declared"}
 
-// ShownActs is how many acts of the past are told.
-const ShownActs = 50
+// ShownHistory is how many operations of the past are shown.
+const ShownHistory = 50
 
 // Report collects what is known now.
 func (o *Observer) Report(ctx context.Context) Report {
@@ -138,9 +141,9 @@ func (o *Observer) Report(ctx context.Context) Report {
 	o.Mu.Lock()
 	defer o.Mu.Unlock()
 	r := live{Desired: o.Src.Path, State: state, Healthy: healthy, Next: o.inZone(o.next), Converged: o.converged, Host: host, Objects: []ObjectState{}, Plan: o.Plan}
-	r.Acts = o.Node.Journal.History(reconcile.HistoryFilter{})
-	slices.Reverse(r.Acts)
-	r.Acts = r.Acts[:min(len(r.Acts), ShownActs)]
+	r.History = o.Node.Journal.History(reconcile.HistoryFilter{})
+	slices.Reverse(r.History)
+	r.History = r.History[:min(len(r.History), ShownHistory)]
 	if o.Plan != nil {
 		r.Objects = ObjectStates(o.Plan)
 		r.Needs = len(needing(r.Objects))

@@ -132,6 +132,24 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 	}
 }
 
+// Pulled tells of a commit of the desired state that was refused, or of a repository that cannot be fetched; trouble is
+// "" when neither is so.
+func (t *Notifier) Pulled(trouble string) {
+	if len(t.config.Command) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer t.save()
+	state := ""
+	if trouble != "" {
+		state = "blocked"
+	} else {
+		trouble = "pulled from git again"
+	}
+	t.turn("desired", state, trouble, nil, "")
+}
+
 // Expiring tells of a token or a certificate that ends soon: once for each of leaseDays.
 func (t *Notifier) Expiring(all []session.Lease, now time.Time) {
 	if len(t.config.Command) == 0 {
