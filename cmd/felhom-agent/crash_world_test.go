@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
 // A bench is where agents are ended: the two programs as they are built, and a world that is as it was before any
@@ -34,8 +36,8 @@ type bench struct {
 // newBench builds the programs and makes the world.
 func newBench(ctx context.Context, dir string) (*bench, error) {
 	b := &bench{agent: filepath.Join(dir, "felhom-agent"), pvesim: filepath.Join(dir, "pvesim"), fresh: filepath.Join(dir, "fresh.yaml"), dir: dir}
-	var err error
-	if b.desired, err = filepath.Abs("../../examples/desired"); err != nil {
+	b.desired = filepath.Join(dir, "desired")
+	if err := errors.Join(os.CopyFS(b.desired, os.DirFS("../../examples/desired")), os.WriteFile(filepath.Join(b.desired, "vms.yaml"), []byte(crashVMs), 0o600)); err != nil {
 		return nil, err
 	}
 	overlay, err := hasty(dir)
@@ -49,7 +51,50 @@ func newBench(ctx context.Context, dir string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b, sim.stop()
+	return b, errors.Join(sim.stop(), withVMs(b.fresh))
+}
+
+// crashVMs are the virtual machines of the household: one is changed and restarted, one grows, one was lost and comes back from its backup.
+const crashVMs = `node: pve1
+guests:
+  hass:
+    vmid: 105
+    type: vm
+    state: running
+    restart: auto
+    config: {memory: 4GiB, cores: 2, net0: {bridge: vmbr0, firewall: true}, tags: [home]}
+  router: {vmid: 106, type: vm, state: stopped, config: {virtio0: {size: 5G}}}
+restores:
+  mail: {vmid: 107, type: vm, from: {newest: local}, storage: local-lvm, state: running}
+snapshots:
+  before-upgrade: {guest: hass, taken: 2026-11-22}
+`
+
+// withVMs gives a world its virtual machines, as root made them.
+func withVMs(world string) error {
+	text, err := os.ReadFile(world)
+	if err != nil {
+		return err
+	}
+	sim, err := pvesim.Load(text)
+	if err != nil {
+		return err
+	}
+	addVMs(sim)
+	at := "/nodes/" + sim.Node() + "/"
+	sim.Do("root@pam", "POST", at+"qemu", map[string]string{"vmid": "107", "name": "mail", "memory": "512", "scsi0": "local-lvm:4", "net0": "virtio=BC:24:11:00:00:07,bridge=vmbr0"})
+	sim.Advance(time.Minute)
+	sim.Do("root@pam", "POST", at+"vzdump", map[string]string{"vmid": "107", "storage": "local", "mode": "snapshot", "compress": "zstd"})
+	sim.Advance(time.Minute)
+	sim.LoseConfig(107)
+	if status, body := sim.Do("root@pam", "DELETE", at+"storage/local-lvm/content/local-lvm:vm-107-disk-0", nil); status != 200 {
+		return fmt.Errorf("%d %s", status, body)
+	}
+	sim.Advance(time.Minute)
+	if text, err = sim.Save(); err != nil {
+		return err
+	}
+	return os.WriteFile(world, text, 0o600)
 }
 
 // hasty writes the overlay of an agent that gives another one 50 ms to show its backup, and for which a lost answer

@@ -29,6 +29,48 @@ func createGuest(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 }
 
+// asRoot is the command root: somebody calls the API of a node as root, with parameters KEY=VALUE. Then a minute passes.
+func asRoot(ts *testscript.TestScript, _ bool, args []string) {
+	sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	params := map[string]string{}
+	for _, pair := range args[3:] {
+		key, value, _ := strings.Cut(pair, "=")
+		params[key] = value
+	}
+	if status, body := sim.Do("root@pam", args[1], args[2], params); status != 200 {
+		ts.Fatalf("%d: %s", status, body)
+	}
+	sim.Advance(time.Minute)
+	text, err := sim.Save()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+// twoVMs is the command vms: a node gets two virtual machines, hass and router, that hold something.
+func twoVMs(ts *testscript.TestScript, _ bool, args []string) {
+	sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	addVMs(sim)
+	text, err := sim.Save()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
+// addVMs makes two virtual machines as root does.
+func addVMs(sim *pvesim.Sim) {
+	at := "/nodes/" + sim.Node() + "/qemu"
+	sim.Do("root@pam", "POST", at, map[string]string{"vmid": "105", "name": "hass", "memory": "2048", "cores": "2", "bios": "ovmf", "ostype": "l26", "agent": "1",
+		"net0": "virtio=BC:24:11:00:00:05,bridge=vmbr0", "scsi0": "local-lvm:32", "efidisk0": "local-lvm:1,efitype=4m"})
+	sim.Do("root@pam", "POST", at, map[string]string{"vmid": "106", "name": "router", "memory": "512", "virtio0": "local-lvm:4", "net0": "virtio=BC:24:11:00:00:06,bridge=vmbr0"})
+	sim.Advance(time.Minute)
+	sim.Do("root@pam", "POST", at+"/105/status/start", nil)
+	sim.Advance(time.Minute)
+	sim.WriteData(105, "scsi0", "the automations")
+	sim.WriteData(105, "efidisk0", "the boot entries")
+	sim.WriteData(106, "virtio0", "the firewall")
+}
+
 // putFiles is the command put: files of the host of a node, each PATH=FILE.
 func putFiles(ts *testscript.TestScript, _ bool, args []string) {
 	sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
@@ -77,12 +119,20 @@ func writeDisk(ts *testscript.TestScript, world, to string) {
 		ts.Check(os.MkdirAll(filepath.Join(to, "dump"), 0o755))
 		for name, v := range d.Dirs["/"] {
 			at := filepath.Join(to, "dump", filepath.Base(name))
-			log := "2026-11-22 18:02:10 INFO: CT Name: " + regexp.MustCompile(`hostname: (.*)`).FindStringSubmatch(v.Config)[1] + "\n"
+			name := regexp.MustCompile(`(?:host)?name: (.*)`).FindStringSubmatch(v.Config)[1]
+			log := "2026-11-22 18:02:10 INFO: CT Name: " + name + "\n"
+			if strings.HasSuffix(at, ".vma.zst") {
+				log = "2026-11-22 18:02:10 INFO: VM Name: " + name + "\n"
+			}
 			for _, p := range v.Parts {
+				if size := regexp.MustCompile(p.MP + `: ([^,]*),.*size=(\w+)`).FindStringSubmatch(v.Config); size != nil && !strings.HasSuffix(at, ".tar.zst") {
+					log += fmt.Sprintf("2026-11-22 18:02:10 INFO: include disk '%s' '%s' %s\n", p.MP, size[1], size[2])
+					continue
+				}
 				log += fmt.Sprintf("2026-11-22 18:02:10 INFO: including mount point %s ('%s') in backup\n", p.MP, p.Path)
 			}
 			ts.Check(errors.Join(os.WriteFile(at, nil, 0o600), os.Truncate(at, v.Size), os.WriteFile(at+".notes", []byte(v.Notes), 0o600),
-				os.WriteFile(strings.TrimSuffix(at, ".tar.zst")+".log", []byte(log), 0o600)))
+				os.WriteFile(strings.TrimSuffix(strings.TrimSuffix(at, ".tar.zst"), ".vma.zst")+".log", []byte(log), 0o600)))
 		}
 		for name, text := range d.Files {
 			at := filepath.Join(to, name)
@@ -98,6 +148,11 @@ func macsOf(sim *pvesim.Sim) string {
 	for _, vmid := range []string{"101", "110", "111", "112", "113", "9000", "9001"} {
 		_, body := sim.Do("root@pam", "GET", "/nodes/"+sim.Node()+"/lxc/"+vmid+"/config", nil)
 		lines = append(lines, vmid+" "+regexp.MustCompile(`hwaddr=[0-9A-F:]+`).FindString(body)+"\n")
+	}
+	for _, vmid := range []string{"105", "106"} {
+		if status, body := sim.Do("root@pam", "GET", "/nodes/"+sim.Node()+"/qemu/"+vmid+"/config", nil); status == 200 {
+			lines = append(lines, vmid+" "+regexp.MustCompile(`virtio=[0-9A-F:]+`).FindString(body)+"\n")
+		}
 	}
 	return strings.Join(lines, "")
 }

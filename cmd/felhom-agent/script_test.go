@@ -45,6 +45,8 @@ func TestMain(m *testing.M) {
 //	world FILE [FAULT...]          puts faults, each as "MATCH=EFFECT[:TEXT]", into a simulated node, which
 //	                               is fresh where there is no FILE yet
 //	macs FILE TO                   writes the MAC addresses of all guests
+//	vms FILE                       a node gets two virtual machines, hass (105) and router (106)
+//	root FILE METHOD PATH [K=V...] somebody calls the API of a node as root
 //	copy FOLDER TO                 copies a folder; same FOLDER OTHER compares two
 //	disk FILE TO                   writes the plain files of the node's disks, such as recovery kits, into a folder
 //	holds FOLDER TEXT              a file in the folder has the text
@@ -141,6 +143,8 @@ func TestScripts(t *testing.T) {
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 			},
 			"create": createGuest,
+			"root":   asRoot,
+			"vms":    twoVMs,
 			"put":    putFiles,
 			"config": writeConfig,
 			"data": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
@@ -38,8 +39,8 @@ func (s *Sim) AddDisk(uuid, label string) {
 		Serial: "SIMUSB" + uuid[:min(4, len(uuid))], Transport: "usb", Instance: 1, Dirs: map[string]world.Store{"/": {}}})
 }
 
-// AddArchive puts a backup of a container on a disk, by its file name and size in bytes, with the notes that belong to it and the config that is in it.
-// created is in Unix seconds. Of its data it has a root file system only.
+// AddArchive puts a backup of a guest on a disk, by its file name and size in bytes, with the notes that belong to it and the config that is in it.
+// created is in Unix seconds. Of the data of a container it has a root file system only, of a virtual machine its drives.
 func (s *Sim) AddArchive(uuid, file, notes, config string, vmid int, size, created int64) {
 	s.cl.Mu.Lock()
 	defer s.cl.Mu.Unlock()
@@ -51,8 +52,15 @@ func (s *Sim) AddArchive(uuid, file, notes, config string, vmid int, size, creat
 			d.Dirs["/"] = make(world.Store)
 		}
 		_, format, _ := strings.Cut(path.Base(file), ".")
+		parts := []world.Part{{MP: "rootfs", Path: "/", Data: world.Imprint(file), Used: size}}
+		if strings.HasPrefix(format, "vma") {
+			parts = nil
+			for _, m := range lxcconf.Parse(config).MountPoints() {
+				parts = append(parts, world.Part{MP: m.Key, Data: world.Imprint(file + m.Key)})
+			}
+		}
 		d.Dirs["/"]["backup/"+path.Base(file)] = &world.Volume{VMID: vmid, Size: size, Format: format, Created: created, Notes: notes, Config: config,
-			Parts: []world.Part{{MP: "rootfs", Path: "/", Data: world.Imprint(file), Used: size}}}
+			Parts: parts}
 	}
 }
 

@@ -80,7 +80,7 @@ func addArchives(sim archiver, disk kit.Disk, uuid string, want *spec.Desired) e
 	}
 	for _, e := range entries {
 		a, ok := proxmox.ParseArchive("disk:backup/" + e.Name)
-		if !e.Regular || !ok || a.Type != "lxc" {
+		if !e.Regular || !ok {
 			continue
 		}
 		size, changed, err := disk.Stat("dump/" + e.Name)

@@ -32,6 +32,16 @@ func TestInside(t *testing.T) {
 		{"hostile", notes, "INFO: CT Name: a b\nINFO: CT Name: -x\nINFO: including mount point mp0 ('/x,size=1T') in backup\nINFO: including mount point unprivileged ('/') in backup\n",
 			marked + "ns1\n", nil},
 	}
+	vm, _ := proxmox.ParseArchive("disk:backup/vzdump-qemu-105-2026_11_22-18_02_10.vma.zst")
+	for log, want := range map[string]string{
+		"": "name: vm105\nmemory: 512\nostype: l26\nscsi0: local-lvm:vm-105-disk-0,size=8G\n",
+		"INFO: VM Name: hass\nINFO: include disk 'scsi0' 'local-lvm:vm-105-disk-1' 32G\r\nINFO: include disk 'efidisk0' 'local-lvm:vm-105-disk-0' 4M\nINFO: exclude disk 'scsi1' 'x:vm-105-disk-2' (backup=no)\n": "name: hass\nmemory: 512\nostype: l26\nscsi0: local-lvm:vm-105-disk-0,size=32G\nefidisk0: local-lvm:vm-105-disk-1,size=4M\n",
+		"INFO: VM Name: a b\nINFO: include disk 'scsi0' 'x:y' 32G,args=x\nINFO: include disk 'args' 'x:y' 32G\n":                                                                                                  "name: vm105\nmemory: 512\nostype: l26\nscsi0: local-lvm:vm-105-disk-0,size=8G\n",
+	} {
+		if got := inside(vm, "", log, &spec.Desired{}); got != want {
+			t.Errorf("of %q it is\n%s\nwant\n%s", log, got, want)
+		}
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			a, _ := proxmox.ParseArchive("disk:backup/vzdump-lxc-101-2026_11_22-18_02_10.tar.zst")
@@ -78,7 +88,7 @@ func TestArchivesFromTheEast(t *testing.T) {
 	if want := time.Date(2026, 11, 23, 2, 31, 0, 0, time.UTC); !c.now.Equal(want) {
 		t.Errorf("the clock says %v, want %v", c.now, want)
 	}
-	if len(c.made) != 2 {
+	if len(c.made) != 3 {
 		t.Errorf("archives: %v", c.made)
 	}
 }
