@@ -58,7 +58,7 @@ func (w *witness) onArchive(wr *lawWrite) {
 	w.askedAgain(wr)
 	w.keptThere(wr, m.Object)
 	for _, t := range w.running(wr) {
-		if strings.HasPrefix(t, "vzrestore ") && w.reads(t, name) {
+		if (strings.HasPrefix(t, "vzrestore ") || strings.HasPrefix(t, "qmrestore ")) && w.reads(t, name) {
 			w.s.fails("retention", "%s is deleted while %s reads it", a.Key, t)
 		}
 	}
@@ -92,7 +92,7 @@ func (w *witness) reads(task, name string) bool {
 }
 
 func cutArchive(s string) (dir, name string, ok bool) {
-	for _, begin := range []string{"vzdump-lxc-", "ct/"} {
+	for _, begin := range []string{"vzdump-lxc-", "vzdump-qemu-", "ct/", "vm/"} {
 		if i := strings.Index(s, begin); i >= 0 {
 			return s[:i], s[i:], true
 		}
@@ -102,7 +102,7 @@ func cutArchive(s string) (dir, name string, ok bool) {
 
 // storagesOf are the storages that may have an archive.
 func storagesOf(name string) []string {
-	if strings.HasPrefix(name, "ct/") {
+	if strings.HasPrefix(name, "ct/") || strings.HasPrefix(name, "vm/") {
 		return []string{"pbs"}
 	}
 	return []string{"usb-backup", "local"}

@@ -97,7 +97,7 @@ func (w *witness) waitsForPerson(wr *lawWrite, wish *spec.Guest) bool {
 
 func (w *witness) startFailed(vmid int, since int64) bool {
 	return slices.ContainsFunc(w.list(), func(t lawTask) bool {
-		return t.ID == fmt.Sprint(vmid) && (t.Type == "vzstart" || t.Type == "vzshutdown") && t.StartTime >= since && t.EndTime > 0 && !t.ok()
+		return t.ID == fmt.Sprint(vmid) && slices.Contains([]string{"vzstart", "vzshutdown", "qmstart", "qmshutdown"}, t.Type) && t.StartTime >= since && t.EndTime > 0 && !t.ok()
 	})
 }
 

@@ -111,7 +111,7 @@ func (w *witness) tasks(all []lawTask, j *reconcile.Journal) {
 			if a.ID == b.ID && a.Type != "imgdel" && b.Type != "imgdel" {
 				w.s.fails("writers", "%s and %s ran at once", a.UPID, b.UPID)
 			}
-			if d := []string{"vzshutdown", "vzrollback"}; slices.Contains(d, a.Type) && slices.Contains(d, b.Type) {
+			if d := disruptiveTasks; slices.Contains(d, a.Type) && slices.Contains(d, b.Type) {
 				w.s.fails("disruptive", "%s and %s ran at once", a.UPID, b.UPID)
 			}
 		}

@@ -27,6 +27,7 @@ type lawHousehold struct {
 type lawWish struct {
 	name, section, was string
 	vmid               int
+	vm                 bool // a virtual machine: rootfs is the size of its scsi0, tty another number of sockets
 	from               string
 	memory, cores      int
 	rootfs, mp0        int // GiB; 0: not said
@@ -176,7 +177,9 @@ func (h *lawHousehold) edit(kind int, r *rand.Rand, now time.Time, snapshots []s
 		slices.Sort(g.tags)
 		g.tags = slices.Compact(g.tags)
 	case 4:
-		if g.rootfs > 0 {
+		if g.vm && g.rootfs == 0 {
+			g.rootfs = 8
+		} else if g.rootfs > 0 {
 			g.rootfs += 2
 		} else if g.section == "restores" {
 			g.rootfs = 16
@@ -208,7 +211,7 @@ func (h *lawHousehold) edit(kind int, r *rand.Rand, now time.Time, snapshots []s
 		}
 	case 11:
 		if len(snapshots) > 0 && !g.bind {
-			g.rollback = fmt.Sprintf("{to: %s, requested: %s, loses: [mp0, mp1]}", snapshots[r.IntN(len(snapshots))], now.UTC().Format(time.RFC3339))
+			g.rollback = fmt.Sprintf("{to: %s, requested: %s, loses: [%s]}", snapshots[r.IntN(len(snapshots))], now.UTC().Format(time.RFC3339), map[bool]string{false: "mp0, mp1", true: "scsi0, scsi1, scsi2"}[g.vm])
 		}
 	case 12:
 		if r.IntN(3) == 0 {
@@ -334,10 +337,13 @@ func (g *lawWish) print(p func(string, ...any)) {
 	}
 	field("was", g.was)
 	field("from", g.from)
-	if g.section == "restores" {
+	if g.vm {
+		field("type", "vm")
+	}
+	if g.section == "restores" || g.vm && g.from != "" {
 		field("storage", "local-lvm")
 	}
-	if g.rootfs > 0 {
+	if g.rootfs > 0 && !g.vm {
 		p("    rootfs: {size: %dG}", g.rootfs)
 	}
 	field("state", g.state)
@@ -363,10 +369,13 @@ func (g *lawWish) print(p func(string, ...any)) {
 	if g.protection {
 		p("      protection: true")
 	}
-	if g.ip {
+	if g.vm {
+		g.printVM(p)
+	}
+	if g.ip && !g.vm {
 		p("      net0: {name: eth0, bridge: vmbr0, ip: 10.0.10.%d/24}", g.vmid-100)
 	}
-	if g.tty {
+	if g.tty && !g.vm {
 		p("      tty: 3")
 	}
 	if g.order > 0 {

@@ -16,7 +16,7 @@ import (
 func (s *scenario) besideAFailure() {
 	var those []*lawWish
 	for _, g := range s.house.guests {
-		if g.section == "restores" && !s.house.needed(g.name) && g.order == 0 {
+		if (g.section == "restores" || g.vm) && !s.house.needed(g.name) && g.order == 0 {
 			those = append(those, g)
 		}
 	}
@@ -30,7 +30,7 @@ func (s *scenario) besideAFailure() {
 	s.load()
 	service := s.r.IntN(2) == 0
 	healthy := s.withoutFailure(30*time.Minute, service)
-	on := fmt.Sprintf("*/lxc/%d/", sick.vmid)
+	on := fmt.Sprintf("*/%s/%d/", sick.kind(), sick.vmid)
 	for _, f := range []pvesim.Fault{
 		{Match: fmt.Sprintf("task * %d", sick.vmid), Effect: pick(s.r, "fail", "hang", "hang", "die")},
 		{Match: "POST " + on + "*", Effect: pick(s.r, "error", "lost", "refused", "lost-after")},

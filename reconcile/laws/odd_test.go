@@ -17,7 +17,7 @@ import (
 // odd is one of these things.
 func (s *scenario) odd(kind, seed int) {
 	g := s.house.guests[seed%len(s.house.guests)]
-	on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
+	on := g.path()
 	have := reconciletest.Read(s.sim).Guests[g.vmid]
 	s.witness.disturbed()
 	switch kind {
@@ -41,7 +41,7 @@ func (s *scenario) odd(kind, seed int) {
 	case 6:
 		s.person("PUT", on+"/config", map[string]string{"lock": pick(s.r, "backup", "snapshot", "migrate", "fstrim", "create")})
 	case 7:
-		s.shell(fmt.Sprintf("pct unlock %d", g.vmid))
+		s.shell(fmt.Sprintf("%s unlock %d", g.tool(), g.vmid))
 	case 8:
 		s.shell(fmt.Sprintf("pct mount %d", g.vmid))
 	case 9:
@@ -60,7 +60,7 @@ func (s *scenario) odd(kind, seed int) {
 	case 14:
 		s.person("PUT", on+"/config", map[string]string{"protection": fmt.Sprint(seed % 2)})
 	case 15:
-		s.person("PUT", on+"/config", map[string]string{"hostname": pick(s.r, "other", g.name)})
+		s.person("PUT", on+"/config", map[string]string{g.hostname(): pick(s.r, "other", g.name)})
 	case 16:
 		for _, t := range s.witness.list() {
 			if t.EndTime == 0 && t.owner() == lawToken {
@@ -127,7 +127,7 @@ func (s *scenario) allRights() {
 }
 
 func (s *scenario) guestPaths() []string {
-	paths := []string{"/vms/101"}
+	paths := append([]string{"/vms/101"}, vmPaths()...)
 	for vmid := 110; vmid < 116; vmid++ {
 		paths = append(paths, fmt.Sprintf("/vms/%d", vmid))
 	}
@@ -159,10 +159,10 @@ func (s *scenario) oddlyCalm() {
 	s.allRights()
 	s.storageAgain()
 	for _, g := range s.house.guests {
-		s.shell(fmt.Sprintf("pct unlock %d", g.vmid))
+		s.shell(fmt.Sprintf("%s unlock %d", g.tool(), g.vmid))
 		s.shell(fmt.Sprintf("pct unmount %d", g.vmid))
 		if s.r.IntN(2) == 0 {
-			s.person("PUT", fmt.Sprintf("/nodes/pve1/lxc/%d/config", g.vmid), map[string]string{"tags": "felt", "protection": "0", "hostname": g.name})
+			s.person("PUT", g.path()+"/config", map[string]string{"tags": "felt", "protection": "0", g.hostname(): g.name})
 		}
 	}
 }

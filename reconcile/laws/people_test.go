@@ -38,6 +38,9 @@ func (s *scenario) setUp() {
 		}
 	}
 	s.sim.Advance(time.Minute)
+	if s.profile.vms {
+		s.makeVMs()
+	}
 	if s.r.IntN(3) == 0 {
 		s.person("POST", "/nodes/pve1/lxc/300/snapshot", map[string]string{"snapname": "mine"})
 		s.person("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": "300", "storage": "local", "mode": "snapshot", "compress": "zstd", "remove": "0"})
@@ -62,6 +65,9 @@ func (s *scenario) setUp() {
 	}
 	if s.profile.lose && !(s.profile.servers && s.r.IntN(3) == 0 && s.loseAllButBackups()) {
 		s.loseSomething()
+		if s.profile.vms {
+			s.loseVMs()
+		}
 		s.loseSight()
 	}
 	if s.profile.mimics && s.r.IntN(2) == 0 {
@@ -180,6 +186,9 @@ func (s *scenario) schedule() []lawDeed {
 			lawDeed{pick(s.r, time.Second, 25*time.Second), func() { s.tell("the node: %s", what); s.sim.SetOutage("pve1", what) }},
 			lawDeed{time.Duration(1+s.r.IntN(90)) * time.Second, func() { s.tell("the node is well again"); s.sim.SetOutage("pve1", "") }})
 	}
+	if s.profile.vms {
+		deeds = append(deeds, s.vmDeeds()...)
+	}
 	deeds = append(deeds, s.serverDeeds()...)
 	deeds = append(deeds, lawDeed{20 * time.Minute, func() { s.tell("person: stops what hangs"); s.serverCalm(); s.sim.Heal() }})
 	return deeds
@@ -193,7 +202,7 @@ func (s *scenario) plug(disk string) {
 // deed is one thing that a person does, mostly to a guest of the household.
 func (s *scenario) deed(kind, seed int) {
 	g := s.house.guests[seed%len(s.house.guests)]
-	on := fmt.Sprintf("/nodes/pve1/lxc/%d", g.vmid)
+	on := g.path()
 	w := reconciletest.Read(s.sim)
 	have := w.Guests[g.vmid]
 	if kind != 10 && kind < 17 {
@@ -250,7 +259,7 @@ func (s *scenario) deed(kind, seed int) {
 			s.sim.LoseConfig(g.vmid)
 		}
 	case 13:
-		s.person("PUT", on+"/resize", map[string]string{"disk": "rootfs", "size": "+1G"})
+		s.person("PUT", on+"/resize", map[string]string{"disk": g.disk(), "size": "+1G"})
 	case 14:
 		if all := w.ArchivesOf(g.vmid); len(all) > 0 {
 			a := all[seed%len(all)]
@@ -263,7 +272,7 @@ func (s *scenario) deed(kind, seed int) {
 	case 16:
 		s.person("PUT", on+"/config", map[string]string{"delete": "mp0"})
 	case 15:
-		s.sim.WriteData(g.vmid, pick(s.r, "rootfs", "mp0"), fmt.Sprint("data ", seed))
+		s.sim.WriteData(g.vmid, pick(s.r, g.disk(), "mp0"), fmt.Sprint("data ", seed))
 	}
 }
 
@@ -294,6 +303,9 @@ func (s *scenario) injectFaults() {
 	}
 	if s.profile.hollow {
 		s.injectHollow()
+	}
+	if s.profile.vms {
+		s.injectVMFaults()
 	}
 	for range s.r.IntN(s.profile.faults + 1) {
 		f := pvesim.Fault{Skip: s.r.IntN(3), Times: 1 + s.r.IntN(2)}

@@ -46,6 +46,7 @@ type lawProfile struct {
 	hollow    bool // PVE says of its own work what is not so
 	servers   bool // backups go to a Proxmox Backup Server, with accidents of its own
 	clocks    bool // the node's clock is set between the rounds
+	vms       bool // the household has virtual machines
 	upgrades  bool // guests are edited together with a new named snapshot of them
 }
 
@@ -58,6 +59,7 @@ func (p lawProfile) alone() bool {
 type scenario struct {
 	t           testing.TB
 	r           *rand.Rand
+	vr          *rand.Rand // draws about virtual machines
 	profile     lawProfile
 	dir         string
 	sim         *pvesim.Sim
@@ -84,7 +86,7 @@ type scenario struct {
 }
 
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
-	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), profile: profile, dir: dir, sim: pvesim.New(), quiet: !profile.neighbour}
+	s := &scenario{t: t, r: rand.New(rand.NewPCG(seed, 1)), vr: rand.New(rand.NewPCG(seed, 2)), profile: profile, dir: dir, sim: pvesim.New(), quiet: !profile.neighbour}
 	if profile.cluster && s.r.IntN(2) == 0 {
 		s.sim = reconciletest.TwoNodes(t, s.r.IntN(2) == 0)
 	}
@@ -94,6 +96,9 @@ func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *sce
 	for s.want == nil {
 		if s.house = newLawHousehold(s.r, profile); profile.servers {
 			s.house.onServer(s.r)
+		}
+		if profile.vms {
+			s.house.addVMs(s.vr)
 		}
 		s.load()
 	}

@@ -86,6 +86,8 @@ func (w *witness) doneMeansSeen(j *reconcile.Journal, e reconcile.Entry) {
 		return
 	}
 	switch what := path.Base(call.Path); {
+	case what == "qemu":
+		says(g.Config["lock"] == "" && g.Config["scsi0"] != "", "it is locked or has no disk: "+g.Text)
 	case what == "lxc":
 		says(g.Config["lock"] == "" && g.Config["rootfs"] != "", "it is locked or has no rootfs: "+g.Text)
 	case what == "start":
@@ -103,7 +105,7 @@ func (w *witness) doneMeansSeen(j *reconcile.Journal, e reconcile.Entry) {
 	case what == "resize":
 		says(strings.Contains(g.Config[call.Params["disk"]], "size="+call.Params["size"]), "its size is another: "+g.Text)
 	case what == "config":
-		for _, key := range []string{"cores", "memory", "swap", "hostname", "tty"} {
+		for _, key := range []string{"cores", "memory", "swap", "hostname", "tty", "name", "sockets"} {
 			want, sent := call.Params[key]
 			says(!sent || g.Config[key] == want || g.Pending[key] == want, key+" is another: "+g.Text)
 		}

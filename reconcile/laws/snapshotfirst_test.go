@@ -42,7 +42,7 @@ func (h *lawHousehold) upgrade(r *rand.Rand, now time.Time) string {
 func (w *witness) snapshotFirst(wr *lawWrite, vmid int, what string) {
 	g := wr.world.Guests[vmid]
 	changes := strings.HasSuffix(what, "/resize") || strings.HasSuffix(what, "/status/shutdown") || strings.HasSuffix(what, "/status/stop")
-	if what == "/config" && wr.method == "PUT" {
+	if wr.changesConfig(what) {
 		for key := range wr.params {
 			changes = changes || key != "description" && key != "digest"
 		}

@@ -61,9 +61,9 @@ func (w *witness) excuseArchive(key string) {
 const lawToken = "felhom@pve!agent"
 
 var (
-	lawGuestPath = regexp.MustCompile(`^/nodes/pve1/lxc/(\d+)(/.*)?$`)
+	lawGuestPath = regexp.MustCompile(`^/nodes/pve1/(?:lxc|qemu)/(\d+)(/.*)?$`)
 	lawNewVolume = regexp.MustCompile(`^[^:,=]+:\d+(\.\d+)?(,|$)`)
-	lawMount     = regexp.MustCompile(`^mp\d+$`)
+	lawMount     = regexp.MustCompile(`^(mp|scsi|virtio|sata|ide|efidisk|tpmstate)\d+$`)
 )
 
 // begin judges a write before it leaves.
@@ -85,7 +85,7 @@ func (w *witness) begin(i *wire, req *http.Request) *lawWrite {
 	case m != nil:
 		vmid, _ := strconv.Atoi(m[1])
 		w.onGuest(wr, vmid, m[2])
-	case wr.path == "/nodes/pve1/lxc":
+	case wr.path == "/nodes/pve1/lxc", wr.path == "/nodes/pve1/qemu":
 		w.onCreate(wr)
 	case wr.path == "/nodes/pve1/vzdump":
 		w.onDump(wr)
@@ -108,7 +108,7 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 		if res.StatusCode == 595 && wr.rollback != "" { // PVE's proxy has not delivered it
 			w.rolled[wr.rollback]--
 		}
-		if wr.method == http.MethodPut { // what stood there has been seen by whoever has written something else
+		if wr.method == http.MethodPut || strings.HasSuffix(wr.path, "/config") { // what stood there has been seen by whoever has written something else
 			maps.DeleteFunc(w.unknown, func(key string, _ time.Time) bool { return strings.Contains(key, wr.method+wr.path+"map[") })
 		}
 	}
@@ -180,7 +180,7 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 	g := wr.world.Guests[vmid]
 	name, wish := w.wish(vmid)
 	_, ours := w.mark(wr, vmid)
-	if wr.method == "PUT" && what == "/config" && wr.params["digest"] == "" {
+	if wr.changesConfig(what) && wr.params["digest"] == "" {
 		w.s.fails("writers", "%s is changed without the digest of what was seen: %v", wr.path, wr.params)
 	}
 	if wr.method == "DELETE" && what == "" {
@@ -189,14 +189,14 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 	if g == nil || g.Config["lock"] == "destroyed" { // a person destroys it since the look
 		return // PVE refuses it
 	}
-	adopts := wr.method == "PUT" && what == "/config" && len(wr.params) == 2 && wr.params["description"] != "" && wish != nil && wish.Adopt && g.Config["hostname"] == wish.Hostname()
+	adopts := wr.changesConfig(what) && len(wr.params) == 2 && wr.params["description"] != "" && wish != nil && wish.Adopt && cmp.Or(g.Config["hostname"], g.Config["name"]) == wish.Hostname()
 	if !ours && !adopts && !(strings.HasPrefix(what, "/snapshot") && wr.method == "POST" && w.testified(wr, vmid, name)) {
 		w.s.fails("foreign", "%s %s %v on %d, which is not ours: %q", wr.method, wr.path, wr.params, vmid, g.Config["description"])
 	}
 	w.oneWriter(wr, vmid)
 	w.snapshotFirst(wr, vmid, what)
 	switch {
-	case what == "/config" && wr.method == "PUT":
+	case wr.changesConfig(what):
 		w.onConfig(wr, vmid, g)
 	case what == "/status/shutdown", what == "/status/stop":
 		w.oneDisruption(wr, vmid)
@@ -247,7 +247,7 @@ func (w *witness) oneDisruption(wr *lawWrite, vmid int) {
 	w.oneIsDown(wr, vmid)
 	for _, t := range w.running(wr) {
 		f := strings.Fields(t)
-		if (f[0] == "vzshutdown" || f[0] == "vzrollback") && f[1] != fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
+		if slices.Contains(disruptiveTasks, f[0]) && f[1] != fmt.Sprint(vmid) && f[len(f)-1] == lawToken {
 			w.s.fails("disruptive", "%s %s while %s runs", wr.method, wr.path, t)
 		}
 	}
@@ -299,7 +299,8 @@ func (w *witness) onCreate(wr *lawWrite) {
 	vmid, _ := strconv.Atoi(wr.params["vmid"])
 	name, wish := w.wish(vmid)
 	w.oneWriter(wr, vmid)
-	w.reading[vmid] = wr.params["ostemplate"]
+	w.neverAsked(wr)
+	w.reading[vmid] = wr.source()
 	if wr.params["force"] == "1" || name == "" {
 		w.s.fails("foreign", "a create with %v", wr.params)
 		return
@@ -314,24 +315,24 @@ func (w *witness) onCreate(wr *lawWrite) {
 		return
 	}
 	if loose := wr.world.Loose(vmid); len(loose) > 0 {
-		w.s.fails("blank", "%d is created from %s beside %v", vmid, wr.params["ostemplate"], loose)
+		w.s.fails("blank", "%d is created from %s beside %v", vmid, wr.source(), loose)
 	}
 	if w.ownArchive(wr, vmid, name) {
 		return
 	}
 	if all := wr.world.ArchivesOf(vmid); len(all) > 0 && wr.world.Guests[vmid] == nil {
-		w.s.fails("blank", "%d is created from %s although %s exists", vmid, wr.params["ostemplate"], all[0].Key)
+		w.s.fails("blank", "%d is created from %s although %s exists", vmid, wr.source(), all[0].Key)
 	}
 	for _, a := range wr.world.Archives {
 		if m, ok := reconciletest.MarkOf(a.Notes); ok && m.Owner == "pve1" && cmp.Or(m.Guest, m.Object) == name && a.Vmid != vmid {
-			w.s.fails("blank", "%s is created from %s although %s bears its marker", name, wr.params["ostemplate"], a.Key)
+			w.s.fails("blank", "%s is created from %s although %s bears its marker", name, wr.source(), a.Key)
 		}
 	}
 }
 
 // ownArchive reports whether what a create restores is the guest's own backup.
 func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
-	volid := wr.params["ostemplate"]
+	volid := wr.source()
 	if of, _, ok := reconciletest.ArchiveOf(volid); !ok || of != vmid {
 		return false
 	}
@@ -342,7 +343,7 @@ func (w *witness) ownArchive(wr *lawWrite, vmid int, name string) bool {
 	}
 	inside := parseLawConfig(answer.Data)
 	if len(reconciletest.MarkerLine.FindAllString(inside["description"], -1)) == 0 {
-		return inside["hostname"] == name
+		return cmp.Or(inside["hostname"], inside["name"]) == name
 	}
 	_, wish := w.wish(vmid)
 	m, ok := reconciletest.MarkOf(inside["description"])

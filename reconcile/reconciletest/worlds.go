@@ -44,8 +44,8 @@ type Archive struct {
 }
 
 var (
-	dumpName     = regexp.MustCompile(`vzdump-lxc-(\d+)-(\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d)`)
-	snapshotName = regexp.MustCompile(`backup/ct/(\d+)/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)`)
+	dumpName     = regexp.MustCompile(`vzdump-(?:lxc|qemu)-(\d+)-(\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d)`)
+	snapshotName = regexp.MustCompile(`backup/(?:ct|vm)/(\d+)/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)`)
 )
 
 // ArchiveOf reads the name of an archive: of which guest, and the time in it, which is UTC on
