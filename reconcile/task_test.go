@@ -101,3 +101,19 @@ func TestALostAnswersTaskIsTheFirstOne(t *testing.T) {
 		t.Errorf("found %s, want %s", upid, mine.UPID)
 	}
 }
+
+// PVE says that a guest is locked in its answer to a question about a task: that is no end of the
+// task. The journal goes on to know it, and nothing is made twice.
+func TestAnErrorOfAQuestionIsNoEndOfATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		before := strings.Count(b.sim.String(), "vzdump-lxc-101-")
+		if err := b.sim.Inject(pvesim.Fault{Match: "GET */tasks/*/status", Effect: "error", Text: "CT is locked (backup)", Times: 2}); err != nil {
+			t.Fatal(err)
+		}
+		r := b.once(desired(t, "guests:\n  dns: {vmid: 101}\nbackups:\n  nightly: {guests: [dns], storage: local, every: 24h}\n"))
+		if n := strings.Count(b.sim.String(), "vzdump-lxc-101-") - before; r.ExitCode() != 0 || n != 1 || strings.Contains(b.events.String(), "another agent") {
+			t.Errorf("%d archives of dns\n%s\n%s", n, b.closing(r), b.events)
+		}
+	})
+}

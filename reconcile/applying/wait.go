@@ -39,7 +39,7 @@ func (w *waiter) wait(ctx context.Context, operation *journal.Operation, ended t
 			if !w.seen(ctx, &e, status) {
 				return
 			}
-		case proxmox.IsLocked(err):
+		case errors.As(err, &task) && proxmox.IsLocked(err): // an answer that says so of a question is no end of the task
 			e.result, e.text = journal.ResultLocked, lockText(err)
 		case errors.As(err, &task) && proxmox.IsTransient(err): // such as a storage's lock
 			e.result, e.text = journal.ResultLocked, task.Reason()
