@@ -286,3 +286,21 @@ func TestVMsCostOneRequestEach(t *testing.T) {
 		}
 	})
 }
+
+// What waits in a running VM is set back to what is in force: nothing waits any more, and the
+// plan asks for no restart. (PVE: QemuConfig, cleanup_pending)
+func TestAPendingValueOfAVMThatIsSetBackNeedsNoRestartAssumedFromPVEsSources(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.twoVMs()
+		want := desired(t, "guests:\n  dns: {vmid: 101}\n  hass: {vmid: 105, type: vm, drift: heal, config: {memory: 2GiB}}\n")
+		b.once(want)
+		b.as("PUT", "/nodes/pve1/qemu/105/config", "memory=1024")
+		if plan, text := b.plan(want); len(plan.Actions) != 1 || len(plan.Blocked)+len(plan.Deferred) != 0 {
+			t.Errorf("the plan is\n%s", text)
+		}
+		if r := b.once(want); r.ExitCode() != 0 || strings.Contains(b.sim.String(), "[pve:pending]") {
+			t.Errorf("not converged:\n%s\n%s", b.closing(r), b.sim)
+		}
+	})
+}

@@ -304,6 +304,7 @@ var timelessly = []struct {
 	{regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`), "TIME"},                                                    // archives
 	{regexp.MustCompile(`\b(born|begun)=\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d(Z|\+\d\d(:|%3A)\d\d)`), "$1=TIME"}, // markers
 	{regexp.MustCompile(`hwaddr=BE(:[0-9A-F]{2}){5}`), "hwaddr=MAC"},                                                  // addresses that we give a guest at its birth
+	{regexp.MustCompile(`vmgenid: [0-9a-f-]{36}`), "vmgenid: ID"},                                                     // which each restore of a VM renews
 	{regexp.MustCompile(`snaptime: \d+`), "snaptime: TIME"},                                                           // snapshots
 }
 

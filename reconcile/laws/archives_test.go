@@ -14,7 +14,7 @@ func (w *witness) onDump(wr *lawWrite) {
 		w.s.fails("foreign", "a vzdump with %v", wr.params)
 	}
 	name, _ := w.wish(vmid)
-	if _, ours := w.mark(wr, vmid); !ours && wr.world.Guests[vmid] != nil && !w.testified(wr, vmid, name) {
+	if _, ours := w.mark(wr, vmid); !ours && wr.world.Guests[vmid] != nil && wr.world.Guests[vmid].Config["lock"] != "destroyed" && !w.testified(wr, vmid, name) {
 		w.s.fails("foreign", "a backup of %d, which is not ours", vmid)
 	}
 	w.oneWriter(wr, vmid)

@@ -95,8 +95,13 @@ func (w *witness) waitsForPerson(wr *lawWrite, wish *spec.Guest) bool {
 		slices.ContainsFunc(slices.Collect(maps.Values(wish.Config.Mounts)), func(mp spec.MountPoint) bool { return mp.Bind() })
 }
 
+// startFailed reports whether a start of a guest that does not run has ended: with an error, or
+// where PVE says what is not so, with OK.
 func (w *witness) startFailed(vmid int, since int64) bool {
 	return slices.ContainsFunc(w.list(), func(t lawTask) bool {
+		if w.s.profile.hollow && t.ID == fmt.Sprint(vmid) && (t.Type == "vzstart" || t.Type == "qmstart") && t.StartTime >= since && t.EndTime > 0 {
+			return true
+		}
 		return t.ID == fmt.Sprint(vmid) && slices.Contains([]string{"vzstart", "vzshutdown", "qmstart", "qmshutdown"}, t.Type) && t.StartTime >= since && t.EndTime > 0 && !t.ok()
 	})
 }

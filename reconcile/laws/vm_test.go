@@ -224,6 +224,12 @@ func (s *scenario) vmDeeds() (deeds []lawDeed) {
 
 // injectVMFaults draws what goes wrong with virtual machines in a round.
 func (s *scenario) injectVMFaults() {
+	if s.profile.lose && s.vr.IntN(2) == 0 { // which leaves a wreck
+		s.tell("fault: a restore of a VM fails")
+		if err := s.sim.Inject(pvesim.Fault{Match: "task qmrestore", Effect: "fail", Text: "vma extract failed"}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	for range s.vr.IntN(s.profile.faults + 1) {
 		f := pvesim.Fault{Skip: s.vr.IntN(2), Times: 1 + s.vr.IntN(2)}
 		switch {

@@ -75,7 +75,9 @@ func (f *Forecast) configure(state *node.GuestState, params proxmox.Params) {
 			}
 			config.Deleted = slices.DeleteFunc(config.Deleted, func(gone string) bool { return gone == key })
 			if state.Status == "running" && !questions.AppliesLive(state.Type, key, now[key] != "") {
-				config.Pending[key] = value
+				if config.Pending[key] = value; config.Raw[key] == value { // what is in force again waits no longer (PVE: cleanup_pending)
+					delete(config.Pending, key)
+				}
 				continue
 			}
 			config.Raw[key] = value
