@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
@@ -52,15 +51,8 @@ func (s *Sim) AddArchive(uuid, file, notes, config string, vmid int, size, creat
 			d.Dirs["/"] = make(world.Store)
 		}
 		_, format, _ := strings.Cut(path.Base(file), ".")
-		parts := []world.Part{{MP: "rootfs", Path: "/", Data: world.Imprint(file), Used: size}}
-		if strings.HasPrefix(format, "vma") {
-			parts = nil
-			for _, m := range lxcconf.Parse(config).MountPoints() {
-				parts = append(parts, world.Part{MP: m.Key, Data: world.Imprint(file + m.Key)})
-			}
-		}
 		d.Dirs["/"]["backup/"+path.Base(file)] = &world.Volume{VMID: vmid, Size: size, Format: format, Created: created, Notes: notes, Config: config,
-			Parts: parts}
+			Parts: world.PartsOf(file, config, size)}
 	}
 }
 

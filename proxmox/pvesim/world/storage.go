@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox/pvesim/lxcconf"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/notation"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/refusal"
 )
@@ -188,4 +189,16 @@ func (st *Storage) PathOf(name string) string {
 		return "/" + st.Pool + "/" + name
 	}
 	return "/dev/" + st.VolumeGroup() + "/" + name
+}
+
+// PartsOf are the parts of an archive of which only the name, the config inside and the size are known: the root file system of a container, the
+// drives of a virtual machine.
+func PartsOf(file, config string, size int64) (parts []Part) {
+	if !strings.Contains(file, "vzdump-qemu-") {
+		return []Part{{MP: "rootfs", Path: "/", Data: Imprint(file), Used: size}}
+	}
+	for _, m := range lxcconf.Parse(config).MountPoints() {
+		parts = append(parts, Part{MP: m.Key, Data: Imprint(file + m.Key)})
+	}
+	return parts
 }
