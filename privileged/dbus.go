@@ -2,6 +2,7 @@ package privileged
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,10 +28,11 @@ type bus struct {
 	serial uint32
 }
 
-// newBus introduces us as the user whom the kernel says that we are: 0, as the container numbers it.
+// newBus introduces us as the user whom the kernel says that we are: 0, as the container numbers it. BEGIN goes before the answer, as systemd's own clients
+// send it: systemd looks at a first message only when more comes behind it, where it reads both at once (measured, 252).
 func newBus(conn io.ReadWriter) (*bus, error) {
 	b := &bus{to: conn, from: bufio.NewReaderSize(conn, 4096)}
-	if _, err := io.WriteString(conn, "\x00AUTH EXTERNAL 30\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "\x00AUTH EXTERNAL 30\r\nBEGIN\r\n"); err != nil {
 		return nil, err
 	}
 	line, err := b.from.ReadSlice('\n')
@@ -40,8 +42,7 @@ func newBus(conn io.ReadWriter) (*bus, error) {
 	if !strings.HasPrefix(string(line), "OK ") {
 		return nil, fmt.Errorf("its service manager answers %q to root", clip(printable(string(line)), 80))
 	}
-	_, err = io.WriteString(conn, "BEGIN\r\n")
-	return b, err
+	return b, nil
 }
 
 // busWriter writes values in D-Bus's form, little endian.
@@ -84,8 +85,8 @@ func (w *busWriter) texts(list []string) {
 	*w = append(*w, items...)
 }
 
-// call calls a method of the service manager and returns what its answer holds.
-func (b *bus) call(contract, method, signature string, body []byte) (*busReader, error) {
+// call calls a method of the service manager and returns what its answer holds, which must be of a signature.
+func (b *bus) call(contract, method, signature string, body []byte, expected string) (*busReader, error) {
 	b.serial++
 	var fields busWriter
 	fields.field(1, 'o', "/org/freedesktop/systemd1")
@@ -108,10 +109,12 @@ func (b *bus) call(contract, method, signature string, body []byte) (*busReader,
 		case err != nil:
 			return nil, err
 		case serial != b.serial:
+		case kind == 2 && answer.signature != expected:
+			return nil, errBus
 		case kind == 2:
 			return answer, nil
 		default:
-			return nil, fmt.Errorf("its service manager refuses %s: %s", method, clip(printable(answer.text()), 200))
+			return nil, fmt.Errorf("its service manager refuses %s: %s", method, cmp.Or(clip(printable(answer.text()), 200), "it does not say why"))
 		}
 	}
 	return nil, errBus
@@ -132,7 +135,7 @@ func (b *bus) message() (kind byte, serial uint32, body *busReader, err error) {
 		return 0, 0, nil, err
 	}
 	at := int(fields+7) / 8 * 8
-	r := &busReader{data: rest[:fields]}
+	r, signature := &busReader{data: rest[:fields]}, ""
 	for !r.bad && r.at < len(r.data) {
 		r.align(8)
 		code, size, sign := r.byte(), r.byte(), r.byte()
@@ -147,7 +150,9 @@ func (b *bus) message() (kind byte, serial uint32, body *busReader, err error) {
 		case 's', 'o':
 			r.text()
 		case 'g':
-			r.take(int(r.byte()) + 1)
+			if s := r.signed(); code == 8 {
+				signature = s
+			}
 		default:
 			return 0, 0, nil, errBus
 		}
@@ -155,14 +160,15 @@ func (b *bus) message() (kind byte, serial uint32, body *busReader, err error) {
 	if r.bad {
 		return 0, 0, nil, errBus
 	}
-	return head[1], serial, &busReader{data: rest[at:]}, nil
+	return head[1], serial, &busReader{data: rest[at:], signature: signature}, nil
 }
 
 // busReader reads values; what is not there makes it bad, and then everything is empty.
 type busReader struct {
-	data []byte
-	at   int
-	bad  bool
+	data      []byte
+	at        int
+	bad       bool
+	signature string // of a whole body
 }
 
 func (r *busReader) take(n int) []byte {
@@ -189,6 +195,15 @@ func (r *busReader) number() uint32 {
 		return binary.LittleEndian.Uint32(b)
 	}
 	return 0
+}
+
+// signed reads a signature: the type of what follows.
+func (r *busReader) signed() string {
+	b := r.take(int(r.byte()) + 1)
+	if len(b) == 0 {
+		return ""
+	}
+	return string(b[:len(b)-1])
 }
 
 func (r *busReader) text() string {

@@ -113,6 +113,11 @@ func cgroup2(t *testing.T) string {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			break
 		}
+		for _, file := range []string{"", "/cgroup.procs", "/cgroup.subtree_control"} { // its own root may divide it
+			if err := os.Chown(dir+file, 100_000, 100_000); err != nil {
+				t.Fatal(err)
+			}
+		}
 		t.Cleanup(func() {
 			for range 100 { // until its processes are gone
 				if os.Remove(dir) == nil {

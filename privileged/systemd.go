@@ -3,6 +3,7 @@ package privileged
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -68,8 +69,9 @@ func (c *inside) activeServices(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(units, func(name string) bool { return !strings.HasSuffix(name, ".service") }), err
 }
 
-// systemd connects to the service manager of a container. It knows us by the user whom the kernel names, which must be the container's root: so a thread of
-// its own takes that user, which is less than root of the host.
+// systemd connects to the service manager of a container. It answers the container's root alone, and only where that is a process of the container as the
+// kernel tells it (SO_PEERCRED: of a process outside it sees the number 0, and hangs up). So a child of this process in the container's process namespace
+// connects as the container's root, which is less than root of the host, and ends; the connection is ours. No program runs in the container.
 func (c *inside) systemd(ctx context.Context) (*bus, func(), error) {
 	handle, err := c.find(systemdSocket)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -86,20 +88,17 @@ func (c *inside) systemd(ctx context.Context) (*bus, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	processes, err := c.entry("ns/pid", syscall.O_RDONLY)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer processes.Close()
 	fd, err := apart(func() (int, error) {
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, ^uintptr(0), uintptr(user), ^uintptr(0)); errno != 0 {
-			return -1, errno
-		}
-		fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return -1, err
+		if _, _, errno := syscall.RawSyscall(sysSetns, processes.Fd(), cloneNewPID, 0); errno != 0 { // of children
+			return -1, fmt.Errorf("cannot enter its processes: %w", errno)
 		}
 		// By the handle, not by a path: a link in the container would lead through the host.
-		if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(int(handle.Fd()))}); err != nil {
-			syscall.Close(fd)
-			return -1, err
-		}
-		return fd, nil
+		return connectAs(user, "/proc/self/fd/"+strconv.Itoa(int(handle.Fd())))
 	})
 	if err != nil {
 		return nil, nil, err
@@ -137,11 +136,11 @@ func (b *bus) systemState() (string, error) {
 	var body busWriter
 	body.text(manager)
 	body.text("SystemState")
-	r, err := b.call("org.freedesktop.DBus.Properties", "Get", "ss", body)
+	r, err := b.call("org.freedesktop.DBus.Properties", "Get", "ss", body, "v")
 	if err != nil {
 		return "", err
 	}
-	if r.take(int(r.byte()) + 1); r.bad { // the signature of the value: s
+	if r.signed() != "s" {
 		return "", errBus
 	}
 	state := r.text()
@@ -155,7 +154,7 @@ func (b *bus) systemState() (string, error) {
 func (b *bus) unitsThatAre(state string) ([]string, error) {
 	var body busWriter
 	body.texts([]string{state})
-	r, err := b.call(manager, "ListUnitsFiltered", "as", body)
+	r, err := b.call(manager, "ListUnitsFiltered", "as", body, unitListType)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +172,7 @@ func (b *bus) unitsThatAre(state string) ([]string, error) {
 func (b *bus) stateOf(unit string) (string, error) {
 	var body busWriter
 	body.texts([]string{unit})
-	r, err := b.call(manager, "ListUnitsByNames", "as", body)
+	r, err := b.call(manager, "ListUnitsByNames", "as", body, unitListType)
 	if err != nil {
 		return "", err
 	}
@@ -186,7 +185,10 @@ func (b *bus) stateOf(unit string) (string, error) {
 	return state, err
 }
 
-// units reads a list of units: a(ssssssouso), name first, the active state fourth.
+// unitListType is a list of units: name first, the active state fourth.
+const unitListType = "a(ssssssouso)"
+
+// units reads a list of units.
 func (r *busReader) units(each func(name, active string)) error {
 	length := r.number()
 	r.align(8)
