@@ -126,6 +126,23 @@ func TestARestoreTestFindsOutAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// Virtual machines are not tested, and that is said: a note of the plan where all guests are meant, a mistake where one is named.
+func TestVirtualMachinesAreNotTested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := testBench(t, "")
+		b.twoVMs()
+		text := strings.ReplaceAll(strings.Replace(tested, "backups:", "  hass: {vmid: 105, type: vm}\n  router: {vmid: 106, type: vm}\nbackups:", 1), " PROBE", "")
+		r := b.once(desired(t, text))
+		if notes := fmt.Sprint(r.Plan.Notes); !strings.Contains(notes, "not tested, for restore tests are for containers: hass and router; except: [hass, router] takes this line away") || r.Plan.Tests["hass"].Object != "" {
+			t.Errorf("%v", notes)
+		}
+		r = b.once(desired(t, strings.Replace(text, "weekly: {guests: all,", "weekly: {guests: all, except: [hass, router],", 1)))
+		if notes := fmt.Sprint(r.Plan.Notes); strings.Contains(notes, "not tested") {
+			t.Errorf("%v", notes)
+		}
+	})
+}
+
 func volumesOn(t testing.TB, b *bench, storage string) []proxmox.StorageContent {
 	t.Helper()
 	all, err := b.client.Read().StorageContent(t.Context(), "pve1", storage, proxmox.ContentFilter{Content: "backup"})

@@ -179,10 +179,15 @@ func checkInside(s string) error {
 	return nil
 }
 
-// TestGuests are the names of the guests that the test covers, sorted.
-func (d *Desired) TestGuests(t *Test) []string {
+// TestGuests are the names of the guests that the test covers, sorted: only containers are tested.
+func (d *Desired) TestGuests(t *Test) []string { return d.testCovers(t, false) }
+
+// UntestedVMs are the virtual machines that guests: all means, and which are not tested.
+func (d *Desired) UntestedVMs(t *Test) []string { return d.testCovers(t, true) }
+
+func (d *Desired) testCovers(t *Test, vm bool) []string {
 	names := d.BackupGuests(&Backup{All: t.All, Guests: t.Guests, Except: t.Except})
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return d.Guest(name).Type.VM() }) // of which only containers are tested
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return d.Guest(name).Type.VM() != vm })
 }
 
 // A testChecker checks the restore tests.
@@ -204,7 +209,9 @@ func (c testChecker) all() {
 			field = "guest"
 		}
 		for _, name := range t.Guests {
-			c.refers(o, field, name, "those are not backed up")
+			if g := c.refers(o, field, name, "those are not backed up"); g != nil && g.Type.VM() {
+				c.fail(o, field, "Leave it out: restore tests are for containers.", "%s is a virtual machine", name)
+			}
 		}
 		for _, name := range t.Except {
 			c.refers(o, "except", name, "those are left out anyway")

@@ -3,6 +3,7 @@ package planning
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -21,6 +22,9 @@ func planTest(p *planner, t *spec.Test) {
 	o := &t.Object
 	for _, name := range p.Want.TestGuests(t) {
 		judgeTests(p, t, name)
+	}
+	if vms := p.Want.UntestedVMs(t); len(vms) > 0 {
+		p.note(o, "not tested, for restore tests are for containers: %s; except: [%s] takes this line away", text.List(vms), strings.Join(vms, ", "))
 	}
 	if p.Have.Tests.TokenID == "" {
 		noTestToken(p, o)
