@@ -201,6 +201,7 @@ var crashTimes = []struct {
 	{regexp.MustCompile(`\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d`), "TIME"},
 	{regexp.MustCompile(`born=\S+`), "born=TIME"},
 	{regexp.MustCompile(`begun=\S+`), "begun=TIME"},
+	{regexp.MustCompile(`stopped=\S+`), "stopped=TIME"},
 	{regexp.MustCompile(`hwaddr=BE(:[0-9A-F]{2}){5}`), "hwaddr=MAC"},
 	{regexp.MustCompile(`snaptime: \d+`), "snaptime: TIME"},
 	{regexp.MustCompile(`size=\d+"`), `size=SIZE"`}, // of an archive, with the marker in it

@@ -91,7 +91,7 @@ func (c *checker) backups() {
 			continue
 		case o.Has("except") && !o.Has("guests"), o.Has("except") && !b.All && len(b.Guests) > 0:
 			c.fail(o, "except", "Leave those out of the list.", "except is for guests: all")
-		case b.All && c.whole && len(c.BackupGuests(b)) == 0:
+		case b.All && c.whole && !slices.ContainsFunc(sorted(c.Restores, c.Guests), func(g *Guest) bool { return !slices.Contains(b.Except, g.Ref.Name) }):
 			c.fail(o, "guests", "Declare guests, or remove the object.", "covers no guest")
 		}
 		field := "guests"

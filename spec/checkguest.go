@@ -48,8 +48,16 @@ func (c *checker) guests() {
 		if g.Restart == RestartAuto && g.State != Running {
 			c.fail(&g.Object, "restart", "Add state: running, or leave restart out.", "restart: auto ends with a start, so it needs state: running")
 		}
+		if g.Has("backup") && !g.Absent {
+			c.fail(&g.Object, "backup", "Leave it out; what is backed up is declared under backups:.", "backup is for ensure: absent")
+		}
 		for _, name := range g.Needs {
-			if need := c.refers(&g.Object, "needs", name, "those do not run"); need != nil && need.State == Stopped && g.State == Running {
+			need := c.refers(&g.Object, "needs", name, "those do not run")
+			switch {
+			case need == nil || g.Absent:
+			case need.Absent:
+				c.fail(&g.Object, "needs", "Remove it here.", "would never be started: %s is declared ensure: absent (%s)", need.Ref, need.At("ensure"))
+			case need.State == Stopped && g.State == Running:
 				c.fail(&g.Object, "needs", "Let that one run, or remove it here.", "would never be started: %s is declared state: stopped (%s)", need.Ref, need.At("state"))
 			}
 		}

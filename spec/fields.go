@@ -66,6 +66,7 @@ type field[T any] struct {
 	Field
 	numbered int    // of "netN": how many there are; 0: the key is the key
 	missing  string // the fix where it is missing; empty: not required
+	unless   string // the key with which it may be missing; empty: none
 	schema   *jsonschema.Schema
 	below    []Field
 	read     func(a at, n *yaml.Node, to *T, number int)
@@ -104,6 +105,12 @@ func numberedOf[T, V any](key string, count int, class Class, v value[V], set fu
 // must makes a field required; the fix says what to write.
 func (f field[T]) must(fix string) field[T] {
 	f.missing = fix
+	return f
+}
+
+// mustUnless makes a field required where another key is not there.
+func (f field[T]) mustUnless(key, fix string) field[T] {
+	f.missing, f.unless = fix, key
 	return f
 }
 
@@ -195,7 +202,7 @@ func (s *shape[T]) fill(a at, n *yaml.Node, to *T) bool {
 		f.read(here, p.value, to, number)
 	}
 	for i, f := range s.fields {
-		if f.missing != "" && !seen[i] {
+		if other, ok := s.index[f.unless]; f.missing != "" && !seen[i] && !(ok && seen[other]) {
 			c := a
 			c.path = join(a.path, f.Path)
 			c.fail(f.missing, "is missing")
@@ -256,7 +263,7 @@ func inherit[T, P any](part func(*T) *P, fields []field[P]) []field[T] {
 	var all []field[T]
 	for _, f := range fields {
 		g := field[T]{
-			Field: f.Field, numbered: f.numbered, missing: f.missing, schema: f.schema, below: f.below,
+			Field: f.Field, numbered: f.numbered, missing: f.missing, unless: f.unless, schema: f.schema, below: f.below,
 			read: func(a at, n *yaml.Node, to *T, number int) { f.read(a, n, part(to), number) },
 		}
 		if f.parse != nil {

@@ -43,6 +43,8 @@ type Guest struct {
 	State    State
 	Restart  RestartPolicy
 	Rollback *Rollback // nil: none asked for
+	Absent   bool      // it is to be deleted
+	NoBackup bool      // with Absent: without a backup of what it last wrote
 	// Trust are the keys of a virtual machine's archive that only root may set, and that a
 	// restore may bring back all the same.
 	Trust []string
@@ -91,7 +93,6 @@ var guestElsewhere = map[string]string{
 	"publish":      "Only a golden image is published.",
 	"unprivileged": "Leave it out: a restore is what its archive says, an existing guest is what it is.",
 	"password":     "There are no passwords in this language; set it inside the guest.",
-	"ensure":       "A guest is never deleted by this agent; remove the object and it becomes unmanaged.",
 }
 
 func init() {
@@ -107,15 +108,17 @@ func guestShapeOf(noFrom, noStorage string) *shape[Guest] {
 		of("type", BirthOnly, guestType, func(g *Guest, v proxmox.GuestType) { g.Type = v }, "vm: it is a virtual machine; default: a container."),
 		of("is", Agent, name("hostname", proxmox.CheckHostname), func(g *Guest, v string) { g.Is = v }, "Its hostname, where that is not the object's name."),
 		of("from", BirthOnly, sources, func(g *Guest, v []Source) { g.From = v }, "What it is made from, tried in this order.").
-			must(noFrom),
+			mustUnless("ensure", noFrom),
 		of("storage", BirthOnly, storage, func(g *Guest, v string) { g.Storage = v }, "The storage of its disks when it is made; default under guests: the archive's.").
-			must(noStorage),
+			mustUnless("ensure", noStorage),
 		of("rootfs", Live, guestRootFS, func(g *Guest, v RootFS) { g.RootFS = v }, "Its root disk; default: the archive's."),
 		of("config", Live, guestConfigShape.value("map"), func(g *Guest, v Config) { g.Config = v }, "Its configuration; only what is declared is compared."),
 		of("needs", Agent, names("list of guests", text), func(g *Guest, v []string) { g.Needs = v }, "Restores or guests that must run before it is started."),
 		of("state", Live, oneOf(Running, Stopped), func(g *Guest, v State) { g.State = v }, "Whether it runs; default: left as it is."),
 		of("restart", Agent, oneOf(RestartManual, RestartAuto), func(g *Guest, v RestartPolicy) { g.Restart = v }, "auto: it may be shut down and started when a change needs it."),
 		of("trust", BirthOnly, names("list of keys", name("config key", checkTrusted)), func(g *Guest, v []string) { g.Trust = v }, "Of a virtual machine: keys that only root may set, and that a restore may bring back from its archive: args, hookscript, serialN, parallelN."),
+		of("ensure", Agent, oneOf("absent"), func(g *Guest, v string) { g.Absent = v == "absent" }, "absent: stop it and delete it, with its volumes and snapshots. Its archives stay."),
+		of("backup", Agent, oneOf("required", "none"), func(g *Guest, v string) { g.NoBackup = v == "none" }, "With ensure: absent. required (default): a verified backup, younger than all that it has written, is there or is made first. none: it is deleted without one."),
 		of("rollback", Agent, rollbackShape.value("map"), func(g *Guest, v Rollback) { g.Rollback = &v }, "A request to take it back to a snapshot, once."),
 	}, objectFields(func(g *Guest) *Object { return &g.Object })...)...)
 }

@@ -107,6 +107,7 @@ restores:
     config: {cores: 2, sockets: 2, balloon: 1GiB, agent: true, net0: {bridge: vmbr0, model: virtio, queues: 4}, scsi0: {size: 64G}, virtio1: {size: 8G}, sata2: {size: 4G}}
 guests:
   mail: {vmid: 120, is: mx, from: {newest: usb-backup}, state: stopped, node: pve2}
+  old: {vmid: 121, ensure: absent, backup: none}
 snapshots:
   before-32: {guest: postgres, taken: 2026-11-22, description: before version 32}
   hourly: {guest: postgres, every: 1h, keep: {last: 1, hourly: 24, daily: 3, weekly: 2, monthly: 4, yearly: 5}}
@@ -207,7 +208,8 @@ tests:
 					Drives: map[string]proxmox.Size{"scsi0": 64 * proxmox.GiB, "virtio1": 8 * proxmox.GiB, "sata2": 4 * proxmox.GiB}}},
 			"postgres": {Object: object(KindRestore, "postgres"), VMID: 110, From: []Source{{Golden: "debian"}}, Storage: "local-lvm", Restart: RestartManual},
 		},
-		Guests: map[string]*Guest{"mail": {Object: mail, Adopt: true, VMID: 120, Is: "mx", From: []Source{{Newest: "usb-backup"}}, State: Stopped, Restart: RestartManual}},
+		Guests: map[string]*Guest{"mail": {Object: mail, Adopt: true, VMID: 120, Is: "mx", From: []Source{{Newest: "usb-backup"}}, State: Stopped, Restart: RestartManual},
+			"old": {Object: object(KindGuest, "old"), Adopt: true, VMID: 121, Restart: RestartManual, Absent: true, NoBackup: true}},
 		Snapshots: map[string]*Snapshot{
 			"before-32": {Object: object(KindSnapshot, "before-32"), Guest: "postgres", Description: "before version 32",
 				Taken: Moment{t: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), text: "2026-11-22"}},
@@ -252,7 +254,7 @@ tests:
 func unsaid(d *Desired) (missing []string) {
 	said := map[string]bool{}
 	numbers := regexp.MustCompile(`\b(net|mp|dev|scsi|virtio|sata)[0-9]+`)
-	shared := regexp.MustCompile(`^(config\..*|from\..*|paused|node|was|drift|timeout|despite)$`)
+	shared := regexp.MustCompile(`^(config\..*|from\..*|ensure|paused|node|was|drift|timeout|despite)$`)
 	key := func(k Kind, field string) string {
 		if field = numbers.ReplaceAllString(field, "${1}N"); shared.MatchString(field) || k == KindGuest {
 			k = KindRestore

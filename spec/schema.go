@@ -15,6 +15,8 @@ func (s *shape[T]) schema() *jsonschema.Schema {
 		Properties:           map[string]*jsonschema.Schema{},
 		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
 	}
+	var unless []string
+	key := ""
 	for _, f := range s.fields {
 		p := *f.schema
 		p.Description = fmt.Sprintf("%s (%s)", f.Doc, f.Class)
@@ -27,9 +29,15 @@ func (s *shape[T]) schema() *jsonschema.Schema {
 		}
 		o.Properties[f.Path] = &p
 		o.PropertyOrder = append(o.PropertyOrder, f.Path)
-		if f.missing != "" {
+		switch {
+		case f.missing != "" && f.unless != "":
+			unless, key = append(unless, f.Path), f.unless
+		case f.missing != "":
 			o.Required = append(o.Required, f.Path)
 		}
+	}
+	if len(unless) > 0 {
+		o.AnyOf = []*jsonschema.Schema{{Required: unless}, {Required: []string{key}}}
 	}
 	return o
 }

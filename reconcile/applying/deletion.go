@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // post sends the call of an action: that of a restore test with the token of tests, every other one with the agent's
@@ -74,4 +79,36 @@ func (w *waiter) gone(ctx context.Context, operation *journal.Operation) error {
 		}
 	}
 	return nil
+}
+
+// approve keeps which guests a plan deletes that was just printed: only these are deleted by the rest of the run, and
+// later by the service.
+func (a *Agent) approve(want *spec.Desired, p *plan.Plan, have *node.Observed) error {
+	q, seen := questions.Questions{Want: want, Have: have}, map[string]state.Deletion{}
+	for _, l := range p.Steps() {
+		if d, here := questions.Doomed(q, l.Object); here && l.Effect == plan.Destroying && !have.Unreviewed {
+			seen[l.Object.String()] = d
+		}
+	}
+	if len(seen) == 0 {
+		return nil
+	}
+	return a.O.Store.Change(func(stored *state.Stored) {
+		if stored.Deletions == nil {
+			stored.Deletions = map[string]state.Deletion{}
+		}
+		maps.Copy(stored.Deletions, seen)
+	})
+}
+
+// keepDeletions forgets the deletions that are done, or no longer wanted.
+func keepDeletions(stored *state.Stored, want *spec.Desired, have *node.Observed) {
+	maps.DeleteFunc(stored.Deletions, func(name string, d state.Deletion) bool {
+		ref, err := spec.ParseRef(name)
+		g := want.Guest(ref.Name)
+		return err != nil || g == nil || g.Ref != ref || !g.Absent || have.Guests[g.VMID] == nil || d.VMID != g.VMID
+	})
+	if len(stored.Deletions) == 0 {
+		stored.Deletions = nil
+	}
 }

@@ -120,7 +120,7 @@ func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, h
 	}
 	for _, g := range node.GuestsOf(want) { // a guest that is being restarted keeps its queue until it runs
 		state := have.Guests[g.VMID]
-		if have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running && startsAgain(g.Ref, have, p) {
+		if have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running && !g.Absent && startsAgain(g.Ref, have, p) {
 			o.Disruptive = text.OrElse(o.Disruptive, g.Ref.String())
 		}
 	}

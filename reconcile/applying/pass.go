@@ -38,6 +38,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 	a.noteEdit(want)
 	source := a.O.Source
 	source.View = a.O.Client.Read()
+	source.Unreviewed = a.O.Watching || a.reviewed || a.O.Planned == nil && a.O.Saved == nil
 	if source.Stored, err = a.O.Store.Load(); err != nil {
 		return nil, err
 	}
@@ -73,6 +74,9 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		a.O.Planned(p.plan)
 	}
 	a.reviewed = true
+	if err := a.approve(want, p.plan, have); err != nil {
+		return nil, err
+	}
 	a.tellWaits(p)
 	return p, a.sender.send(ctx, p, have)
 }

@@ -109,7 +109,7 @@ func (a *Agent) ReadJournal() error {
 		return err
 	}
 	j.Fresh = false
-	return a.O.Store.Change(func(stored *state.Stored) { stored.Trusted, stored.TrustedOn = "", "" })
+	return a.O.Store.Change(func(stored *state.Stored) { stored.Trusted, stored.TrustedOn, stored.Deletions = "", "", nil })
 }
 
 // temporary reports whether an error of a look may pass by itself.

@@ -8,4 +8,8 @@ const (
 	FactBackup   = "backup" // volume id of the archive that holds what it last wrote
 	FactSize     = "size"   // of that archive
 	FactStorages = "storages"
+	FactDeletes  = "deletes" // the VMID, of each step of a deletion on purpose
 )
+
+// VerbDelete is the verb of the deletion of a guest on purpose.
+const VerbDelete = "delete guest"

@@ -76,7 +76,7 @@ func (w *witness) oneIsDown(wr *lawWrite, vmid int) {
 		name, wish := w.wish(other)
 		g := wr.world.Guests[other]
 		switch {
-		case g == nil || wish == nil || wish.State != spec.Running || g.Running:
+		case g == nil || wish == nil || wish.State != spec.Running || wish.Absent || g.Running:
 			delete(w.down, other)
 		case other != vmid && !w.startFailed(other, since.Unix()) && !w.waitsForPerson(wr, wish):
 			w.s.fails("disruptive", "%s %s while %s, which was shut down at %s to be started again, is still down", wr.method, wr.path, name, since.Format("15:04:05"))

@@ -43,6 +43,7 @@ type lawWish struct {
 	paused, onboot     bool
 	tty                bool
 	ip, protection     bool
+	absent, noBackup   bool // it is to be deleted, without a last backup
 }
 
 type lawSnap struct {
@@ -336,6 +337,12 @@ func (g *lawWish) print(p func(string, ...any)) {
 		}
 	}
 	field("was", g.was)
+	if g.absent {
+		field("ensure", "absent")
+		if g.noBackup {
+			field("backup", "none")
+		}
+	}
 	field("from", g.from)
 	if g.vm {
 		field("type", "vm")

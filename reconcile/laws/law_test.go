@@ -39,6 +39,17 @@ var (
 	lawHeld       = lawProfile{rounds: 3, faults: 1, people: 1, odd: 4, service: true, edits: true, lived: true, waits: true, clocks: true}
 )
 
+// Guests that are to be deleted, by people who change their mind and service and runs that do it.
+var lawDeletes = lawProfile{rounds: 3, faults: 2, people: 2, lost: true, kills: true, service: true, strangers: true, waits: true, lived: true, backups: true, deletes: true, edits: true}
+
+func TestLawDeletes(t *testing.T) {
+	before := lawDoomed.Load()
+	laws(t, lawDeletes, 80)
+	t.Logf("%d guests were deleted on purpose, each after a printed plan that had it", lawDoomed.Load()-before)
+}
+
+func FuzzLawDeletes(f *testing.F) { fuzzLaw(f, lawDeletes) }
+
 func TestLawSettles(t *testing.T)    { laws(t, lawSettles, 60) }
 func TestLawPlans(t *testing.T)      { laws(t, lawPlans, 70) }
 func TestLawTwice(t *testing.T)      { laws(t, lawTwice, 60) }

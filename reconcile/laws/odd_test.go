@@ -246,6 +246,9 @@ func (w *witness) notAgain(wr *lawWrite) {
 	if _, conf := w.s.sim.Do("root@pam", "GET", "/storage/"+b.Storage, nil); !strings.Contains(conf, `"content":"backup`) {
 		return // it lists none, and PVE refuses another
 	}
+	if g := w.want.Guest(m.Guest); g != nil && g.Absent {
+		return // the last one before its deletion, at any time
+	}
 	now, err := time.Parse(time.DateTime, w.s.sim.Now().Format(time.DateTime)) // as archives are named
 	if err != nil {
 		w.s.t.Fatal(err)

@@ -272,6 +272,9 @@ func (s *scenario) deed(kind, seed int) {
 	case 16:
 		s.person("PUT", on+"/config", map[string]string{"delete": "mp0"})
 	case 15:
+		if s.profile.deletes && (have == nil || !have.Running) {
+			return // who writes into a guest that is stopped leaves no trace
+		}
 		s.sim.WriteData(g.vmid, pick(s.r, g.disk(), "mp0"), fmt.Sprint("data ", seed))
 	}
 }
@@ -306,6 +309,16 @@ func (s *scenario) injectFaults() {
 	}
 	if s.profile.vms {
 		s.injectVMFaults()
+	}
+	if s.profile.deletes && s.r.IntN(4) == 0 {
+		f := pvesim.Fault{Match: pick(s.r, "task vzdestroy", "DELETE */lxc/*"), Effect: pick(s.r, "fail", "die"), Times: 1}
+		if f.Match != "task vzdestroy" {
+			f.Effect = pick(s.r, "lost", "lost-after", "late", "eof-after", "refused", "error-after")
+		}
+		s.tell("fault: %s %s", f.Match, f.Effect)
+		if err := s.sim.Inject(f); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	for range s.r.IntN(s.profile.faults + 1) {
 		f := pvesim.Fault{Skip: s.r.IntN(3), Times: 1 + s.r.IntN(2)}

@@ -95,6 +95,9 @@ func (s *scenario) betweenRounds() {
 		s.tell("upgrade of %s", s.house.upgrade(s.r, s.sim.Now()))
 		s.load()
 	}
+	if s.profile.deletes && s.r.IntN(3) > 0 {
+		s.doom()
+	}
 	if s.profile.odd > 0 && s.r.IntN(4) == 0 {
 		s.tell("edit: %s", s.house.rename(s.house.guests[s.r.IntN(len(s.house.guests))]))
 		s.load()
@@ -127,7 +130,11 @@ func (s *scenario) meanwhile(i *incarnation, people []lawDeed) {
 				next.Reset(people[0].after)
 			}
 		case done := <-i.edits:
-			s.edit(s.r.IntN(14))
+			if s.profile.deletes && s.r.IntN(2) == 0 {
+				s.doom()
+			} else {
+				s.edit(s.r.IntN(14))
+			}
 			for _, agent := range i.agents {
 				agent.Nudge()
 			}

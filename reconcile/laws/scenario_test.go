@@ -47,6 +47,7 @@ type lawProfile struct {
 	servers   bool // backups go to a Proxmox Backup Server, with accidents of its own
 	clocks    bool // the node's clock is set between the rounds
 	vms       bool // the household has virtual machines
+	deletes   bool // guests are to be absent
 	upgrades  bool // guests are edited together with a new named snapshot of them
 }
 
@@ -83,6 +84,8 @@ type scenario struct {
 	quiet  bool // nothing comes from outside while the agent works
 	truths int  // writes that were compared with what a plan has promised
 	traced bool // the story names every request
+
+	printed map[string]bool // objects whose deletion a printed plan had
 }
 
 func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *scenario {
@@ -92,7 +95,7 @@ func newScenario(t testing.TB, seed uint64, dir string, profile lawProfile) *sce
 	}
 	s.here = &lawPlace{name: "agent", store: reconcile.MemoryStore(), fence: s.fence()}
 	s.there = &lawPlace{name: "agent elsewhere", store: reconcile.MemoryStore()}
-	s.witness = newWitness(s)
+	s.witness, s.printed = newWitness(s), map[string]bool{}
 	for s.want == nil {
 		if s.house = newLawHousehold(s.r, profile); profile.servers {
 			s.house.onServer(s.r)
@@ -119,6 +122,7 @@ func (s *scenario) load() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.want = want
+	s.forgetDeletions()
 }
 
 // inForce is what the YAML says now.
@@ -243,6 +247,7 @@ func (s *scenario) judge(report *reconcile.Report) {
 			s.fails("settles", "%s is held without a reason or a fix: %q %q", h.Object, h.Reason, h.Fix)
 		}
 	}
+	s.deletionsEnd(report)
 	first, _ := s.twoPlans()
 	if first == nil {
 		return

@@ -32,6 +32,7 @@ type promise struct {
 
 	mu      sync.Mutex
 	running bool // a run, of which all is checked
+	prints  bool // the next plan is the one that the run prints
 	renew   int  // how many of the coming plans take the place of the promise
 	plan    *reconcile.Plan
 	steps   map[string]bool
@@ -44,7 +45,7 @@ type promise struct {
 func (p *promise) begin(want *spec.Desired) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.want, p.running, p.plan = want, p.s.quiet, nil
+	p.want, p.running, p.plan, p.prints = want, p.s.quiet, nil, true
 }
 
 // end is the end of a run: what is blocked then has been told at its begin.
@@ -80,6 +81,10 @@ func (p *promise) planned(plan *reconcile.Plan) {
 	if plan.Unending && !p.s.profile.unending {
 		p.s.fails("no surprise", "the plan does not come to an end:\n%s", reconciletest.PlanText(plan))
 	}
+	if p.prints {
+		p.prints = false
+		p.s.print(plan)
+	}
 	if !p.running {
 		return
 	}
@@ -88,7 +93,8 @@ func (p *promise) planned(plan *reconcile.Plan) {
 	}
 	p.renew = max(0, p.renew-1)
 	p.plan, p.steps, p.deleted = plan, map[string]bool{}, 0
-	p.deletes = plan.Deletions().Archives + plan.Deletions().Snapshots
+	counted := plan.Deletions()
+	p.deletes = counted.Archives + counted.Snapshots + counted.Guests
 	now := p.s.sim.Now()
 	p.until = time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, now.Location())
 	if !plan.Due.IsZero() && plan.Due.Before(p.until) {
@@ -148,7 +154,7 @@ func (p *promise) judge(operation *journal.Operation) {
 	if !p.steps[truthKey(object, operation.Verb, operation.Queue)] && !p.steps[truthKey(object, operation.Verb, "")] && !proven {
 		p.s.fails("no surprise", "%s: %s (%s) is done, and the plan at the begin does not say so:\n%s\n%s", operation.Object, operation.Verb, operation.Queue, reconciletest.PlanText(p.plan), strings.Join(slices.Sorted(maps.Keys(p.steps)), "\n"))
 	}
-	if operation.Effect == plan.Deleting {
+	if operation.Effect == plan.Deleting || operation.Effect == plan.Destroying {
 		if p.deleted++; p.deleted > p.deletes {
 			p.s.fails("counted", "%d are deleted, and the plan counts %d:\n%s", p.deleted, p.deletes, reconciletest.PlanText(p.plan))
 		}

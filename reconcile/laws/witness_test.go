@@ -114,7 +114,7 @@ func (w *witness) end(wr *lawWrite, res *http.Response, err error) {
 	}
 	if m := lawGuestPath.FindStringSubmatch(wr.path); m != nil && m[2] == "/status/shutdown" && err == nil && res.StatusCode == 200 {
 		vmid, _ := strconv.Atoi(m[1])
-		if _, wish := w.wish(vmid); wish != nil && wish.State == spec.Running {
+		if _, wish := w.wish(vmid); wish != nil && wish.State == spec.Running && !wish.Absent {
 			w.down[vmid] = w.s.sim.Now()
 		}
 	}
@@ -184,7 +184,7 @@ func (w *witness) onGuest(wr *lawWrite, vmid int, what string) {
 		w.s.fails("writers", "%s is changed without the digest of what was seen: %v", wr.path, wr.params)
 	}
 	if wr.method == "DELETE" && what == "" {
-		w.s.fails("foreign", "guest %d is destroyed", vmid)
+		w.onDeletion(wr, vmid)
 	}
 	if g == nil || g.Config["lock"] == "destroyed" { // a person destroys it since the look
 		return // PVE refuses it

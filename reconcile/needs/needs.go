@@ -88,6 +88,10 @@ func (c *collector) storage(object spec.Ref, id, what string, creating bool) {
 func (c *collector) guest(g *spec.Guest) {
 	path := onGuest(g)
 	c.add(g.Ref, path, "VM.Audit", "read its configuration and state", false)
+	if g.Absent {
+		c.deletion(g)
+		return
+	}
 	c.add(g.Ref, path, "VM.Config.Options", "the ownership marker in its Notes", false)
 	c.config(g.Ref, g.VMID, &g.Config)
 	if g.RootFS.Size > 0 || len(g.Config.Drives) > 0 {
@@ -125,6 +129,20 @@ func (c *collector) guest(g *spec.Guest) {
 				c.add(g.Ref, fmt.Sprintf("/vms/%d", golden.VMID), "VM.Backup", "read the golden image", true)
 			}
 		}
+	}
+}
+
+// deletion is what ensure: absent needs. Only who declares one needs the right to delete that guest.
+func (c *collector) deletion(g *spec.Guest) {
+	path := onGuest(g)
+	c.add(g.Ref, path, "VM.Allocate", "delete it", false)
+	c.add(g.Ref, path, "VM.PowerMgmt", "stop it, to delete it", false)
+	if g.NoBackup {
+		return
+	}
+	c.add(g.Ref, path, "VM.Backup", "back it up before it is deleted", false)
+	for _, b := range c.want.LastBackups(g.Ref.Name) {
+		c.storage(g.Ref, b.Storage, "the last backup of "+g.Ref.Name, false)
 	}
 }
 

@@ -42,6 +42,7 @@ type Observed struct {
 	Others      map[proxmox.VMID]proxmox.Resource // every guest of the cluster that the token sees
 	Storages    map[string]*StorageState
 	Tasks       []proxmox.Task // those that run, and the latest that ended
+	AllTasks    bool           // that list is not cut off
 	Taken       map[proxmox.VMID]bool
 	Inside      map[string]Inside // the config inside an archive, by volume id
 	Host        *HostState        // nil where the agent has no fence
@@ -57,6 +58,7 @@ type Observed struct {
 	Named        map[spec.Ref]bool
 	AtOnce       AtOnce     // what a person wants made now
 	Watching     bool       // nobody is looking: some operations wait for a person
+	Unreviewed   bool       // nobody sees this plan before it is carried out: no guest is deleted that no earlier one had
 	Drift        spec.Drift // the default of agent.yaml
 	MaxDeletions int
 	NotifyPVE    bool // PVE tells of each backup by its own notifications

@@ -34,6 +34,7 @@ const (
 	Safe       Effect = "safe"       // nothing that runs or is stored is hurt
 	Disruptive Effect = "disruptive" // a running guest stops, or loses state
 	Deleting   Effect = "deleting"   // a snapshot or an archive goes away
+	Destroying Effect = "destroying" // a guest goes away, with its volumes
 )
 
 // A Field is one value that an action changes, as people read it.

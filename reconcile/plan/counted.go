@@ -11,15 +11,18 @@ func (p *Plan) Steps() []Deferred {
 	return append(all, p.Deferred...)
 }
 
-// Deletions are how many snapshots and archives a plan deletes, and why.
+// Deletions are how many snapshots, archives and guests a plan deletes, and why it does the first two.
 type Deletions struct {
-	Snapshots, Archives int
-	Causes              []string
+	Snapshots, Archives, Guests int
+	Causes                      []string
 }
 
 // Deletions counts what all steps delete.
 func (p *Plan) Deletions() (d Deletions) {
 	for _, l := range p.Steps() {
+		if l.Effect == Destroying {
+			d.Guests++
+		}
 		if l.Effect != Deleting {
 			continue
 		}

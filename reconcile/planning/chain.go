@@ -8,6 +8,7 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/forecast"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -234,7 +235,7 @@ func (c *chain) waitsFor(a *plan.Action) string {
 // nounOf names a step that another one waits for.
 func nounOf(verb string) string {
 	nouns := map[string]string{"set": "change", "create": "creation", "adopt": "adoption", "restart": "shutdown", "stop": "shutdown", "back up": "backup", "publish": "publication",
-		"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion"}
+		"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion", journal.VerbDelete: "deletion"}
 	if noun, ok := nouns[verb]; ok {
 		return noun
 	}
@@ -268,8 +269,9 @@ func dependentsOf(want *spec.Desired, objects []spec.Ref) dependents {
 				d.of[g.Ref] = append(d.of[g.Ref], ref)
 			}
 		case spec.KindBackup:
-			for _, name := range want.BackupGuests(want.Backups[ref.Name]) {
-				if g := want.Guest(name); g != nil {
+			b := want.Backups[ref.Name]
+			for _, g := range node.GuestsOf(want) {
+				if want.BacksUp(b, g.Ref.Name) || g.Absent && slices.Contains(want.LastBackups(g.Ref.Name), b) {
 					d.of[g.Ref] = append(d.of[g.Ref], ref)
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -30,6 +31,9 @@ func planGuest(p *planner, g *spec.Guest) outcome {
 func planGuestState(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	if inFlux(p, &g.Object, g.VMID) {
 		return outcome{down: "it is being worked on", coming: true}
+	}
+	if g.Absent {
+		return planAbsent(p, g, state)
 	}
 	beyondNode(p, g)
 	oddGateways(p, g)
@@ -82,7 +86,7 @@ func blockUnread(p *planner, o *spec.Object, vmid proxmox.VMID, t proxmox.GuestT
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
 func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
-	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Op != nil) {
+	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Facts[journal.FactDeletes] != "" || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
 	if t := p.Have.Task(vmid, proxmox.TasksOf("create", "restore", "destroy", "rollback", "migrate", "clone")...); t != nil {

@@ -92,7 +92,7 @@ func named(p *planner, s *spec.Snapshot) bool {
 		return false
 	}
 	g := p.Want.Guest(s.Guest)
-	if from, to := takenBetween(s, p.Have.Now.Location()); g == nil || p.Have.Now.Before(from) || p.Have.Now.After(to) {
+	if from, to := takenBetween(s, p.Have.Now.Location()); g == nil || g.Absent || p.Have.Now.Before(from) || p.Have.Now.After(to) {
 		return false
 	}
 	state := p.Have.Guests[g.VMID]

@@ -18,6 +18,9 @@ import (
 func planSnapshot(p *planner, s *spec.Snapshot) {
 	o := &s.Object
 	g := p.Want.Guest(s.Guest)
+	if g.Absent {
+		return // they go with it
+	}
 	state, mark, ok := ready(p, o, g, "snapshot", fmt.Sprintf("snapshot of %s", s.Guest))
 	if !ok {
 		return

@@ -64,7 +64,7 @@ func (l *Reader) readCreations(ctx context.Context) error {
 func wanting(want *spec.Desired, have *node.Observed, made []*spec.Guest) (missing map[string]proxmox.VMID, volumes, unmarked bool) {
 	missing = map[string]proxmox.VMID{}
 	for _, guest := range made {
-		if !have.InScope(guest.Ref) {
+		if !have.InScope(guest.Ref) || guest.Absent {
 			continue
 		}
 		state := have.Guests[guest.VMID]

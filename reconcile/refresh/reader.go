@@ -104,7 +104,8 @@ func (l *Reader) readBasics(ctx context.Context) error {
 		return err
 	})
 	g.Go(func() error {
-		tasks, _, err := l.View.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: 200})
+		tasks, _, err := l.View.Tasks(gctx, l.node, proxmox.TaskFilter{Source: "all", Limit: tasksAtMost})
+		have.AllTasks = err == nil && len(tasks) < tasksAtMost
 		have.Tasks = slices.DeleteFunc(tasks, isConsole)
 		return err
 	})
@@ -135,6 +136,9 @@ func (l *Reader) readBasics(ctx context.Context) error {
 	node.Arrange(have, resources, states, kept.storages)
 	return nil
 }
+
+// tasksAtMost is how many of the latest tasks are asked for.
+const tasksAtMost = 200
 
 // listGuests reads the guests of one type, those that concern the look.
 func listGuests(ctx context.Context, l *Reader, of func(context.Context, string) ([]proxmox.Guest, error), concerns func(proxmox.VMID) bool) error {
@@ -228,7 +232,7 @@ func (l *Reader) readGuests(ctx context.Context) error {
 	}
 	storages := map[string]bool{}
 	for _, have := range node.GuestsOf(l.want) {
-		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil, have.Rollback)
+		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil || have.Absent, have.Rollback)
 	}
 	for _, b := range l.want.Backups {
 		if l.Have.InScope(b.Ref) {

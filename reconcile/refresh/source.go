@@ -28,6 +28,7 @@ type Source struct {
 	NotifyPVE    bool            // PVE's own notifications of each backup
 	Stored       state.Stored    // holds, and what was once seen
 	Watching     bool            // nobody is looking: some operations wait for a person
+	Unreviewed   bool            // nobody sees the plan before it is carried out; implied by Watching
 	Fitting      []spec.Ref      // of Only, those that fit a kind or a glob: nobody has named them one by one
 	AtOnce       node.AtOnce     // what a person wants made now; zero Since: since this refresh
 	Only         []spec.Ref      // limits the plan to these and what they need; empty: all
@@ -42,7 +43,7 @@ func (s Source) Reader(want *spec.Desired, journal *journal.Journal, kept *Facts
 // observed is what is known before looking.
 func (s Source) observed(want *spec.Desired) *node.Observed {
 	have := &node.Observed{Node: s.Node, Owner: s.Owner, TokenID: s.TokenID, HostReason: s.FenceReason, Drift: s.Drift, MaxDeletions: s.MaxDeletions, NotifyPVE: s.NotifyPVE, Tests: s.Tests,
-		Stored: s.Stored, Watching: s.Watching, AtOnce: s.AtOnce,
+		Stored: s.Stored, Watching: s.Watching, Unreviewed: s.Unreviewed || s.Watching, AtOnce: s.AtOnce,
 		Guests: map[proxmox.VMID]*node.GuestState{}, Others: map[proxmox.VMID]proxmox.Resource{}, Storages: map[string]*node.StorageState{},
 		Taken: map[proxmox.VMID]bool{}, Inside: map[string]node.Inside{}}
 	if len(s.Only) > 0 {
@@ -69,9 +70,9 @@ func withTheirs(want *spec.Desired, named []spec.Ref, scope map[spec.Ref]bool) m
 		if scope[b.Ref] {
 			continue // it is named itself
 		}
-		for _, name := range want.BackupGuests(b) {
-			if slices.Contains(named, want.Guest(name).Ref) {
-				part[b.Ref] = append(part[b.Ref], name)
+		for _, g := range node.GuestsOf(want) {
+			if slices.Contains(named, g.Ref) && slices.Contains(want.LastBackups(g.Ref.Name), b) { // also of one that is to be deleted
+				part[b.Ref] = append(part[b.Ref], g.Ref.Name)
 			}
 		}
 	}

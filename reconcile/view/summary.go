@@ -20,9 +20,14 @@ func summary(p *plan.Plan, blocked bool) string {
 		}
 	}
 	steps := p.Steps()
-	created := map[string]bool{}
+	created, deleted := map[string]bool{}, map[string]bool{}
 	for _, l := range steps {
-		if l.Symbol == plan.Create {
+		if l.Effect == plan.Destroying {
+			deleted[l.Object.String()] = true // its other steps only lead there
+		}
+	}
+	for _, l := range steps {
+		if l.Symbol == plan.Create && !deleted[l.Object.String()] {
 			created[l.Object.String()] = true
 			add(plan.Create, l.Object.String())
 		}
@@ -33,7 +38,7 @@ func summary(p *plan.Plan, blocked bool) string {
 	deletions, unmounts := p.Deletions(), 0
 	for _, l := range steps {
 		switch {
-		case l.Effect == plan.Deleting, l.Symbol == plan.Restart, created[l.Object.String()]:
+		case l.Effect == plan.Deleting, l.Symbol == plan.Restart, created[l.Object.String()], deleted[l.Object.String()]:
 		case l.Symbol == plan.Delete:
 			unmounts++
 		case l.Symbol == plan.Power && slices.Contains(objects[plan.Restart], l.Object.Name):
@@ -54,6 +59,9 @@ func summary(p *plan.Plan, blocked bool) string {
 	}
 	say(len(objects[plan.Power]), "to start or stop")
 	say(unmounts, "to unmount")
+	if len(deleted) > 0 {
+		parts = append(parts, text.Count(len(deleted), "guest to delete", "guests to delete"))
+	}
 	if deletions.Snapshots > 0 {
 		parts = append(parts, text.Count(deletions.Snapshots, "snapshot to delete", "snapshots to delete"))
 	}

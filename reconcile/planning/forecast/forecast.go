@@ -137,6 +137,11 @@ func (f *Forecast) applyCall(call proxmox.Call) {
 		f.restore(call.Params)
 	case parts[1] == "qemu" && len(parts) == 2:
 		f.restoreVM(call.Params)
+	case call.Destroys():
+		if vmid, err := proxmox.ParseVMID(parts[2]); err == nil {
+			delete(f.Node.Guests, vmid)
+			delete(f.Node.Others, vmid)
+		}
 	case (parts[1] == "lxc" || parts[1] == "qemu") && len(parts) == 4:
 		if vmid, err := proxmox.ParseVMID(parts[2]); err == nil {
 			if state := f.guest(vmid); state != nil {

@@ -1,6 +1,7 @@
 package questions
 
 import (
+	"slices"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -21,7 +22,7 @@ type OwnBackup struct {
 // BackupGuests are the guests of a backup that the plan is about.
 func BackupGuests(q Questions, b *spec.Backup) []string {
 	if part := q.Have.Part[b.Ref]; part != nil {
-		return part
+		return slices.DeleteFunc(slices.Clone(part), func(name string) bool { return q.Want.Guest(name).Absent })
 	}
 	return q.Want.BackupGuests(b)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/felhom/felhom-agent/reconcile/journal"
+	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -62,6 +64,9 @@ func holdText(q Questions, h state.Hold) string {
 // yet run the agent on this node, with this journal, under this major version of PVE.
 func WaitsForPerson(q Questions, a *plan.Action) (why string, fix []string) {
 	stored := q.Have.Stored
+	if a.Facts[journal.FactDeletes] != "" && q.Have.Unreviewed && !Approved(q, a.Object) {
+		return fmt.Sprintf("no plan that somebody has seen had this deletion: %s", text.OrElse(a.Text, a.Verb)), []string{"review it: felhom-agent --plan", "then approve it: felhom-agent --once"}
+	}
 	here := stored.Trusted != "" && stored.TrustedOn == q.Have.Node
 	if !q.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(q.Have.Version) {
 		return "", nil
@@ -71,4 +76,25 @@ func WaitsForPerson(q Questions, a *plan.Action) (why string, fix []string) {
 		why = fmt.Sprintf("PVE has changed from version %s to %s since the last approval", stored.Trusted, state.Major(q.Have.Version))
 	}
 	return fmt.Sprintf("%s: %s", why, text.OrElse(a.Text, a.Verb)), []string{"review it: felhom-agent --plan", "then approve it: felhom-agent --once"}
+}
+
+// Approved reports whether the deletion of the guest that an object has now was in a plan that somebody has seen.
+func Approved(q Questions, ref spec.Ref) bool {
+	seen, ok := q.Have.Stored.Deletions[ref.String()]
+	now, here := Doomed(q, ref)
+	return ok && here && seen.VMID == now.VMID && seen.Born.Equal(now.Born)
+}
+
+// Doomed is the guest that an object with ensure: absent has now: its number, and since when it has lived.
+func Doomed(q Questions, ref spec.Ref) (d state.Deletion, here bool) {
+	g := q.Want.Guest(ref.Name)
+	if g == nil || g.Ref != ref || !g.Absent {
+		return d, false
+	}
+	s := q.Have.Guests[g.VMID]
+	if s == nil || s.Config == nil {
+		return d, false
+	}
+	m, ok := marker.OneMarker(s.Config.Description())
+	return state.Deletion{VMID: g.VMID, Born: m.Born, Seen: q.Have.Now}, ok
 }

@@ -98,7 +98,7 @@ func Uncovered(q Questions, guests []spec.Ref) []spec.Ref {
 			covered[name] = true
 		}
 	}
-	return append([]spec.Ref{}, slices.DeleteFunc(slices.Clone(guests), func(ref spec.Ref) bool { return covered[ref.Name] })...)
+	return append([]spec.Ref{}, slices.DeleteFunc(slices.Clone(guests), func(ref spec.Ref) bool { return covered[ref.Name] || q.Want.Guest(ref.Name).Absent })...)
 }
 
 // Unmanaged are the containers and VMs of this node that are not declared, by VMID.

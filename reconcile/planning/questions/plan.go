@@ -17,6 +17,9 @@ func Homeless(q Questions, ref spec.Ref) bool {
 	if len(q.Have.Nodes) < 2 || q.Want.Object(ref).Node != "" || q.Want.Node != "" {
 		return false
 	}
+	if g := q.Want.Guest(ref.Name); g != nil && g.Ref == ref && g.Absent {
+		return false // nothing is to be made
+	}
 	if vmid, ok := Vmid(q, ref); ok {
 		return q.Have.Guests[vmid] == nil
 	}

@@ -1,0 +1,275 @@
+package reconcile
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/proxmox/pvesim"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
+)
+
+const (
+	doomedHouse = `
+node: pve1
+mounts:
+  backup: {uuid: 6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11, path: /mnt/usb/backup, storage: usb-backup}
+guests:
+  dns: {vmid: 101, from: {newest: usb-backup}, config: {memory: 512}}
+backups:
+  nightly: {guests: all, storage: usb-backup, every: 24h}
+`
+	deleted = "ensure: absent, from:"
+)
+
+// doomed is a node that has lived with dns, and the desired state that deletes it.
+func doomed(t testing.TB, house string, options ...func(*Options)) *bench {
+	t.Helper()
+	b := newBench(t, pvesim.New(), append([]func(*Options){func(o *Options) { o.Planned = func(*Plan) {} }}, options...)...)
+	if r := b.once(desired(t, house)); r.ExitCode() != 0 {
+		t.Fatalf("exit code %d\n%s", r.ExitCode(), b.closing(r))
+	}
+	b.events.Reset()
+	return b
+}
+
+func absent(house string) string { return strings.Replace(house, "from:", deleted, 1) }
+
+func (b *bench) has(vmid int) bool {
+	status, _ := b.sim.Do("root@pam", "GET", fmt.Sprintf("/nodes/pve1/lxc/%d/config", vmid), nil)
+	return status == 200
+}
+
+// A guest that is to be absent is stopped, backed up once more, and deleted; its archives stay, and it comes back from
+// the last of them with all its data. The plan says all of that before.
+func TestAGuestIsDeletedAfterItsLastBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := doomed(t, doomedHouse)
+		b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc/101/snapshot", map[string]string{"snapname": "mine"})
+		b.sim.Advance(time.Minute)
+		b.sim.WriteData(101, "rootfs", "the last that was written")
+		data := b.sim.Data()
+		want, archives := desired(t, absent(doomedHouse)), len(volumesOn(t, b, "usb-backup"))
+		_, text := b.plan(want)
+		for _, line := range []string{
+			"> guests/dns            shut down 101, to delete it",
+			"+ guests/dns            back up dns to usb-backup",
+			"- guests/dns            delete container 101 (dns) with its volumes and 1 snapshot",
+			"to have it again, from its backup of",
+			"remove ensure: absent, then felhom-agent --once --only guests/dns",
+			"1 guest to delete. Destroys: container 101 (dns) with its volumes and 1 snapshot.",
+		} {
+			if !strings.Contains(text, line) {
+				t.Errorf("the plan does not say %q:\n%s", line, text)
+			}
+		}
+		r := b.once(want)
+		if b.has(101) || r.ExitCode() != 0 || len(volumesOn(t, b, "usb-backup")) != archives+1 {
+			t.Fatalf("exit code %d\n%s\n%s", r.ExitCode(), b.events, b.closing(r))
+		}
+		if plan, text := b.plan(want); plan.ExitCode() != 0 {
+			t.Errorf("the next plan is not empty:\n%s", text)
+		}
+		if r := b.once(want); r.Sent != 0 || r.ExitCode() != 0 {
+			t.Errorf("the next run has sent %d, exit code %d", r.Sent, r.ExitCode())
+		}
+		b.agent.O.Only = want.Refs()[1:2]
+		if r := b.once(desired(t, doomedHouse)); r.ExitCode() != 0 || !b.has(101) {
+			t.Errorf("it does not come back: exit code %d\n%s", r.ExitCode(), b.closing(r))
+		}
+		if now := b.sim.Data(); now != data {
+			t.Errorf("its data is not the same:\n%s\n%s", data, now)
+		}
+	})
+}
+
+// What keeps a guest from being deleted, and that it is left as it was then, running.
+func TestWhatIsNotDeleted(t *testing.T) {
+	set := func(key, value string) func(*bench) {
+		return func(b *bench) {
+			b.sim.Do("root@pam", "PUT", "/nodes/pve1/lxc/101/config", map[string]string{key: value})
+		}
+	}
+	for name, c := range map[string]struct {
+		do    func(*bench)
+		house string
+		says  string
+		gone  bool
+	}{
+		"protected":              {do: set("protection", "1"), says: "101 is protected; it is not deleted"},
+		"another name":           {do: set("hostname", "other"), says: "101 is called other, not dns; it is not deleted"},
+		"no marker":              {do: set("description", "mine"), says: "101 has no ownership marker in its Notes"},
+		"another owner":          {do: set("description", "felhom-agent/1 dns vmid=101 owner=pve2"), says: "is not the one of guests/dns"},
+		"a copy":                 {do: set("description", "felhom-agent/1 dns vmid=102 owner=pve1"), says: "is not the one of guests/dns"},
+		"no backup names it":     {house: doomedHouse[:strings.Index(doomedHouse, "backups:")], says: "no declared backup names dns"},
+		"the disk is away":       {do: func(b *bench) { _, _ = b.sim.Shell("pve1", "umount /mnt/usb/backup"); b.sim.Unplug(lawBlueDisk) }, says: "101 is not deleted without its last backup: storage usb-backup is on mounts/backup, which is not mounted"},
+		"without one":            {house: strings.Replace(doomedHouse, "from:", "backup: none, from:", 1), gone: true},
+		"without one, disk away": {house: strings.Replace(doomedHouse, "from:", "backup: none, from:", 1), do: func(b *bench) { _, _ = b.sim.Shell("pve1", "umount /mnt/usb/backup"); b.sim.Unplug(lawBlueDisk) }, gone: true},
+		"paused":                 {house: strings.Replace(doomedHouse, "from:", "paused: true, from:", 1), says: "paused by the YAML"},
+		"another type":           {house: strings.Replace(doomedHouse, "from:", "type: vm, from:", 1), says: "101 is a container"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := doomed(t, doomedHouse)
+				if c.do != nil {
+					c.do(b)
+				}
+				house := c.house
+				if house == "" {
+					house = doomedHouse
+				}
+				status := func() string {
+					_, body := b.sim.Do("root@pam", "GET", "/nodes/pve1/lxc/101/status/current", nil)
+					return body
+				}
+				r := b.once(desired(t, absent(house)))
+				if b.has(101) == c.gone || !c.gone && !strings.Contains(status(), `"running"`) {
+					t.Errorf("%s\n%s\n%s", status(), b.events, b.closing(r))
+				}
+				if text := b.closing(r); !strings.Contains(text, c.says) {
+					t.Errorf("it does not say %q:\n%s", c.says, text)
+				}
+			})
+		})
+	}
+}
+
+const lawBlueDisk = "6f1e2a30-58b1-4c57-9a0e-0d6f3f2a1c11"
+
+// The service deletes nothing that no printed plan had; what one had, it deletes.
+func TestTheServiceDeletesOnlyWhatAPrintedPlanHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := doomed(t, doomedHouse)
+		want := desired(t, absent(doomedHouse))
+		var last *Plan
+		stop := b.watch(time.Minute, always(want), func(p *Plan, _ time.Duration, _ error) { last = p })
+		time.Sleep(30 * time.Minute)
+		stop()
+		if !b.has(101) || len(last.Blocked) != 1 || !strings.Contains(last.Blocked[0].Reason, "no plan that somebody has seen had this deletion: shut down 101") {
+			t.Fatalf("%+v\n%s", last.Blocked, b.events)
+		}
+		// A run prints the plan, and is ended before the guest is gone.
+		b.agent.O.Watching = false
+		if err := b.sim.Inject(pvesim.Fault{Match: "task vzshutdown", Effect: "fail", Text: "it does not end"}); err != nil {
+			t.Fatal(err)
+		}
+		b.once(want)
+		if !b.has(101) {
+			t.Fatalf("%s", b.events)
+		}
+		b.sim.Heal()
+		stop = b.watch(time.Minute, always(want), nil)
+		time.Sleep(3 * time.Hour)
+		stop()
+		if b.has(101) {
+			t.Errorf("%s", b.events)
+		}
+		if stored, _ := b.agent.O.Store.Load(); len(stored.Deletions) != 0 {
+			t.Errorf("it is still remembered: %v", stored.Deletions)
+		}
+	})
+}
+
+// A backup of a guest that ran is none of what it wrote since; one that was made while it was stopped is, as long as
+// nobody starts it.
+func TestTheLastBackupHoldsAllThatWasWritten(t *testing.T) {
+	for name, c := range map[string]struct {
+		do    []string
+		makes int
+	}{
+		"it runs":                             {nil, 1},
+		"stopped by itself":                   {[]string{"halt"}, 1},
+		"stopped, backed up":                  {[]string{"stop", "backup"}, 0},
+		"stopped by itself, backed up":        {[]string{"halt", "backup"}, 1},
+		"stopped, backed up, started, halted": {[]string{"stop", "backup", "start", "halt"}, 1},
+		"backed up, stopped":                  {[]string{"backup", "stop"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := doomed(t, doomedHouse)
+				for _, what := range c.do {
+					b.sim.Advance(time.Minute)
+					switch what {
+					case "halt":
+						b.sim.Die(101)
+					case "backup":
+						b.sim.Advance(25 * time.Hour)
+						b.once(desired(t, doomedHouse))
+					default:
+						b.sim.Do("root@pam", "POST", "/nodes/pve1/lxc/101/status/"+what, nil)
+					}
+					b.sim.Advance(time.Minute)
+				}
+				before := len(volumesOn(t, b, "usb-backup"))
+				r := b.once(desired(t, absent(doomedHouse)))
+				if made := len(volumesOn(t, b, "usb-backup")) - before; b.has(101) || made != c.makes {
+					t.Errorf("%d backups are made\n%s\n%s", made, b.events, b.closing(r))
+				}
+			})
+		})
+	}
+}
+
+// Wherever the agent is killed amid a deletion, the world ends as if nobody had disturbed it: stopped once, backed up
+// once, deleted once.
+func TestCrashAmidADeletion(t *testing.T) {
+	step := 1
+	if reconciletest.RaceDetector || testing.Short() {
+		step = 5
+	}
+	calm := deletionKilledAt(t, "")
+	if calm.err != nil || !strings.Contains(calm.world, "task vzdestroy 101") {
+		t.Fatal(calm.err, calm.world)
+	}
+	killed, equal := 0, 0
+	for i := 0; i < len(calm.points); i += step {
+		l := deletionKilledAt(t, calm.points[i])
+		switch {
+		case l.err != nil:
+			t.Errorf("killed at %s: %v", calm.points[i], l.err)
+		case !l.killed: // another order of reads
+			continue
+		case l.world != calm.world:
+			t.Errorf("killed at %s, the world is another one (- undisturbed, + resumed):\n%s", calm.points[i], cmp.Diff(calm.world, l.world))
+		default:
+			equal++
+		}
+		killed++
+	}
+	if killed < len(calm.points)/step*9/10 || len(calm.points) < 20 {
+		t.Errorf("only %d of %d points were reached", killed, len(calm.points))
+	}
+	t.Logf("%d kill points, %d equal", killed, equal)
+}
+
+func deletionKilledAt(t *testing.T, at string) *crashLife {
+	l := &crashLife{n: map[string]int{}, also: func(o *Options) { o.Planned = func(*Plan) {} }}
+	synctest.Test(t, func(t *testing.T) {
+		l.sim = pvesim.New()
+		fence := &privileged.Local{Host: l.sim.Host(l.sim.Node())}
+		defer fence.Wait()
+		_, journal := l.once(t, desired(t, doomedHouse), fence, nil)
+		lines := bytes.Clone(journal.Mem.Bytes())
+		want := desired(t, absent(doomedHouse))
+		l.at, l.points, l.n, l.read = at, nil, map[string]int{}, false
+		for range 4 {
+			report, journal := l.once(t, want, fence, lines)
+			lines = bytes.Clone(journal.Mem.Bytes())
+			if l.err == nil && report.ExitCode() == 0 {
+				l.world = crashWorld(l.sim)
+				return
+			}
+			if l.err == nil {
+				l.err = fmt.Errorf("it ends with %d", report.ExitCode())
+			}
+			l.dead = false
+		}
+	})
+	return l
+}
