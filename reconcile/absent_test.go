@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/reconciletest"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 const (
@@ -272,4 +273,93 @@ func deletionKilledAt(t *testing.T, at string) *crashLife {
 		}
 	})
 	return l
+}
+
+// An object that leaves the YAML, or changes its name in it, deletes nothing; nor does one whose deletion a plan had
+// before somebody changed their mind, or that is only needed by what was named.
+func TestWhatLeavesTheYAMLIsNotDeleted(t *testing.T) {
+	none := desired(t, "node: pve1\nmounts:\n  media: {uuid: 51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77, path: /mnt/usb/media, ensure: absent}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := doomed(t, doomedHouse)
+		want := desired(t, absent(doomedHouse))
+		if err := b.sim.Inject(pvesim.Fault{Match: "task vzshutdown", Effect: "fail", Text: "it does not end"}); err != nil {
+			t.Fatal(err)
+		}
+		b.once(want) // prints the plan
+		b.sim.Heal()
+		b.agent.O.Only = []spec.Ref{{Kind: spec.KindBackup, Name: "nightly"}}
+		b.once(want)
+		b.agent.O.Only = nil
+		b.once(none)
+		b.once(desired(t, doomedHouse))
+		stop := b.watch(time.Minute, always(want), nil)
+		time.Sleep(20 * time.Minute)
+		stop()
+		if !b.has(101) {
+			t.Errorf("it is deleted\n%s", b.events)
+		}
+		b.agent.O.Watching = false
+		renamed := strings.Replace(strings.Replace(absent(doomedHouse), "  dns:", "  names:", 1), "vmid: 101,", "vmid: 101, was: dns, is: dns,", 1)
+		if r := b.once(desired(t, renamed)); b.has(101) || r.ExitCode() != 0 {
+			t.Errorf("under its new name it is not deleted\n%s\n%s", b.events, b.closing(r))
+		}
+	})
+}
+
+// What appears only after the printed plan waits for the next one: the guest was protected then.
+func TestWhatThePrintedPlanHasNotIsNotDeletedInThatRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := doomed(t, doomedHouse)
+		set := func(value string) {
+			b.sim.Do("root@pam", "PUT", "/nodes/pve1/lxc/101/config", map[string]string{"protection": value})
+		}
+		set("1")
+		b.agent.O.Planned = func(*Plan) { set("0") }
+		house := strings.Replace(absent(doomedHouse), "guests:\n", "  media: {uuid: 51c3e8a4-7a94-4d0b-b3e0-6f5d1c2b9e77, path: /mnt/usb/media}\nguests:\n", 1) // of which a later pass comes
+		b.once(desired(t, house))
+		if !b.has(101) {
+			t.Fatalf("it is deleted\n%s", b.events)
+		}
+		if r := b.once(desired(t, house)); b.has(101) {
+			t.Errorf("it is not deleted\n%s\n%s", b.events, b.closing(r))
+		}
+	})
+}
+
+// Each guest that is deleted counts for max_destructive; above it none is touched.
+func TestTooManyGuestsAreNotDeleted(t *testing.T) {
+	house := strings.Replace(doomedHouse, "guests:\n", "restores:\n  a: {vmid: 111, from: {archive: ARCHIVE}, storage: local-lvm}\nguests:\n", 1)
+	synctest.Test(t, func(t *testing.T) {
+		b := doomed(t, doomedHouse, func(o *Options) { o.MaxDeletions = 1 })
+		house := strings.Replace(house, "ARCHIVE", volumesOn(t, b, "usb-backup")[0].VolID, 1)
+		b.once(desired(t, house))
+		both := strings.ReplaceAll(house, "from:", deleted)
+		r := b.once(desired(t, both))
+		if text := b.closing(r); !b.has(101) || !b.has(111) || !strings.Contains(text, "wants to delete its guest; with the others that is 2 beyond one per object and guest, and 1 are allowed (max_destructive)") {
+			t.Fatalf("%s\n%s", b.events, text)
+		}
+		b.agent.O.MaxDeletions = 2
+		if r := b.once(desired(t, both)); b.has(101) || b.has(111) {
+			t.Errorf("%s\n%s", b.events, b.closing(r))
+		}
+	})
+}
+
+// Without a root helper a last backup counts when it has lain for ten minutes; until then its guest stays, stopped.
+func TestADeletionWaitsUntilItsBackupCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := doomed(t, doomedHouse)
+		b.agent.O.Runner, b.agent.O.Fence, b.agent.O.FenceReason = nil, nil, "this is another machine"
+		want := desired(t, absent(doomedHouse))
+		r := b.once(want)
+		if text := b.closing(r); !b.has(101) || !strings.Contains(text, "when its last backup is known to be whole") {
+			t.Fatalf("%s\n%s", b.events, text)
+		}
+		stop := b.watch(time.Minute, always(want), nil)
+		time.Sleep(15 * time.Minute)
+		stop()
+		if b.has(101) {
+			t.Errorf("it is still there\n%s", b.events)
+		}
+	})
 }

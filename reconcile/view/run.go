@@ -20,6 +20,15 @@ func WriteRunHeader(w io.Writer, p *plan.Plan, o TextOptions) {
 		return
 	}
 	quote.Fprintf(w, "%s, %s: %s. %s\n", p.Header.Node, p.Header.Refreshed.Format(text.DateLayout), summary(p, false), destroys(p))
+	for _, l := range p.Steps() {
+		if l.Effect != plan.Destroying {
+			continue
+		}
+		quote.Fprintf(w, "  %s %s  %s\n", l.Symbol, l.Object, l.Text)
+		for _, line := range l.Detail {
+			quote.Fprintf(w, "      %s\n", line)
+		}
+	}
 }
 
 // WriteReport prints the last lines of a run: how many objects are as declared, and
