@@ -152,7 +152,7 @@ func TestTheServiceDeletesOnlyWhatAPrintedPlanHad(t *testing.T) {
 		stop := b.watch(time.Minute, always(want), func(p *Plan, _ time.Duration, _ error) { last = p })
 		time.Sleep(30 * time.Minute)
 		stop()
-		if !b.has(101) || len(last.Blocked) != 1 || !strings.Contains(last.Blocked[0].Reason, "no plan that somebody has seen had this deletion: shut down 101") {
+		if !b.has(101) || len(last.Blocked) != 1 || !strings.Contains(last.Blocked[0].Reason, "this deletion was in no plan that you have seen: shut down 101") {
 			t.Fatalf("%+v\n%s", last.Blocked, b.events)
 		}
 		// A run prints the plan, and is ended before the guest is gone.
@@ -352,7 +352,7 @@ func TestADeletionWaitsUntilItsBackupCounts(t *testing.T) {
 		b.agent.O.Runner, b.agent.O.Fence, b.agent.O.FenceReason = nil, nil, "this is another machine"
 		want := desired(t, absent(doomedHouse))
 		r := b.once(want)
-		if text := b.closing(r); !b.has(101) || !strings.Contains(text, "when its last backup is known to be whole") {
+		if text := b.closing(r); !b.has(101) || !strings.Contains(text, "when its last backup is verified") {
 			t.Fatalf("%s\n%s", b.events, text)
 		}
 		stop := b.watch(time.Minute, always(want), nil)

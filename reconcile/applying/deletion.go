@@ -83,7 +83,7 @@ func (w *waiter) gone(ctx context.Context, operation *journal.Operation) error {
 
 // approve keeps which guests a plan deletes that was just printed: only these are deleted by the rest of the run, and
 // later by the service.
-func (a *Agent) approve(want *spec.Desired, p *plan.Plan, have *node.Observed) error {
+func approve(store *state.Store, want *spec.Desired, p *plan.Plan, have *node.Observed) error {
 	q, seen := questions.Questions{Want: want, Have: have}, map[string]state.Deletion{}
 	for _, l := range p.Steps() {
 		if d, here := questions.Doomed(q, l.Object); here && l.Effect == plan.Destroying && !have.Unreviewed {
@@ -93,7 +93,7 @@ func (a *Agent) approve(want *spec.Desired, p *plan.Plan, have *node.Observed) e
 	if len(seen) == 0 {
 		return nil
 	}
-	return a.O.Store.Change(func(stored *state.Stored) {
+	return store.Change(func(stored *state.Stored) {
 		if stored.Deletions == nil {
 			stored.Deletions = map[string]state.Deletion{}
 		}

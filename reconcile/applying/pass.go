@@ -74,7 +74,7 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		a.O.Planned(p.plan)
 	}
 	a.reviewed = true
-	if err := a.approve(want, p.plan, have); err != nil {
+	if err := approve(a.O.Store, want, p.plan, have); err != nil {
 		return nil, err
 	}
 	a.tellWaits(p)

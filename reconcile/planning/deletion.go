@@ -18,7 +18,7 @@ import (
 )
 
 // toBeDeleted is why a guest with ensure: absent is down.
-const toBeDeleted = "it is to be deleted"
+const toBeDeleted = "it has ensure: absent"
 
 // planAbsent plans the deletion of a guest, one step at a time: it is stopped, which fixes what it last wrote; then
 // backed up, unless an archive has all of that; then deleted. Nothing is stopped that could not be deleted afterwards.
@@ -94,7 +94,7 @@ func (d *deletion) next() {
 	case pending != nil:
 		d.due(d.Have.Now.Add(time.Minute))
 		a := d.delete(pending)
-		d.later(plan.Defer(&a, "when its last backup is known to be whole"))
+		d.later(plan.Defer(&a, "when its last backup is verified"))
 	case to != nil:
 		d.backUp(to)
 	default:

@@ -59,15 +59,7 @@ func summary(p *plan.Plan, blocked bool) string {
 	}
 	say(len(objects[plan.Power]), "to start or stop")
 	say(unmounts, "to unmount")
-	if len(deleted) > 0 {
-		parts = append(parts, text.Count(len(deleted), "guest to delete", "guests to delete"))
-	}
-	if deletions.Snapshots > 0 {
-		parts = append(parts, text.Count(deletions.Snapshots, "snapshot to delete", "snapshots to delete"))
-	}
-	if deletions.Archives > 0 {
-		parts = append(parts, text.Count(deletions.Archives, "archive to delete", "archives to delete"))
-	}
+	parts = append(parts, toDelete(deletions)...)
 	if blocked {
 		var held []string
 		for _, h := range p.Blocked {
@@ -78,6 +70,20 @@ func summary(p *plan.Plan, blocked bool) string {
 		say(len(held), "blocked")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// toDelete says what a plan deletes.
+func toDelete(d plan.Deletions) (parts []string) {
+	if d.Guests > 0 {
+		parts = append(parts, text.Count(d.Guests, "guest to delete", "guests to delete"))
+	}
+	if d.Snapshots > 0 {
+		parts = append(parts, text.Count(d.Snapshots, "snapshot to delete", "snapshots to delete"))
+	}
+	if d.Archives > 0 {
+		parts = append(parts, text.Count(d.Archives, "archive to delete", "archives to delete"))
+	}
+	return parts
 }
 
 // destroys is the plan's last sentence: how much is deleted, also where that is nothing.

@@ -42,7 +42,7 @@ func StaysUndeleted(q Questions, g *spec.Guest, s *node.GuestState) *plan.Blocke
 	case s.HA != "":
 		return &plan.Blocker{Reason: fmt.Sprintf("%d is managed by HA (%s); it is not deleted", g.VMID, s.HA), Fix: []string{fmt.Sprintf("take it out: ha-manager remove %s:%d", map[bool]string{false: "ct", true: "vm"}[s.Type.VM()], g.VMID)}}
 	case s.Config.Digest == "":
-		return &plan.Blocker{Reason: fmt.Sprintf("PVE tells no digest of the configuration of %d; it is not deleted", g.VMID), Fix: []string{"run it again"}, Passes: true}
+		return &plan.Blocker{Reason: fmt.Sprintf("PVE shows no digest of the configuration of %d; it is not deleted", g.VMID), Fix: []string{"run it again"}, Passes: true}
 	}
 	for _, privilege := range []string{"VM.Allocate", "VM.PowerMgmt"} {
 		if ob := Missing(q, fmt.Sprintf("/vms/%d", g.VMID), privilege); ob != nil {

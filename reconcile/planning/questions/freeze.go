@@ -65,7 +65,7 @@ func holdText(q Questions, h state.Hold) string {
 func WaitsForPerson(q Questions, a *plan.Action) (why string, fix []string) {
 	stored := q.Have.Stored
 	if a.Facts[journal.FactDeletes] != "" && q.Have.Unreviewed && !Approved(q, a.Object) {
-		return fmt.Sprintf("no plan that somebody has seen had this deletion: %s", text.OrElse(a.Text, a.Verb)), []string{"review it: felhom-agent --plan", "then approve it: felhom-agent --once"}
+		return fmt.Sprintf("this deletion was in no plan that you have seen: %s", text.OrElse(a.Text, a.Verb)), []string{"review it: felhom-agent --plan", "then approve it: felhom-agent --once"}
 	}
 	here := stored.Trusted != "" && stored.TrustedOn == q.Have.Node
 	if !q.Have.Watching || a.Effect == plan.Safe || here && stored.Trusted == state.Major(q.Have.Version) {
