@@ -62,7 +62,7 @@ func (t GuestType) Task(act string) string {
 
 // TasksOf are the types of the tasks that do one of some things, for guests of every type.
 func TasksOf(acts ...string) []string {
-	var kinds []string
+	kinds := make([]string, 0, 2*len(acts))
 	for _, t := range []GuestType{LXC, QEMU} {
 		for _, act := range acts {
 			kinds = append(kinds, t.Task(act))

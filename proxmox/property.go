@@ -285,6 +285,9 @@ func (s Startup) String() string {
 
 // Order is the place among the guests, smaller is earlier.
 func (s Startup) Order() (int, bool) {
+	if s["order"] == "" {
+		return 0, false
+	}
 	n, err := strconv.Atoi(s["order"])
 	return n, err == nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +103,7 @@ func basis(queue string, have *node.Observed) string {
 	if ok {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if state := have.Guests[vmid]; state != nil && state.Config != nil {
-				for _, key := range slices.Sorted(maps.Keys(state.Config.Raw)) {
+				for _, key := range text.Keys(state.Config.Raw) {
 					switch key {
 					case "parent", "lock", "description": // our own operations change these
 					default:

@@ -3,11 +3,11 @@ package compare
 import (
 	"cmp"
 	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
 func OrEmpty[M ~map[string]string](m M) M {
@@ -31,7 +31,7 @@ func Covers[M ~map[string]string](live M, declared M) bool {
 // Overlay writes the declared sub-keys over the live ones and prints what differs.
 func Overlay[M ~map[string]string](live M, declared M) (old, new string) {
 	var was, is []string
-	for _, key := range slices.Sorted(maps.Keys(declared)) {
+	for _, key := range text.Keys(declared) {
 		if SameSubkey(key, live[key], declared[key]) {
 			continue
 		}

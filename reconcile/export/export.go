@@ -3,7 +3,6 @@ package export
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -170,7 +169,7 @@ func (x *Exporter) Choose() {
 			hostnames[strings.ToLower(state.Config.Hostname())]++
 		}
 	}
-	for _, vmid := range slices.Sorted(maps.Keys(x.have.Guests)) {
+	for _, vmid := range text.Keys(x.have.Guests) {
 		state := x.have.Guests[vmid]
 		for id := range x.have.Storages {
 			x.archives[vmid] = append(x.archives[vmid], node.ArchivesOf(x.have, id, vmid, state.Type)...)

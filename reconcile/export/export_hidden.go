@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -27,7 +26,7 @@ func (x *Exporter) readHidden(ctx context.Context) error {
 	if ob := questions.Missing(q, "/vms", "VM.Audit"); ob != nil {
 		say("guests", ob)
 	}
-	for _, path := range slices.Sorted(maps.Keys(x.have.Permissions)) {
+	for _, path := range text.Keys(x.have.Permissions) {
 		if vmid, ok := strings.CutPrefix(path, "/vms/"); ok && x.have.Permissions.Has("/vms", "VM.Audit") {
 			if ob := questions.Missing(q, path, "VM.Audit"); ob != nil {
 				say("guest "+vmid, ob)
@@ -129,7 +128,7 @@ func hiddenCandidates(ctx context.Context, view *proxmox.View, have *node.Observ
 		}
 	}
 	var ask []proxmox.VMID
-	for _, vmid := range append(slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(candidates))...) {
+	for _, vmid := range append(text.Keys(named), text.Keys(candidates)...) {
 		if _, seen := have.Others[vmid]; !seen && len(ask) < hiddenMost && !slices.Contains(ask, vmid) {
 			ask = append(ask, vmid)
 		}

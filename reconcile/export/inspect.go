@@ -69,7 +69,7 @@ func (x *Exporter) inspectRights(e *exported, say say) {
 	}
 	features := config.Features()
 	var special []string
-	for _, flag := range slices.Sorted(maps.Keys(features)) {
+	for _, flag := range text.Keys(features) {
 		if value := features[flag]; flag != "nesting" && value != "0" {
 			special = append(special, flag+"="+value)
 		}
@@ -108,7 +108,7 @@ func (x *Exporter) inspectMounts(e *exported, say say) {
 		inspectStorage(x.have, "rootfs", root.Volume(), say)
 	}
 	mounts := config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(mounts)) {
+	for _, i := range text.Keys(mounts) {
 		mp := mounts[i]
 		switch {
 		case mp.Kind() != proxmox.VolumeMount:
@@ -120,7 +120,7 @@ func (x *Exporter) inspectMounts(e *exported, say say) {
 		inspectStorage(x.have, fmt.Sprintf("mp%d", i), mp.Volume(), say)
 	}
 	unused := config.Unused()
-	for _, n := range slices.Sorted(maps.Keys(unused)) {
+	for _, n := range text.Keys(unused) {
 		say("unused%d: %s is attached nowhere", n, unused[n])
 		inspectStorage(x.have, fmt.Sprintf("unused%d", n), unused[n], say)
 	}
@@ -139,7 +139,7 @@ func inspectDrives(have *node.Observed, e *exported, say say) {
 		inspectStorage(have, key, drives[key].Volume(), say)
 	}
 	unused := e.state.Config.Unused()
-	for _, n := range slices.Sorted(maps.Keys(unused)) {
+	for _, n := range text.Keys(unused) {
 		say("unused%d: %s is attached nowhere", n, unused[n])
 	}
 }
@@ -165,7 +165,7 @@ func inspectStorage(have *node.Observed, key, volid string, say say) {
 // them.
 func (x *Exporter) shared() map[string][]proxmox.VMID {
 	all := map[string][]proxmox.VMID{}
-	for _, vmid := range slices.Sorted(maps.Keys(x.have.Guests)) {
+	for _, vmid := range text.Keys(x.have.Guests) {
 		config := x.have.Guests[vmid].Config
 		if config == nil {
 			continue
@@ -208,7 +208,7 @@ func (x *Exporter) inspectNames(e *exported, shared map[string][]proxmox.VMID, s
 		say("its hostname %s is also that of %s, so it has another name here", config.Hostname(), text.List(with))
 	}
 	nets := config.Nets()
-	for _, i := range slices.Sorted(maps.Keys(nets)) {
+	for _, i := range text.Keys(nets) {
 		net := nets[i]
 		if with := others("hardware address " + strings.ToUpper(net["hwaddr"])); len(with) > 0 && net["hwaddr"] != "" {
 			say("the hardware address %s of its net%d is also that of %s: beside each other neither is reached", net["hwaddr"], i, text.List(with))

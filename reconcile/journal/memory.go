@@ -2,15 +2,14 @@ package journal
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -203,10 +202,14 @@ func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 		fmt.Fprintf(&b, " %s %v", op.Name, op.Args) // maps are printed in order
 	}
 	if call != nil {
-		fmt.Fprintf(&b, " %s %s", call.Method, call.Path)
-		for _, key := range slices.Sorted(maps.Keys(call.Params)) {
+		for _, part := range []string{" ", call.Method, " ", call.Path} {
+			b.WriteString(part)
+		}
+		for _, key := range text.Keys(call.Params) {
 			if key != "digest" {
-				fmt.Fprintf(&b, " %s=%s", key, call.Params[key])
+				for _, part := range []string{" ", key, "=", call.Params[key]} {
+					b.WriteString(part)
+				}
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package marker
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -37,12 +36,18 @@ const markerHead = "felhom-agent/1 "
 // String prints the marker in its one canonical form.
 func (m Marker) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "felhom-agent/1 %s vmid=%d owner=%s", m.Object, m.VMID, m.Owner)
+	b.Grow(160) // most are shorter
+	for _, part := range []string{markerHead, m.Object, " vmid=", strconv.Itoa(int(m.VMID)), " owner=", m.Owner} {
+		b.WriteString(part)
+	}
 	if !m.Born.IsZero() {
-		fmt.Fprintf(&b, " born=%s", m.Born.UTC().Format(time.RFC3339))
+		b.WriteString(" born=")
+		b.WriteString(m.Born.UTC().Format(time.RFC3339))
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.Facts)) {
-		fmt.Fprintf(&b, " %s=%s", key, m.Facts[key])
+		for _, part := range []string{" ", key, "=", m.Facts[key]} {
+			b.WriteString(part)
+		}
 	}
 	return b.String()
 }
@@ -93,7 +98,7 @@ func nextMarker(text string) (m Marker, rest string, ok bool) {
 		for strings.HasPrefix(rest, " ") {
 			pair, after := word(rest[1:])
 			key, value, ok := strings.Cut(pair, "=")
-			if !ok || value == "" || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz") != "" || key == "" {
+			if !ok || value == "" || !factName(key) {
 				break
 			}
 			rest = after
@@ -114,10 +119,23 @@ func nextMarker(text string) (m Marker, rest string, ok bool) {
 	}
 }
 
+// factName reports whether a word can name a fact: "size".
+func factName(s string) bool {
+	for i := range len(s) {
+		if s[i] < 'a' || s[i] > 'z' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // word cuts text before the first blank, line end or angle bracket.
 func word(text string) (first, rest string) {
-	if i := strings.IndexAny(text, " \t\r\n<>"); i >= 0 {
-		return text[:i], text[i:]
+	for i := range len(text) {
+		switch text[i] {
+		case ' ', '\t', '\r', '\n', '<', '>':
+			return text[:i], text[i:]
+		}
 	}
 	return text, ""
 }

@@ -5,6 +5,7 @@ package needs
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -24,12 +25,14 @@ type Need struct {
 type collector struct {
 	want  *spec.Desired
 	needs []Need
-	seen  map[string]bool
+	seen  map[privilege]bool
 }
+
+type privilege struct{ path, name string }
 
 // Of are the needs of a desired state on a node, by path and privilege.
 func Of(want *spec.Desired, node string) []Need {
-	c := &collector{want: want, seen: map[string]bool{}}
+	c := &collector{want: want, seen: map[privilege]bool{}}
 	c.add(spec.Ref{}, "/nodes/"+node, "Sys.Audit", "its clock and its state", false)
 	for _, ref := range want.Refs() {
 		if o := want.Object(ref); o.Node != "" && o.Node != node {
@@ -64,16 +67,16 @@ func Of(want *spec.Desired, node string) []Need {
 			}
 		}
 	}
-	slices.SortStableFunc(c.needs, func(a, b Need) int { return cmp.Or(cmp.Compare(a.Privilege, b.Privilege), cmp.Compare(a.Path, b.Path)) })
+	slices.SortFunc(c.needs, func(a, b Need) int { return cmp.Or(cmp.Compare(a.Privilege, b.Privilege), cmp.Compare(a.Path, b.Path)) })
 	return c.needs
 }
 
-func onGuest(g *spec.Guest) string { return fmt.Sprintf("/vms/%d", g.VMID) }
+func onGuest(g *spec.Guest) string { return "/vms/" + g.VMID.String() }
 
-func (c *collector) add(object spec.Ref, path, privilege, what string, creating bool) {
-	if key := path + " " + privilege; !c.seen[key] {
+func (c *collector) add(object spec.Ref, path, name, what string, creating bool) {
+	if key := (privilege{path, name}); !c.seen[key] {
 		c.seen[key] = true
-		c.needs = append(c.needs, Need{path, privilege, object, what, creating})
+		c.needs = append(c.needs, Need{path, name, object, what, creating})
 	}
 }
 
@@ -164,18 +167,19 @@ func (c *collector) config(object spec.Ref, vmid proxmox.VMID, config *spec.Conf
 			c.add(object, need.Path, need.AnyOf[0], "config."+key, false)
 		}
 	}
-	for key := range config.Values {
+	for _, key := range slices.Sorted(maps.Keys(config.Values)) {
 		each(key, "")
 	}
-	for i, net := range config.Nets {
+	for _, i := range slices.Sorted(maps.Keys(config.Nets)) {
+		net := config.Nets[i]
 		value := "bridge=" + net["bridge"]
 		if net["tag"] != "" {
 			value += ",tag=" + net["tag"]
 		}
 		each(fmt.Sprintf("net%d", i), value)
 	}
-	for i, mp := range config.Mounts {
-		if mp.Mount == "" && mp.Storage != "" {
+	for _, i := range slices.Sorted(maps.Keys(config.Mounts)) {
+		if mp := config.Mounts[i]; mp.Mount == "" && mp.Storage != "" {
 			each(fmt.Sprintf("mp%d", i), mp.Storage+":1")
 		}
 	}

@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,7 +53,8 @@ func WholenessOf(o *Observed, v proxmox.StorageContent) Wholeness {
 	case size == "":
 		return Unproven
 	}
-	if size != strconv.FormatInt(int64(v.Size), 10) && !OnServer(v) {
+	var listed [20]byte // compared without a string of its own
+	if size != string(strconv.AppendInt(listed[:0], int64(v.Size), 10)) && !OnServer(v) {
 		return Damaged
 	}
 	return Whole
@@ -122,7 +122,7 @@ func (o *Observed) Index(want *spec.Desired) {
 	o.Listed = map[string]time.Time{}
 	o.marks = map[string]*marker.Marker{}
 	o.ByObject = map[string][]*proxmox.StorageContent{} // whose marker their notes bear
-	for _, id := range slices.Sorted(maps.Keys(o.Storages)) {
+	for _, id := range text.Keys(o.Storages) {
 		content := o.Storages[id].Content
 		for i := range content {
 			v := &content[i]

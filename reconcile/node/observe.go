@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -162,10 +161,10 @@ type HostState struct {
 // GuestsOf returns every object under restores and guests, by name.
 func GuestsOf(want *spec.Desired) []*spec.Guest {
 	var all []*spec.Guest
-	for _, name := range slices.Sorted(maps.Keys(want.Restores)) {
+	for _, name := range text.Keys(want.Restores) {
 		all = append(all, want.Restores[name])
 	}
-	for _, name := range slices.Sorted(maps.Keys(want.Guests)) {
+	for _, name := range text.Keys(want.Guests) {
 		all = append(all, want.Guests[name])
 	}
 	return all

@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -84,7 +83,7 @@ func TestSources(want *spec.Desired, t *spec.Test, g *spec.Guest) []string {
 			found[source.Newest] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	return text.Keys(found)
 }
 
 // LastTest is the newest restore test of a guest: as it is stored, or newer as the journal has it.
@@ -189,7 +188,7 @@ func InTestRange(o *Observed, t *spec.Test) (all []proxmox.VMID) {
 	for vmid := range o.Others {
 		found[vmid] = found[vmid] || t.VMIDs.Contains(vmid)
 	}
-	for _, vmid := range slices.Sorted(maps.Keys(found)) {
+	for _, vmid := range text.Keys(found) {
 		if found[vmid] {
 			all = append(all, vmid)
 		}

@@ -29,8 +29,10 @@ func (o *Observed) Ahead(v proxmox.StorageContent) bool {
 // was verified, in its notes or in the journal, is right in any zone.
 func rightTime(o *Observed, v proxmox.StorageContent) time.Time {
 	if m, ok := o.MarkerOf(v.Notes); ok && m.Owner == o.Owner {
-		if begun, err := time.Parse(time.RFC3339, m.Facts["begun"]); err == nil && zonesApart(begun, v.CTime) {
-			return begun
+		if noted := m.Facts["begun"]; noted != "" {
+			if begun, err := time.Parse(time.RFC3339, noted); err == nil && zonesApart(begun, v.CTime) {
+				return begun
+			}
 		}
 	}
 	if made, known := o.Memory.Archives[v.VolID]; known {

@@ -22,7 +22,7 @@ func planBinds(p *planner, g *spec.Guest, state *node.GuestState) (down string) 
 	if len(g.Config.Mounts) > 0 {
 		live = questions.EffectiveMounts(state.Config)
 	}
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		declared := g.Config.Mounts[i]
 		if !declared.Bind() {
 			continue
@@ -91,7 +91,7 @@ func bind(p *planner, g *spec.Guest, state *node.GuestState, i int, live proxmox
 // re-plugged, where all else of it is only reported.
 func planReplugs(p *planner, g *spec.Guest, state *node.GuestState) {
 	live := questions.EffectiveMounts(state.Config)
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		declared := g.Config.Mounts[i]
 		if declared.Bind() && live[i].Volume() == questions.BindSource(p.Questions, declared) && planReplugged(p, g, state, i, declared) {
 			return
@@ -131,7 +131,7 @@ func planReplugged(p *planner, g *spec.Guest, state *node.GuestState, i int, dec
 // planDevices passes the declared host devices through.
 func planDevices(p *planner, g *spec.Guest, state *node.GuestState) {
 	values := node.Effective(state.Config)
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Devices)) {
+	for _, i := range text.Keys(g.Config.Devices) {
 		declared := g.Config.Devices[i]
 		key := fmt.Sprintf("dev%d", i)
 		device, s := maps.Clone(declared), fmt.Sprintf("%s: %s", key, declared["path"])

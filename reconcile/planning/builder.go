@@ -3,7 +3,6 @@ package planning
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -34,7 +33,7 @@ func (b *builder) markedAs(object string) []proxmox.VMID {
 	if b.marked == nil {
 		have := b.questions.Have
 		b.marked = map[string][]proxmox.VMID{}
-		for _, vmid := range slices.Sorted(maps.Keys(have.Guests)) {
+		for _, vmid := range text.Keys(have.Guests) {
 			state := have.Guests[vmid]
 			if state.Config == nil {
 				continue

@@ -1,7 +1,6 @@
 package planning
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -82,7 +81,7 @@ func follow(q questions.Questions, pl *plan.Plan, k known) {
 		touched = map[spec.Ref]bool{}
 	}
 	pl.Deferred = c.steps
-	for _, name := range slices.Sorted(maps.Keys(c.after.Node.Unread)) {
+	for _, name := range text.Keys(c.after.Node.Unread) {
 		ref := spec.Ref{Kind: spec.KindMount, Name: name}
 		if slices.ContainsFunc(pl.Objects, func(b spec.Ref) bool { return c.prunesOn(b, name) }) {
 			pl.Uncounted = append(pl.Uncounted, ref.String())

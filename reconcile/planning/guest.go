@@ -83,13 +83,16 @@ func blockUnread(p *planner, o *spec.Object, vmid proxmox.VMID, t proxmox.GuestT
 	p.blockFor(o, "vmid", &plan.Blocker{Reason: fmt.Sprintf("%d cannot be read: %v", vmid, err), Fix: questions.FixOf(err, fmt.Sprintf("see: %s config %d", t.Tool(), vmid)), Passes: proxmox.IsTransient(err)}, plan.Deferred{})
 }
 
+// remaking are the tasks that make, destroy, move or roll back a guest, or copy it.
+var remaking = proxmox.TasksOf("create", "restore", "destroy", "rollback", "migrate", "clone")
+
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
 func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
 	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Facts[journal.FactDeletes] != "" || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
-	if t := p.Have.Task(vmid, proxmox.TasksOf("create", "restore", "destroy", "rollback", "migrate", "clone")...); t != nil {
+	if t := p.Have.Task(vmid, remaking...); t != nil {
 		p.await(o, fmt.Sprintf("%s of %d runs since %s (%s), by %s", t.Type, vmid, p.Have.Clock(t.StartTime), t.UPID, t.Owner()), "wait for it")
 		return true
 	}

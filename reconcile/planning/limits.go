@@ -2,14 +2,13 @@ package planning
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strconv"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -34,7 +33,7 @@ func storageMissing(p *planner, g *spec.Guest) bool {
 	named[g.Storage] = "storage"
 	delete(named, "")
 	blocked := false
-	for _, storage := range slices.Sorted(maps.Keys(named)) {
+	for _, storage := range text.Keys(named) {
 		if p.Have.Storages[storage] != nil {
 			continue
 		}
@@ -50,9 +49,12 @@ func storageMissing(p *planner, g *spec.Guest) bool {
 // own, so it can work (PVE: LXC::Setup); where the prefix leaves room for a gateway, and the
 // gateway is no link-local one, one of the two is more likely mistyped.
 func oddGateways(p *planner, g *spec.Guest) {
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Nets)) {
+	for _, i := range text.Keys(g.Config.Nets) {
 		net := g.Config.Nets[i]
 		for _, family := range [][2]string{{"ip", "gw"}, {"ip6", "gw6"}} {
+			if net[family[1]] == "" {
+				continue
+			}
 			address, err := netip.ParsePrefix(net[family[0]])
 			if err != nil || address.IsSingleIP() {
 				continue

@@ -2,7 +2,6 @@ package planning
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -21,7 +20,7 @@ func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker mar
 		moved(p, &g.Object, g.VMID, "rootfs", root, g.Storage)
 	}
 	mounts := config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		if want := g.Config.Mounts[i].Storage; want != "" && mounts[i].Kind() == proxmox.VolumeMount {
 			moved(p, &g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
 		}
@@ -37,7 +36,7 @@ func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker mar
 	pendingNotes(p, g, config)
 	restoreOver(p, g, config, marker)
 	fromNotes(p, g)
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		if m := p.Want.Mounts[g.Config.Mounts[i].Mount]; m != nil {
 			if text := questions.Dying(p.Questions, m); text != "" {
 				p.note(&g.Object, "mp%d: %s", i, text)
@@ -45,8 +44,8 @@ func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker mar
 		}
 	}
 	var outside, binds, undeclared []string
-	for _, i := range slices.Sorted(maps.Keys(config.MountPoints())) {
-		mp := config.MountPoints()[i]
+	for _, i := range text.Keys(mounts) {
+		mp := mounts[i]
 		switch {
 		case mp.Kind() != proxmox.VolumeMount:
 			binds = append(binds, fmt.Sprintf("mp%d %s", i, mp.Path()))
@@ -123,13 +122,13 @@ func restoreOver(p *planner, g *spec.Guest, config *proxmox.GuestConfig, marker 
 	}
 	var volumes []string
 	mounts := config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(mounts)) {
+	for _, i := range text.Keys(mounts) {
 		if mounts[i].Kind() == proxmox.VolumeMount {
 			volumes = append(volumes, fmt.Sprintf("mp%d", i))
 		}
 	}
 	unused := config.Unused()
-	for _, i := range slices.Sorted(maps.Keys(unused)) {
+	for _, i := range text.Keys(unused) {
 		volumes = append(volumes, fmt.Sprintf("unused%d", i))
 	}
 	lost := "all that is in it"

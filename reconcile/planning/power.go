@@ -2,8 +2,6 @@ package planning
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -69,7 +67,7 @@ func planStart(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 		p.block(o, "state", ob.Reason, ob.Fix...)
 		return outcome{down: ob.Reason}
 	}
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		mp := g.Config.Mounts[i]
 		if ob := questions.BindReady(p.Questions, p.mounting, mp); ob != nil {
 			p.blockFor(o, fmt.Sprintf("config.mp%d", i), ob, plan.Deferred{Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID)})

@@ -14,8 +14,12 @@ import (
 // lackForCreation blocks guests that do not exist yet and will need a privilege that the token lacks. What is made of an
 // archive that cannot be read yet has no requests that could be asked, and half a guest would be left.
 func lackForCreation(q questions.Questions, p *plan.Plan) {
+	coming := toBeMade(q, p)
+	if len(coming) == 0 {
+		return
+	}
 	for _, need := range needs.Of(q.Want, q.Have.Node) {
-		if !slices.Contains(p.Objects, need.Object) || !toBeMade(q, p, need.Object) || q.Have.Permissions.Has(need.Path, need.Privilege) {
+		if !coming[need.Object] || q.Have.Permissions.Has(need.Path, need.Privilege) {
 			continue
 		}
 		if need.Privilege == "SDN.Use" && questions.HasOnBridge(q, need.Path) {
@@ -30,11 +34,17 @@ func lackForCreation(q questions.Questions, p *plan.Plan) {
 	}
 }
 
-// toBeMade reports whether a guest is not there and the plan makes it later.
-func toBeMade(q questions.Questions, p *plan.Plan, ref spec.Ref) bool {
-	if ref.Kind != spec.KindRestore && ref.Kind != spec.KindGuest {
-		return false
+// toBeMade are the guests of a plan that are not there and that it makes later.
+func toBeMade(q questions.Questions, p *plan.Plan) map[spec.Ref]bool {
+	coming := map[spec.Ref]bool{}
+	for i := range p.Deferred {
+		ref := p.Deferred[i].Object
+		if ref.Kind != spec.KindRestore && ref.Kind != spec.KindGuest {
+			continue
+		}
+		if g := q.Want.Guest(ref.Name); g != nil && q.Have.Guests[g.VMID] == nil {
+			coming[ref] = true
+		}
 	}
-	g := q.Want.Guest(ref.Name)
-	return g != nil && q.Have.Guests[g.VMID] == nil && slices.ContainsFunc(p.Deferred, func(d plan.Deferred) bool { return d.Object == ref })
+	return coming
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -31,7 +32,7 @@ func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 		return
 	}
 	live := questions.EffectiveMounts(state.Config)
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		declared := g.Config.Mounts[i]
 		if declared.Bind() {
 			continue

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -109,7 +108,7 @@ func (l *Reader) needsHost() bool { return len(l.want.Mounts) > 0 }
 func (l *Reader) folders() [][2]string {
 	var all [][2]string
 	for _, g := range node.GuestsOf(l.want) {
-		for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+		for _, i := range text.Keys(g.Config.Mounts) {
 			if m := g.Config.Mounts[i]; m.Mount != "" && l.Have.HasMount(l.want.Mounts[m.Mount]) {
 				all = append(all, [2]string{m.Mount, m.Folder})
 			}

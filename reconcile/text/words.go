@@ -1,9 +1,9 @@
 package text
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -31,7 +31,7 @@ func TemplateName(volid string) string {
 // SortedFlags prints the features that are set: "keyctl", "nesting", "mount=nfs".
 func SortedFlags(features map[string]string) []string {
 	var flags []string
-	for _, key := range slices.Sorted(maps.Keys(features)) {
+	for _, key := range Keys(features) {
 		switch features[key] {
 		case "0", "":
 		case "1":
@@ -41,4 +41,17 @@ func SortedFlags(features map[string]string) []string {
 		}
 	}
 	return flags
+}
+
+// Keys are the keys of a map in order; of an empty one they cost nothing.
+func Keys[K cmp.Ordered, V any](m map[K]V) []K {
+	if len(m) == 0 {
+		return nil
+	}
+	keys := make([]K, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
 }

@@ -2,7 +2,6 @@ package forecast
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -103,7 +102,7 @@ func (f *Forecast) Settle() {
 		if old := f.Node.Storages[id]; old != nil {
 			state := *old
 			state.Content = slices.DeleteFunc(slices.Clone(old.Content), func(v proxmox.StorageContent) bool { _, gone := f.changed[v.VolID]; return gone })
-			for _, volid := range slices.Sorted(maps.Keys(f.changed)) {
+			for _, volid := range text.Keys(f.changed) {
 				if v := f.changed[volid]; v != nil && text.ProxmoxStorage(volid) == id {
 					state.Content = append(state.Content, *v)
 				}
@@ -117,7 +116,7 @@ func (f *Forecast) Settle() {
 	for vmid := range guests {
 		f.Node.ByGuest[vmid] = kept(f.Node.ByGuest[vmid])
 	}
-	for _, volid := range slices.Sorted(maps.Keys(f.changed)) {
+	for _, volid := range text.Keys(f.changed) {
 		v := f.changed[volid]
 		if v == nil {
 			continue

@@ -2,14 +2,13 @@ package questions
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -91,7 +90,7 @@ func hidden(state *node.StorageState, reason string, last ...string) *plan.Block
 // backedUpBefore names a guest that is managed for so long that a backup of it must be on a
 // storage: at least two were due. It is what is known where the state was lost.
 func backedUpBefore(q Questions, storage string) (name string, born time.Time) {
-	for _, id := range slices.Sorted(maps.Keys(q.Want.Backups)) {
+	for _, id := range text.Keys(q.Want.Backups) {
 		b := q.Want.Backups[id]
 		if b.Storage != storage {
 			continue
@@ -148,7 +147,7 @@ func ServerNote(q Questions, b *spec.Backup) string {
 // ServerRefuses says why nothing is written to a backup server now: what it refused to one
 // backup it would refuse to all, and each would be a failed task.
 func ServerRefuses(q Questions, storage string) *plan.Blocker {
-	for _, id := range slices.Sorted(maps.Keys(q.Have.Memory.Cooling)) {
+	for _, id := range text.Keys(q.Have.Memory.Cooling) {
 		f := q.Have.Memory.Cooling[id]
 		if f.Storage != storage {
 			continue

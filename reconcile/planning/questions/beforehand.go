@@ -2,12 +2,12 @@ package questions
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -55,7 +55,7 @@ func UnlistedBridges(q Questions) map[spec.Ref][]string {
 	}
 	odd, used := map[spec.Ref][]string{}, node.BridgesInUse(q.Have)
 	for ref, nets := range node.DeclaredNets(q.Want) {
-		for _, i := range slices.Sorted(maps.Keys(nets)) {
+		for _, i := range text.Keys(nets) {
 			if bridge := nets[i]["bridge"]; bridge != "" && !used[bridge] && !slices.Contains(q.Have.Bridges, bridge) {
 				odd[ref] = append(odd[ref], fmt.Sprintf("net%d: bridge %s is not in the network configuration of %s; unless it is an SDN vnet, the guest does not start", i, bridge, q.Have.Node))
 			}

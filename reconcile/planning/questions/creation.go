@@ -132,7 +132,7 @@ func creationMarker(q Questions, g *spec.Guest, source spec.Source, own bool, c 
 // creationDetail is the line below a creation: what comes back, or what is made.
 func creationDetail(q Questions, g *spec.Guest, own bool, size proxmox.Size, storage string, volumes map[int]createdVolume, nets map[int]proxmox.Net, in proxmox.GuestConfig) []string {
 	var lines, back, empty []string
-	for _, i := range slices.Sorted(maps.Keys(volumes)) {
+	for _, i := range text.Keys(volumes) {
 		text := fmt.Sprintf("mp%d %s %s", i, volumes[i].path, volumes[i].size)
 		if volumes[i].empty {
 			empty = append(empty, text)
@@ -150,13 +150,13 @@ func creationDetail(q Questions, g *spec.Guest, own bool, size proxmox.Size, sto
 		if memory := text.OrElse(g.Config.Values["memory"], in.Raw["memory"]); memory != "" {
 			parts = append(parts, memory+" MiB")
 		}
-		for _, i := range slices.Sorted(maps.Keys(nets)) {
+		for _, i := range text.Keys(nets) {
 			parts = append(parts, fmt.Sprintf("net%d %s %s %s", i, nets[i]["bridge"], text.OrElse(nets[i]["ip"], "no address"), nets[i]["hwaddr"]))
 		}
 		lines = append(lines, strings.Join(append(parts, back...), ", "))
 	}
 	var folders []string
-	for _, i := range slices.Sorted(maps.Keys(in.MountPoints())) {
+	for _, i := range text.Keys(in.MountPoints()) {
 		if mp := in.MountPoints()[i]; mp.Kind() != proxmox.VolumeMount && !g.Config.Mounts[i].Bind() {
 			folders = append(folders, fmt.Sprintf("mp%d %s (%s on the host)", i, mp.Path(), mp.Volume()))
 		}

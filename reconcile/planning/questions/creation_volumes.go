@@ -60,7 +60,7 @@ func CreatedVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mou
 	}
 	volumes = map[int]createdVolume{}
 	packed := in.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(packed)) {
+	for _, i := range text.Keys(packed) {
 		mp := packed[i]
 		if mp.Kind() != proxmox.VolumeMount {
 			passed = true
@@ -98,7 +98,7 @@ func CreatedVolumes(q Questions, g *spec.Guest, storage string, root proxmox.Mou
 	if passed && size == 0 {
 		return 0, nil, false, &plan.Blocker{Reason: "the archive does not say how large its rootfs is", Fix: []string{"say it: rootfs: {size: 8G}"}}
 	}
-	for _, i := range slices.Sorted(maps.Keys(volumes)) {
+	for _, i := range text.Keys(volumes) {
 		id, err := proxmox.ParseVolumeID(volumes[i].sent.Volume())
 		if err != nil {
 			continue

@@ -9,6 +9,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/compare"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -45,7 +46,7 @@ func Differences(q Questions, g *spec.Guest, state *node.GuestState, marker mark
 		}
 	}
 	live := EffectiveMounts(state.Config)
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		declared := g.Config.Mounts[i]
 		mp, there := live[i]
 		if !there {
@@ -55,7 +56,7 @@ func Differences(q Questions, g *spec.Guest, state *node.GuestState, marker mark
 		}
 	}
 	values := node.Effective(state.Config)
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Devices)) {
+	for _, i := range text.Keys(g.Config.Devices) {
 		key, declared := fmt.Sprintf("dev%d", i), g.Config.Devices[i]
 		if values[key] == "" {
 			all = append(all, fmt.Sprintf("%s %s is not passed", key, declared["path"]))

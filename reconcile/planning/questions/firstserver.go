@@ -2,11 +2,10 @@ package questions
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -41,7 +40,7 @@ func namesNewest(q Questions, storage string, g *spec.Guest) bool {
 // proves reports whether a guest is backed up to a storage that is here, or is made of
 // something else than its backup there.
 func proves(q Questions, storage string) bool {
-	for _, id := range slices.Sorted(maps.Keys(q.Want.Backups)) {
+	for _, id := range text.Keys(q.Want.Backups) {
 		b := q.Want.Backups[id]
 		if b.Storage != storage || Elsewhere(q, b.Ref) != "" {
 			continue

@@ -3,7 +3,6 @@ package questions
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -23,18 +22,21 @@ type Departure struct {
 // Left are the objects of the last desired state that this one no longer declares, by name.
 // known is what was managed then, with the VMID where the object has one. One that was renamed has not left.
 func Left(q Questions, known map[string]proxmox.VMID) []Departure {
-	declared, vmids := map[string]bool{}, map[proxmox.VMID]spec.Ref{}
+	if len(known) == 0 {
+		return nil
+	}
+	declared, vmids := map[spec.Ref]bool{}, map[proxmox.VMID]spec.Ref{}
 	for _, ref := range q.Want.Refs() {
-		declared[ref.String()] = true
-		declared[spec.Ref{Kind: ref.Kind, Name: q.Want.Object(ref).Was}.String()] = true
+		declared[ref] = true
+		declared[spec.Ref{Kind: ref.Kind, Name: q.Want.Object(ref).Was}] = true
 		if vmid, ok := Vmid(q, ref); ok {
 			vmids[vmid] = ref
 		}
 	}
 	var left []Departure
-	for _, name := range slices.Sorted(maps.Keys(known)) {
+	for _, name := range text.Keys(known) {
 		ref, err := spec.ParseRef(name)
-		if declared[name] || err != nil {
+		if err != nil || declared[ref] {
 			continue
 		}
 		left = append(left, departure(q, ref, known[name], vmids))
@@ -81,7 +83,7 @@ func coveredBefore(q Questions, ref spec.Ref, vmid proxmox.VMID) []string {
 		}
 	}
 	var backups []string
-	for _, name := range slices.Sorted(maps.Keys(q.Want.Backups)) {
+	for _, name := range text.Keys(q.Want.Backups) {
 		b := q.Want.Backups[name]
 		if made[b.Ref.String()] || b.All && ref.Kind != spec.KindGolden && !slices.Contains(b.Except, ref.Name) {
 			backups = append(backups, b.Ref.String())

@@ -2,7 +2,6 @@ package questions
 
 import (
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -212,7 +211,7 @@ func DisksOf(q Questions, uuid string) []privileged.Disk {
 // Users names the running guests that bind a folder of a mount.
 func Users(q Questions, m *spec.Mount) []string {
 	var users []string
-	for _, vmid := range slices.Sorted(maps.Keys(q.Have.Guests)) {
+	for _, vmid := range text.Keys(q.Have.Guests) {
 		state := q.Have.Guests[vmid]
 		if state.Status != "running" || state.Config == nil {
 			continue

@@ -1,13 +1,12 @@
 package questions
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
 // Lacks says which privilege of an action's request the token lacks, if any: PVE would refuse it.
@@ -30,7 +29,7 @@ func Lacks(q Questions, a *plan.Action) *plan.Blocker {
 // insideNeeds are those of what an archive brings and the request leaves: bridges, and mapped
 // devices of the host. PVE checks them in the task.
 func insideNeeds(raw, params map[string]string) (needs []proxmox.Need) {
-	for _, key := range slices.Sorted(maps.Keys(raw)) {
+	for _, key := range text.Keys(raw) {
 		if params[key] != "" {
 			continue
 		}

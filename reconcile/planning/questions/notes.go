@@ -13,6 +13,9 @@ import (
 // what was there. Of a guest that was taken over nobody knows.
 func MadeOtherwise(q Questions, g *spec.Guest, marker marker.Marker) bool {
 	from := marker.Facts["from"]
+	if from == "" {
+		return false
+	}
 	archive, isArchive := proxmox.ParseArchive(from)
 	births := 0
 	for _, s := range g.From {
@@ -29,5 +32,5 @@ func MadeOtherwise(q Questions, g *spec.Guest, marker marker.Marker) bool {
 			return false
 		}
 	}
-	return from != "" && births > 0
+	return births > 0
 }

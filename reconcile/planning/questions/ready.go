@@ -2,10 +2,9 @@ package questions
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -49,7 +48,7 @@ func StaysDown(q Questions, mounting Mounting, g *spec.Guest) *plan.Blocker {
 	if ob := StartsNot(q, q.Have.Guests[g.VMID]); ob != nil {
 		return ob
 	}
-	for _, i := range slices.Sorted(maps.Keys(g.Config.Mounts)) {
+	for _, i := range text.Keys(g.Config.Mounts) {
 		if ob := BindReady(q, mounting, g.Config.Mounts[i]); ob != nil {
 			return ob
 		}

@@ -2,7 +2,6 @@ package questions
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -73,7 +72,7 @@ func rollsBackOn(q Questions, state *node.GuestState) []string {
 	}
 	if state.Rollback != nil {
 		then := state.Rollback.MountPoints()
-		for _, i := range slices.Sorted(maps.Keys(then)) {
+		for _, i := range text.Keys(then) {
 			add(then[i])
 		}
 	}
@@ -91,7 +90,7 @@ func RollbackLoses(q Questions, state *node.GuestState) (goes, lost []string) {
 		return nil, lost
 	}
 	then := state.Rollback.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(then)) {
+	for _, i := range text.Keys(then) {
 		mp := then[i]
 		if mp.Kind() != proxmox.VolumeMount {
 			continue
@@ -113,7 +112,7 @@ func ComesBackToo(q Questions, state *node.GuestState) []string {
 	var all []string
 	then := state.Rollback.MountPoints()
 	now := state.Config.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(now)) {
+	for _, i := range text.Keys(now) {
 		if mp := now[i]; mp.Kind() == proxmox.VolumeMount && then[i].Volume() != mp.Volume() {
 			size, _ := mp.Size()
 			all = append(all, fmt.Sprintf("mp%d %s %s was added since: it is detached (%s) and keeps its data", i, mp.Path(), size, mp.Volume()))

@@ -3,7 +3,6 @@ package questions
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -73,7 +72,7 @@ func Seen(q Questions, mounting Mounting, storage string) *plan.Blocker {
 // AllSeen says which storage's content cannot be known, of those that are to hold backups
 // of a guest and of all that the token sees.
 func AllSeen(q Questions, mounting Mounting, g *spec.Guest) *plan.Blocker {
-	for _, name := range slices.Sorted(maps.Keys(q.Want.Backups)) {
+	for _, name := range text.Keys(q.Want.Backups) {
 		b := q.Want.Backups[name]
 		if !q.Want.BacksUp(b, g.Ref.Name) {
 			continue

@@ -2,12 +2,12 @@ package questions
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -44,7 +44,7 @@ func Visible(q Questions, storage string) *plan.Blocker {
 }
 
 func Storages(q Questions) []string {
-	return slices.Sorted(maps.Keys(q.Have.Storages))
+	return text.Keys(q.Have.Storages)
 }
 
 // canHold are the kinds of content, of those that matter here, that PVE lets a type of

@@ -126,7 +126,7 @@ func testNets(q Questions, config map[string]string, vmid proxmox.VMID, in proxm
 		bridge := net["bridge"]
 		if !used[bridge] && !slices.Contains(q.Have.Bridges, bridge) {
 			bridge = ""
-			if all := append(slices.Sorted(maps.Keys(used)), q.Have.Bridges...); len(all) > 0 {
+			if all := append(text.Keys(used), q.Have.Bridges...); len(all) > 0 {
 				bridge = all[0]
 			}
 		}
@@ -162,7 +162,7 @@ func (p *TestPlan) volumes(t *spec.Test, in proxmox.GuestConfig) *plan.Blocker {
 	p.Spec.MountPoints = map[int]string{}
 	var left []string
 	all := in.MountPoints()
-	for _, i := range slices.Sorted(maps.Keys(all)) {
+	for _, i := range text.Keys(all) {
 		mp := all[i]
 		if mp.Kind() != proxmox.VolumeMount {
 			left = append(left, fmt.Sprintf("mp%d %s (a folder of the host)", i, mp.Path()))
@@ -227,7 +227,7 @@ func TestWaits(q Questions, planned *plan.Plan, took time.Duration, atOnce bool)
 			return fmt.Sprintf("after %s of %s", f.Verb, f.Object)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(q.Want.Backups)) {
+	for _, name := range text.Keys(q.Want.Backups) {
 		b := q.Want.Backups[name]
 		if b.At == nil || atOnce || Elsewhere(q, b.Ref) != "" {
 			continue

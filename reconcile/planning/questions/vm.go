@@ -123,7 +123,7 @@ func VMCreation(q Questions, g *spec.Guest, source spec.Source, own bool, c *nod
 	for i, net := range creationNets(q, g, own, in) { // with their addresses: PVE draws one where none is sent
 		config[fmt.Sprintf("net%d", i)] = net.String()
 	}
-	b := &CreationPlan{Storage: slices.Sorted(maps.Keys(room))[0]}
+	b := &CreationPlan{Storage: text.Keys(room)[0]}
 	b.Spec = proxmox.RestoreSpec{VMID: g.VMID, Archive: c.Volume.VolID, Storage: g.Storage, Config: config}
 	var back []string
 	for _, key := range drives(&in) {
@@ -159,7 +159,7 @@ func vmStorages(q Questions, g *spec.Guest, in *proxmox.GuestConfig) (map[string
 	if len(room) == 0 {
 		return nil, &plan.Blocker{Reason: "the archive holds no drive", Fix: []string{"name another archive"}}
 	}
-	for _, storage := range slices.Sorted(maps.Keys(room)) {
+	for _, storage := range text.Keys(room) {
 		if ob := takes(q, storage, "images", "disks of VMs"); ob != nil {
 			return nil, ob
 		}

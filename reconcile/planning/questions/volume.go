@@ -2,12 +2,12 @@ package questions
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -51,7 +51,7 @@ func Loose(q Questions, state *node.GuestState) []string {
 	}
 	var loose []string
 	unused := state.Config.Unused()
-	for _, i := range slices.Sorted(maps.Keys(unused)) {
+	for _, i := range text.Keys(unused) {
 		loose = append(loose, unused[i])
 	}
 	for _, v := range q.Have.ByGuest[state.VMID] {
