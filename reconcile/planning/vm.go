@@ -75,5 +75,9 @@ func planVMRestore(p *planner, g *spec.Guest, source spec.Source, own bool, c *n
 		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
 		return outcome{}
 	}
+	if ob := questions.RoomFor(p.Questions, b.Storage, c.Volume); ob != nil {
+		p.block(&g.Object, "from", ob.Reason, ob.Fix...)
+		return outcome{}
+	}
 	return restoreFrom(p, g, source, own, c, b, proxmox.On(p.Have.Node).RestoreVM(b.Spec), fmt.Sprintf("create VM %d", g.VMID))
 }

@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,7 +127,9 @@ func RunCreateVM(cl *cluster.Cluster, t *world.Task) error {
 	if err != nil {
 		return err
 	}
-	for k, v := range t.Request() {
+	asked := t.Request()
+	for _, k := range slices.Sorted(maps.Keys(asked)) {
+		v := asked[k]
 		if lxcconf.IsDrive(k) && t.Type != "qmrestore" {
 			continue
 		}
@@ -152,11 +156,12 @@ func RunCreateVM(cl *cluster.Cluster, t *world.Task) error {
 
 // newDrives makes the drives that a creation asks for.
 func newDrives(cl *cluster.Cluster, t *world.Task, conf *lxcconf.Config) error {
-	for k, v := range t.Request() {
+	asked := t.Request()
+	for _, k := range slices.Sorted(maps.Keys(asked)) {
 		if !lxcconf.IsDrive(k) {
 			continue
 		}
-		m, err := lxcconf.ParseMountPoint(k, v)
+		m, err := lxcconf.ParseMountPoint(k, asked[k])
 		if err != nil {
 			return err
 		}

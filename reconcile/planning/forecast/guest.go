@@ -133,6 +133,9 @@ func (f *Forecast) rollBack(state *node.GuestState) {
 		config.Raw["description"] = notes
 	}
 	for key, value := range state.Config.Raw { // what it has more now becomes unused
+		if drive, err := proxmox.ParseDrive(value); err == nil && proxmox.IsDrive(key) && !drive.CDROM() && config.Drives()[key].Volume() != drive.Volume() {
+			config.Raw[fmt.Sprintf("unused%d", len(config.Unused()))] = drive.Volume()
+		}
 		mp, err := proxmox.ParseMountPoint(value)
 		if err != nil || !strings.HasPrefix(key, "mp") && !strings.HasPrefix(key, "unused") || mp.Kind() != proxmox.VolumeMount {
 			continue

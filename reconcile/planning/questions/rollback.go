@@ -118,6 +118,12 @@ func ComesBackToo(q Questions, state *node.GuestState) []string {
 			all = append(all, fmt.Sprintf("mp%d %s %s was added since: it is detached (%s) and keeps its data", i, mp.Path(), size, mp.Volume()))
 		}
 	}
+	before := state.Rollback.Drives()
+	for _, key := range drives(state.Config) {
+		if volume := state.Config.Drives()[key].Volume(); before[key].Volume() != volume {
+			all = append(all, fmt.Sprintf("%s was added since: it is detached (%s) and keeps its data", DriveText(state.Config, key), volume))
+		}
+	}
 	for _, key := range []string{"memory", "tags", "onboot"} {
 		if then, now := state.Rollback.Raw[key], state.Config.Raw[key]; then != now {
 			all = append(all, fmt.Sprintf("%s %s -> %s comes back too, and is then as the YAML says", key, text.OrElse(now, "(unset)"), text.OrElse(then, "(unset)")))

@@ -131,7 +131,7 @@ func VMCreation(q Questions, g *spec.Guest, source spec.Source, own bool, c *nod
 			back = append(back, DriveText(&in, key))
 		}
 	}
-	b.Detail = []string{"brings back: " + strings.Join(back, ", ")}
+	b.Detail = append([]string{"brings back: " + strings.Join(back, ", ")}, overcommitted(q, room)...)
 	if lost := Unbacked(&in); len(lost) > 0 {
 		b.Detail = append(b.Detail, "not in the backup, so it comes back without: "+strings.Join(lost, ", "))
 	}
@@ -139,38 +139,6 @@ func VMCreation(q Questions, g *spec.Guest, source spec.Source, own bool, c *nod
 		b.Detail = append(b.Detail, "comes back with, as trusted: "+strings.Join(kept, ", "))
 	}
 	return b, nil
-}
-
-// vmStorages are the storages on which the drives of an archive will be, each with the room that
-// they need there, or why one cannot hold them.
-func vmStorages(q Questions, g *spec.Guest, in *proxmox.GuestConfig) (map[string]proxmox.Size, *plan.Blocker) {
-	room := map[string]proxmox.Size{}
-	for _, key := range drives(in) {
-		drive := in.Drives()[key]
-		if !drive.Backup() {
-			continue
-		}
-		size, known := drive.Size()
-		if !known {
-			return nil, &plan.Blocker{Reason: fmt.Sprintf("the archive does not say how large its %s is", key), Fix: []string{"restore it as root: qmrestore"}}
-		}
-		room[text.OrElse(g.Storage, text.ProxmoxStorage(drive.Volume()))] += size
-	}
-	if len(room) == 0 {
-		return nil, &plan.Blocker{Reason: "the archive holds no drive", Fix: []string{"name another archive"}}
-	}
-	for _, storage := range text.Keys(room) {
-		if ob := takes(q, storage, "images", "disks of VMs"); ob != nil {
-			return nil, ob
-		}
-		state := q.Have.Storages[storage]
-		thin := slices.Contains([]string{"lvmthin", "zfspool", "zfs", "btrfs", "rbd"}, state.Conf.Type)
-		if !thin && state.Status.Total > 0 && state.Status.Avail < room[storage] {
-			return nil, &plan.Blocker{Reason: fmt.Sprintf("%s has %s left, and the disks of %d have %s", storage, state.Status.Avail.Human(), g.VMID, room[storage].Human()),
-				Fix: []string{"make room on " + storage, "or name another storage"}}
-		}
-	}
-	return room, nil
 }
 
 // rootsOwn says what of an archive a token may not restore, or only where the YAML trusts it: PVE
