@@ -16,7 +16,7 @@ const module = "github.com/felhom/felhom-agent/"
 // arrows are the imports that the packages of this module may have of each other. All others are
 // forbidden, with the reason in forbidden where it is worth saying.
 var arrows = map[string][]string{
-	"cmd/felhom-agent":             {"cmd/felhom-agent/config", "cmd/felhom-agent/console", "cmd/felhom-agent/exit", "cmd/felhom-agent/httpstatus", "cmd/felhom-agent/kit", "cmd/felhom-agent/notify", "cmd/felhom-agent/pull", "cmd/felhom-agent/recovery", "cmd/felhom-agent/session", "cmd/felhom-agent/simulated", "cmd/felhom-agent/source", "cmd/felhom-agent/systemd", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "proxmox/pvesim", "quote"},
+	"cmd/felhom-agent":             {"cmd/felhom-agent/config", "cmd/felhom-agent/console", "cmd/felhom-agent/exit", "cmd/felhom-agent/httpstatus", "cmd/felhom-agent/kit", "cmd/felhom-agent/notify", "cmd/felhom-agent/pull", "cmd/felhom-agent/recovery", "cmd/felhom-agent/rehearse", "cmd/felhom-agent/session", "cmd/felhom-agent/simulated", "cmd/felhom-agent/source", "cmd/felhom-agent/systemd", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "proxmox/pvesim", "quote"},
 	"cmd/felhom-agent/version":     {},
 	"cmd/felhom-agent/exit":        {"quote"},
 	"cmd/felhom-agent/config":      {"spec", "proxmox", "privileged", "quote"},
@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"cmd/felhom-agent/session":     {"cmd/felhom-agent/config", "cmd/felhom-agent/simulated", "cmd/felhom-agent/systemd", "cmd/felhom-agent/version", "reconcile", "proxmox", "privileged", "quote"},
 	"cmd/felhom-agent/kit":         {"proxmox", "privileged"},
 	"cmd/felhom-agent/recovery":    {"cmd/felhom-agent/console", "cmd/felhom-agent/kit", "cmd/felhom-agent/simulated", "cmd/felhom-agent/session", "cmd/felhom-agent/version", "reconcile", "spec", "proxmox", "privileged", "quote"},
+	"cmd/felhom-agent/rehearse":    {"spec", "proxmox", "privileged", "proxmox/pvesim/lxcconf", "proxmox/pvesim/world"},
 	"cmd/felhom-agent/pull":        {"cmd/felhom-agent/source", "quote"},
 	"cmd/felhom-agent/source":      {"cmd/felhom-agent/config", "spec", "quote"},
 	"cmd/felhom-agent/notify":      {"cmd/felhom-agent/config", "cmd/felhom-agent/session", "cmd/felhom-agent/source", "reconcile", "quote"},

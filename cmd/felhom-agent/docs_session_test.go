@@ -184,7 +184,7 @@ func (s *session) onHost(t *testing.T) []string {
 	return s.host
 }
 
-var takesPath = regexp.MustCompile(`--(plan|once|watch|check|print-rollback)\b`)
+var takesPath = regexp.MustCompile(`--(plan|once|rehearse|watch|check|print-rollback)\b`)
 
 // paths puts a folder of the session in the place of /etc/felhom-agent, which felhom-agent reads by default.
 func (s *session) paths(command string) string {

@@ -37,6 +37,8 @@ func init() {
 			options: []string{"simulate", "config", "output", "verbose", "only", "out", "state", "log-level", "log-format"}},
 		{name: "once", run: runOnce, group: groupConverge, usage: "converge once and exit",
 			options: []string{"simulate", "config", "output", "verbose", "only", "now", "ask", "plan-file", "state", "timeout", "log-level", "log-format"}},
+		{name: "rehearse", run: runRehearse, group: groupConverge, usage: "converge a simulated copy of the node and show the run; the node is only read",
+			options: []string{"simulate", "config", "verbose", "only", "state", "timeout", "log-level", "log-format"}},
 		{name: "test", arg: "NAME", run: runTest, group: groupConverge, usage: "test the newest backup of a guest now: restore it beside the guest, start, probe and delete it; a guest (web), or an object (tests/weekly)",
 			options: []string{"simulate", "config", "output", "verbose", "state", "timeout", "log-level", "log-format"}},
 		{name: "watch", run: runWatch, group: groupConverge, usage: "run continuously: converge on file changes, on drift, and on schedule",

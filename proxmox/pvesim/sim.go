@@ -95,6 +95,18 @@ func (s *Sim) SetAuthDelay(d time.Duration) {
 // Node is the first node's name.
 func (s *Sim) Node() string { return s.cl.World.Nodes[0].Name }
 
+// Guests is how many guests the first node has.
+func (s *Sim) Guests() (n int) {
+	s.cl.Mu.Lock()
+	defer s.cl.Mu.Unlock()
+	for _, g := range s.cl.World.Guests {
+		if g.Node == s.cl.World.Nodes[0].Name {
+			n++
+		}
+	}
+	return n
+}
+
 // Version is the version of PVE that the node says it has.
 func (s *Sim) Version() string { return s.cl.World.Version }
 

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A node that is as declared is so in the copy too: with guests, binds, snapshots, archives and retention. Nothing is
+// written to the node, and an edit is carried out on the copy alone.
+func TestRehearsal(t *testing.T) {
+	n := newRealNode(t)
+	n.sim.SetSpeed(2000)
+	examples := filepath.Join(n.dir, "desired")
+	if err := os.CopyFS(examples, os.DirFS("../../examples/desired")); err != nil {
+		t.Fatal(err)
+	}
+	empty, state := n.sim.Data(), filepath.Join(n.dir, "state")
+	rehearsed := func(code int, want ...string) {
+		t.Helper()
+		writes, data := n.sim.Writes(), n.sim.Data()
+		known, _ := os.ReadFile(filepath.Join(state, "journal.jsonl"))
+		out, have := n.agent("--rehearse", examples)
+		if have != code {
+			t.Errorf("exit code %d, expected %d\n%s", have, code, out)
+		}
+		for _, text := range want {
+			if !strings.Contains(out, text) {
+				t.Errorf("it does not say %q\n%s", text, out)
+			}
+		}
+		if n.sim.Writes() != writes || n.sim.Data() != data {
+			t.Errorf("%d writes to the node", n.sim.Writes()-writes)
+		}
+		if now, _ := os.ReadFile(filepath.Join(state, "journal.jsonl")); string(now) != string(known) {
+			t.Error("the agent's own journal was written")
+		}
+	}
+	rehearsed(0, "A copy of pve1: 1 guests, 1 of them running", "storage usb-backup, which is not active", "Converged 13 of 13 objects", "Plan: nothing to do")
+	if n.sim.Data() != empty {
+		t.Error("the node has other data")
+	}
+	if out, code := n.agent("--once", examples); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, out)
+	}
+	rehearsed(0, "pve1: converged 13 of 13 objects.", "Plan: nothing to do")
+
+	file := filepath.Join(examples, "restores.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := strings.Replace(string(text), "cores: 4", "cores: 3", 1)
+	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil || edited == string(text) {
+		t.Fatal(err)
+	}
+	rehearsed(0, "cores 4 -> 3", "Converged 13 of 13 objects", "Plan: nothing to do")
+}
+
+// Without a root helper the copy still has its storages.
+func TestRehearsalWithoutRootHelper(t *testing.T) {
+	n := newRealNode(t)
+	n.sim.SetSpeed(2000)
+	t.Setenv("FELHOM_AGENT_RUNNER", "none")
+	out, code := n.agent("--rehearse", n.yaml(testedOnANode))
+	if code != 0 || !strings.Contains(out, "there is no root helper") || !strings.Contains(out, "back up dns to local") || n.sim.Writes() != 0 {
+		t.Errorf("exit code %d, %d writes\n%s", code, n.sim.Writes(), out)
+	}
+}
