@@ -18,12 +18,13 @@ import (
 // A recovery kit lies on a backup disk as KitFolder/NODE/TIME/FILE. The agent gives most of its files; root adds what the agent cannot read, and the
 // list of hashes.
 const (
-	KitFolder   = "felhom-recovery"
-	KitSums     = "SHA256SUMS"              // lines of sha256sum(1) over all other files
-	KitPolicy   = "fence.json"              // what root says to the root helper
-	KitHost     = "host/"                   // begins the names of PVE's files, for a person to read
-	KitTime     = "20060102T150405Z"        // names a kit, in UTC
-	PackagePath = "/var/cache/felhom-agent" // where the package leaves a copy of itself
+	KitFolder    = "felhom-recovery"
+	KitSums      = "SHA256SUMS"              // lines of sha256sum(1) over all other files
+	KitPolicy    = "fence.json"              // what root says to the root helper
+	KitHost      = "host/"                   // begins the names of PVE's files, for a person to read
+	KitTemplates = "templates"               // beside the kits: copies of container templates
+	KitTime      = "20060102T150405Z"        // names a kit, in UTC
+	PackagePath  = "/var/cache/felhom-agent" // where the package leaves a copy of itself
 
 	kitsKept    = 5
 	maxKit      = 16 << 20  // bytes of all files

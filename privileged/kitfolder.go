@@ -17,12 +17,7 @@ import (
 // KeepKit implements [Host]: a new folder, each file and the folders written out, then a rename. A kill at any point leaves the older kits as they are, and
 // at most a folder that begins with a dot, which the next kit removes. The disk is whoever's it was: no link of it is followed out of it.
 func (m *Machine) KeepKit(dir, node, name string, files map[string][]byte, keep int) error {
-	handle, err := m.walk(dir)
-	if err != nil {
-		return err
-	}
-	defer handle.Close()
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", handle.Fd()))
+	root, err := openRoot(m, dir)
 	if err != nil {
 		return err
 	}
@@ -164,35 +159,11 @@ func keepPackage(machine string, root *os.Root, base string) error {
 		if err != nil {
 			return err
 		}
-		err = copyPackage(root, path.Join(base, name), text)
+		err = copyNew(root, path.Join(base, name), text, "", 256<<20)
 		text.Close()
 		if err != nil {
 			return fmt.Errorf("the copy of %s: %w", name, err)
 		}
 	}
 	return nil
-}
-
-// copyPackage puts a package at its place, where another size or nothing is.
-func copyPackage(root *os.Root, to string, from *os.File) error {
-	info, err := from.Stat()
-	if err != nil {
-		return err
-	}
-	if have, err := root.Lstat(to); err == nil && have.Mode().IsRegular() && have.Size() == info.Size() {
-		return nil
-	}
-	beside := path.Join(path.Dir(to), "."+path.Base(to))
-	if err := root.RemoveAll(beside); err != nil {
-		return err
-	}
-	f, err := root.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, io.LimitReader(from, 256<<20))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = root.Rename(beside, to)
-	}
-	return err
 }

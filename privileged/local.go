@@ -156,7 +156,7 @@ func (l *Local) carryOut(ctx context.Context, b begun, progress func(string)) {
 	defer cancel()
 	host := l.Host
 	if m, ok := host.(*Machine); ok && a.queue != nil {
-		host = m.during(a.queue)
+		host = during(m, a.queue)
 	}
 	j := &job{diskReader: l.reader(ctx, host, admitted{a.op.Node, a.op.Name, a.op.Args}), machine: host, progress: progress}
 	a.err = guarded(a.op, func() error { return b.rule.do(j) })

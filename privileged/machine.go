@@ -24,7 +24,7 @@ type Machine struct {
 func NewMachine(root string) *Machine { return &Machine{root: strings.TrimSuffix(root, "/")} }
 
 // during is the machine for one operation: its programs print to the queue's file, and those that work for long keep the queue locked while they live.
-func (m *Machine) during(queue *queueFile) *Machine {
+func during(m *Machine, queue *queueFile) *Machine {
 	os.Remove(queue.output())
 	return &Machine{root: m.root, queue: queue}
 }

@@ -14,7 +14,7 @@ func TestLooksWithinAnActAreNotMixed(t *testing.T) {
 	if err := os.WriteFile(root+"/say", []byte("#!/bin/sh\nprintf 'UUID=%s\\n' \"$1\"; sleep 0.05; printf 'NAME=%s\\n' \"$1\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := NewMachine(root).during(&queueFile{state: queueState{path: filepath.Join(dir, "mounts-usb")}})
+	m := during(NewMachine(root), &queueFile{state: queueState{path: filepath.Join(dir, "mounts-usb")}})
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {

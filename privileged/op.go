@@ -57,6 +57,8 @@ func (o Op) String() string {
 		s += fmt.Sprintf("dev%s %s away", a["index"], a["path"])
 	case "KeepKit":
 		s += fmt.Sprintf("recovery kit %s on %s", a["time"], a["path"])
+	case "KeepTemplate":
+		s += fmt.Sprintf("a copy of %s for the recovery kits on %s", a["template"], a["path"])
 	case "SealGolden":
 		s += "take out machine-id and SSH host keys"
 	default:

@@ -99,6 +99,10 @@ type Host interface {
 	// KeepKit writes files into dir/felhom-recovery/node/name, all of them or none, and keeps the newest kits there. It follows no link out of
 	// dir, and touches nothing else in it.
 	KeepKit(dir, node, name string, files map[string][]byte, keep int) error
+	// KeepTemplate copies the file from, a regular one of at most most bytes, to dir/felhom-recovery/node/templates, all of it or nothing; sha512
+	// is what it must have, in hexadecimal digits, or "". It follows no link on the way to either, and copies nothing where a file of the same
+	// size is.
+	KeepTemplate(dir, node, from, sha512 string, most int64) error
 	// Probe finds out one thing inside a container that runs, and runs no program of the container. What is asked for (what, name, port,
 	// url, file, hash) and what was found are texts by name; "no" in what was found says why there is nothing. All that is found is the
 	// container's to shape. It ends when ctx does.

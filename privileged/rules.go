@@ -101,6 +101,12 @@ var rules = map[string]rule{
 
 		long: map[string]int{"content": maxContent},
 	},
+	"KeepTemplate": {
+		why:  "PVE has no call that copies a template to a disk of the host",
+		need: []string{"name", "path", "template"},
+		may:  map[string]check{"name": objectName, "path": hostPath, "mounted": boolean, "template": template, "sha512": sha512Digits},
+		do:   keepTemplate, // pvesm path, a new file below felhom-recovery, through os.Root
+	},
 
 	"Mounts": {
 		why:  "the API does not show the host's mount table",
@@ -168,7 +174,7 @@ var rules = map[string]rule{
 var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerName}
 
 // order is the order in which Routes prints the operations.
-var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice", "KeepKit",
+var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice", "KeepKit", "KeepTemplate",
 	"Mounts", "Disks", "GuestMounts", "GuestMemory", "Probe", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
 
 // Route says which way an operation goes.

@@ -46,6 +46,7 @@ func wholeOps() map[string]Op {
 		"Unbind":       Unbind(testNode, UnbindSpec{VMID: 201, Object: "web", Owner: "home", Index: 1, Source: "/mnt/usb/media/library"}),
 		"PassDevice":   PassDevice(testNode, DeviceSpec{VMID: 201, Object: "web", Owner: "home", Index: 1, Path: "/dev/ttyUSB0", Mode: "0660", UID: 1000, GID: 20, DenyWrite: true}),
 		"KeepKit":      wholeKit(),
+		"KeepTemplate": KeepTemplate(testNode, TemplateSpec{Name: "backup", Path: usb.Path, Mounted: true, Template: "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst", SHA512: strings.Repeat("0a", 64)}),
 		"RemoveDevice": RemoveDevice(testNode, RemoveDeviceSpec{VMID: 201, Object: "web", Owner: "home", Index: 0, Path: "/dev/net/tun"}),
 	}
 }

@@ -64,7 +64,7 @@ func init() {
 		{name: "export", run: runExport, group: groupSetUp, usage: "print the containers of the node as YAML that adopts them unchanged",
 			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
 		{name: "recover", run: runRecover, group: groupSetUp, usage: "set this host up again from the recovery kit of a backup disk (PATH: its folder, or the UUID of the disk), and bring the guests back; with --plan only show how",
-			options: []string{"simulate", "from", "yes", "onto-existing", "take-over"}},
+			options: []string{"simulate", "from", "yes", "onto-existing", "take-over", "password-file", "key-file"}},
 		{name: "pull", run: runPull, group: groupSetUp, usage: "bring the desired state from a git repository: fast-forward only, signed where asked for, checked, and switched at once",
 			options: []string{"git", "state"}},
 		{name: "print-setup", run: runSetup, group: groupSetUp, usage: "print the pveum lines for user, role and token; with --vms also what VMs need", options: []string{"config", "vms", "restore-tests"}},

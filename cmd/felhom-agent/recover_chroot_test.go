@@ -73,6 +73,36 @@ func chroot(t *testing.T) string {
 	return dir
 }
 
+// Without internet the template comes from the disk, and nothing of it is left half where somebody pulled the plug before.
+func TestRecoverInAChrootWithoutInternet(t *testing.T) {
+	dir := chroot(t)
+	const name = "debian-13-standard_13.1-1_amd64.tar.zst"
+	at, cache := filepath.Join(dir, "mnt/disk/felhom-recovery/pve1/templates"), filepath.Join(dir, "var/lib/vz/template/cache")
+	for file, text := range map[string]string{filepath.Join(at, name): "a template", filepath.Join(cache, "."+name+".recovery"): "a tem", filepath.Join(dir, "offline"): ""} {
+		os.MkdirAll(filepath.Dir(file), 0o755)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		cmd := exec.Command("/usr/bin/felhom-agent", "--recover", "/mnt/disk", "--yes")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
+		cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin", "TMPDIR=/tmp"}
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 3 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	left, _ := os.ReadDir(cache)
+	if text, err := os.ReadFile(filepath.Join(cache, name)); err != nil || string(text) != "a template" || len(left) != 1 {
+		t.Errorf("%q, %v; the folder has %v", text, err, left)
+	}
+	calls, _ := os.ReadFile(filepath.Join(dir, "calls"))
+	if n := strings.Count(string(calls), "pveam download"); n != 1 {
+		t.Errorf("%d downloads were tried:\n%s", n, calls)
+	}
+}
+
 // On a real host a recovery runs exactly these commands, and a second one none that changes anything. The secret of the token is in its file alone.
 func TestRecoverInAChroot(t *testing.T) {
 	t.Parallel()
@@ -100,6 +130,7 @@ pveum user add felhom@pve --comment felhom-agent
 pveum user token add felhom@pve agent --privsep 1 --comment felhom-agent on pve1 --output-format json
 pveum acl modify / --users felhom@pve --roles FelhomAgent
 pveum acl modify / --tokens felhom@pve!agent --roles FelhomAgent
+pveam update
 pveam download local debian-13-standard_13.1-1_amd64.tar.zst
 systemctl enable --now felhom-fence.socket
 ` + agent + "systemctl enable --now felhom-agent.service\n"

@@ -48,6 +48,10 @@ func (d *dying) Feed(ctx context.Context, input []byte, program string, args ...
 	return out, exit, d.effect(err)
 }
 
+func (d *dying) PutTemplate(ctx context.Context, dir, file, volume, sum string) error {
+	return d.effect(d.Host.PutTemplate(ctx, dir, file, volume, sum))
+}
+
 func (d *dying) WriteFile(path string, text []byte, mode fs.FileMode) error {
 	return d.effect(d.Host.WriteFile(path, text, mode))
 }

@@ -24,6 +24,7 @@ type terminal struct {
 	master *os.File
 	tty    *os.File
 	seen   strings.Builder
+	at     int // what was on the screen before counts no more
 	read   chan string
 	end    chan int
 }
@@ -77,9 +78,8 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 // answer waits for a question and types an answer to it; a question that was answered counts no more.
 func (s *terminal) answer(question, typed string) {
 	s.t.Helper()
-	from := s.seen.Len()
 	late := time.After(2 * time.Minute)
-	for !strings.Contains(s.seen.String()[from:], question) {
+	for !strings.Contains(s.seen.String()[s.at:], question) {
 		select {
 		case text, ok := <-s.read:
 			if !ok {
@@ -89,13 +89,14 @@ func (s *terminal) answer(question, typed string) {
 		case code := <-s.end:
 			s.end <- code
 			s.rest()
-			if !strings.Contains(s.seen.String()[from:], question) {
+			if !strings.Contains(s.seen.String()[s.at:], question) {
 				s.t.Fatalf("it ended with %d before it asked %q:\n%s", code, question, &s.seen)
 			}
 		case <-late:
 			s.t.Fatalf("it never asked %q:\n%s", question, &s.seen)
 		}
 	}
+	s.at += strings.Index(s.seen.String()[s.at:], question) + len(question)
 	io.WriteString(s.master, typed)
 }
 

@@ -84,6 +84,16 @@ func putFiles(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 }
 
+// alterTemplate is the command alter-template: somebody has another file in place of the copy of a template, on the disk of a node.
+func alterTemplate(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	const from, to = "the template debian-13-standard_13.1-1_amd64.tar.zst", "the template debian-13-standard_13.1-1_amd64.tar.gz "
+	if strings.Count(text, from) != 1 {
+		ts.Fatalf("%d copies of the template", strings.Count(text, from))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, from, to, 1)), 0o600))
+}
+
 // writeConfig is the command config: the config and the snapshots of a container of a node go into a file.
 func writeConfig(ts *testscript.TestScript, _ bool, args []string) {
 	sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))

@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 //	copy FOLDER TO                 copies a folder; same FOLDER OTHER compares two
 //	disk FILE TO                   writes the plain files of the node's disks, such as recovery kits, into a folder
 //	holds FOLDER TEXT              a file in the folder has the text
+//	alter-template FILE            alters the copy of a template beside the recovery kits of a node
 //	alter FOLDER                   alters all recovery kits in a folder
 //	fire FILE [bare]               the host burns down and is installed anew; its disks are still there
 //	data FILE TO                   writes what every volume holds
@@ -142,11 +143,12 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
 			},
-			"create": createGuest,
-			"root":   asRoot,
-			"vms":    twoVMs,
-			"put":    putFiles,
-			"config": writeConfig,
+			"create":         createGuest,
+			"root":           asRoot,
+			"vms":            twoVMs,
+			"put":            putFiles,
+			"config":         writeConfig,
+			"alter-template": alterTemplate,
 			"data": func(ts *testscript.TestScript, _ bool, args []string) {
 				sim, err := pvesim.Load([]byte(ts.ReadFile(args[0])))
 				ts.Check(err)

@@ -2,6 +2,7 @@ package pvesim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/guests"
@@ -157,6 +158,17 @@ func (s *Sim) Hang(uuid string, hangs bool) {
 // PutFile puts a plain file on what is mounted at the host's path name; text nil removes it. It is for stories.
 func (s *Sim) PutFile(name string, text []byte) error {
 	return host.PutFile(s.Host(s.Node()), name, text)
+}
+
+// PutTemplate puts a container template on a storage of the node, by its volume id. text is its file, where that is one of the simulator's; of others
+// there is only the size.
+func (s *Sim) PutTemplate(volume, text string, size int64) error {
+	storage, name, _ := strings.Cut(volume, ":vztmpl/")
+	v := world.ParseTemplate(name, text)
+	if v == nil {
+		v = &world.Volume{Size: size, OS: "debian"}
+	}
+	return host.PutTemplate(s.Host(s.Node()), storage, name, v)
 }
 
 // Strip is a node on which Proxmox has just been installed: of storages local and local-lvm, of users

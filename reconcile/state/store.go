@@ -86,15 +86,6 @@ type LastBackup struct {
 	Disk    string    `json:"disk,omitempty"` // the label, where disks take turns
 }
 
-// Kit is the newest recovery kit on one disk of a backup storage.
-type Kit struct {
-	Storage string    `json:"storage"`
-	Disk    string    `json:"disk,omitempty"` // its label, else the UUID of its file system; "" for a storage without a disk of its own
-	Digest  string    `json:"digest,omitempty"`
-	Time    time.Time `json:"time,omitzero"`     // when it was collected, by the node's clock
-	Problem string    `json:"problem,omitempty"` // why a newer one could not be written
-}
-
 // Server is what a storage of a backup server has shown.
 type Server struct {
 	Newest time.Time            `json:"newest"`           // of the backups of this agent

@@ -44,6 +44,7 @@ type Config struct {
 	Interval, Timeout, Settle         time.Duration
 	Listen                            ListenAddress // none: its network is ""
 	Notify                            NotifyConfig
+	KitTemplates                      bool       // recovery kits hold the templates of golden images too
 	Drift                             spec.Drift // "": each kind's default
 	MaxDestructive                    int
 	LogLevel                          zapcore.Level
@@ -62,7 +63,7 @@ var Keys = map[string]struct{ connection bool }{
 	"url": {true}, "token_id": {true}, "token_secret": {true}, "token_file": {true},
 	"tests_token_id": {true}, "tests_token_secret": {true}, "tests_token_file": {true}, "fingerprint": {true}, "ca": {true},
 	"node": {true}, "runner": {true}, "state": {true},
-	"owner": {}, "notify": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "settle": {}, "log_level": {}, "log_format": {},
+	"owner": {}, "notify": {}, "kit": {}, "listen": {}, "interval": {}, "drift": {}, "max_destructive": {}, "timeout": {}, "settle": {}, "log_level": {}, "log_format": {},
 }
 
 // likelyKey says what a key that there is not was probably meant to be; other tools have words of their own.
@@ -216,7 +217,7 @@ func (r *reading) file(name string, text []byte) {
 		case r.given[key.Value] != entry{}:
 			r.fail(e, key.Value, "it stands here a second time (first: %s): keep one", r.given[key.Value].Place)
 		case known.connection && r.simulate:
-		case key.Value == "notify" && value.Kind == yaml.MappingNode:
+		case (key.Value == "notify" || key.Value == "kit") && value.Kind == yaml.MappingNode:
 			text, _ := yaml.Marshal(value) // a node that was parsed can be printed
 			e.Value = string(text)
 			r.given[key.Value] = e

@@ -85,6 +85,15 @@ func (r *reading) settleService(c *Config) {
 		c.Notify, err = ParseNotify(doc.Content[0])
 		return err
 	})
+	r.check("kit", func(s string) error {
+		var kit map[string]string
+		if yaml.Unmarshal([]byte(s), &kit) != nil || len(kit) != 1 || kit["templates"] == "" {
+			return errors.New("expected {templates: true} or {templates: false}")
+		}
+		var err error
+		c.KitTemplates, err = onOff(kit["templates"])
+		return err
+	})
 	r.check("listen", func(s string) (err error) { c.Listen, err = ParseListen(s); return err })
 	r.check("drift", func(s string) error {
 		c.Drift = spec.Drift(s)

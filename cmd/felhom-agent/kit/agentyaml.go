@@ -10,7 +10,7 @@ import (
 )
 
 // secretKeys are the keys of agent.yaml that hold a secret, or may: the arguments of a notify command often have a password in them.
-var secretKeys = map[string]bool{"token_secret": true, "notify": true}
+var secretKeys = map[string]bool{"token_secret": true, "tests_token_secret": true, "notify": true}
 
 // withoutSecrets is agent.yaml byte for byte, where it has no key that may hold a secret; else without these keys and all comments.
 func withoutSecrets(text []byte) (public []byte, left []string, err error) {

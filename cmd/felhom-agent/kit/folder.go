@@ -49,6 +49,20 @@ func (d Disk) Entries(dir string) ([]Entry, error) {
 
 // Read implements [Folder].
 func (d Disk) Read(file string, most int64) ([]byte, error) {
+	f, err := d.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%s makes the kit larger than a kit may be", file)
+	}
+	return text, err
+}
+
+// Open opens a regular file.
+func (d Disk) Open(file string) (*os.File, error) {
 	if err := fits(d.root.Lstat(file)); err != nil { // before it is opened: to open a device may do something
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -56,15 +70,11 @@ func (d Disk) Read(file string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	if err := fits(f.Stat()); err != nil { // it may have been exchanged
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(text)) > most {
-		err = fmt.Errorf("%s makes the kit larger than a kit may be", file)
-	}
-	return text, err
+	return f, nil
 }
 
 // Stat is the size in bytes of a regular file, and when it was changed.

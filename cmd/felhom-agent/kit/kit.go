@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ const (
 	sumsFile   = privileged.KitSums
 	policyFile = privileged.KitPolicy
 	hostFiles  = privileged.KitHost
+	templates  = privileged.KitTemplates
 )
 
 // Facts are kit.json: what has to be there before the desired state can be carried out. Nothing in it is secret.
@@ -64,10 +66,14 @@ type Storage struct {
 	Key     string            `json:"encryption_key,omitempty"` // the fingerprint of what it encrypts with, never the key; "1": not known
 }
 
-// A Template is the volume id of what a golden image is built from.
+// A Template is what a golden image is built from.
 type Template struct {
-	Volume string `json:"volume"`
+	Volume string `json:"volume"`           // its volume id
+	SHA512 string `json:"sha512,omitempty"` // as PVE's list of appliances has it; "" where that has none
 }
+
+// Name is the name of its file.
+func (t Template) Name() string { return path.Base(t.Volume) }
 
 // Kit is one recovery kit, checked.
 type Kit struct {
@@ -119,6 +125,11 @@ func Digest(files map[string][]byte) string {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// TemplatePath is where the copy of a template is, if there is one, from the top of the disk.
+func (k *Kit) TemplatePath(t Template) string {
+	return path.Join(folder, k.Node, templates, t.Name())
 }
 
 // HostFiles are files of PVE that nothing restores, by name without host/.

@@ -102,6 +102,7 @@ var (
 	iface    = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9_.-]{0,14}\z`)
 	template = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]:vztmpl/[A-Za-z0-9](\.?[A-Za-z0-9_+~-])*\.tar\.(gz|xz|zst|bz2)\z`)
 	sumLine  = regexp.MustCompile(`\A([0-9a-f]{64})  (.{1,300})\z`)
+	sha512   = regexp.MustCompile(`\A[0-9a-f]{128}\z`)
 	word     = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._+~_-]{0,63}\z`)
 )
 
@@ -264,6 +265,9 @@ func (k *Kit) checkNames() string {
 	for _, t := range k.Templates {
 		if !template.MatchString(t.Volume) {
 			return fmt.Sprintf("invalid template %q", clip(t.Volume))
+		}
+		if t.SHA512 != "" && !sha512.MatchString(t.SHA512) {
+			return fmt.Sprintf("invalid SHA-512 %q of the template %s", clip(t.SHA512), t.Name())
 		}
 	}
 	for _, name := range slices.Concat([]string{k.PVE, k.Version, k.Role}, k.Privileges, k.LeftOut) {

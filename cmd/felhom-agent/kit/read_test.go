@@ -22,7 +22,7 @@ func facts() Facts {
 	return Facts{Node: "pve1", Owner: "pve1", PVE: "9.2.11", Version: "0.1.0~dev", Token: "felhom@pve!agent", Role: "FelhomAgent", Privileges: []string{"Sys.Audit"},
 		Guests:   []Guest{{Name: "web", VMID: 112, Backup: hour, Storage: "usb-backup"}},
 		Storages: []Storage{{ID: "usb-backup", Type: "dir", Options: map[string]string{"path": "/mnt/usb/backup", "content": "backup", "password": "hunter2-hunter2"}}},
-		Bridges:  []string{"vmbr0"}, Templates: []Template{{"local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"}}}
+		Bridges:  []string{"vmbr0"}, Templates: []Template{{Volume: "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst"}}}
 }
 
 // put writes a kit as root does, with its list of hashes.
@@ -154,8 +154,9 @@ var hostile = map[string]struct {
 	"another node's kit":        {facts: func(f *Facts) { f.Node = "pve2" }, want: "in the folder of pve1"},
 	"an owner of two words":     {facts: func(f *Facts) { f.Owner = "pve1 vmid=1" }, want: "invalid owner"},
 	"a bridge that is a path":   {facts: func(f *Facts) { f.Bridges = []string{"../../x"} }, want: "invalid bridge"},
-	"a template that is a path": {facts: func(f *Facts) { f.Templates = []Template{{"local:vztmpl/../../etc/x.tar.gz"}} }, want: "invalid template"},
-	"a template with an option": {facts: func(f *Facts) { f.Templates = []Template{{"local:vztmpl/--x.tar.gz"}} }, want: "invalid template"},
+	"a template that is a path": {facts: func(f *Facts) { f.Templates = []Template{{Volume: "local:vztmpl/../../etc/x.tar.gz"}} }, want: "invalid template"},
+	"a hash that is none":       {facts: func(f *Facts) { f.Templates[0].SHA512 = "../../etc" }, want: "invalid SHA-512"},
+	"a template with an option": {facts: func(f *Facts) { f.Templates = []Template{{Volume: "local:vztmpl/--x.tar.gz"}} }, want: "invalid template"},
 	"a guest of no number":      {facts: func(f *Facts) { f.Guests[0].VMID = -1 }, want: "invalid guest"},
 	"control characters":        {facts: func(f *Facts) { f.Guests[0].Name = "\x1b[2J" }, want: "invalid guest"},
 	"very many guests":          {facts: func(f *Facts) { f.Guests = make([]Guest, 5000) }, want: "more than 1000"},

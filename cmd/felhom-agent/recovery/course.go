@@ -27,6 +27,8 @@ type Course struct {
 
 	Confirm func(question string) (bool, error) // false: the answer was no
 	Secrets Secrets
+
+	kit found // which is used
 }
 
 // The exit codes of a course, as of every mode.
@@ -92,7 +94,7 @@ func (c *Course) carryOut(ctx context.Context, k *kit.Kit, want *spec.Desired) (
 		}
 		for _, s := range steps {
 			tried[s.What+s.Text] = true
-			err := c.do(ctx, s)
+			err := c.do(ctx, &s)
 			switch {
 			case err != nil && (!s.May || ctx.Err() != nil):
 				return left, fmt.Errorf("%s: %w. Correct that and run it again", s.What, err)
@@ -107,7 +109,7 @@ func (c *Course) carryOut(ctx context.Context, k *kit.Kit, want *spec.Desired) (
 }
 
 // do carries one step out.
-func (c *Course) do(ctx context.Context, s Step) error {
+func (c *Course) do(ctx context.Context, s *Step) error {
 	switch {
 	case s.Root != nil:
 		_, err := c.Host.Root().Do(ctx, *s.Root, nil)
@@ -124,7 +126,11 @@ func (c *Course) do(ctx context.Context, s Step) error {
 		return err
 	}
 	if exit != 0 {
-		return fmt.Errorf("%s exited with %d: %s", s.Program, exit, lastLine(out))
+		err := fmt.Errorf("%s exited with %d: %s", s.Program, exit, lastLine(out))
+		if s.Template != nil {
+			return c.fromKit(ctx, s, err)
+		}
+		return err
 	}
 	if !s.Secret {
 		return nil
@@ -216,7 +222,8 @@ func (c *Course) choose(ctx context.Context) (*kit.Kit, error) {
 		fmt.Fprintf(c.Out, "%s %s\n", mark, describe(f))
 	}
 	fmt.Fprintln(c.Out)
-	return kits[chosen].kit, nil
+	c.kit = kits[chosen]
+	return c.kit.kit, nil
 }
 
 // describe is a kit in one line.

@@ -25,12 +25,13 @@ var fileSystems = []string{"ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "vfat
 // A found kit is one on a disk or in a folder.
 type found struct {
 	kit   *kit.Kit
-	where string
+	where string // for people; the folder, where it is in one
+	uuid  string // of its disk; "": it is in a folder that was named
 }
 
 // find reads the kits of the disks that are connected, the newest first; of from alone, where it is a folder or a UUID.
 func find(ctx context.Context, h Host, from string) (kits []found, refused []error, err error) {
-	take := func(dir, where string) error {
+	take := func(dir, where, uuid string) error {
 		disk, done, err := h.Disk(dir)
 		if err != nil {
 			return fmt.Errorf("%s cannot be read: %w", where, err)
@@ -38,7 +39,7 @@ func find(ctx context.Context, h Host, from string) (kits []found, refused []err
 		defer done()
 		all, bad := kit.Find(disk)
 		for _, k := range all {
-			kits = append(kits, found{k, where})
+			kits = append(kits, found{k, where, uuid})
 		}
 		for _, err := range bad {
 			refused = append(refused, fmt.Errorf("on %s: %w", where, err))
@@ -46,7 +47,7 @@ func find(ctx context.Context, h Host, from string) (kits []found, refused []err
 		return nil
 	}
 	if strings.HasPrefix(from, "/") {
-		err := take(from, from)
+		err := take(from, from, "")
 		return sortFound(kits), refused, err
 	}
 	node, err := h.NodeName()
@@ -65,9 +66,9 @@ func find(ctx context.Context, h Host, from string) (kits []found, refused []err
 		seen[d.UUID] = true
 		where := fmt.Sprintf("%s (%s)", label(&d), d.Device)
 		if len(d.Mounted) > 0 && d.Mounted[0] != peek {
-			err = take(d.Mounted[0], where)
+			err = take(d.Mounted[0], where, d.UUID)
 		} else {
-			err = peeked(ctx, h, d.Device, len(d.Mounted) > 0, func() error { return take(peek, where) })
+			err = peeked(ctx, h, d.Device, len(d.Mounted) > 0, func() error { return take(peek, where, d.UUID) })
 		}
 		if err != nil {
 			refused = append(refused, err)

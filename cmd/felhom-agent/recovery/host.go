@@ -53,6 +53,9 @@ type Host interface {
 	WriteFile(path string, text []byte, mode fs.FileMode) error
 	// WriteFolder does so with a folder of files.
 	WriteFolder(dir string, files map[string][]byte) error
+	// PutTemplate copies a container template from a folder, which may be anybody's, to the storage of its volume id, all of it or nothing, where no
+	// such file is yet. sha512 is what it must have, in hexadecimal digits, or "". It fails with fs.ErrNotExist where the folder has none.
+	PutTemplate(ctx context.Context, dir, file, volume, sha512 string) error
 	// Origins are what the agent has created guests from, by the name of the object, as its journal says.
 	Origins() map[string]string
 	// Agent runs a mode of this program on the host, which prints to the terminal.

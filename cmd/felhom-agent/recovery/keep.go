@@ -27,6 +27,8 @@ const (
 	keepPace  = time.Minute      // between two kits, and between two questions to the node
 	factsAge  = time.Hour        // how long the bridges of a node stay as they are
 	keepLimit = 30 * time.Second // for one kit
+	copyPace  = time.Hour        // between two attempts to copy templates
+	copyLimit = 20 * time.Minute // for one template
 )
 
 // Seen is what a pass knows of a node, from which a kit is made.
@@ -57,7 +59,9 @@ type Keeper struct {
 	Kept func() // called after a change of what is known of the kits; nil: nothing
 
 	bridges []string
-	asked   time.Time // when the bridges were
+	sums    map[string]string    // SHA-512 of the templates that PVE knows
+	asked   time.Time            // when the bridges and the templates were
+	copied  map[string]time.Time // when templates were last copied, by place
 
 	mu   sync.Mutex
 	next *Seen
@@ -107,12 +111,19 @@ func (k *Keeper) Keep(ctx context.Context, seen *Seen) {
 	if seen == nil || k.Node.Runner == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, keepLimit)
-	defer cancel()
 	places := placesOf(seen)
 	if len(places) == 0 {
 		return
 	}
+	k.keepKits(ctx, seen, places)
+	if k.Node.Config.KitTemplates {
+		k.keepTemplates(ctx, seen, places)
+	}
+}
+
+func (k *Keeper) keepKits(ctx context.Context, seen *Seen, places []place) {
+	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+	defer cancel()
 	stored, err := k.Node.Store.Load()
 	if err != nil {
 		return // holds could not be read: the passes say so
@@ -131,7 +142,7 @@ func (k *Keeper) Keep(ctx context.Context, seen *Seen) {
 		if last.Digest == digest && last.Problem == "" {
 			continue
 		}
-		now := reconcile.Kit{Storage: p.storage, Disk: p.disk, Digest: digest, Time: seen.Now}
+		now := reconcile.Kit{Storage: p.storage, Disk: p.disk, Digest: digest, Time: seen.Now, Templates: last.Templates}
 		err := lacks
 		if err == nil {
 			err = k.write(ctx, p, files, seen.Now)
@@ -143,17 +154,22 @@ func (k *Keeper) Keep(ctx context.Context, seen *Seen) {
 		if now == last {
 			continue
 		}
-		err = k.Node.Store.Change(func(s *reconcile.Stored) {
-			if s.Kits == nil {
-				s.Kits = map[string]reconcile.Kit{}
-			}
-			s.Kits[p.key()] = now
-		})
-		if err != nil {
-			k.Node.Log.Warn("the recovery kit could not be noted", zap.Error(err))
-		} else if k.Kept != nil {
-			k.Kept()
+		k.note(p, now)
+	}
+}
+
+// note remembers what is on a disk.
+func (k *Keeper) note(p place, now reconcile.Kit) {
+	err := k.Node.Store.Change(func(s *reconcile.Stored) {
+		if s.Kits == nil {
+			s.Kits = map[string]reconcile.Kit{}
 		}
+		s.Kits[p.key()] = now
+	})
+	if err != nil {
+		k.Node.Log.Warn("the recovery kit could not be noted", zap.Error(err))
+	} else if k.Kept != nil {
+		k.Kept()
 	}
 }
 
@@ -175,6 +191,11 @@ func (k *Keeper) collect(ctx context.Context, seen *Seen, stored reconcile.Store
 	if time.Since(k.asked) > factsAge { // what a node does not say is left out
 		if bridges, err := n.Client.Bridges(ctx, n.Source.Node); err == nil {
 			k.bridges, k.asked = bridges, time.Now()
+		}
+		if len(seen.Want.Golden) > 0 {
+			if sums, err := n.Client.Appliances(ctx, n.Source.Node); err == nil {
+				k.sums = sums
+			}
 		}
 	}
 	desired, err := desiredFiles(seen.Path, seen.Want)
@@ -219,7 +240,9 @@ func (k *Keeper) facts(seen *Seen, stored reconcile.Stored) kit.Facts {
 		}
 	}
 	for volume := range templates {
-		f.Templates = append(f.Templates, kit.Template{Volume: volume})
+		t := kit.Template{Volume: volume}
+		t.SHA512 = k.sums[t.Name()]
+		f.Templates = append(f.Templates, t)
 		if id, err := proxmox.ParseVolumeID(volume); err == nil {
 			storages[id.Storage] = true
 		}

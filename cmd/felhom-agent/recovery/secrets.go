@@ -123,7 +123,7 @@ func clipKey(print string) string {
 
 // logIn creates a storage that needs secrets. They reach pvesm by its standard input and by the name of a file: arguments are shown to everyone on the
 // host. A password that does not fit is asked for again. Without the key the storage is not created at all: backups to it would not be encrypted.
-func (c *Course) logIn(ctx context.Context, s Step) error {
+func (c *Course) logIn(ctx context.Context, s *Step) error {
 	st := *s.Storage
 	args := slices.Clone(s.Args)
 	if st.Key != "" {

@@ -17,20 +17,21 @@ import (
 
 // State is what a host has before a step of a recovery.
 type State struct {
-	Node      string
-	Guests    []Guest
-	Storages  map[string]kit.Storage
-	Roles     map[string][]string // their privileges
-	Tokens    map[string][]string // of each user that exists
-	ACL       []Grant
-	Bridges   []string
-	Templates map[string]bool // volume ids
-	Files     map[string][]byte
-	Desired   map[string][]byte // in the agent's folder; nil: there is none
-	Enabled   map[string]bool   // units
-	Disks     []privileged.Disk
-	Mounts    []privileged.Mount
-	Mark      Mark
+	Node       string
+	Guests     []Guest
+	Storages   map[string]kit.Storage
+	Roles      map[string][]string // their privileges
+	Tokens     map[string][]string // of each user that exists
+	ACL        []Grant
+	Bridges    []string
+	Templates  map[string]bool   // volume ids
+	Appliances map[string]string // SHA-512 of the templates that PVE offers this host
+	Files      map[string][]byte
+	Desired    map[string][]byte // in the agent's folder; nil: there is none
+	Enabled    map[string]bool   // units
+	Disks      []privileged.Disk
+	Mounts     []privileged.Mount
+	Mark       Mark
 }
 
 // A Guest is a container or VM that exists on the host.
@@ -73,6 +74,13 @@ func look(ctx context.Context, h Host, templates []string) (*State, error) {
 			for _, v := range volumes {
 				s.Templates[v.VolID] = true
 			}
+		}
+	}
+	s.Appliances = map[string]string{}
+	var appliances []struct{ Template, SHA512Sum string }
+	if len(templates) > 0 && get(ctx, h, &appliances, "/nodes/"+s.Node+"/aplinfo") == nil {
+		for _, a := range appliances {
+			s.Appliances[a.Template] = a.SHA512Sum
 		}
 	}
 	for _, unit := range []string{service, socket} {

@@ -1,8 +1,10 @@
 package recovery
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -149,6 +151,51 @@ func (d simulatedDisk) Read(file string, most int64) (text []byte, err error) {
 		return nil, fmt.Errorf("%s makes the kit larger than a kit may be: %w", file, fs.ErrInvalid)
 	}
 	return text, err
+}
+
+// PutTemplate implements [Host]. A simulated node keeps of a template its size, and of one of its own what it says of itself.
+func (s *Simulated) PutTemplate(ctx context.Context, dir, file, volume, sum string) error {
+	var from io.Reader
+	if s.real {
+		disk, err := kit.OpenDisk(dir)
+		if err != nil {
+			return err
+		}
+		defer disk.Close()
+		f, err := disk.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		from = f
+	} else {
+		text, err := simulatedDisk{s, dir}.Read(file, 1<<10)
+		if err != nil {
+			return err
+		}
+		from = bytes.NewReader(text)
+	}
+	var size counter
+	have, err := copyHashed(&size, from)
+	if err == nil {
+		err = rightSum(file, have, sum)
+	}
+	if err != nil {
+		return err
+	}
+	return s.open(ctx, func(w *simulated.World) error { return w.Sim.PutTemplate(volume, string(size.begin), size.n) })
+}
+
+// A counter keeps the size of what is written to it, and how it begins.
+type counter struct {
+	n     int64
+	begin []byte
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	c.begin = append(c.begin, p[:min(len(p), 1<<10-len(c.begin))]...)
+	return len(p), nil
 }
 
 // Agent implements [Host]: the mode, on this node and with these files.

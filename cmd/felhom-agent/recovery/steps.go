@@ -12,7 +12,6 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/kit"
 	"github.com/felhom/felhom-agent/privileged"
-	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -23,15 +22,17 @@ type Step struct {
 	What string // e.g. "storage usb-backup"
 	Text string // what is done, or why nothing is
 
-	Root    *privileged.Op
-	Program string
-	Args    []string
-	Secret  bool         // the program prints the secret of a new token, which goes straight into the token's file
-	Storage *kit.Storage // what Program creates, and needs secrets for
-	May     bool         // where it fails the recovery goes on, and names it at the end
-	File    string
-	Content []byte
-	Folder  map[string][]byte // for the desired state
+	Root     *privileged.Op
+	Program  string
+	Args     []string
+	Secret   bool          // the program prints the secret of a new token, which goes straight into the token's file
+	Storage  *kit.Storage  // what Program creates, and needs secrets for
+	Template *kit.Template // what Program downloads; where that fails it is copied from the kit
+	Waits    string        // which objects wait for the template
+	May      bool          // where it fails the recovery goes on, and names it at the end
+	File     string
+	Content  []byte
+	Folder   map[string][]byte // for the desired state
 }
 
 // Does reports whether a step changes something.
@@ -47,7 +48,7 @@ func plan(k *kit.Kit, want *spec.Desired, have *State) []Step {
 	steps = append(steps, storageSteps(k, have)...)
 	steps = append(steps, accessSteps(want, have, token)...)
 	steps = append(steps, fileSteps(k, have, token)...)
-	steps = append(steps, templateSteps(k, have)...)
+	steps = append(steps, templateSteps(k, want, have)...)
 	if !have.Enabled[socket] {
 		steps = append(steps, Step{What: "root helper", Text: "enable " + socket, Program: systemctl, Args: []string{"enable", "--now", socket}})
 	}
@@ -298,19 +299,6 @@ func stateText(k *kit.Kit) []byte {
 		return nil
 	}
 	return text
-}
-
-func templateSteps(k *kit.Kit, have *State) []Step {
-	var steps []Step
-	for _, t := range k.Templates {
-		id, err := proxmox.ParseVolumeID(t.Volume)
-		if err != nil || have.Templates[t.Volume] {
-			continue
-		}
-		name := strings.TrimPrefix(id.Name, "vztmpl/")
-		steps = append(steps, Step{What: "template", Text: "download " + name + " to " + id.Storage, Program: pveam, Args: []string{"download", id.Storage, name}, May: true})
-	}
-	return steps
 }
 
 // quoted are arguments as they are typed.

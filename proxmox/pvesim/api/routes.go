@@ -125,6 +125,7 @@ func buildRoutes() {
 	do("POST", "/nodes/{node}/status", nodeKey+"command! enum=reboot,shutdown", request.NodeNeeds("Sys.PowerMgmt"), datacenter.NodeCommand)
 	get("/nodes/{node}/time", nodeKey, request.NodeNeeds("Sys.Audit"), datacenter.NodeTime)
 	do("PUT", "/nodes/{node}/time", nodeKey+"timezone!", request.NodeNeeds("Sys.Modify"), datacenter.SetNodeTime)
+	get("/nodes/{node}/aplinfo", nodeKey, nil, datacenter.Appliances)
 	get("/nodes/{node}/network", nodeKey+"type", nil, datacenter.Network)
 	get("/nodes/{node}/rrddata", nodeKey+"timeframe! enum=hour,day,week,month,year,decade\ncf enum=AVERAGE,MAX", request.NodeNeeds("Sys.Audit"), datacenter.RRD(datacenter.MeasuredNode, datacenter.NodeRRD))
 	get("/nodes/{node}/disks/list", nodeKey+"include-partitions boolean\nskipsmart boolean\ntype enum=unused,journal_disks", datacenter.MaySeeDisks, datacenter.ListDisks)

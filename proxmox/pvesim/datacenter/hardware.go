@@ -3,6 +3,7 @@ package datacenter
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -124,6 +125,17 @@ func USB(c *request.Call) error {
 		d.Open().Num("busnum", 2).Num("devnum", i+2).Num("class", 0).Num("level", 1).Num("port", i).Str("speed", cmp.Or(k.USB.Speed, "5000")).Str("usbpath", strconv.Itoa(int(i+1)))
 		d.Str("vendid", k.USB.VendorID).Str("prodid", k.USB.ProductID).Str("product", k.USB.Product).Str("manufacturer", k.USB.Manufacturer).Close()
 		i++
+	}
+	d.End()
+	return nil
+}
+
+// Appliances answers GET /nodes/{node}/aplinfo: the templates that can be downloaded.
+func Appliances(c *request.Call) error {
+	all := world.Appliances()
+	d := c.Data().List()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		d.Open().Str("template", name).Str("type", "lxc").Str("os", all[name].OS).Str("section", "system").Str("sha512sum", world.SHA512(all[name].TemplateText(name))).Close()
 	}
 	d.End()
 	return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -16,8 +15,17 @@ import (
 
 // The programs with which root sets a node up: pvesm, pveum, pveam, pvesh get and systemctl enable.
 
-// runPvesm adds a storage.
+// runPvesm adds a storage, or says where a volume is.
 func runPvesm(p *process) (int, error) {
+	if len(p.args) == 2 && p.args[0] == "path" {
+		id, name, _ := strings.Cut(p.args[1], ":")
+		st := p.cl.Storages[id]
+		if st == nil {
+			return p.complain(255, "storage '%s' does not exist", id), nil
+		}
+		p.print("%s", st.PathOf(name))
+		return 0, nil
+	}
 	if len(p.args) < 3 || p.args[0] != "add" {
 		return 0, fmt.Errorf("pvesim: pvesm %s: not on the simulated host", strings.Join(p.args, " "))
 	}
@@ -157,6 +165,10 @@ func dataOf(c *request.Call) string {
 
 // runPveam downloads a template that the appliance list has: one of those of the fresh node.
 func runPveam(p *process) (int, error) {
+	if len(p.args) == 1 && p.args[0] == "update" {
+		p.print("update successful")
+		return 0, nil
+	}
 	if len(p.args) != 3 || p.args[0] != "download" {
 		return 0, fmt.Errorf("pvesim: pveam %s: not on the simulated host", strings.Join(p.args, " "))
 	}
@@ -167,16 +179,11 @@ func runPveam(p *process) (int, error) {
 	if st == nil || !st.IsDir() || !st.Holds("vztmpl") {
 		return p.complain(255, "storage '%s' does not support templates", p.args[1]), nil
 	}
-	fresh := world.Fresh().Nodes[0].Disks[0].Dirs["/var/lib/vz"]
-	v, name := fresh["vztmpl/"+p.args[2]], "vztmpl/"+p.args[2]
+	v := world.Appliances()[p.args[2]]
 	if v == nil {
-		return p.complain(255, "no such template '%s'", p.args[2]), nil
+		return p.complain(255, "400 Parameter verification failed.\ntemplate: no such template"), nil
 	}
-	d, rel := p.n.Inside(path.Clean(st.Path))
-	if d.Dirs[rel] == nil {
-		d.Dirs[rel] = make(world.Store)
-	}
-	d.Dirs[rel][name] = v
+	putTemplate(p.n, st, p.args[2], v)
 	p.print("download of '%s' finished", p.args[2])
 	return 0, nil
 }

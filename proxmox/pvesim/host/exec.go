@@ -79,22 +79,22 @@ func init() {
 // program that the simulator does not know is one, so that a test with it fails.
 // It takes as long as the task behind it. Output and progress are what it prints.
 func (h *Host) Run(ctx context.Context, program string, args []string, progress func(line string)) (output []byte, exit int, err error) {
-	return h.run(&process{ctx: ctx, args: args, progress: progress}, program)
+	return run(h, &process{ctx: ctx, args: args, progress: progress}, program)
 }
 
 // Feed is [Host.Run] of a program with a standard input.
 func (h *Host) Feed(ctx context.Context, input []byte, program string, args ...string) (output []byte, exit int, err error) {
-	return h.run(&process{ctx: ctx, args: args, input: string(input)}, program)
+	return run(h, &process{ctx: ctx, args: args, input: string(input)}, program)
 }
 
-func (h *Host) run(p *process, program string) (output []byte, exit int, err error) {
+func run(h *Host, p *process, program string) (output []byte, exit int, err error) {
 	defer h.cl.Enter()()
 	n := h.cl.World.Node(h.node)
 	if n == nil {
 		return nil, 0, fmt.Errorf("pvesim: there is no node %q", h.node)
 	}
-	run := programs[program]
-	if run == nil {
+	start := programs[program]
+	if start == nil {
 		return nil, 0, fmt.Errorf("pvesim: %s: %w on the simulated host", program, fs.ErrNotExist)
 	}
 	if p.ctx == nil {
@@ -107,7 +107,7 @@ func (h *Host) run(p *process, program string) (output []byte, exit int, err err
 		}
 	}
 	p.cl, p.n = h.cl, n
-	exit, err = run(p)
+	exit, err = start(p)
 	return []byte(p.out.String()), exit, err
 }
 

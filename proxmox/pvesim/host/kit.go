@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/world"
 )
 
@@ -42,6 +43,64 @@ func (h *Host) KeepKit(dir, owner, name string, files map[string][]byte, keep in
 		}
 		return nil
 	})
+}
+
+// KeepTemplate copies a container template beside the recovery kits of dir.
+func (h *Host) KeepTemplate(dir, owner, from, sha512 string, _ int64) error {
+	return h.locked(func(n *world.Node) error {
+		name := path.Base(from)
+		v := templateAt(h.cl, n, from)
+		d, rel := n.Inside(path.Clean(dir))
+		switch {
+		case v == nil:
+			return fmt.Errorf("open %s: %w", from, fs.ErrNotExist)
+		case d == nil || n.MountAt(dir).Ghost != nil || !n.Exists(dir):
+			return fmt.Errorf("mkdir %s/felhom-recovery: input/output error", dir)
+		case sha512 != "" && world.SHA512(v.TemplateText(name)) != sha512:
+			return fmt.Errorf("its SHA-512 is another one")
+		}
+		if d.Files == nil {
+			d.Files = make(map[string]string)
+		}
+		d.Files[path.Join(rel, "felhom-recovery", owner, "templates", name)] = v.TemplateText(name)
+		return nil
+	})
+}
+
+// templateAt is the container template whose file is at a path.
+func templateAt(cl *cluster.Cluster, n *world.Node, at string) *world.Volume {
+	for _, st := range cl.Storages {
+		if !st.IsDir() || at != st.File("vztmpl/"+path.Base(at)) {
+			continue
+		}
+		if d, rel := n.Inside(path.Clean(st.Path)); d != nil {
+			return d.Dirs[rel]["vztmpl/"+path.Base(at)]
+		}
+	}
+	return nil
+}
+
+// PutTemplate puts a container template on a storage of the host.
+func PutTemplate(h *Host, storage, name string, v *world.Volume) error {
+	return h.locked(func(n *world.Node) error {
+		st := h.cl.Storages[storage]
+		if st == nil || !st.IsDir() || !st.Holds("vztmpl") {
+			return fmt.Errorf("storage '%s' does not support templates", storage)
+		}
+		putTemplate(n, st, name, v)
+		return nil
+	})
+}
+
+func putTemplate(n *world.Node, st *world.Storage, name string, v *world.Volume) {
+	d, rel := n.Inside(path.Clean(st.Path))
+	if d.Dirs == nil {
+		d.Dirs = make(map[string]world.Store)
+	}
+	if d.Dirs[rel] == nil {
+		d.Dirs[rel] = make(world.Store)
+	}
+	d.Dirs[rel]["vztmpl/"+name] = v
 }
 
 // PutFile puts a plain file on what is mounted at the host's path name; text nil removes it. It is for stories.

@@ -67,7 +67,13 @@ func (s *state) run(name string, args []string) int {
 		}
 		s.Tokens = append(s.Tokens, map[string]string{"tokenid": args[4]})
 		fmt.Println(`{"full-tokenid":"` + args[3] + "!" + args[4] + `","value":"5ec2e700-0000-4000-8000-000000000001"}`)
+	case "pvesm path":
+		fmt.Println("/var/lib/vz/template/cache/" + filepath.Base(args[1]))
 	case "pveam download":
+		if _, err := os.Stat("/offline"); err == nil {
+			fmt.Fprintln(os.Stderr, "Could not resolve host: download.proxmox.com")
+			return 255
+		}
 		s.Templates = append(s.Templates, map[string]string{"volid": args[1] + ":vztmpl/" + args[2]})
 	case "systemctl enable":
 		s.Units[args[len(args)-1]] = true
@@ -105,6 +111,10 @@ func (s *state) get(path string) int {
 		answer = s.Tokens
 	case strings.HasSuffix(path, "/content"):
 		answer = s.Templates
+		files, _ := filepath.Glob("/var/lib/vz/template/cache/*")
+		for _, file := range files {
+			answer = []map[string]string{{"volid": "local:vztmpl/" + filepath.Base(file)}}
+		}
 	case strings.HasSuffix(path, "/network"):
 		answer = []map[string]string{{"iface": "vmbr0", "type": "bridge"}}
 	}
