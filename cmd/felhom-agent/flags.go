@@ -37,6 +37,7 @@ type command struct {
 	logLevel      *zapcore.Level
 	logFormat     string        // "": as configured
 	task          bool          // --selftest=task
+	testNotify    bool          // --selftest=notify
 	held          time.Duration // --for: how long a hold lasts; 0: until it is released
 	why           string        // -m
 	vmid          proxmox.VMID
@@ -51,6 +52,7 @@ type command struct {
 	preview       bool     // --plan beside --recover
 	yes, onto     bool     // --yes, --onto-existing
 	tests         bool     // --restore-tests: of --print-setup
+	notify        bool     // --notify: of --print-setup
 	ask           bool     // --ask: show the plan and ask
 	git           string   // --git: the configuration of --pull
 	vms           bool     // --vms: the setup is for a household with virtual machines
@@ -76,7 +78,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		}
 	}
 	set := map[string]func(string) error{
-		"selftest":   func(s string) error { cmd.task = s == "task"; return config.OneOf("", "task")(s) },
+		"selftest":   cmd.setSelftest,
 		"simulate":   func(s string) error { cmd.simulate, cmd.world = s != "false", s; return nil },
 		"config":     func(s string) error { cmd.config = s; return nil },
 		"git":        func(s string) error { cmd.git = s; return config.NotEmpty(s) },
@@ -99,7 +101,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
 	set["password-file"], set["key-file"] = fileOf(&cmd.passwords), fileOf(&cmd.keys)
-	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms, "restore-tests": &cmd.tests}
+	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms, "restore-tests": &cmd.tests, "notify": &cmd.notify}
 	add := func(o option) {
 		if o.arg == "" {
 			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)
@@ -113,7 +115,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 			f.NoOptDefVal = alone
 		}
 	}
-	add(option{name: "selftest", arg: "task", optional: true, usage: modeOf("selftest").usage})
+	add(option{name: "selftest", arg: "task|notify", optional: true, usage: modeOf("selftest").usage})
 	for _, o := range options {
 		add(o)
 	}

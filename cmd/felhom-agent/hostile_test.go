@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +27,8 @@ func TestSecretAndControls(t *testing.T) {
 	}
 	tell := filepath.Join(t.TempDir(), "tell")
 	heard := tell + ".heard"
-	h := newWatchedHome(t, "FELHOM_AGENT_NOTIFY={command: "+tell+", pass: on}")
+	hook, hidden := hostileHook(t)
+	h := newWatchedHome(t, "FELHOM_AGENT_NOTIFY={command: "+tell+", pass: on, services: ["+hook+"]}")
 	secret := h.sim.TokenSecret()
 	const controls = "\x1b]0;owned\a\u009b2J\u202e\r\nforged line \x1b[2J"
 	must(t, os.WriteFile(tell, []byte("#!/bin/sh\ncat >> "+heard+"\nprintf '%s \\033[2J\\nforged line' '"+secret+"' >&2\nexit 1\n"), 0o755))
@@ -57,6 +60,8 @@ func TestSecretAndControls(t *testing.T) {
 	h.signal(syscall.SIGHUP)
 	h.await("the refusal", func() bool { return !h.healthy() })
 
+	h.await("the refusal of the web hook", h.says("the notify service webhook failed"))
+
 	outputs := map[string]string{"the log": h.out.String(), "the service manager": h.notes.String()}
 	for _, path := range []string{"/", "/status", "/metrics", "/healthz"} {
 		_, outputs[path] = h.get(path)
@@ -67,7 +72,7 @@ func TestSecretAndControls(t *testing.T) {
 	}
 	told, _ := os.ReadFile(heard)
 	outputs["the notify command"] = string(told)
-	for _, args := range [][]string{{"--status"}, {"--status", "-o", "json"}, {"--history"}, {"--check", outside}, {"--check", h.desired}, {"--plan", "--only", secret}, {"--plan", h.desired}, {"--selftest"}} {
+	for _, args := range [][]string{{"--status"}, {"--status", "-o", "json"}, {"--history"}, {"--check", outside}, {"--check", h.desired}, {"--plan", "--only", secret}, {"--plan", h.desired}, {"--selftest"}, {"--selftest=notify"}, {"--print-setup", "--notify"}} {
 		cmd := exec.Command("felhom-agent", args...)
 		cmd.Env = h.process.Env
 		text, _ := cmd.CombinedOutput()
@@ -83,8 +88,10 @@ func TestSecretAndControls(t *testing.T) {
 		t.Errorf("not everything was fed: %q", outputs["/"])
 	}
 	for name, text := range outputs {
-		if strings.Contains(text, secret) {
-			t.Errorf("the secret is in %s:\n%s", name, text)
+		for _, secret := range append(hidden, secret) {
+			if strings.Contains(text, secret) {
+				t.Errorf("a secret is in %s:\n%s", name, text)
+			}
 		}
 		if i := strings.IndexAny(text, "\x1b\x07\r\u009b\u202e"); i >= 0 {
 			t.Errorf("a control character is in %s: %q", name, text[max(i-200, 0):min(i+50, len(text))])
@@ -93,4 +100,22 @@ func TestSecretAndControls(t *testing.T) {
 			t.Errorf("a forged line is in %s:\n%s", name, text)
 		}
 	}
+}
+
+// hostileHook is a web hook that says all its secrets again, with what a terminal obeys.
+func hostileHook(t *testing.T) (service string, secrets []string) {
+	t.Helper()
+	dir := t.TempDir()
+	secrets = []string{"hook-0123456789", "token-9876543210"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "no %s http://%s%s \x1b[2J\nforged line", r.Header.Get("Authorization"), r.Host, r.RequestURI)
+	}))
+	t.Cleanup(server.Close)
+	for name, text := range map[string]string{"hook": server.URL + "/" + secrets[0], "hook-token": secrets[1]} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "{type: webhook, url_file: " + dir + "/hook, token_file: " + dir + "/hook-token}", secrets
 }

@@ -67,7 +67,10 @@ const (
 // runSetup prints the commands that give the agent its rights, with the names of this host: its token is of
 // the user and name that the configuration says. The token is separate from its user and has only what both are
 // given; so the role is given to both.
-func runSetup(_ context.Context, cmd *command, con *console.Console) (int, error) {
+func runSetup(ctx context.Context, cmd *command, con *console.Console) (int, error) {
+	if cmd.notify {
+		return exit.OK, printNotifySetup(ctx, cmd, con)
+	}
 	here, err := os.Hostname()
 	if err != nil {
 		return 0, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -285,8 +286,10 @@ func checkConfig(file string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Notify.Read(); err != nil {
-		return &config.Error{Place: c.Places["notify"], Key: "notify", Text: err.Error()}
+	for _, err := range c.Notify.Unusable() {
+		if !errors.Is(err, fs.ErrPermission) { // whoever checks need not be the one who reads the secrets
+			return &config.Error{Place: c.Places["notify"], Key: "notify", Text: err.Error()}
+		}
 	}
 	return nil
 }

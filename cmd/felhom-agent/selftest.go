@@ -13,15 +13,16 @@ import (
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
-	"github.com/felhom/felhom-agent/cmd/felhom-agent/notify"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
-	"github.com/felhom/felhom-agent/cmd/felhom-agent/systemd"
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // runSelftest looks whether the agent could work here, and with --selftest=task also does something.
 func runSelftest(ctx context.Context, cmd *command, con *console.Console) (code int, err error) {
+	if cmd.testNotify {
+		return runSelftestNotify(ctx, cmd, con)
+	}
 	n, err := connect(ctx, cmd, con, cmd.task)
 	if err != nil {
 		return 0, err
@@ -191,22 +192,6 @@ func reaches(path, privilege string) bool {
 	kind, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	prefix, ok := map[string]string{"vms": "VM.", "storage": "Datastore.", "nodes": "Sys.", "sdn": "SDN.", "pool": "Pool."}[kind]
 	return ok && strings.HasPrefix(privilege, prefix)
-}
-
-// notify looks at the program that is to be told.
-func (t *selftest) notify() {
-	c := t.node.Config
-	undelivered, _ := notify.Undelivered(t.node.State)
-	switch err := c.Notify.Read(); {
-	case err != nil:
-		t.fail("notify", "%v (%s)", err, c.Places["notify"])
-	case len(c.Notify.Command) > 0 && undelivered != "":
-		t.fail("notify", "%s", undelivered)
-	case len(c.Notify.Command) > 0 && systemd.Filters("/"):
-		t.ok("notify", "%s; %s", c.Notify.Command[0], systemd.NotifyFiltered)
-	case len(c.Notify.Command) > 0:
-		t.ok("notify", "%s", c.Notify.Command[0])
-	}
 }
 
 // fence asks the root helper something harmless.

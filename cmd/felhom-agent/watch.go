@@ -131,23 +131,24 @@ func present(ctx context.Context, seen *httpstatus.Observer, poke func()) {
 // tell makes the notifier, and says at once what it cannot deliver.
 func tell(ctx context.Context, n *session.Session, src *source.Source, seen *httpstatus.Observer) *notify.Notifier {
 	notify := notify.NewNotifier(n)
-	if err := n.Config.Notify.Read(); err != nil {
+	for _, err := range n.Config.Notify.Unusable() {
 		src.Told(source.Untold(err))
 	}
-	if text, _ := notify.Undelivered(); text != "" {
-		src.Told(text)
+	lines, _ := notify.Undelivered()
+	for _, line := range lines {
+		src.Told(line)
 	}
 	filtered := len(n.Config.Notify.Command) > 0 && systemd.LoopbackOnly()
 	if filtered {
 		src.Told(systemd.NotifyFiltered)
 	}
 	notify.Changed = seen.Refresh
-	seen.Notified(func() (string, int) {
-		text, count := notify.Undelivered()
-		if text != "" && filtered {
-			text += ". " + strings.ToUpper(systemd.NotifyFiltered[:1]) + systemd.NotifyFiltered[1:]
+	seen.Notified(func() ([]string, int) {
+		lines, count := notify.Undelivered()
+		if len(lines) > 0 && filtered {
+			lines[0] += ". " + strings.ToUpper(systemd.NotifyFiltered[:1]) + systemd.NotifyFiltered[1:]
 		}
-		return text, count
+		return lines, count
 	})
 	exit.Go(func() { notify.Run(ctx) })
 	return notify

@@ -21,16 +21,47 @@ import (
 //	  daily: "07:00"                      # one line a day, by the node's clock
 //	  pass: on                            # also an event for every pass (for a dead man's switch)
 //	  pve: on                             # PVE's own notification of every single backup
+//	  services: [{type: ntfy, url_file: /etc/felhom-agent/ntfy}]
+//	  ping: {url_file: /etc/felhom-agent/ping}
 type NotifyConfig struct {
-	Command []string // empty: nobody is told
-	Daily   *hour
-	Pass    bool
-	Pve     bool
+	Command  []string // empty: none is called
+	Services []Service
+	Ping     *Service // the dead man's switch; nil: none
+	Daily    *hour
+	Pass     bool
+	Pve      bool
+}
+
+// Any reports whether anybody is told.
+func (c *NotifyConfig) Any() bool { return len(c.Command) > 0 || len(c.Services) > 0 || c.Ping != nil }
+
+// Targets are the services, with the dead man's switch.
+func (c *NotifyConfig) Targets() (all []*Service) {
+	for i := range c.Services {
+		all = append(all, &c.Services[i])
+	}
+	if c.Ping != nil {
+		all = append(all, c.Ping)
+	}
+	return all
+}
+
+// Unusable says which of those that are to be told cannot be, as far as that shows without telling them anything.
+func (c *NotifyConfig) Unusable() (all []error) {
+	if err := c.Read(); err != nil {
+		all = append(all, err)
+	}
+	for _, s := range c.Targets() {
+		if s.Missing != nil {
+			all = append(all, fmt.Errorf("%s: %w", s.Name, s.Missing))
+		}
+	}
+	return all
 }
 
 type hour struct{ Hour, Minute int }
 
-var notifyKeys = []string{"command", "daily", "pass", "pve"}
+var notifyKeys = []string{"command", "services", "ping", "daily", "pass", "pve"}
 
 // ParseNotify reads the value of the key notify, as YAML; a text is the command.
 func ParseNotify(n *yaml.Node) (NotifyConfig, error) {
@@ -56,6 +87,10 @@ func ParseNotify(n *yaml.Node) (NotifyConfig, error) {
 		switch key {
 		case "command":
 			err = c.setCommand(value)
+		case "services":
+			err = c.setServices(value)
+		case "ping":
+			err = c.setPing(value)
 		case "daily":
 			err = c.setDaily(value.Value)
 		case "pass":
@@ -69,10 +104,27 @@ func ParseNotify(n *yaml.Node) (NotifyConfig, error) {
 			return c, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	if len(c.Command) == 0 && (c.Pass || c.Daily != nil) {
+	switch {
+	case len(c.Command) == 0 && len(c.Services) == 0 && c.Daily != nil:
 		return c, errors.New("the command is missing: command: /usr/local/bin/tell-me")
+	case len(c.Command) == 0 && c.Pass:
+		return c, errors.New("pass is for a command, and there is none; a dead man's switch is ping: {url_file: /etc/felhom-agent/ping}")
 	}
-	return c, nil
+	return c, c.distinctFiles()
+}
+
+// distinctFiles refuses two files of one name in different folders: systemd hands them over by their names.
+func (c *NotifyConfig) distinctFiles() error {
+	named := map[string]string{}
+	for _, s := range c.Targets() {
+		for _, file := range s.Files {
+			if other := named[filepath.Base(file)]; other != "" && other != file {
+				return fmt.Errorf("%s: %s and %s have the same name: rename one", s.Name, other, file)
+			}
+			named[filepath.Base(file)] = file
+		}
+	}
+	return nil
 }
 
 func (c *NotifyConfig) setCommand(n *yaml.Node) error {

@@ -37,6 +37,7 @@ func (r *reading) settle(environ []string) *Config {
 	c.Url, c.Node, c.Owner, c.Ca, c.Fingerprint, c.State = text("url"), text("node"), text("owner"), text("ca"), text("fingerprint"), text("state")
 	r.settleTimes(c)
 	r.settleService(c)
+	c.Notify.readSecrets(environ)
 	if !r.simulate {
 		c.Runner, c.RunnerMode = &privileged.ExecRunner{}, "sudo"
 		r.check("runner", func(s string) (err error) { c.Runner, c.RunnerMode, err = parseRunner(s); return err })

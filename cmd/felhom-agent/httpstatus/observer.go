@@ -29,8 +29,8 @@ type Observer struct {
 	counts   counts
 	hardware Aged[Hardware]
 	NoFence  string // why there is no root helper
-	// undelivered says what the notify command did not take, and how many notices that are.
-	undelivered func() (text string, count int)
+	// undelivered says what those did not take that are to be told, and how many notices that are.
+	undelivered func() (lines []string, count int)
 
 	Mu        sync.Mutex
 	began     time.Time
@@ -51,7 +51,7 @@ type Observer struct {
 func NewObserver(n *session.Session, src *source.Source) *Observer {
 	o := &Observer{Node: n, Src: src, Manager: systemd.NewSupervisor(), NoFence: n.Source.FenceReason, began: time.Now(), Running: map[string]reconcile.Event{}}
 	o.hardware = Aged[Hardware]{Read: o.readHardware, Good: time.Minute, Bad: time.Minute, Limit: 20 * time.Second}
-	o.undelivered = func() (string, int) { return "", 0 }
+	o.undelivered = func() ([]string, int) { return nil, 0 }
 	o.registry = o.Metrics()
 	o.write()
 	return o
@@ -76,8 +76,8 @@ func (o *Observer) Reload() {
 	}
 }
 
-// Notified shows what the notify command does not take from now on.
-func (o *Observer) Notified(undelivered func() (text string, count int)) {
+// Notified shows what those do not take that are to be told, from now on.
+func (o *Observer) Notified(undelivered func() (lines []string, count int)) {
 	o.Mu.Lock()
 	o.undelivered = undelivered
 	o.Mu.Unlock()

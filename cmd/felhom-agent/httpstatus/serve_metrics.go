@@ -57,7 +57,7 @@ var (
 	descCommit      = describe("desired_commit_timestamp_seconds", "The time of the commit that the desired state is, where it was pulled from git; 0 if unknown.", "commit")
 	descPulled      = describe("desired_pulled_timestamp_seconds", "When the desired state was last pulled from git without trouble; 0 if never.")
 	descRefused     = describe("desired_commit_refused", "1 while a newer commit of the desired state is refused.")
-	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command did not take and that are tried again.")
+	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command or services did not take and that are tried again.")
 	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
 	descTest        = describe("restore_test_last_success_timestamp_seconds", "When the last good restore test of a guest ended, by the node's clock; 0 if there is none.", "guest")
 	descTestTook    = describe("restore_test_duration_seconds", "How long the restore of the last good restore test took.", "guest")

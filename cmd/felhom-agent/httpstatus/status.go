@@ -79,12 +79,11 @@ func (o *Observer) status() reconcile.Status {
 		s.Expiry = append(s.Expiry, l.Short())
 	}
 	s.Errors = append(s.Errors, session.Warnings(o.leases, o.Node.Clock())...)
-	if err := o.Node.Config.Notify.Read(); err != nil {
+	for _, err := range o.Node.Config.Notify.Unusable() {
 		s.Errors = append(s.Errors, source.Untold(err))
 	}
-	if text, _ := o.undelivered(); text != "" {
-		s.Errors = append(s.Errors, text)
-	}
+	lines, _ := o.undelivered()
+	s.Errors = append(s.Errors, lines...)
 	return s
 }
 

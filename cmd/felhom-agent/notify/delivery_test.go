@@ -86,14 +86,15 @@ func TestNotifyRepeats(t *testing.T) {
 			return plan
 		}
 		n, stop := run()
-		if text, count := n.Undelivered(); text != "" || count != 0 {
+		if text, count := n.Undelivered(); len(text) != 0 || count != 0 {
 			t.Errorf("at first: %q, %d", text, count)
 		}
 		n.Pass(blocked(), nil)
 		time.Sleep(20 * time.Minute)
 		expect("it fails", "0s blocked restores/web", "1m0s blocked restores/web", "3m0s blocked restores/web", "7m0s blocked restores/web", "15m0s blocked restores/web")
-		text, count := n.Undelivered()
-		if kept, of := notify.Undelivered(dir); kept != text || of != count || count != 1 {
+		lines, count := n.Undelivered()
+		text := strings.Join(lines, "\n")
+		if kept, of := notify.Undelivered(dir, "command"); strings.Join(kept, "\n") != text || of != count || count != 1 {
 			t.Errorf("shown: %q (%d), kept: %q (%d)", text, count, kept, of)
 		}
 		if !strings.HasPrefix(text, "1 notification is not delivered, since ") || !strings.Contains(text, "could not resolve host") || strings.Contains(text, "\x1b") {
@@ -113,7 +114,7 @@ func TestNotifyRepeats(t *testing.T) {
 		mu.Unlock()
 		time.Sleep(3 * time.Hour)
 		expect("it is taken, once", "1h43m0s recovered restores/web")
-		if text, count := n.Undelivered(); text != "" || count != 0 {
+		if text, count := n.Undelivered(); len(text) != 0 || count != 0 {
 			t.Errorf("all is well, but: %q, %d", text, count)
 		}
 		stop()

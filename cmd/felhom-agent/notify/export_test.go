@@ -2,22 +2,29 @@ package notify
 
 import (
 	"context"
-	"time"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 )
 
-// SetCall replaces the command.
+// SetCall replaces the command and the services.
 func (t *Notifier) SetCall(call func(Notice) error) {
-	t.call = func(_ context.Context, _ []string, n Notice, _ time.Duration) error { return call(n) }
+	t.SetCalls(func(_ string, n Notice) error { return call(n) })
 }
 
-// Take empties the queue.
+// SetCalls is SetCall, with the name of the recipient.
+func (t *Notifier) SetCalls(call func(to string, n Notice) error) {
+	t.call = func(_ context.Context, _ *config.NotifyConfig, to string, n Notice) error { return call(to, n) }
+}
+
+// Take empties the queue of the command.
 func (t *Notifier) Take() (all []Notice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, p := range t.told.Waiting {
+	box := t.told.Outboxes[command]
+	for _, p := range box.Waiting {
 		all = append(all, p.Notice)
 	}
-	t.told.Waiting = nil
+	box.Waiting = nil
 	t.save()
 	return all
 }

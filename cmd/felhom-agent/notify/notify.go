@@ -1,19 +1,14 @@
 package notify
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,7 +21,7 @@ import (
 // A Notice is what the command under `notify:` reads on its standard input: one JSON document.
 type Notice struct {
 	Format int       `json:"format"` // of this document: 1
-	Event  string    `json:"event"`  // failed, blocked, overdue, recovered, expiring, daily, pass
+	Event  string    `json:"event"`  // failed, blocked, overdue, recovered, expiring, daily, pass, test
 	Node   string    `json:"node"`
 	Time   time.Time `json:"time"` // by the node's clock
 	Object string    `json:"object,omitempty"`
@@ -38,21 +33,21 @@ type Notice struct {
 // How the command is called.
 const (
 	notifyDeadline = 10 * time.Second
-	NotifyWaiting  = 500             // notices that wait for a slow command
+	NotifyWaiting  = 500             // notices that wait for a slow command or service
 	NotifyOutput   = 4 << 10         // of what it prints is kept for the log
 	notifyPatience = 5 * time.Minute // how long the node as a whole may fail before anybody is told
 )
 
-// A Notifier calls the command once when an object turns failed, blocked or overdue, once when it is as
+// A Notifier tells the command and the services once when an object turns failed, blocked or overdue, once when it is as
 // declared again, and once a day. What it has told is kept in the state directory, so that a restart tells
 // nothing twice. What the command does not take is repeated, also after a restart, and is shown until it does.
 type Notifier struct {
 	config config.NotifyConfig
 	log    *zap.Logger
 	path   string // where it is kept what was told; "": nowhere
-	wake   chan struct{}
+	to     []*recipient
 	ended  chan struct{} // closed when Run has ended
-	call   func(ctx context.Context, argv []string, n Notice, deadline time.Duration) error
+	call   func(ctx context.Context, c *config.NotifyConfig, to string, n Notice) error
 	// Changed is called, where it is set, when a notice was delivered or was not.
 	Changed func()
 
@@ -63,20 +58,24 @@ type Notifier struct {
 	clock  time.Time // the node's at the last pass that could, in its zone
 	at     time.Time // ours at the same moment
 	status string    // the daily line
+	pinged pinged    // what the dead man's switch was told last
 }
 
 // NewNotifier goes on where an earlier one ended.
 func NewNotifier(n *session.Session) *Notifier {
-	t := &Notifier{config: n.Config.Notify, log: n.Log, wake: make(chan struct{}, 1), ended: make(chan struct{}), call: CallCommand, told: told{Format: 1, Objects: map[string]string{}, Under: map[string]string{}}}
-	if n.State != "" && len(t.config.Command) > 0 {
+	t := &Notifier{config: n.Config.Notify, log: n.Log, ended: make(chan struct{}), call: call, told: empty()}
+	t.to = recipients(&t.config)
+	if n.State != "" && len(t.to) > 0 {
 		t.path, t.told = filepath.Join(n.State, fileName), read(n.State)
 	}
+	t.told.keepOnly(t.to)
+	t.save()
 	return t
 }
 
 // Pass takes over what a pass has found, or why it could not look.
 func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
-	if len(t.config.Command) == 0 {
+	if len(t.to) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -91,6 +90,7 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 			t.turn("node", "failed", why, nil, "")
 			t.status = fmt.Sprintf("%s could not be refreshed for %s: %s", cmp.Or(t.node, "the node"), time.Since(t.failed).Truncate(time.Minute), why)
 			t.daylight()
+			t.ping(false)
 		}
 		return
 	}
@@ -130,12 +130,13 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 	if t.config.Pass {
 		t.send(Notice{Event: "pass", Text: t.status})
 	}
+	t.ping(!slices.ContainsFunc(slices.Collect(maps.Values(state)), func(word string) bool { return word == "failed" || word == "overdue" }))
 }
 
 // Pulled tells of a commit of the desired state that was refused, or of a repository that cannot be fetched; trouble is
 // "" when neither is so.
 func (t *Notifier) Pulled(trouble string) {
-	if len(t.config.Command) == 0 {
+	if len(t.to) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -152,7 +153,7 @@ func (t *Notifier) Pulled(trouble string) {
 
 // Expiring tells of a token or a certificate that ends soon: once for each of leaseDays.
 func (t *Notifier) Expiring(all []session.Lease, now time.Time) {
-	if len(t.config.Command) == 0 {
+	if len(t.to) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -235,49 +236,4 @@ func dailyLine(plan *reconcile.Plan, state map[string]string) string {
 		}
 	}
 	return text
-}
-
-// CallCommand runs a command with a notice on its standard input, without a shell. At the deadline it and
-// all that it has started are killed; of what it prints the end is kept for the error.
-func CallCommand(ctx context.Context, argv []string, n Notice, deadline time.Duration) error {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text) // one line
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(n); err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	cmd := exec.CommandContext(limited, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"} // nothing of ours: no token
-	cmd.Dir = "/"
-	cmd.Stdin = &text
-	out := &tail{most: NotifyOutput}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // a grandchild that left the group may keep the pipe open
-	err := cmd.Run()
-	said := strings.Join(strings.Fields(string(out.kept)), " ")
-	switch {
-	case err == nil || errors.Is(err, exec.ErrWaitDelay) && limited.Err() == nil:
-		return nil
-	case limited.Err() != nil && ctx.Err() == nil:
-		return fmt.Errorf("%s did not end within %s and was killed; it said: %q", argv[0], deadline, said)
-	}
-	return fmt.Errorf("%s: %w; it said: %q", argv[0], err, said)
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	most int
-	kept []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.kept = append(t.kept, p...)
-	if over := len(t.kept) - t.most; over > 0 {
-		t.kept = append(t.kept[:0], t.kept[over:]...)
-	}
-	return len(p), nil
 }

@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,48 +21,6 @@ const OpenNetwork = "mkdir -p /etc/systemd/system/felhom-agent.service.d && ln -
 
 // NotifyFiltered says what the filter does to the notify command.
 const NotifyFiltered = "the service's unit lets the notify command reach loopback addresses alone (SMTP to 127.0.0.1 works). fix: " + OpenNetwork
-
-// Filters reports whether the installed unit of the service, with its drop-ins, has the filter. dir is the root of
-// the file system, "/" but for tests.
-func Filters(dir string) bool {
-	const unit = "felhom-agent.service"
-	deny, allow := "", ""
-	var files []string
-	for _, folder := range []string{"usr/lib", "run", "etc"} { // the later one wins
-		if whole := filepath.Join(dir, folder, "systemd/system", unit); exists(whole) {
-			files = []string{whole}
-		}
-	}
-	dropins := map[string]string{} // by name: that of a later folder hides that of an earlier one
-	for _, folder := range []string{"usr/lib", "run", "etc"} {
-		paths, _ := filepath.Glob(filepath.Join(dir, folder, "systemd/system", unit+".d", "*.conf"))
-		for _, path := range paths {
-			dropins[filepath.Base(path)] = path
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(dropins)) {
-		files = append(files, dropins[name])
-	}
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		for line := range strings.Lines(string(text)) {
-			line = strings.TrimSpace(line)
-			for key, list := range map[string]*string{"IPAddressDeny=": &deny, "IPAddressAllow=": &allow} {
-				if value, ok := strings.CutPrefix(line, key); ok && value == "" {
-					*list = ""
-				} else if ok {
-					*list += " " + value
-				}
-			}
-		}
-	}
-	return strings.Contains(deny, "any") && !strings.Contains(allow, "any")
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
 
 var found atomic.Bool // it does not go away while a process lives
 
