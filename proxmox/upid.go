@@ -2,8 +2,7 @@ package proxmox
 
 import (
 	"fmt"
-	"regexp"
-	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,22 +18,57 @@ type UPID struct {
 	User        string // user@realm or user@realm!token
 }
 
-var upidForm = regexp.MustCompile(`^UPID:([A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?):([0-9A-Fa-f]{8}):([0-9A-Fa-f]{8}|[1-9A-Fa-f][0-9A-Fa-f]{8}):([0-9A-Fa-f]{8}):([^:\s/]+):([^:\s/]*):([^:\s/]+):$`)
-
-// ParseUPID reads PVE's form, which ends with a colon (PVE: UPID, decode).
+// ParseUPID reads PVE's form, which ends with a colon (PVE: UPID, decode). Each refresh reads some
+// hundreds, so it is done without a regular expression.
 func ParseUPID(s string) (UPID, error) {
-	m := upidForm.FindStringSubmatch(s)
-	if m == nil {
+	var part [9]string // UPID, node, PID, PSTART, STARTTIME, type, ID, user, ""
+	rest, n := s, 0
+	for ; n < len(part)-1; n++ {
+		var more bool
+		if part[n], rest, more = strings.Cut(rest, ":"); !more {
+			break
+		}
+	}
+	pid, pidOK := hexNumber(part[2], 8)
+	pstart, pstartOK := hexNumber(part[3], max(8, min(len(part[3]), 9)))
+	start, startOK := hexNumber(part[4], 8)
+	switch {
+	case n < len(part)-1, rest != "", part[0] != "UPID", !isNodeName(part[1]), !pidOK, !pstartOK, !startOK,
+		len(part[3]) == 9 && part[3][0] == '0', part[5] == "" || part[7] == "", strings.ContainsAny(part[5]+part[6]+part[7], "/ \t\n\f\r"):
 		return UPID{}, fmt.Errorf("invalid task ID %q: expected UPID:NODE:PID:PSTART:STARTTIME:TYPE:ID:USER: with the colon at its end", s)
 	}
-	hex := func(s string) uint64 {
-		n, _ := strconv.ParseUint(s, 16, 64) // at most nine digits
-		return n
+	return UPID{Node: part[1], PID: pid, PStart: pstart, StartTime: int64(start), Type: part[5], ID: part[6], User: part[7]}, nil
+}
+
+// hexNumber reads a number of so many hexadecimal digits.
+func hexNumber(s string, digits int) (n uint64, ok bool) {
+	for i := range len(s) {
+		ch := s[i]
+		switch {
+		case ch >= '0' && ch <= '9':
+			ch -= '0'
+		case ch >= 'a' && ch <= 'f':
+			ch -= 'a' - 10
+		case ch >= 'A' && ch <= 'F':
+			ch -= 'A' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | uint64(ch)
 	}
-	return UPID{
-		Node: m[1], PID: hex(m[2]), PStart: hex(m[3]), StartTime: int64(hex(m[4])),
-		Type: m[5], ID: m[6], User: m[7],
-	}, nil
+	return n, len(s) == digits
+}
+
+// isNodeName reports whether a word can name a node: letters, digits and, within, hyphens.
+func isNodeName(s string) bool {
+	for i := range len(s) {
+		ch := s[i]
+		letter := ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z' || ch >= '0' && ch <= '9'
+		if !letter && (ch != '-' || i == 0 || i == len(s)-1) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // String is PVE's form, or "" for the zero UPID.

@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,11 +52,32 @@ func TestParseUPID(t *testing.T) {
 	}
 }
 
+// upidForm is what a task ID looks like.
+var upidForm = regexp.MustCompile(`^UPID:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?:[0-9A-Fa-f]{8}:(?:[0-9A-Fa-f]{8}|[1-9A-Fa-f][0-9A-Fa-f]{8}):[0-9A-Fa-f]{8}:[^:\s/]+:[^:\s/]*:[^:\s/]+:$`)
+
+// What has one byte too many, too few or another one passes where it has the form.
+func TestTaskIDsHaveTheirForm(t *testing.T) {
+	for _, good := range []string{"UPID:a-b:0000076f:00012584:6B03308F:vzdump:999:felhom@pve!agent:", "UPID:p:0000305D:123456789:6B032AB1:x::y:"} {
+		for at := range len(good) {
+			for _, with := range []string{"", "0", "1", "f", "G", "-", ":", "/", " ", "\n", "\v", "\xff", "é", "::"} {
+				for _, s := range []string{good[:at] + with + good[at+1:], good[:at] + with + good[at:], good[:at] + with} {
+					if _, err := ParseUPID(s); (err == nil) != upidForm.MatchString(s) {
+						t.Errorf("%q: %v", s, err)
+					}
+				}
+			}
+		}
+	}
+}
+
 func FuzzParseUPID(f *testing.F) {
 	f.Add("UPID:demo-felhom:00000767:00012584:6B03308F:vzdump:999:felhom@pve!agent:")
 	f.Add("UPID:pve:0000305D:123456789:6b032ab1:imgdel:800@local:root@pam:")
 	f.Fuzz(func(t *testing.T, s string) {
 		u, err := ParseUPID(s)
+		if (err == nil) != upidForm.MatchString(s) {
+			t.Fatalf("%q: %v", s, err)
+		}
 		if err != nil {
 			return
 		}

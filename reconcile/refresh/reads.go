@@ -62,6 +62,19 @@ func (r *reads) Go(f func() error) {
 				err = fmt.Errorf("a mistake in this program: %v\n%s", p, debug.Stack())
 			}
 		}()
+		room()
 		return f()
 	})
+}
+
+// room grows the stack at once to what a read needs, so that it is not copied again and again on
+// the way down.
+//
+//go:noinline
+func room() (used byte) {
+	var stack [14 << 10]byte
+	for i := 0; i < len(stack); i += 4 << 10 {
+		used |= stack[i]
+	}
+	return used
 }

@@ -23,10 +23,21 @@ var (
 	macRE      = regexp.MustCompile(`^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$`)
 	// NewDiskRE asks for a new volume: STORAGE:SIZE in GiB.
 	NewDiskRE  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]):(\d+(\.\d+)?)$`)
-	nodeRE     = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
 	startupRE  = regexp.MustCompile(`^(order=)?\d+$|^(up|down)=\d+$`)
 	diskSizeRE = regexp.MustCompile(`^\d+(\.\d+)?[KMGT]?$`)
 )
+
+// nodeName reports whether a value is one label of letters, digits and, within, hyphens.
+func nodeName(v string) bool {
+	for i := range len(v) {
+		ch := v[i]
+		letter := ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z' || ch >= '0' && ch <= '9'
+		if !letter && (ch != '-' || i == 0 || i == len(v)-1) {
+			return false
+		}
+	}
+	return v != ""
+}
 
 // formats are the named formats that say why they refuse a value.
 var formats = map[string]func(string) error{
@@ -37,7 +48,7 @@ var formats = map[string]func(string) error{
 	"dns-name":      dnsName,
 	"dns-name-list": each(dnsName),
 	"node": func(v string) error {
-		if !nodeRE.MatchString(v) {
+		if !nodeName(v) {
 			return errors.New("value does not look like a valid node name")
 		}
 		return nil
