@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
@@ -157,5 +158,9 @@ func (b *outbox) undelivered(name string) (text string, count int) {
 	if b.Dropped > 0 {
 		text += fmt.Sprintf(", %d more given up", b.Dropped)
 	}
-	return text + ": " + b.Failing.Why, count
+	text += ": " + b.Failing.Why
+	if name != command && !strings.Contains(b.Failing.Why, "fix: ") {
+		text += ". fix: correct notify; felhom-agent --selftest=notify tests it"
+	}
+	return text, count
 }

@@ -87,7 +87,7 @@ func TestServicesApart(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		h.expect(t, "smtp is down", "0s command: blocked restores/web", "0s ntfy: blocked restores/web", "0s smtp: blocked restores/web", "1m0s smtp: blocked restores/web")
 		lines, count := n.Undelivered()
-		if len(lines) != 1 || count != 1 || !strings.HasPrefix(lines[0], "1 notification is not delivered to smtp, since ") || !strings.HasSuffix(lines[0], ": connection refused") {
+		if len(lines) != 1 || count != 1 || !strings.HasPrefix(lines[0], "1 notification is not delivered to smtp, since ") || !strings.HasSuffix(lines[0], ": connection refused. fix: correct notify; felhom-agent --selftest=notify tests it") {
 			t.Errorf("shown: %q, %d", lines, count)
 		}
 		stop()
