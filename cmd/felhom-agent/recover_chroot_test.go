@@ -73,6 +73,46 @@ func chroot(t *testing.T) string {
 	return dir
 }
 
+// What kills a recovery does not kill the program that it waits for: pvesm ends what it has begun, and the next recovery goes on from there.
+func TestRecoverInAChrootIsKilled(t *testing.T) {
+	dir := chroot(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	await := func(name string) {
+		t.Helper()
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(at(name)); err == nil {
+				return
+			}
+		}
+		t.Fatalf("there never was a file %s", name)
+	}
+	start := func() *exec.Cmd {
+		cmd := exec.Command("/usr/bin/felhom-agent", "--recover", "/mnt/disk", "--yes")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: dir}
+		cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin", "TMPDIR=/tmp"}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	os.WriteFile(at("slow"), nil, 0o600)
+	killed := start()
+	await("started")
+	killed.Process.Kill()
+	killed.Wait()
+	os.Remove(at("ended"))
+	os.WriteFile(at("go"), nil, 0o600)
+	await("ended")
+	again := start()
+	if again.Wait(); again.ProcessState.ExitCode() != 3 { // the stub of the agent brings nothing back
+		t.Errorf("exit code %d", again.ProcessState.ExitCode())
+	}
+	calls, _ := os.ReadFile(at("calls"))
+	if strings.Count(string(calls), "pvesm add dir disk") != 1 || !strings.HasSuffix(string(calls), "systemctl enable --now felhom-agent.service\n") {
+		t.Errorf("the commands of both were\n%s", calls)
+	}
+}
+
 // Without internet the template comes from the disk, and nothing of it is left half where somebody pulled the plug before.
 func TestRecoverInAChrootWithoutInternet(t *testing.T) {
 	dir := chroot(t)

@@ -95,6 +95,9 @@ func (c *Course) carryOut(ctx context.Context, k *kit.Kit, want *spec.Desired) (
 		for _, s := range steps {
 			tried[s.What+s.Text] = true
 			err := c.do(ctx, &s)
+			if err != nil && c.isDone(ctx, k, want, s) {
+				err = nil
+			}
 			switch {
 			case err != nil && (!s.May || ctx.Err() != nil):
 				return left, fmt.Errorf("%s: %w. Correct that and run it again", s.What, err)
@@ -106,6 +109,16 @@ func (c *Course) carryOut(ctx context.Context, k *kit.Kit, want *spec.Desired) (
 			}
 		}
 	}
+}
+
+// isDone reports whether a step that failed is done all the same: a program that an earlier recovery has started may end after it was killed, and then
+// the same one fails, since what it creates exists.
+func (c *Course) isDone(ctx context.Context, k *kit.Kit, want *spec.Desired, s Step) bool {
+	if s.Secret || ctx.Err() != nil { // a token without its secret is of no use
+		return false
+	}
+	have, err := look(ctx, c.Host, templateStorages(k))
+	return err == nil && !slices.ContainsFunc(plan(k, want, have), func(other Step) bool { return other.What == s.What && other.Text == s.Text })
 }
 
 // do carries one step out.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // state is what the stub remembers.
@@ -41,6 +42,7 @@ func main() {
 	text, err := json.Marshal(s)
 	must(err)
 	must(os.WriteFile("/state.json", text, 0o600))
+	must(os.WriteFile("/ended", nil, 0o600))
 	os.Exit(code)
 }
 
@@ -49,6 +51,12 @@ func (s *state) run(name string, args []string) int {
 	case "pvesh get":
 		return s.get(args[1])
 	case "pvesm add":
+		if os.Remove("/slow") == nil { // it goes on when it is told to
+			must(os.WriteFile("/started", nil, 0o600))
+			for _, err := os.Stat("/go"); err != nil; _, err = os.Stat("/go") {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
 		if args[len(args)-1] == "--password" {
 			password, err := io.ReadAll(os.Stdin)
 			must(err)
