@@ -13,7 +13,8 @@ import (
 // WaitOptions are the pace of a wait. Zero fields have the defaults named
 // here.
 type WaitOptions struct {
-	Interval time.Duration // pause after the first poll, which is at once; 1 s
+	First    time.Duration // pause before the first poll; 0: it is at once
+	Interval time.Duration // pause after the first poll; 1 s
 	Factor   float64       // by which each pause is longer than the one before; 1.5
 	Cap      time.Duration // the longest pause; 5 s
 	Total    time.Duration // gives up after this; 10 min, negative: never
@@ -42,7 +43,7 @@ func (c *Client) WaitTask(ctx context.Context, upid UPID, o WaitOptions) (TaskSt
 	}
 	node, leave := c.waitAt(upid.Node)
 	defer leave()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(o.First)
 	defer timer.Stop()
 	var last error // of the latest poll
 	var asked time.Time

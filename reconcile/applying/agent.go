@@ -66,7 +66,7 @@ func New(o Options) *Agent {
 		o.Events = func(Event) {}
 	}
 	if o.Wait.Interval == 0 {
-		o.Wait.Interval, o.Wait.Factor, o.Wait.Cap = 250*time.Millisecond, 1.2, 2*time.Second
+		o.Wait.Interval, o.Wait.Factor, o.Wait.Cap = taskPace, 1.2, 2*time.Second
 	}
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Minute

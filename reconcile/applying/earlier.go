@@ -1,6 +1,7 @@
 package applying
 
 import (
+	"slices"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -17,10 +18,19 @@ func (a *Agent) remember(want *spec.Desired, l *refresh.Reader) {
 }
 
 // stillKnown is what the next look may take from the one before: nothing, unless it
-// comes because operations of ours have ended, and not long after.
+// comes because operations of ours have ended, or a test guest was probed, and not long after.
 func (a *Agent) stillKnown(want *spec.Desired, finished []ending) *refresh.Earlier {
 	e := a.earlier
-	if e == nil || len(finished) == 0 || e.Hash != want.Hash || time.Since(e.Full) > refresh.FactsAge {
+	if e == nil || len(finished) == 0 && !a.tester.news() || e.Hash != want.Hash {
+		return nil
+	}
+	if e.Age = refresh.FactsAge; !slices.ContainsFunc(finished, func(f ending) bool { return !ofTest(f.operation) }) {
+		e.Age = refresh.TestsAge // the steps of a night of tests follow upon each other, and are no reason to read everything
+		// The lists are asked for where another test may begin, and where something ran or is not known to have ended.
+		e.Lists = len(a.O.Journal.Open()) == 0 && !slices.ContainsFunc(finished, func(f ending) bool { return f.operation.Call.Destroys() }) &&
+			!slices.ContainsFunc(e.Have.Tasks, func(t proxmox.Task) bool { return t.Running() })
+	}
+	if time.Since(e.Full) > e.Age {
 		return nil
 	}
 	e.Tasks, e.Queues, e.Storages = map[proxmox.UPID]bool{}, map[string]bool{}, map[string]bool{}

@@ -110,7 +110,7 @@ func (a *Agent) planOn(ctx context.Context, want *spec.Desired, l *refresh.Reade
 		if err != nil {
 			return nil, nil, err
 		}
-		if !(l.Earlier != nil && l.View.Forget(refresh.BasedOn(p.ready))) && !renewed {
+		if !(l.Earlier != nil && l.View.Forget(l.Earlier.BasedOn(p.ready))) && !renewed {
 			return p, have, nil
 		}
 		if have, err = l.Read(ctx); err != nil {

@@ -152,7 +152,7 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 		case err != nil:
 			tick = min(interval, WaitedFor)
 			passed(nil, tick, err)
-		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.O.Journal.Open()) == 0:
+		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.O.Journal.Open()) == 0 && !a.tester.asking():
 			continue
 		default:
 			if p.poll || slices.ContainsFunc(p.plan.Blocked, awaited) || awaitsDisk(a.O.Store) {

@@ -36,6 +36,36 @@ func (t *tester) asking() bool {
 	return len(t.asks) > 0
 }
 
+// news reports whether something was found out of which no pass has heard.
+func (t *tester) news() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for nonce := range t.found {
+		if t.asks[nonce] {
+			return true
+		}
+	}
+	return false
+}
+
+// taskPace is how soon the end of a task is first asked for again; and where it is that of a real node, nobody waits for
+// the tasks of a restore test, and they are asked for seldom.
+const taskPace = 250 * time.Millisecond
+
+func (w *waiter) paceOf(operation *journal.Operation) proxmox.WaitOptions {
+	o := w.O.Wait
+	if ofTest(operation) && o.Interval >= taskPace {
+		o.First, o.Interval, o.Factor, o.Cap = 4*time.Second, 10*time.Second, 1.5, 30*time.Second
+		if operation.Facts["makes"] != "" {
+			o.First = 15 * time.Second
+		}
+		if w.age(operation) > o.First { // it may have ended long ago
+			o.First = 0
+		}
+	}
+	return o
+}
+
 // probe asks the test guests that run and of which nothing is known yet, and notes what was found out.
 func (t *tester) probe(ctx context.Context, want *spec.Desired, have *node.Observed) {
 	have.Memory.Probes = map[string]journal.TestProbes{}

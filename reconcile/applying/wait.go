@@ -21,12 +21,12 @@ func (w *waiter) wait(ctx context.Context, operation *journal.Operation, ended t
 	w.flights.begin(operation)
 	w.O.Go(func() {
 		e := ending{operation: operation, at: ended}
-		o := w.O.Wait
+		o := w.paceOf(operation)
 		o.Total = max(operation.Timeout-w.age(operation), time.Second)
 		o.LogTail = 40
 		log := logWatch{client: w.O.Client, upid: operation.Upid}
 		o.Progress = func(s proxmox.TaskStatus) {
-			if s.Running {
+			if s.Running && !ofTest(operation) {
 				w.tell(operation, "running", log.line(ctx))
 			}
 		}

@@ -20,17 +20,33 @@ import (
 type Earlier struct {
 	View *proxmox.View
 	Have *node.Observed
-	Hash string    // of the desired state
-	Full time.Time // when everything was asked, by the agent's clock
+	Hash string        // of the desired state
+	Full time.Time     // when everything was asked, by the agent's clock
+	Age  time.Duration // how long after it that is believed
+	// Lists tells that also the lists of tasks and of storages are believed, until an action rests on them: a restore test
+	// is all that goes on. The guests and what the cluster has are read by each pass.
+	Lists bool
 	// Acts of ours since: their tasks, queues and storages.
 	Tasks    map[proxmox.UPID]bool
 	Queues   map[string]bool
 	Storages map[string]bool
 }
 
+// factsAge is how long facts are believed.
+func (e *Earlier) factsAge() time.Duration {
+	if e == nil {
+		return FactsAge
+	}
+	return max(FactsAge, e.Age)
+}
+
+// Touch notes that an operation may have changed something.
 func (e *Earlier) Touch(operation *journal.Operation) {
 	e.Tasks[operation.Upid] = true
 	e.Queues[operation.Queue] = true
+	if operation.Facts[journal.FactTest] != "" { // what it makes on a storage it takes away; who works on storages reads them
+		return
+	}
 	_, of, _ := strings.Cut(operation.Limit, " ") // "create local-lvm"
 	e.Storages[of] = true
 	e.Storages[operation.Facts["storage"]] = true
@@ -46,8 +62,12 @@ func (e *Earlier) Touch(operation *journal.Operation) {
 // still says of which requests the answers hold, as far as the lists of a new look show.
 func (e *Earlier) still(have *node.Observed) func(request string) bool {
 	queues, everyGuest, everyStorage := maps.Clone(e.Queues), false, false
+	ended := map[proxmox.UPID]bool{} // before anything was read that is taken over
+	for _, t := range e.Have.Tasks {
+		ended[t.UPID] = !t.Running()
+	}
 	for _, t := range have.Tasks {
-		if e.Tasks[t.UPID] || !t.Running() && t.EndTime.Before(e.Have.Now.Add(-time.Second)) {
+		if e.Tasks[t.UPID] || ended[t.UPID] || !t.Running() && t.EndTime.Before(e.Have.Now.Add(-time.Second)) {
 			continue
 		}
 		owner, _, _ := strings.Cut(t.ID, "@")
@@ -90,16 +110,44 @@ func contentOf(request string) (storage string, ok bool) {
 	return storage, ok && what == "content"
 }
 
+// listOf is the list that a request asks for, of those that are believed during a restore test: "" for any other.
+func listOf(request string) string {
+	path, _, _ := strings.Cut(request, "?")
+	if parts := strings.Split(path, "/"); len(parts) == 4 && parts[1] == "nodes" && (parts[3] == "tasks" || parts[3] == "storage") {
+		return parts[3]
+	}
+	return ""
+}
+
+// lists says of which lists the answers hold.
+func (e *Earlier) lists(request string) bool { return e.Lists && listOf(request) != "" }
+
 // BasedOn says on which requests' answers actions rest: on those about their own
 // guest, and what makes guests or volumes or works on archives also on what lies on
-// storages and stands in the configs of guests that nobody declares.
-func BasedOn(actions []*plan.Action) func(request string) bool {
-	queues, lists := map[string]bool{}, false
+// storages and stands in the configs of guests that nobody declares. A restore test
+// that goes on rests on its own guest, and a deletion also on the tasks; the restore of
+// one on what lies on storages only where the lists do not show that it is as it was.
+func (e *Earlier) BasedOn(actions []*plan.Action) func(request string) bool {
+	queues, lists, others, deletes := map[string]bool{}, false, false, false
 	for _, a := range actions {
 		queues[a.Queue] = true
+		test := a.Facts[journal.FactTest] != ""
+		if test && a.Facts["makes"] == "" {
+			deletes = deletes || a.Call.Destroys()
+			continue
+		}
+		if others = true; test && !e.Lists {
+			continue
+		}
 		lists = lists || a.Call == nil || a.Call.Method == "PUT" || a.Call.Destroys() || !plan.VmidInPath.MatchString(a.Call.Path)
 	}
 	return func(request string) bool {
+		switch listOf(request) {
+		case "tasks":
+			return others || deletes
+		case "storage":
+			return others
+		}
 		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {
 			return queues["lxc/"+m[1]] || lists && strings.HasSuffix(request, "/config")
 		}

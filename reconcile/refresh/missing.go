@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
@@ -211,7 +213,7 @@ func (l *Reader) Renew(ctx context.Context, ready []*plan.Action) (again bool, e
 	var paths []string
 	for _, a := range ready {
 		path := "/vms/" + strings.TrimPrefix(a.Queue, "lxc/")
-		if makesVolumes(a) && !l.sure[path] {
+		if makesVolumes(a) && !l.sure[path] && !(a.Facts[journal.FactTest] != "" && time.Since(l.facts.renewed) < FactsAge) {
 			paths = append(paths, path)
 		}
 	}
@@ -239,7 +241,7 @@ func (l *Reader) Renew(ctx context.Context, ready []*plan.Action) (again bool, e
 		l.sure[path] = true
 		delete(l.facts.asked, path)
 	}
-	l.facts.permissions, l.facts.storages = permissions, storages
+	l.facts.permissions, l.facts.storages, l.facts.renewed = permissions, storages, time.Now()
 	return true, nil
 }
 

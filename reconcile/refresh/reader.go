@@ -40,6 +40,7 @@ type Reader struct {
 // refuses something.
 type Facts struct {
 	at          time.Time // the agent's clock: only an age
+	renewed     time.Time // when permissions and storages were asked for last
 	version     string
 	zone        *time.Location
 	permissions proxmox.Permissions
@@ -50,8 +51,10 @@ type Facts struct {
 	smartAt     time.Time
 }
 
-// FactsAge is how long facts are believed.
-const FactsAge = time.Minute
+const (
+	FactsAge = time.Minute      // how long facts are believed
+	TestsAge = 10 * time.Minute // and all that the lists show to be as it was, in a pass that only a restore test is the reason of
+)
 
 // Look reads the world. The first look costs at most 8 requests and one per
 // declared guest, and one more where a VM is declared; a later one 4 and one per guest, plus one per guest with declared
@@ -64,6 +67,9 @@ func (l *Reader) Read(ctx context.Context) (*node.Observed, error) {
 		l.Started = time.Now()
 	}
 	l.Have = l.source.observed(l.want)
+	if l.Earlier != nil && !l.recalled {
+		l.View.Recall(l.Earlier.View, l.Earlier.lists)
+	}
 	if err := l.readBasics(ctx); err != nil {
 		return nil, err
 	}
@@ -160,11 +166,11 @@ func listGuests(ctx context.Context, l *Reader, of func(context.Context, string)
 
 // lookFacts takes the facts that are still believed, or asks for them.
 func (l *Reader) readFacts(ctx context.Context, g *reads) (kept *Facts, fresh bool) {
-	if l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < FactsAge {
+	if l.facts != nil && !l.facts.at.IsZero() && time.Since(l.facts.at) < l.Earlier.factsAge() {
 		kept := *l.facts
 		return &kept, true
 	}
-	kept, l.asked = &Facts{at: time.Now(), asked: map[string]bool{}}, true
+	kept, l.asked = &Facts{at: time.Now(), renewed: time.Now(), asked: map[string]bool{}}, true
 	g.Go(func() error {
 		v, err := l.View.Version(ctx)
 		kept.version = v.Version

@@ -2,8 +2,10 @@ package refresh
 
 import (
 	"context"
+	"slices"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -47,6 +49,9 @@ func (l testRead) look(ctx context.Context) error {
 	if err := g.Wait(); err != nil { // what is due depends on which tests are over
 		return err
 	}
+	if l.goesOn() { // the next one is chosen when it has ended
+		return nil
+	}
 	g, gctx = NewReads(ctx)
 	o, asked := opener(l), false
 	for _, t := range l.here() {
@@ -68,6 +73,13 @@ func (l testRead) look(ctx context.Context) error {
 		}
 	}
 	return g.Wait()
+}
+
+// goesOn reports whether a test guest is there that a test goes on with. One whose operation is open may be found to be over in this pass.
+func (l testRead) goesOn() bool {
+	return slices.ContainsFunc(l.here(), func(t *spec.Test) bool {
+		return slices.ContainsFunc(node.TestRuns(l.Have, t), func(run *journal.TestRun) bool { return !run.Open() })
+	})
 }
 
 // guest reads one guest in the range of a restore test.
