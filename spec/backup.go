@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"gopkg.in/yaml.v3"
 )
 
 // Backup is a periodic backup of guests, with retention.
 type Backup struct {
 	Object
 	All      bool     // all declared guests; see Desired.BackupGuests
+	Tag      string   // Guests are those that were declared with this tag; "": they are listed
 	Guests   []string // else these
 	Except   []string
 	Storage  string
@@ -40,9 +39,9 @@ var backupShape = shaped(map[string]string{
 	"ensure":   "Archives are deleted by keep alone; remove the object and they stay.",
 },
 	append([]field[Backup]{
-		of("guests", Agent, covered, func(b *Backup, v []string) { b.Guests, b.All = v, v == nil }, "all (every declared guest, no golden images), or a list."),
+		of("guests", Agent, covered, func(b *Backup, v coverage) { b.All, b.Tag, b.Guests = v.all, v.tag, v.guests }, "all (every declared guest, no golden images), a list, or tag:NAME (the guests whose config has that tag)."),
 		of("guest", Agent, text, func(b *Backup, v string) { b.Guests = append(b.Guests, v) }, "One guest."),
-		of("except", Agent, names("list of guests", text), func(b *Backup, v []string) { b.Except = v }, "With guests: all, not these."),
+		of("except", Agent, names("list of guests", text), func(b *Backup, v []string) { b.Except = v }, "With guests: all or tag:NAME, not these."),
 		of("storage", Agent, storage, func(b *Backup, v string) { b.Storage = v }, "The storage that holds the archives.").
 			must("Say where: storage: usb-backup."),
 		of("at", Agent, schedule, func(b *Backup, v Schedule) { b.At = &v }, "A time of day on the node's clock: \"02:30\", \"mon..fri 02:30\"."),
@@ -60,24 +59,6 @@ var backupShape = shaped(map[string]string{
 	}, objectFields(func(b *Backup) *Object { return &b.Object })...)...,
 )
 
-// covered is a list of guests; nil means all.
-var covered = func() value[[]string] {
-	all := oneOf("all")
-	some := names("list of guests", text)
-	return value[[]string]{
-		name: "all, or list of guests", schema: either(all.schema, some.schema),
-		read: func(a at, n *yaml.Node) ([]string, bool) {
-			if n = resolve(n); n.Kind != yaml.ScalarNode {
-				return some.read(a, n)
-			}
-			if n.Value != "all" {
-				a.fail("Write guests: all, a list in brackets, or guest: "+n.Value+".", "needs all or a list, this is %s", show(n))
-			}
-			return nil, n.Value == "all"
-		},
-	}
-}()
-
 func (c *checker) backups() {
 	for _, b := range sorted(c.Backups) {
 		o := &b.Object
@@ -89,10 +70,12 @@ func (c *checker) backups() {
 		case o.Has("guest") && slices.Contains(b.Guests, "all") && c.Guest("all") == nil:
 			c.fail(o, "guest", "Write guests: all.", "guest names one guest")
 			continue
-		case o.Has("except") && !o.Has("guests"), o.Has("except") && !b.All && len(b.Guests) > 0:
-			c.fail(o, "except", "Leave those out of the list.", "except is for guests: all")
+		case o.Has("except") && !o.Has("guests"), o.Has("except") && !b.All && b.Tag == "" && len(b.Guests) > 0:
+			c.fail(o, "except", "Leave those out of the list.", "except is for guests: all and tag:NAME")
 		case b.All && c.whole && !slices.ContainsFunc(sorted(c.Restores, c.Guests), func(g *Guest) bool { return !slices.Contains(b.Except, g.Ref.Name) }):
 			c.fail(o, "guests", "Declare guests, or remove the object.", "covers no guest")
+		case b.Tag != "" && c.whole && len(b.Guests) == 0:
+			untagged(c, o, b.Tag)
 		}
 		field := "guests"
 		if o.Has("guest") {

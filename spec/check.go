@@ -45,9 +45,16 @@ func (d *Desired) fill() {
 		}
 	}
 	for _, b := range d.Backups {
+		if b.Tag != "" {
+			b.Guests = d.tagged(b.Tag, b.Except)
+		}
 		b.Mode, b.Compress = cmp.Or(b.Mode, "snapshot"), cmp.Or(b.Compress, "zstd")
 	}
+	d.expand()
 	for _, t := range d.Tests {
+		if t.Tag != "" {
+			t.Guests = d.tagged(t.Tag, t.Except)
+		}
 		t.KeepAwake = cmp.Or(t.KeepAwake, keepAwake)
 	}
 }
@@ -156,6 +163,7 @@ func (c *checker) names() {
 			c.fail(o, "was", "Write the earlier name, or leave it out.", "is the name it has now")
 		case taken != nil:
 			c.fail(o, "was", "Remove that one, or this was:.", "%s is still declared (%s)", taken.Ref, taken.Pos)
+		case was[key] != nil && was[key].Series() == o.Series():
 		case was[key] != nil:
 			c.fail(o, "was", "Only one object can have been it.", "%s says so too (%s)", was[key].Ref, was[key].At("was"))
 		default:

@@ -113,6 +113,7 @@ snapshots:
   hourly: {guest: postgres, every: 1h, keep: {last: 1, hourly: 24, daily: 3, weekly: 2, monthly: 4, yearly: 5}}
   older: {guest: postgres, ensure: absent}
   seven: {guest: mail, every: 2w, keep: 7}
+  many: {guests: all, except: [nextcloud, hass], every: 1d}
 backups:
   nightly:
     guests: all
@@ -213,9 +214,11 @@ tests:
 		Snapshots: map[string]*Snapshot{
 			"before-32": {Object: object(KindSnapshot, "before-32"), Guest: "postgres", Description: "before version 32",
 				Taken: Moment{t: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), text: "2026-11-22"}},
-			"hourly": {Object: object(KindSnapshot, "hourly"), Guest: "postgres", Every: time.Hour, Keep: Keep{1, 24, 3, 2, 4, 5}},
-			"older":  {Object: object(KindSnapshot, "older"), Guest: "postgres", Absent: true},
-			"seven":  {Object: object(KindSnapshot, "seven"), Guest: "mail", Every: 14 * 24 * time.Hour, Keep: Keep{Last: 7}},
+			"hourly":        {Object: object(KindSnapshot, "hourly"), Guest: "postgres", Every: time.Hour, Keep: Keep{1, 24, 3, 2, 4, 5}},
+			"older":         {Object: object(KindSnapshot, "older"), Guest: "postgres", Absent: true},
+			"many/mail":     {Object: object(KindSnapshot, "many/mail"), All: true, Guest: "mail", Except: []string{"nextcloud", "hass"}, Every: 24 * time.Hour},
+			"many/postgres": {Object: object(KindSnapshot, "many/postgres"), All: true, Guest: "postgres", Except: []string{"nextcloud", "hass"}, Every: 24 * time.Hour},
+			"seven":         {Object: object(KindSnapshot, "seven"), Guest: "mail", Every: 14 * 24 * time.Hour, Keep: Keep{Last: 7}},
 		},
 		Backups: map[string]*Backup{
 			"nightly": {Object: object(KindBackup, "nightly"), All: true, Except: []string{"mail", "hass"}, Storage: "usb-backup",

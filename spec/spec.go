@@ -131,6 +131,17 @@ type Object struct {
 	lines map[string]int // of the fields that the YAML states, all in Pos.File
 }
 
+// Series is the object's name as the YAML has it: without the guest of a snapshot object that is for several.
+func (o *Object) Series() string {
+	name, _, _ := strings.Cut(o.Ref.Name, "/")
+	return name
+}
+
+// Called reports whether a name such as "snapshots/hourly" is the object's, as a whole, or that of its series.
+func (o *Object) Called(name string) bool {
+	return name == o.Ref.String() || name == Ref{o.Ref.Kind, o.Series()}.String()
+}
+
 // At is the place of a field such as "config.memory" or "config.net0.ip", else
 // of the nearest parent that the YAML states, else of the object.
 func (o *Object) At(field string) Pos {

@@ -16,6 +16,7 @@ import (
 type Test struct {
 	Object
 	All       bool     // all declared guests; see Desired.TestGuests
+	Tag       string   // Guests are those that were declared with this tag; "": they are listed
 	Guests    []string // else these
 	Except    []string
 	From      string // the storage of the archives; "": wherever a backup of the guest goes, the newest of all
@@ -103,9 +104,9 @@ var testShape = shaped(map[string]string{
 	"network":  "Leave it out: a test guest has no link.",
 },
 	append([]field[Test]{
-		of("guests", Agent, covered, func(t *Test, v []string) { t.Guests, t.All = v, v == nil }, "all (every declared guest, no golden images), or a list."),
+		of("guests", Agent, covered, func(t *Test, v coverage) { t.All, t.Tag, t.Guests = v.all, v.tag, v.guests }, "all (every declared guest, no golden images), a list, or tag:NAME (the guests whose config has that tag)."),
 		of("guest", Agent, text, func(t *Test, v string) { t.Guests = append(t.Guests, v) }, "One guest."),
-		of("except", Agent, names("list of guests", text), func(t *Test, v []string) { t.Except = v }, "With guests: all, not these."),
+		of("except", Agent, names("list of guests", text), func(t *Test, v []string) { t.Except = v }, "With guests: all or tag:NAME, not these."),
 		of("from", Agent, storage, func(t *Test, v string) { t.From = v }, "The storage of the backups (default: of all storages to which a declared backup of the guest goes, the one with the newest verified backup)."),
 		of("storage", Agent, storage, func(t *Test, v string) { t.Storage = v }, "The storage of the test guests' volumes.").
 			must("Say where: storage: local-lvm."),

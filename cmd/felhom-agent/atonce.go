@@ -21,30 +21,54 @@ func madeNow(want *spec.Desired, names []string) (map[string]bool, error) {
 		if err != nil {
 			return nil, err
 		}
-		ref := refs[0]
-		var guests []string
-		switch ref.Kind {
-		case spec.KindBackup:
-			guests = want.BackupGuests(want.Backups[ref.Name])
-		case spec.KindTest:
-			guests = want.TestGuests(want.Tests[ref.Name])
-		case spec.KindSnapshot:
-			s := want.Snapshots[ref.Name]
-			if s.Every == 0 {
-				return nil, usagef("--now %s: it is taken once, not by a schedule; fix: felhom-agent --once --only %s", name, ref)
+		for _, ref := range refs {
+			full, err := madeOf(want, name, ref, guest, len(refs) > 1)
+			if err != nil {
+				return nil, err
 			}
-			guests = []string{s.Guest}
-		default:
-			return nil, usagef("--now %s: only backups, snapshots and restore tests are made at once", name)
+			if full != "" {
+				found[full] = true
+			}
 		}
-		if guest != "" && !slices.Contains(guests, guest) {
-			return nil, usagef("--now %s: %s has no guest %s, but %s", name, ref, guest, strings.Join(guests, ", "))
-		}
-		full := ref.String()
-		if guest != "" {
-			full += "/" + guest
-		}
-		found[full] = true
 	}
 	return found, nil
+}
+
+// madeOf is what is made at once of an object: all of it, or the part of one guest. Of a series with one object per guest
+// it is "" for those of other guests.
+func madeOf(want *spec.Desired, name string, ref spec.Ref, guest string, series bool) (string, error) {
+	var guests []string
+	switch ref.Kind {
+	case spec.KindBackup:
+		guests = want.BackupGuests(want.Backups[ref.Name])
+	case spec.KindTest:
+		guests = want.TestGuests(want.Tests[ref.Name])
+	case spec.KindSnapshot:
+		s := want.Snapshots[ref.Name]
+		if s.Every == 0 {
+			return "", usagef("--now %s: it is taken once, not by a schedule; fix: felhom-agent --once --only %s", name, ref)
+		}
+		guests = []string{s.Guest}
+	default:
+		return "", usagef("--now %s: only backups, snapshots and restore tests are made at once", name)
+	}
+	switch {
+	case guest == "" || strings.HasSuffix(ref.Name, "/"+guest):
+		return ref.String(), nil
+	case slices.Contains(guests, guest):
+		return ref.String() + "/" + guest, nil
+	case series && want.Snapshots[want.Object(ref).Series()+"/"+guest] != nil:
+		return "", nil
+	}
+	return "", usagef("--now %s: %s has no guest %s, but %s", name, ref, guest, strings.Join(guests, ", "))
+}
+
+// madeIn is the object of what is made at once.
+func madeIn(want *spec.Desired, name string) spec.Ref {
+	kind, object, _ := strings.Cut(name, "/")
+	ref := spec.Ref{Kind: spec.Kind(kind), Name: object}
+	if want.Object(ref) == nil { // a guest of it
+		ref.Name, _, _ = strings.Cut(object, "/")
+	}
+	return ref
 }

@@ -67,14 +67,14 @@ func inJournal(actions []reconcile.HistoryEntry, typed []string) (found []string
 				if err != nil || slices.Contains(fits, action.Object) {
 					continue
 				}
-				if action.Object == name || ref.Name == name || pattern(name) && fitting(name, ref) {
+				if action.Object == name || ref.Name == name || strings.HasPrefix(action.Object, name+"/") || pattern(name) && fitting(name, ref) {
 					fits = append(fits, action.Object)
 				}
 			}
 			switch {
 			case len(fits) == 0:
 				return nil, usagef("--only %s: the journal has nothing of that name", name)
-			case len(fits) > 1 && !pattern(name):
+			case len(fits) > 1 && !pattern(name) && slices.ContainsFunc(fits, func(o string) bool { return o != name && !strings.HasPrefix(o, name+"/") }):
 				slices.Sort(fits)
 				return nil, usagef("--only %s fits %s: say which", name, strings.Join(fits, ", "))
 			}

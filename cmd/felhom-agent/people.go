@@ -171,6 +171,9 @@ func heldName(cmd *command, con *console.Console) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if len(refs) > 1 { // one object per guest, all of them
+		return spec.Ref{Kind: refs[0].Kind, Name: want.Object(refs[0]).Series()}.String(), nil
+	}
 	return refs[0].String(), nil
 }
 

@@ -65,9 +65,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 		return 0, err
 	}
 	for name := range atOnce {
-		kind, rest, _ := strings.Cut(name, "/")
-		object, _, _ := strings.Cut(rest, "/")
-		only.refs = append(only.refs, spec.Ref{Kind: spec.Kind(kind), Name: object})
+		only.refs = append(only.refs, madeIn(want, name))
 	}
 	reviewed, err := cmd.reviewed()
 	if err != nil {

@@ -63,8 +63,10 @@ func fitting(pattern string, ref spec.Ref) bool {
 		return true
 	}
 	if strings.Contains(pattern, "/") {
-		fits, _ := path.Match(pattern, ref.String())
-		return fits
+		series, _, _ := strings.Cut(ref.Name, "/")
+		whole, _ := path.Match(pattern, ref.String())
+		part, _ := path.Match(pattern, spec.Ref{Kind: ref.Kind, Name: series}.String())
+		return whole || part
 	}
 	fits, _ := path.Match(pattern, ref.Name)
 	return fits
@@ -76,20 +78,27 @@ func named(want *spec.Desired, flag string, names []string) ([]spec.Ref, error) 
 	for _, name := range names {
 		var fits []spec.Ref
 		for _, ref := range want.Refs() {
-			if ref.String() == name || ref.Name == name {
+			if o := want.Object(ref); o.Called(name) || ref.Name == name || o.Series() == name {
 				fits = append(fits, ref)
 			}
 		}
-		switch len(fits) {
-		case 1:
-			only = append(only, fits[0])
-		case 0:
+		switch {
+		case len(fits) == 1 || len(fits) > 1 && oneSeries(want, fits):
+			only = append(only, fits...)
+		case len(fits) == 0:
 			return nil, usagef("%s %s: nothing of that name is declared%s", flag, name, config.Nearest(name, slices.Values(likely(want.Refs(), name))))
 		default:
 			return nil, usagef("%s %s fits %s: say which", flag, name, strings.Join(labels(fits), ", "))
 		}
 	}
 	return only, nil
+}
+
+// oneSeries reports whether objects are what one name of the YAML stands for, one object per guest.
+func oneSeries(want *spec.Desired, refs []spec.Ref) bool {
+	return !slices.ContainsFunc(refs, func(ref spec.Ref) bool {
+		return ref.Kind != refs[0].Kind || want.Object(ref).Series() != want.Object(refs[0]).Series()
+	})
 }
 
 // likely are the names among which a mistyped one is sought: short ones for a short one.

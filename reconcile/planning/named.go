@@ -96,7 +96,7 @@ func named(p *planner, s *spec.Snapshot) bool {
 		return false
 	}
 	state := p.Have.Guests[g.VMID]
-	return state != nil && state.Snapshots != nil && !slices.ContainsFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == s.Ref.Name && have.State == "" }) && !neverUp(p, s, g, state)
+	return state != nil && state.Snapshots != nil && !slices.ContainsFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == s.Series() && have.State == "" }) && !neverUp(p, s, g, state)
 }
 
 // neverUp reports whether a guest is still to be started for the first time: a snapshot of it

@@ -38,7 +38,7 @@ func planSnapshot(p *planner, s *spec.Snapshot) {
 		planSeries(p, s, g, state, mark)
 		return
 	}
-	name := s.Ref.Name
+	name := s.Series()
 	i := slices.IndexFunc(state.Snapshots.Snapshots, func(have proxmox.Snapshot) bool { return have.Name == name })
 	switch {
 	case i < 0 && s.Absent:
@@ -138,7 +138,7 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 	case !taken:
 		takeSnapshot(p, s, g, state, mark, name)
 	case snapshotAtOnce(p, s, g, own):
-		takeSnapshot(p, s, g, state, mark, s.Ref.Name+"_"+p.Have.AtOnce.Since.UTC().Format("20060102_150405"))
+		takeSnapshot(p, s, g, state, mark, s.Series()+"_"+p.Have.AtOnce.Since.UTC().Format("20060102_150405"))
 	}
 	if p.of[g.Ref].lost != nil {
 		return // nothing is pruned meanwhile
@@ -173,7 +173,7 @@ func takeSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.Guest
 		p.later(plan.Deferred{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when %s runs", g.Ref)})
 		return
 	}
-	m := marker.Marker{Object: s.Ref.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name}}
+	m := marker.Marker{Object: spec.Ref{Kind: s.Ref.Kind, Name: s.Series()}.String(), VMID: g.VMID, Owner: p.Have.Owner, Born: mark.Born, Facts: map[string]string{"guest": g.Ref.Name}}
 	description := m.String()
 	if s.Description != "" {
 		description = s.Description + "\n" + description

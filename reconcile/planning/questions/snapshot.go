@@ -17,7 +17,7 @@ import (
 // this guest and this owner.
 func OwnsSeries(q Questions, m marker.Marker, o *spec.Object, g *spec.Guest) bool {
 	kind := o.Ref.Kind.String() + "/"
-	return (m.Object == kind+o.Ref.Name || o.Was != "" && m.Object == kind+o.Was) &&
+	return (m.Object == kind+o.Series() || o.Was != "" && m.Object == kind+o.Was) &&
 		m.VMID == g.VMID && m.Owner == q.Have.Owner && (m.Facts["guest"] == g.Ref.Name || g.Was != "" && m.Facts["guest"] == g.Was)
 }
 
