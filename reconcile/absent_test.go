@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -360,6 +361,38 @@ func TestADeletionWaitsUntilItsBackupCounts(t *testing.T) {
 		stop()
 		if b.has(101) {
 			t.Errorf("it is still there\n%s", b.events)
+		}
+	})
+}
+
+// A VM is deleted like a container, and comes back with the drives that its backup has. What PVE does with VMs is
+// assumed from its sources.
+func TestVMsAreDeletedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New(), func(o *Options) { o.Planned = func(*Plan) {} })
+		b.twoVMs()
+		house := vmHouseWith("2G", "auto")
+		if r := b.once(desired(t, house)); r.ExitCode() != 0 {
+			t.Fatalf("%s\n%s", b.events, b.closing(r))
+		}
+		data := dataOf(b.sim, "105 scsi0")
+		both := desired(t, strings.ReplaceAll(house, "type: vm", "type: vm\n    ensure: absent")[:0]+strings.Replace(strings.Replace(house, "    type: vm\n", "    type: vm\n    ensure: absent\n", 1), "type: vm, from:", "type: vm, ensure: absent, from:", 1))
+		_, text := b.plan(both)
+		if !strings.Contains(text, "delete VM 105 (hass) with its volumes and 1 snapshot") || !strings.Contains(text, "in no backup, and lost: scsi1 8G") {
+			t.Errorf("the plan says\n%s", text)
+		}
+		r := b.once(both)
+		for _, vmid := range []int{105, 106} {
+			if status, _ := b.sim.Do("root@pam", "GET", fmt.Sprintf("/nodes/pve1/qemu/%d/config", vmid), nil); status == 200 {
+				t.Errorf("%d is still there\n%s\n%s", vmid, b.events, b.closing(r))
+			}
+		}
+		if plan, text := b.plan(both); plan.ExitCode() != 0 || r.ExitCode() != 0 {
+			t.Errorf("exit code %d, and the next plan is\n%s", r.ExitCode(), text)
+		}
+		b.agent.O.Only = []spec.Ref{{Kind: spec.KindGuest, Name: "hass"}}
+		if r := b.once(desired(t, house)); r.ExitCode() != 0 || !slices.Equal(dataOf(b.sim, "105 scsi0"), data) {
+			t.Errorf("it does not come back: %v, not %v\n%s", dataOf(b.sim, "105 scsi0"), data, b.closing(r))
 		}
 	})
 }
