@@ -26,6 +26,7 @@ type policy struct {
 	IDMap   []string `json:"idmap"`   // folders whose binds may map IDs of a guest to those of the host; default none
 	Kits    []string `json:"kits"`    // folders of storages in which recovery kits are kept, besides those below the roots; default none
 	Tests   string   `json:"tests"`   // the VMIDs of restore tests, whose containers may be probed: 9900-9909; default none
+	Guards  string   `json:"guards"`  // the VMIDs of containers that may be probed after a change of them: 101,111-119; default none
 }
 
 var defaultPolicy = policy{
@@ -88,6 +89,11 @@ func parsePolicy(data []byte) (policy, error) {
 	}
 	if p.Tests != "" {
 		if _, _, err := vmidRange(p.Tests); err != nil {
+			return policy{}, err
+		}
+	}
+	for one := range strings.SplitSeq(p.Guards, ",") {
+		if _, _, err := guardRange(one); p.Guards != "" && err != nil {
 			return policy{}, err
 		}
 	}

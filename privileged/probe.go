@@ -244,10 +244,28 @@ func openToProbes(r reader) error {
 	}
 	vmid, _ := strconv.ParseInt(r.args["vmid"], 10, 64)
 	first, last, _ := vmidRange(p.Tests)
-	if p.Tests == "" || vmid < first || vmid > last {
-		return r.refuse("vmid", "root has not opened this guest to probes", "As root, name the range of restore tests in "+PolicyPath+`: {"tests": "9900-9909"}`)
+	if p.Tests != "" && first <= vmid && vmid <= last {
+		return nil
 	}
-	return nil
+	for one := range strings.SplitSeq(p.Guards, ",") {
+		if first, last, err := guardRange(one); err == nil && first <= vmid && vmid <= last {
+			return nil
+		}
+	}
+	return r.refuse("vmid", "root has not opened this guest to probes", "As root, in "+PolicyPath+`, name the range of restore tests: {"tests": "9900-9909"}; or the guests with guard: {"guards": "101,111-119"}`)
+}
+
+// guardRange reads one part of the list of guarded guests: 101, or 111-119.
+func guardRange(text string) (first, last int64, err error) {
+	text = strings.TrimSpace(text)
+	if vmid(text) == "" {
+		first, err = strconv.ParseInt(text, 10, 64)
+		return first, first, err
+	}
+	if first, last, err = vmidRange(text); err != nil {
+		err = fmt.Errorf("guards: invalid VMIDs %q: expected numbers and ranges, for example 101,111-119", clip(printable(text), 40))
+	}
+	return first, last, err
 }
 
 // vmidRange reads a range of VMIDs: 9900-9909.

@@ -40,6 +40,9 @@ func (a at) named() {
 func (d *Desired) fill() {
 	for _, g := range sorted(d.Restores, d.Guests) {
 		g.Restart = cmp.Or(g.Restart, RestartManual)
+		if g.Guard != nil {
+			g.Guard.Hold, g.Guard.Within = cmp.Or(g.Guard.Hold, guardHold), cmp.Or(g.Guard.Within, guardWithin)
+		}
 		if g.Rollback != nil {
 			g.Rollback.Pos = g.At("rollback")
 		}

@@ -48,6 +48,7 @@ func (c *checker) guests() {
 		if g.Restart == RestartAuto && g.State != Running {
 			c.fail(&g.Object, "restart", "Add state: running, or leave restart out.", "restart: auto ends with a start, so it needs state: running")
 		}
+		checkGuard(c, g)
 		if g.Has("backup") && !g.Absent {
 			c.fail(&g.Object, "backup", "Leave it out; what is backed up is declared under backups:.", "backup is for ensure: absent")
 		}

@@ -43,6 +43,7 @@ type Guest struct {
 	State    State
 	Restart  RestartPolicy
 	Rollback *Rollback // nil: none asked for
+	Guard    *Guard    // nil: its changes are not guarded
 	Absent   bool      // it is to be deleted
 	NoBackup bool      // with Absent: without a backup of what it last wrote
 	// Trust are the keys of a virtual machine's archive that only root may set, and that a
@@ -117,6 +118,7 @@ func guestShapeOf(noFrom, noStorage string) *shape[Guest] {
 		of("state", Live, oneOf(Running, Stopped), func(g *Guest, v State) { g.State = v }, "Whether it runs; default: left as it is."),
 		of("restart", Agent, oneOf(RestartManual, RestartAuto), func(g *Guest, v RestartPolicy) { g.Restart = v }, "auto: it may be shut down and started when a change needs it."),
 		of("trust", BirthOnly, names("list of keys", name("config key", checkTrusted)), func(g *Guest, v []string) { g.Trust = v }, "Of a virtual machine: keys that only root may set, and that a restore may bring back from its archive: args, hookscript, serialN, parallelN."),
+		of("guard", Agent, guardShape.value("map"), func(g *Guest, v Guard) { g.Guard = &v }, "A change of it that can hurt begins with a snapshot. If the probes do not hold afterwards, the guest is rolled back to that and the change is blocked until the YAML changes."),
 		of("ensure", Agent, oneOf("absent"), func(g *Guest, v string) { g.Absent = v == "absent" }, "absent: stop it and delete it, with its volumes and snapshots. Its archives stay."),
 		of("backup", Agent, oneOf("required", "none"), func(g *Guest, v string) { g.NoBackup = v == "none" }, "With ensure: absent. required (default): a verified backup, younger than all that it has written, is there or is made first. none: it is deleted without one."),
 		of("rollback", Agent, rollbackShape.value("map"), func(g *Guest, v Rollback) { g.Rollback = &v }, "A request to take it back to a snapshot, once."),

@@ -92,6 +92,7 @@ restores:
     state: running
     restart: auto
     rollback: {to: before-32, requested: 2026-11-22T18:00:00Z, loses: [mp0]}
+    guard: {probe: [{unit: nginx}, {http: 80/status.php, status: 302}, {file: /srv/a, sha256: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef}, {tcp: 22}, {process: sshd}, {systemd: running}], hold: 1m, within: 5m, require: true}
     paused: true
     drift: report
     timeout: 1h30m

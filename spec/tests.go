@@ -223,7 +223,7 @@ func (c testChecker) all() {
 			c.fail(o, "probe", fmt.Sprintf("Write at most %d.", mostProbes), "has %d probes", len(t.Probes))
 		}
 		for _, p := range t.Probes {
-			c.probe(o, p)
+			c.probe(o, "probe", p)
 		}
 	}
 }
@@ -265,7 +265,7 @@ func (c testChecker) ranges(t *Test, earlier []*Test) {
 }
 
 // probe checks that a probe asks one question.
-func (c testChecker) probe(o *Object, p Probe) {
+func (c testChecker) probe(o *Object, field string, p Probe) {
 	kinds := 0
 	for _, is := range []bool{p.Systemd != "", p.Unit != "", p.Process != "", p.TCP != 0, p.HTTP != "", p.File != "", p.Newest != ""} {
 		if is {
@@ -274,16 +274,16 @@ func (c testChecker) probe(o *Object, p Probe) {
 	}
 	switch {
 	case kinds == 0:
-		c.fail(o, "probe", "Write one of systemd, unit, process, tcp, http, file and newest.", "a probe asks nothing%s", strings.TrimSuffix(" ("+p.String()+")", " ()"))
+		c.fail(o, field, "Write one of systemd, unit, process, tcp, http, file and newest.", "a probe asks nothing%s", strings.TrimSuffix(" ("+p.String()+")", " ()"))
 	case kinds > 1:
-		c.fail(o, "probe", "Write a list entry for each: [{unit: nginx}, {tcp: 80}].", "a probe asks several things (%s)", p)
+		c.fail(o, field, "Write a list entry for each: [{unit: nginx}, {tcp: 80}].", "a probe asks several things (%s)", p)
 	case p.Status != 0 && p.HTTP == "":
-		c.fail(o, "probe", "Leave it out.", "status is for http (%s)", p)
+		c.fail(o, field, "Leave it out.", "status is for http (%s)", p)
 	case p.SHA256 != "" && p.File == "":
-		c.fail(o, "probe", "Leave it out.", "sha256 is for file (%s)", p)
+		c.fail(o, field, "Leave it out.", "sha256 is for file (%s)", p)
 	case p.NewerThan != 0 && p.File == "" && p.Newest == "":
-		c.fail(o, "probe", "Leave it out.", "newer-than is for file and newest (%s)", p)
+		c.fail(o, field, "Leave it out.", "newer-than is for file and newest (%s)", p)
 	case p.Newest != "" && p.NewerThan == 0:
-		c.fail(o, "probe", "Add newer-than: 26h.", "newest says no age (%s)", p)
+		c.fail(o, field, "Add newer-than: 26h.", "newest says no age (%s)", p)
 	}
 }

@@ -32,6 +32,7 @@ func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) erro
 		})
 		keepEjected(stored, have)
 		keepDeletions(stored, want, have)
+		keepGuards(stored, p)
 		for guest, last := range p.Backups {
 			if stored.Backups == nil {
 				stored.Backups = map[string]state.LastBackup{}

@@ -166,11 +166,12 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	a.tester.probe(ctx, want, have)
 	known := a.O.Journal.Memory(have.Now) // adoption may have found and settled some
 	have.Memory.Making, have.Memory.Tasks, have.Memory.Flights = known.Making, known.Tasks, known.Flights
-	have.Memory.Tests = known.Tests
+	have.Memory.Tests, have.Memory.TakenBack, have.Memory.Guards = known.Tests, known.TakenBack, a.tester.guards()
 	p := planning.PlanOf(want, have)
 	if err := a.limitToSaved(want, p); err != nil {
 		return nil, err
 	}
+	a.tester.watch(ctx, want, p)
 	return a.choose(want, have, p), nil
 }
 

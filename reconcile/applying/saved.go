@@ -3,6 +3,7 @@ package applying
 import (
 	"slices"
 
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/saved"
 	"github.com/felhom/felhom-agent/spec"
@@ -21,7 +22,8 @@ func (a *Agent) limitToSaved(want *spec.Desired, p *plan.Plan) error {
 		}
 	}
 	p.Actions = slices.DeleteFunc(p.Actions, func(action plan.Action) bool {
-		if s.Allows(&action) {
+		_, back := p.Guards[action.Object.String()]
+		if s.Allows(&action) || action.Verb == journal.VerbGuardBack || back && action.Verb == "start" { // what a guarded change may lead to was reviewed with it
 			return false
 		}
 		p.Blocked = append(p.Blocked, plan.Blocked{Object: action.Object, Pos: want.Object(action.Object).Pos,

@@ -20,19 +20,25 @@ import (
 type tester struct {
 	*tools
 
-	mu    sync.Mutex
-	found map[string]journal.TestProbes // by the nonce of the test
-	asks  map[string]bool
+	mu      sync.Mutex
+	watched map[string]*watched           // guarded changes, by plan.Watch.Key
+	found   map[string]journal.TestProbes // by the nonce of the test
+	asks    map[string]bool
 }
 
 func newTester(t *tools) *tester {
-	return &tester{tools: t, found: map[string]journal.TestProbes{}, asks: map[string]bool{}}
+	return &tester{tools: t, watched: map[string]*watched{}, found: map[string]journal.TestProbes{}, asks: map[string]bool{}}
 }
 
 // asking reports whether a test guest is being probed, or no pass has heard yet of what was found out.
 func (t *tester) asking() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, w := range t.watched {
+		if !w.heard {
+			return true
+		}
+	}
 	return len(t.asks) > 0
 }
 

@@ -35,6 +35,8 @@ type Memory struct {
 	BackedUp    map[string][]time.Time     // action ID -> when backups that ended well were begun
 	Tests       []TestRun                  // restore tests, in the order in which they were begun
 	Probes      map[string]TestProbes      // nonce of a test -> what its guest has shown so far, where this process has asked
+	Guards      map[string]TestProbes      // plan.Watch.Key -> what the probes have shown, where this process has asked
+	TakenBack   map[string]GuardedChange   // object -> its last change that was rolled back
 	Flights     []Flight                   // operations of ours that have no outcome yet, in the order in which they were begun
 	// Restarting are the objects whose guest we shut down to start it again.
 	Restarting map[string]bool
@@ -119,6 +121,7 @@ func (j *Journal) Memory(now time.Time) Memory {
 		m.noteDelete(a)
 		m.noteOwner(a)
 		m.noteTest(a)
+		m.noteGuard(a)
 		m.noteBackup(a, now)
 		switch {
 		case a.Facts["restart"] != "" && a.Result == ResultOK:

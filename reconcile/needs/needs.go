@@ -106,6 +106,9 @@ func (c *collector) guest(g *spec.Guest) {
 	if g.Rollback != nil {
 		c.add(g.Ref, path, "VM.Snapshot", "rollback", false)
 	}
+	if g.Guard != nil {
+		c.add(g.Ref, path, "VM.Snapshot", "guard", false)
+	}
 	if len(g.From) == 0 {
 		return
 	}

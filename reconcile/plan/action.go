@@ -200,8 +200,17 @@ type Plan struct {
 	Uncounted []string `json:"-"`
 	// Digests are PVE's digests of the guests' configurations on which the plan is based, by queue: "lxc/201".
 	Digests map[string]string `json:"-"`
+	// Guards are the guarded changes that were taken back, and Watches those that are to prove themselves now.
+	Guards  map[string]state.GuardFailure `json:"-"`
+	Watches []Watch                       `json:"-"`
 	// Due is when the next periodic snapshot or backup is due, by the node's clock.
 	Due time.Time `json:"due,omitzero"`
+}
+
+// A Watch is a guest whose probes must hold now, or its change is taken back to a snapshot.
+type Watch struct {
+	Guest spec.Ref
+	Key   string // of the snapshot and of what is tried
 }
 
 // DueAt notes when something will have to be done.

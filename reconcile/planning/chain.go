@@ -234,7 +234,7 @@ func (c *chain) waitsFor(a *plan.Action) string {
 // nounOf names a step that another one waits for.
 func nounOf(verb string) string {
 	nouns := map[string]string{"set": "change", "create": "creation", "adopt": "adoption", "restart": "shutdown", "stop": "shutdown", "back up": "backup", "publish": "publication",
-		"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion", journal.VerbDelete: "deletion"}
+		"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion", journal.VerbDelete: "deletion", journal.VerbGuardBack: "rollback"}
 	if noun, ok := nouns[verb]; ok {
 		return noun
 	}

@@ -89,7 +89,7 @@ var remaking = proxmox.TasksOf("create", "restore", "destroy", "rollback", "migr
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
 func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
-	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Facts[journal.FactDeletes] != "" || f.Op != nil) {
+	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Facts[journal.FactDeletes] != "" || f.Verb == journal.VerbGuardBack || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
 	if t := p.Have.Task(vmid, remaking...); t != nil {
@@ -235,7 +235,7 @@ func planPresent(p *planner, g *spec.Guest, state *node.GuestState, marker marke
 			marker = marker.With("want", "") // an edit, or a drift to be healed: until it is carried out whole
 		}
 	}
-	out.down = planConfigured(p, g, state, marker)
+	out.down = planGuarded(p, g, state, marker)
 	if p.acted(before) {
 		out.coming = g.State == spec.Running && state.Status != "running"
 		return out

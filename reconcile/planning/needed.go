@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -45,7 +46,7 @@ func tellNeeding(q questions.Questions, p *plan.Plan) {
 
 // needed adds a line to the details of a step that shuts its guest down.
 func needed(detail []string, verb string, effect plan.Effect, line string) []string {
-	down := slices.Contains([]string{"restart", "stop", "roll back", "back up"}, verb)
+	down := slices.Contains([]string{"restart", "stop", "roll back", "back up", journal.VerbGuardBack}, verb)
 	if line == "" || !down || effect != plan.Disruptive {
 		return detail
 	}

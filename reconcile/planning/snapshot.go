@@ -156,6 +156,10 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 }
 
 func takeSnapshot(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestState, mark marker.Marker, name string) {
+	if g.Guard != nil && node.GuardSnapshot(p.Have, g, state) != nil { // on ZFS only the newest one can be rolled back to
+		p.later(plan.Deferred{Object: s.Ref, Verb: "snapshot", Symbol: plan.Create, Text: fmt.Sprintf("snapshot of %s", g.Ref.Name), Waits: fmt.Sprintf("when the change of %s has proved itself", g.Ref)})
+		return
+	}
 	if state.CanSnapshot != nil && !*state.CanSnapshot {
 		remove := "or remove the mount point"
 		if g.Type.VM() {

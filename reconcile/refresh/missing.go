@@ -106,6 +106,14 @@ func (l *Reader) undeclared(ctx context.Context, g *reads) {
 
 // snapshotFeatures asks whether the guests can have a snapshot of which one is due.
 func (l *Reader) snapshotFeatures(ctx context.Context, g *reads) {
+	for _, guest := range node.GuestsOf(l.want) {
+		if state := l.Have.Guests[guest.VMID]; guest.Guard != nil && l.Have.InScope(guest.Ref) && state != nil && state.Snapshots != nil {
+			g.Go(func() error {
+				can, err := l.View.Of(state.Type, l.node, guest.VMID).Feature(ctx, "snapshot")
+				return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
+			})
+		}
+	}
 	for _, s := range l.want.Snapshots {
 		if guest := l.want.Guest(s.Guest); guest != nil && l.Have.InScope(s.Ref) {
 			if state := l.Have.Guests[guest.VMID]; state != nil && state.Snapshots != nil && node.SnapshotDue(s, state, l.Have) {

@@ -238,7 +238,7 @@ func (l *Reader) readGuests(ctx context.Context) error {
 	}
 	storages := map[string]bool{}
 	for _, have := range node.GuestsOf(l.want) {
-		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil || have.Absent, have.Rollback)
+		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil || have.Absent || have.Guard != nil, have.Rollback)
 	}
 	for _, b := range l.want.Backups {
 		if l.Have.InScope(b.Ref) {

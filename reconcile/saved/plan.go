@@ -141,7 +141,7 @@ func (s *Step) allows(now *Step) bool {
 }
 
 func worse(e plan.Effect) int {
-	return slices.Index([]plan.Effect{"", plan.Safe, plan.Disruptive, plan.Deleting}, e)
+	return slices.Index([]plan.Effect{"", plan.Safe, plan.Disruptive, plan.Deleting, plan.Destroying}, e)
 }
 
 // same reports whether two plans have the same step.

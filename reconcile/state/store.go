@@ -42,17 +42,12 @@ type Stored struct {
 	Kits map[string]Kit `json:"kits,omitempty"`
 	// Tests are the last restore tests, by guest.
 	Tests map[string]LastTest `json:"tests,omitempty"`
+	// Guards are the guarded changes that were taken back, by object, until the YAML changes.
+	Guards map[string]GuardFailure `json:"guards,omitempty"`
 	// Deletions are the deletions of guests that were in a plan that somebody has seen, by object.
 	Deletions map[string]Deletion `json:"deletions,omitempty"`
 	// Drift is since when a difference that is only reported has been seen.
 	Drift map[string]time.Time `json:"drift,omitempty"`
-}
-
-// A Deletion names the guest whose deletion was in a plan that somebody has seen.
-type Deletion struct {
-	VMID proxmox.VMID `json:"vmid"`
-	Born time.Time    `json:"born"` // of its data: a guest that is made again is another one
-	Seen time.Time    `json:"seen"`
 }
 
 // A Hold is somebody's word that a thing is to be left alone, or a thing that was seen

@@ -26,7 +26,14 @@ func (h *Host) Probe(_ context.Context, vmid int, ask map[string]string) (found 
 		}
 		inside := world.Inside{}
 		if g.Inside != nil {
-			inside = *g.Inside
+			inside = *g.Inside.Copy()
+		}
+		for key, value := range inside.FailsAt {
+			for unit := range inside.Units {
+				if g.Conf.Vals[key] == value {
+					inside.Units[unit] = "failed"
+				}
+			}
 		}
 		booting := h.cl.Now.Before(time.Unix(g.Since, 0).Add(time.Duration(inside.Boots) * time.Second))
 		found = probe(inside, booting, ask)

@@ -15,6 +15,8 @@ type Inside struct {
 	Processes []string              `yaml:"processes,omitempty"`
 	Ports     map[int]int           `yaml:"ports,omitempty"` // TCP ports that are listened on, with the status that a GET is answered with; 0: no HTTP
 	Files     map[string]InsideFile `yaml:"files,omitempty"` // by absolute path
+	// FailsAt are values of the guest's configuration, by key, with any of which every unit fails.
+	FailsAt map[string]string `yaml:"fails-at,omitempty"`
 }
 
 // An InsideFile is one file in a guest.
@@ -30,7 +32,7 @@ func (i *Inside) Copy() *Inside {
 		return nil
 	}
 	c := *i
-	c.Units, c.Ports, c.Files = maps.Clone(i.Units), maps.Clone(i.Ports), maps.Clone(i.Files)
+	c.Units, c.Ports, c.Files, c.FailsAt = maps.Clone(i.Units), maps.Clone(i.Ports), maps.Clone(i.Files), maps.Clone(i.FailsAt)
 	c.Processes = slices.Clone(i.Processes)
 	return &c
 }
