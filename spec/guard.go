@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,11 +20,19 @@ const (
 	guardWithin = 10 * time.Minute
 )
 
+// guardProbeShape is a probe after a change: there is no backup whose age would be asked for.
+var guardProbeShape = shaped(map[string]string{
+	"newest":     "It is for backups. Probe unit, process, tcp, http or file.",
+	"newer-than": "It is for backups. Leave it out.",
+},
+	slices.DeleteFunc(probeFields(), func(f field[Probe]) bool { return f.Path == "newest" || f.Path == "newer-than" })...,
+)
+
 var guardShape = shaped(map[string]string{
 	"probes":  "Write probe: with a list.",
 	"command": "Commands are not run in guests. Probe what they would show: unit, process, tcp, http or file.",
 },
-	of("probe", Agent, listOf("list of probes", probeShape.value("map")), func(g *Guard, v []Probe) { g.Probes = v }, "What must hold after the change, inside the guest. Needs the root helper; which root has to allow for this guest.").
+	of("probe", Agent, listOf("list of probes", guardProbeShape.value("map")), func(g *Guard, v []Probe) { g.Probes = v }, "What must hold after the change, inside the guest. Needs the root helper; which root has to allow for this guest.").
 		must("Say what must hold: probe: [{unit: nginx}, {tcp: 80}]."),
 	of("hold", Agent, atLeast(time.Second), func(g *Guard, v time.Duration) { g.Hold = v }, "How long all probes must pass without a break (default: 2m)."),
 	of("within", Agent, atLeast(time.Second), func(g *Guard, v time.Duration) { g.Within = v }, "By when all probes must have passed for so long, counted from the change (default: 10m)."),
@@ -50,8 +59,5 @@ func checkGuard(c *checker, g *Guest) {
 	}
 	for _, p := range g.Guard.Probes {
 		testChecker{c}.probe(o, "guard.probe", p)
-		if p.Newest != "" || p.NewerThan != 0 {
-			c.fail(o, "guard.probe", "Leave it out.", "newest and newer-than are for backups (%s)", p)
-		}
 	}
 }

@@ -201,6 +201,8 @@ tests:
 					Devices: map[int]proxmox.Device{0: {"path": "/dev/dri/renderD128", "uid": "1", "gid": "104", "mode": "0660", "deny-write": "1"}},
 				},
 				Needs: []string{"postgres"}, State: Running, Restart: RestartAuto,
+				Guard: &Guard{Probes: []Probe{{Unit: "nginx"}, {HTTP: "80/status.php", Status: 302}, {File: "/srv/a", SHA256: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}, {TCP: 22}, {Process: "sshd"}, {Systemd: "running"}},
+					Hold: time.Minute, Within: 5 * time.Minute, Require: true},
 				Rollback: &Rollback{To: "before-32", Requested: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), Zoned: true,
 					RequestedText: "2026-11-22T18:00:00Z", Loses: []string{"mp0"}},
 			},

@@ -127,17 +127,23 @@ var probeShape = shaped(map[string]string{
 	"port":    "Write tcp: PORT.",
 	"url":     "Write http: PORT/PATH; it is asked inside the guest.",
 },
-	of("systemd", Agent, oneOf("running"), func(p *Probe, v string) { p.Systemd = v }, "running: systemd has started everything and no unit has failed."),
-	of("unit", Agent, matching("unit", `^[A-Za-z0-9:_.@-]{1,120}$`, "write the name of a unit, for example nginx"), func(p *Probe, v string) { p.Unit = v }, "This unit of systemd is active; .service may be left out."),
-	of("process", Agent, matching("process", `^[A-Za-z0-9:_.@+-]{1,15}$`, "write the name of a process, at most 15 letters, as ps -C takes it"), func(p *Probe, v string) { p.Process = v }, "A process of this name runs."),
-	of("tcp", Agent, number(1, 65535), func(p *Probe, v int) { p.TCP = v }, "This port accepts a connection on 127.0.0.1 inside the guest."),
-	of("http", Agent, scalar("port and path", typed("string"), anyTags, "Write PORT/PATH.", parseHTTP), func(p *Probe, v string) { p.HTTP = v }, "A GET on 127.0.0.1 inside the guest is answered: PORT, or PORT/PATH."),
-	of("status", Agent, number(100, 599), func(p *Probe, v int) { p.Status = v }, "With http: the status code of the answer (default: any from 200 to 399)."),
-	of("file", Agent, name("path", checkInside), func(p *Probe, v string) { p.File = v }, "This file exists in the guest."),
-	of("newest", Agent, name("path", checkInside), func(p *Probe, v string) { p.Newest = v }, "A folder in the guest; its newest file counts."),
-	of("newer-than", Agent, atLeast(time.Minute), func(p *Probe, v time.Duration) { p.NewerThan = v }, "With file or newest: it was changed no longer than this before the backup was made."),
-	of("sha256", Agent, matching("SHA-256", `^[0-9a-f]{64}$`, "write the 64 hexadecimal digits that sha256sum prints"), func(p *Probe, v string) { p.SHA256 = v }, "With file: the digest of its content."),
+	probeFields()...,
 )
+
+func probeFields() []field[Probe] {
+	return []field[Probe]{
+		of("systemd", Agent, oneOf("running"), func(p *Probe, v string) { p.Systemd = v }, "running: systemd has started everything and no unit has failed."),
+		of("unit", Agent, matching("unit", `^[A-Za-z0-9:_.@-]{1,120}$`, "write the name of a unit, for example nginx"), func(p *Probe, v string) { p.Unit = v }, "This unit of systemd is active; .service may be left out."),
+		of("process", Agent, matching("process", `^[A-Za-z0-9:_.@+-]{1,15}$`, "write the name of a process, at most 15 letters, as ps -C takes it"), func(p *Probe, v string) { p.Process = v }, "A process of this name runs."),
+		of("tcp", Agent, number(1, 65535), func(p *Probe, v int) { p.TCP = v }, "This port accepts a connection on 127.0.0.1 inside the guest."),
+		of("http", Agent, scalar("port and path", typed("string"), anyTags, "Write PORT/PATH.", parseHTTP), func(p *Probe, v string) { p.HTTP = v }, "A GET on 127.0.0.1 inside the guest is answered: PORT, or PORT/PATH."),
+		of("status", Agent, number(100, 599), func(p *Probe, v int) { p.Status = v }, "With http: the status code of the answer (default: any from 200 to 399)."),
+		of("file", Agent, name("path", checkInside), func(p *Probe, v string) { p.File = v }, "This file exists in the guest."),
+		of("newest", Agent, name("path", checkInside), func(p *Probe, v string) { p.Newest = v }, "A folder in the guest; its newest file counts."),
+		of("newer-than", Agent, atLeast(time.Minute), func(p *Probe, v time.Duration) { p.NewerThan = v }, "With file or newest: it was changed no longer than this before the backup was made."),
+		of("sha256", Agent, matching("SHA-256", `^[0-9a-f]{64}$`, "write the 64 hexadecimal digits that sha256sum prints"), func(p *Probe, v string) { p.SHA256 = v }, "With file: the digest of its content."),
+	}
+}
 
 var (
 	rangeForm = regexp.MustCompile(`^([1-9][0-9]{2,8}) *- *([1-9][0-9]{2,8})$`)
