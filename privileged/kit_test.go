@@ -199,3 +199,23 @@ func noise(n int) []byte {
 	}
 	return text
 }
+
+// BenchmarkKeepKit writes a kit of the usual size to a disk, through the root helper's own checks.
+func BenchmarkKeepKit(b *testing.B) {
+	box := newBox(b)
+	files := map[string][]byte{"README.txt": make([]byte, 1000), "kit.json": make([]byte, 4000), "agent.yaml": make([]byte, 300), "state.json": make([]byte, 2000)}
+	for i := range 6 {
+		files[fmt.Sprintf("desired/%d.yaml", i)] = make([]byte, 3000)
+	}
+	at := kitHour
+	for b.Loop() {
+		at = at.Add(time.Minute)
+		op, err := KeepKit(testNode, KitSpec{Name: "media", Path: "/mnt/usb/media", Mounted: true, Time: at, Files: files})
+		if err == nil {
+			_, err = box.Do(b.Context(), op, nil)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
