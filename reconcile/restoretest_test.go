@@ -143,6 +143,78 @@ func TestVirtualMachinesAreNotTested(t *testing.T) {
 	})
 }
 
+// A first backup is made, verified and tested in one run.
+func TestAFirstBackupIsTested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := pvesim.New()
+		sim.Furnish(101, dnsmasq)
+		b := newBench(t, sim, withTests(t, sim))
+		_, before, _ := strings.Cut(strings.ReplaceAll(strings.ReplaceAll(tested, " PROBE", ""), "usb-backup", "local"), "guests:")
+		want := desired(t, "guests:"+before)
+		if _, text := b.plan(want); !strings.Contains(text, "test a backup of dns") || strings.Contains(text, "blocked") {
+			t.Error(text)
+		}
+		r := b.once(want)
+		if last := lastTest(t, b); last.Verdict != state.VerdictWorks || r.ExitCode() != 0 {
+			t.Errorf("exit code %d, %+v\n%s\n%s", r.ExitCode(), last, b.events, b.closing(r))
+		}
+	})
+}
+
+// Without a good test for longer than warn-after the object is overdue, which is told but is no failure of the run; a
+// good one ends it.
+func TestARestoreTestThatIsOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, want := testBench(t, `[{unit: nginx}]`) // which there is not
+		if r := b.once(want); len(r.Plan.Blocked) != 1 || r.Plan.Blocked[0].Kind != BlockedFailed {
+			t.Errorf("%+v", r.Plan.Blocked)
+		}
+		overdue := func(r *Report) (reason string) {
+			for _, blocked := range r.Plan.Blocked {
+				if blocked.Kind == BlockedOverdue && blocked.Object.Kind == spec.KindTest {
+					reason = blocked.Reason
+				}
+			}
+			return reason
+		}
+		b.sim.Advance(14 * 24 * time.Hour)
+		b.again()
+		if reason := overdue(b.once(want)); reason != "" {
+			t.Errorf("after 14 days: %s", reason)
+		}
+		b.sim.Advance(2 * 24 * time.Hour)
+		b.again()
+		if reason := overdue(b.once(want)); reason != "no good restore test of dns since 22 Nov 18:02" {
+			t.Errorf("after 16 days: %q", reason)
+		}
+		b.again()
+		b.sim.Advance(8 * 24 * time.Hour)
+		r := b.once(desired(t, strings.ReplaceAll(tested, " PROBE", "")))
+		if reason := overdue(r); reason != "" || lastTest(t, b).Good == nil {
+			t.Errorf("after a good test: %q, %+v", reason, r.Plan.Blocked)
+		}
+	})
+}
+
+// The plan of a real restore tells that its backup was restored before, and how long that took.
+func TestAPlanTellsThatItsBackupWasTested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, want := testBench(t, "")
+		b.once(want)
+		good := lastTest(t, b).Good
+		if good == nil {
+			t.Fatal(b.events)
+		}
+		b.as("POST", "/nodes/pve1/lxc/101/status/stop")
+		b.as("DELETE", "/nodes/pve1/lxc/101")
+		b.agent.O.Only = []spec.Ref{{Kind: spec.KindGuest, Name: "dns"}} // it is named, so it is to come back
+		_, text := b.plan(want)
+		if !strings.Contains(text, "(restored in a test on 22 Nov in ") {
+			t.Errorf("%+v\n%s", good, text)
+		}
+	})
+}
+
 func volumesOn(t testing.TB, b *bench, storage string) []proxmox.StorageContent {
 	t.Helper()
 	all, err := b.client.Read().StorageContent(t.Context(), "pve1", storage, proxmox.ContentFilter{Content: "backup"})

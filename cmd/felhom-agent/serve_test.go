@@ -53,6 +53,12 @@ func observed(t *testing.T, desired string) *httpstatus.Observer {
 	n.Source = reconcile.Source{Node: sim.Node(), Owner: sim.Node(), TokenID: token.ID()}
 	src := &source.Source{Path: desired, Read: (&command{path: desired, simulate: true}).load, Told: func(text string) { t.Error(text) }}
 	want := src.Load()
+	if want != nil && len(want.Tests) > 0 {
+		if err := allowTests(n, sim); err != nil {
+			t.Fatal(err)
+		}
+		n.Source.Tests = n.TestAccess()
+	}
 	o := httpstatus.NewObserver(n, src)
 	agent := reconcile.New(optionsOf(n, "test", o.Event))
 	result, err := agent.Once(t.Context(), want)

@@ -196,9 +196,23 @@ func unverified(p *planner, t *spec.Test, name string, ob *plan.Blocker) {
 	p.plan.Tests[name] = p.plan.Tests[name].With(state.TestResult{Object: t.Ref.String(), Verdict: state.VerdictUnverified, Why: why, Fix: ob.Fix, Ended: p.Have.Now})
 }
 
+// backupComes says after which backup of a guest, that this plan makes later, there is one to test.
+func backupComes(p *planner, guest string) string {
+	for _, d := range p.plan.Deferred {
+		if b := p.Want.Backups[d.Object.Name]; d.Verb == "back up" && d.Object.Kind == spec.KindBackup && b != nil && p.Want.BacksUp(b, guest) {
+			return "after back up of " + d.Object.String()
+		}
+	}
+	return ""
+}
+
 // testBackup plans the restore of the newest verified backup of a guest as a test guest, or says why it cannot be.
 func testBackup(p *planner, t *spec.Test, g *spec.Guest, vmid proxmox.VMID) *plan.Blocker {
 	c, ob := questions.ArchiveToTest(p.Questions, p.mounting, t, g)
+	if waits := backupComes(p, g.Ref.Name); ob != nil && waits != "" {
+		p.later(plan.Deferred{Object: t.Ref, Guest: g.Ref.Name, Verb: journal.VerbTest, Symbol: plan.Create, Text: testsOf([]string{g.Ref.Name}), Waits: waits})
+		return nil
+	}
 	if ob != nil {
 		return ob
 	}

@@ -214,8 +214,8 @@ func TestWaits(q Questions, planned *plan.Plan, took time.Duration, atOnce bool)
 			return fmt.Sprintf("when %s has ended", TaskName(&t))
 		}
 	}
-	first := func(verb, limit string) bool {
-		return verb == "back up" || verb == "publish" || strings.HasPrefix(limit, "create ")
+	first := func(verb, limit string) bool { // a backup is verified when it was recorded
+		return verb == "back up" || verb == "record" || verb == "publish" || strings.HasPrefix(limit, "create ")
 	}
 	for _, a := range planned.Actions {
 		if first(a.Verb, a.Limit) {
