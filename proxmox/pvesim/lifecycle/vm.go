@@ -138,6 +138,9 @@ func RunCreateVM(cl *cluster.Cluster, t *world.Task) error {
 		}
 		conf.Section.Set(k, v)
 	}
+	if t.Args["unique"] == "1" {
+		makeUnique(cl, conf, asked)
+	}
 	if conf.Vals["smbios1"] == "" {
 		conf.Section.Set("smbios1", "uuid="+places.UUID(cl))
 	}
@@ -274,7 +277,7 @@ func endVMRestore(cl *cluster.Cluster, t *world.Task) (*lxcconf.Config, error) {
 			continue
 		}
 		if k == "description" {
-			conf.Desc = strings.TrimPrefix(val+"\n"+conf.Desc, "\n")
+			conf.Desc = strings.Trim(val+"\n"+conf.Desc, "\n")
 			continue
 		}
 		conf.Section.Set(k, val)
