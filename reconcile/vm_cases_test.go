@@ -20,6 +20,32 @@ const justVMs = `guests:
   router: {vmid: 106, type: vm}
 `
 
+// Where the YAML does not say that a guest is a VM, its type is found where the VMID exists: it is
+// adopted, changed, backed up and watched for HA as if it said so, and costs the same. One that is
+// shut down needs no restart for what is changed.
+func TestTheTypeOfAVMIsFoundByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		b.twoVMs()
+		const house = "guests:\n  dns: {vmid: 101}\n  hass: {vmid: 105, config: {cores: 3}, state: stopped}\n  router: {vmid: 106, type: vm}\nbackups:\n  nightly: {guests: all, storage: local, every: 24h}\n"
+		plan, text := b.plan(desired(t, house))
+		said, _ := b.plan(desired(t, strings.Replace(house, "vmid: 105", "type: vm, vmid: 105", 1)))
+		if plan.Header.Requests != said.Header.Requests || !strings.Contains(text, "adopt 105 (hass)") || len(plan.Blocked) != 0 {
+			t.Errorf("%d requests, %d where it says so\n%s", plan.Header.Requests, said.Header.Requests, text)
+		}
+		if r := b.once(desired(t, house)); r.ExitCode() != 0 || b.vmConfig(105)["cores"] != "3" || !strings.Contains(b.sim.String(), "vzdump-qemu-105-") {
+			t.Errorf("%s\n%s", b.closing(r), b.events)
+		}
+		if plan, text := b.plan(desired(t, house)); len(plan.Actions)+len(plan.Blocked) != 0 {
+			t.Errorf("not converged:\n%s", text)
+		}
+		managed := newBench(t, reconciletest.Reborn(t, b.sim, "vmid: 105\n    node: pve1\n", "vmid: 105\n    node: pve1\n    ha: started\n"))
+		if _, text := managed.plan(desired(t, house)); !strings.Contains(text, "VM 105 is managed by HA") {
+			t.Errorf("under HA the plan is\n%s", text)
+		}
+	})
+}
+
 // A rollback of a VM takes its disks and its config back. The Notes stay, and with them the
 // ownership marker: PVE keeps the description and unused volumes of what it rolls back (PVE:
 // AbstractConfig, __snapshot_apply_config), for VMs as for containers.

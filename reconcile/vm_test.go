@@ -154,7 +154,9 @@ func TestVMsThatAreBlockedAssumedFromPVEsSources(t *testing.T) {
 		do    func(b *bench)
 		want  string
 	}{
-		"a VM declared as a container": {head + "  hass: {vmid: 105}\n", func(*bench) {}, "105 is a VM (hass on pve1), not a container. If it is the one you mean: type: vm"},
+		"a VM declared as a container": {head + "  hass: {vmid: 105, type: container}\n", func(*bench) {}, "105 is a VM (hass on pve1), not a container. If it is the one you mean: type: vm"},
+		"one that may be lost":         {head + "  hass: {vmid: 105, from: {newest: usb-backup}}\n", func(*bench) {}, "105 is a VM (hass on pve1), not a container. If it is the one you mean: type: vm"},
+		"one with keys of containers":  {head + "  hass: {vmid: 105, config: {swap: 512}}\n", func(*bench) {}, "105 is a VM (hass on pve1), not a container. If it is the one you mean: type: vm"},
 		"a container declared as a VM": {"guests:\n  dns: {vmid: 101, type: vm}\n  hass: {vmid: 105, type: vm}\n", func(*bench) {}, "101 is a container (dns on pve1), not a VM. If it is the one you mean: remove type: vm"},
 		"another name":                 {head + "  hass: {vmid: 106, type: vm}\n", func(*bench) {}, "106 has the hostname router, not hass"},
 		"a template":                   {head + "  router: {vmid: 106, type: vm}\n", func(b *bench) { b.as("PUT", "/nodes/pve1/qemu/106/config", "template=1") }, "106 is a template, no VM that runs"},

@@ -34,6 +34,7 @@ type Guest struct {
 	Adopt    bool
 	VMID     proxmox.VMID
 	Type     proxmox.GuestType // the zero value is a container
+	TypeSaid bool              // else a VM that exists is found to be one: see Typed
 	Is       string            // the expected hostname; empty: the object's name
 	From     []Source          // tried in this order; empty under guests: never brought back
 	Storage  string            // for volumes at birth; empty (guests only): the archive's
@@ -106,7 +107,7 @@ func guestShapeOf(noFrom, noStorage string) *shape[Guest] {
 	return shaped(guestElsewhere, append([]field[Guest]{
 		of("vmid", BirthOnly, vmid, func(g *Guest, v proxmox.VMID) { g.VMID = v }, "The guest's number.").
 			must("Say which number the guest has: vmid: 111."),
-		of("type", BirthOnly, guestType, func(g *Guest, v proxmox.GuestType) { g.Type = v }, "vm: it is a virtual machine; default: a container."),
+		of("type", BirthOnly, guestType, func(g *Guest, v proxmox.GuestType) { g.Type, g.TypeSaid = v, true }, "vm: it is a virtual machine. Without it a guest without `from` is what it is found to be, another a container."),
 		of("is", Agent, name("hostname", proxmox.CheckHostname), func(g *Guest, v string) { g.Is = v }, "Its hostname, where that is not the object's name."),
 		of("from", BirthOnly, sources, func(g *Guest, v []Source) { g.From = v }, "What it is made from, tried in this order.").
 			mustUnless("ensure", noFrom),

@@ -128,3 +128,28 @@ func checkNets(c *checker, o *Object, nets map[int]proxmox.Net, other []string, 
 		}
 	}
 }
+
+// Typed is the desired state in which each guest that does not say what it is, and that was found
+// to be a virtual machine, is one. That is so under guests where it has no `from`: one that may be
+// lost and come back has to say it, since nothing is there then to be found. A guest with keys of
+// containers stays one, so that it is refused by name. It may return its receiver.
+func (d *Desired) Typed(isVM func(proxmox.VMID) bool) *Desired {
+	typed := d
+	for name, g := range d.Guests {
+		if g.TypeSaid || g.Type.VM() || len(g.From) > 0 || !isVM(g.VMID) {
+			continue
+		}
+		vm := *g
+		vm.Type = proxmox.QEMU
+		c := &checker{Desired: d, faults: &faults{}}
+		if checkType(c, &vm); len(c.list) > 0 {
+			continue
+		}
+		if typed == d {
+			copied := *d
+			copied.Guests, typed = maps.Clone(d.Guests), &copied
+		}
+		typed.Guests[name] = &vm
+	}
+	return typed
+}

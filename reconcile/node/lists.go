@@ -19,10 +19,8 @@ func Arrange(o *Observed, resources []proxmox.Resource, states []proxmox.Storage
 			continue
 		}
 		o.Others[r.VMID] = r
-		if state := o.Guests[r.VMID]; state != nil && r.Node == o.Node && r.HAState != "ignored" { // which HA leaves alone (PVE: HA::Config, vm_is_ha_managed)
-			state.HA = r.HAState
-		}
 	}
+	ArrangeHA(o)
 	for _, conf := range storages {
 		if len(conf.Nodes) > 0 && !slices.Contains(conf.Nodes, o.Node) {
 			continue // of other nodes: nothing of ours can lie there
@@ -37,5 +35,15 @@ func Arrange(o *Observed, resources []proxmox.Resource, states []proxmox.Storage
 			state.Err = ErrAmbiguous
 		}
 		o.Storages[conf.ID] = state
+	}
+}
+
+// ArrangeHA puts what HA wants of the guests of the node to them; those that it ignores it leaves
+// alone (PVE: HA::Config, vm_is_ha_managed).
+func ArrangeHA(o *Observed) {
+	for vmid, state := range o.Guests {
+		if r, listed := o.Others[vmid]; listed && r.Node == o.Node && r.HAState != "ignored" {
+			state.HA = r.HAState
+		}
 	}
 }

@@ -182,6 +182,17 @@ func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 	return ids
 }
 
+// Typed is the desired state with the types that the guests of this node were found to have.
+func Typed(want *spec.Desired, o *Observed) *spec.Desired {
+	return want.Typed(func(vmid proxmox.VMID) bool {
+		if state := o.Guests[vmid]; state != nil {
+			return state.Type.VM()
+		}
+		r, there := o.Others[vmid]
+		return there && !r.Ambiguous && proxmox.GuestTypeOf(r.Type).VM()
+	})
+}
+
 // DeclaredVMs are the VMIDs that the desired state declares as virtual machines.
 func DeclaredVMs(want *spec.Desired) map[proxmox.VMID]bool {
 	vms := map[proxmox.VMID]bool{}

@@ -67,7 +67,7 @@ func leadingNumber(s string) float64 {
 // planRestart restarts a running guest for changes that wait for it, where its YAML
 // allows that; never by PVE's reboot, which leaves a guest down during a backup.
 func planRestart(p *planner, g *spec.Guest, state *node.GuestState) {
-	if state.Status != "running" || state.HA != "" {
+	if state.Status != "running" || state.HA != "" || g.State == spec.Stopped { // which is shut down anyway
 		return
 	}
 	var waiting []string

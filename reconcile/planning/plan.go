@@ -33,6 +33,7 @@ type planner struct {
 // and the same inputs give the same bytes. The actions are what is ready now, the
 // deferred steps all that follows from them.
 func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
+	want = node.Typed(want, have)
 	have.Index(want)
 	q := questions.Questions{Want: want, Have: have}
 	b := newBuilder(q)

@@ -140,7 +140,21 @@ func (l *Reader) readBasics(ctx context.Context) error {
 		}
 	}
 	node.Arrange(have, resources, states, kept.storages)
-	return nil
+	return findTypes(ctx, l)
+}
+
+// findTypes reads the virtual machines that the YAML declares without saying that they are some.
+func findTypes(ctx context.Context, l *Reader) error {
+	typed := node.Typed(l.want, l.Have)
+	if typed == l.want {
+		return nil
+	}
+	said := node.DeclaredVMs(l.want)
+	l.want = typed
+	found := node.DeclaredVMs(typed)
+	err := listGuests(ctx, l, l.View.ListQemu, func(vmid proxmox.VMID) bool { return found[vmid] && !said[vmid] && l.Have.Guests[vmid] == nil })
+	node.ArrangeHA(l.Have)
+	return err
 }
 
 // tasksAtMost is how many of the latest tasks are asked for.
