@@ -206,7 +206,7 @@ tests:
 				Rollback: &Rollback{To: "before-32", Requested: time.Date(2026, 11, 22, 18, 0, 0, 0, time.UTC), Zoned: true,
 					RequestedText: "2026-11-22T18:00:00Z", Loses: []string{"mp0"}},
 			},
-			"hass": {Object: object(KindRestore, "hass"), VMID: 130, Type: proxmox.QEMU, From: []Source{{Newest: "usb-backup"}}, Storage: "local-lvm", Restart: RestartManual, Trust: []string{"args", "serial0"},
+			"hass": {Object: object(KindRestore, "hass"), VMID: 130, Type: proxmox.QEMU, TypeSaid: true, From: []Source{{Newest: "usb-backup"}}, Storage: "local-lvm", Restart: RestartManual, Trust: []string{"args", "serial0"},
 				Config: Config{Values: map[string]string{"cores": "2", "sockets": "2", "balloon": "1024", "agent": "1"},
 					Nets:   map[int]proxmox.Net{0: {"bridge": "vmbr0", "model": "virtio", "queues": "4"}},
 					Drives: map[string]proxmox.Size{"scsi0": 64 * proxmox.GiB, "virtio1": 8 * proxmox.GiB, "sata2": 4 * proxmox.GiB}}},
