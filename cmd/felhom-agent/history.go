@@ -10,9 +10,17 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/config"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
+
+// passedOn has the live lines of a terminal say how far all is.
+func passedOn(progress *reconcile.Progress, n *session.Session, plan *reconcile.Plan, o reconcile.TextOptions) {
+	if o.Live {
+		progress.Passed(plan, reconcile.UsualOf(n.Journal.History(reconcile.HistoryFilter{})).Of)
+	}
+}
 
 // runHistory prints the journal. It needs no node.
 func runHistory(_ context.Context, cmd *command, con *console.Console) (int, error) {

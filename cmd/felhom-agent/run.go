@@ -97,6 +97,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	if !cmd.json { // the run's first line stands above what it does
 		options.Planned = func(plan *reconcile.Plan) { reconcile.WriteRunHeader(con.Stdout, plan, told.text) }
 	}
+	options.Passed = func(plan *reconcile.Plan) { passedOn(told.progress, n, plan, told.text) }
 	agent := reconcile.New(options)
 	report, err := agent.Once(ctx, want)
 	var different *reconcile.DifferentError

@@ -73,6 +73,9 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Source.Node)
 	return exit.OK, agent.Watch(ctx, n.Config.Interval, load, func(plan *reconcile.Plan, wait time.Duration, err error) {
 		why := n.Explain(err)
+		if plan != nil {
+			passedOn(report.progress, n, plan, report.text)
+		}
 		report.passed(plan, why) // what is printed stands there when the service manager hears of it
 		seen.Pass(agent, plan, wait, err)
 		notify.Pass(plan, why)

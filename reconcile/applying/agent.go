@@ -31,6 +31,7 @@ type Options struct {
 	Saved          *saved.Plan         // what was reviewed: only its steps are carried out; nil: all
 	Version        string              // of this program, which a saved plan names
 	Planned        func(*plan.Plan)    // told the first plan of a run before anything is sent; may be nil
+	Passed         func(*plan.Plan)    // told the plan of each pass of a run, after what it sent; may be nil
 	Go             func(func())        // starts a goroutine; nil: as usual. A program that must not die of a panic guards it here
 	Stagger        time.Duration       // a backup waits for a random part of it, for another agent's task to show; zero: it does not
 	Settle         time.Duration       // how long after a lost answer a write may be repeated; zero: 60 s

@@ -44,6 +44,9 @@ func (a *Agent) Once(ctx context.Context, want *spec.Desired) (*Report, error) {
 		}
 		broken = 0
 		report.add(p, a.failures.events, a.flights.late())
+		if a.O.Passed != nil {
+			a.O.Passed(p.plan)
+		}
 		if p.atOnce > 0 || p.partial && p.sent == 0 && !a.running(p.plan) {
 			continue // the next look reads it back; the last one is at everything
 		}

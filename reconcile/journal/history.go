@@ -25,6 +25,7 @@ type HistoryEntry struct {
 	Commit  string        `json:"commit,omitempty"` // of the desired state, where it was pulled from git
 	Elapsed time.Duration `json:"elapsed,omitempty"`
 	Log     []string      `json:"log,omitempty"`
+	Usual   time.Duration `json:"usual,omitempty"` // how long this takes; 0: unknown, or not asked for
 }
 
 // MarshalJSON prints the elapsed time as people read it: "41s".
@@ -33,7 +34,8 @@ func (e HistoryEntry) MarshalJSON() ([]byte, error) {
 	return text.JSON(struct {
 		plain
 		Elapsed string `json:"elapsed,omitempty"`
-	}{plain(e), text.Duration(e.Elapsed)})
+		Usual   string `json:"usual,omitempty"`
+	}{plain(e), text.Duration(e.Elapsed), text.Duration(e.Usual)})
 }
 
 // UnmarshalJSON reads what MarshalJSON prints.
@@ -42,13 +44,24 @@ func (e *HistoryEntry) UnmarshalJSON(data []byte) error {
 	read := struct {
 		*plain
 		Elapsed string `json:"elapsed"`
+		Usual   string `json:"usual"`
 	}{plain: (*plain)(e)}
-	if err := json.Unmarshal(data, &read); err != nil || read.Elapsed == "" {
+	if err := json.Unmarshal(data, &read); err != nil {
 		return err
 	}
-	var err error
-	e.Elapsed, err = time.ParseDuration(read.Elapsed)
-	return err
+	for _, field := range []struct {
+		text string
+		to   *time.Duration
+	}{{read.Elapsed, &e.Elapsed}, {read.Usual, &e.Usual}} {
+		if field.text == "" {
+			continue
+		}
+		var err error
+		if *field.to, err = time.ParseDuration(field.text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A Filter says which actions of the journal are listed. The zero value lists all.

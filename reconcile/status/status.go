@@ -19,6 +19,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
+	"github.com/felhom/felhom-agent/reconcile/view"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -36,6 +37,8 @@ type Status struct {
 	Written   time.Time `json:"written,omitzero"`   // the same moment by this machine's clock
 	Fine      int       `json:"fine"`               // objects as declared
 	Of        int       `json:"of"`
+	// Ahead is what is planned and not sent yet.
+	Ahead view.Ahead `json:"ahead"`
 
 	Now     []journal.HistoryEntry      `json:"now"`     // operations that run
 	Blocked []plan.Blocked              `json:"blocked"` // with the reasons
@@ -72,17 +75,29 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 	s.Fine, s.Of, s.Blocked, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Blocked, plan.Notes
 	s.Uncovered, s.Unmanaged = plan.Uncovered, plan.Unmanaged
 	s.Commit = plan.Header.Commit
-	for _, e := range a.O.Journal.History(journal.Filter{}) {
-		if e.Result == "" {
-			s.Now = append(s.Now, e)
-		}
-	}
+	history := a.O.Journal.History(journal.Filter{})
+	s.Now, s.Ahead = running(history, plan)
 	s.Backups = map[string]state.LastBackup{}
 	s.Tests = plan.Tests
 	for _, ref := range plan.Guests {
 		s.Backups[ref.Name] = stored.Backups[ref.Name]
 	}
 	return s, nil
+}
+
+// running are the operations that run, each with how long it usually takes, and what the plan has not sent yet.
+func running(history []journal.HistoryEntry, p *plan.Plan) (now []journal.HistoryEntry, ahead view.Ahead) {
+	usual := journal.UsualOf(history)
+	now = []journal.HistoryEntry{}
+	for _, e := range history {
+		if e.Result == "" {
+			e.Usual = usual.Of(e.Object, e.Verb, e.Text)
+			now = append(now, e)
+		}
+	}
+	return now, view.AheadOf(p, usual.Of, func(object, verb, what string) bool {
+		return slices.ContainsFunc(now, func(e journal.HistoryEntry) bool { return e.Object == object && e.Verb == verb && e.Text == what })
+	})
 }
 
 const statusFile = "status.json"

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/quote"
+	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
@@ -81,7 +82,11 @@ func (p *printed) summary() {
 		hold = strings.Join(holds, ", ")
 	}
 	if !p.Written.IsZero() {
-		quote.Fprintf(p.to, "%d of %d as declared. ", p.Fine, p.Of)
+		far := p.tally().Rest()
+		if far != "" {
+			far = ", " + far
+		}
+		quote.Fprintf(p.to, "%d of %d as declared%s. ", p.Fine, p.Of, far)
 	}
 	quote.Fprintf(p.to, "Hold: %s.", hold)
 	for _, line := range p.Expiry {
@@ -91,6 +96,24 @@ func (p *printed) summary() {
 		quote.Fprintf(p.to, " Desired state: commit %s.", text.Clip(p.Commit, 12))
 	}
 	quote.Fprintf(p.to, "\n\n")
+}
+
+// far is how long an operation has run, and the last line of its log.
+func (p *printed) far(e *journal.HistoryEntry) (elapsed time.Duration, line string) {
+	if n := len(e.Log); n > 0 {
+		line = e.Log[n-1]
+	}
+	return max(p.clock.Sub(e.Time), 0), line
+}
+
+// tally is how far all is.
+func (p *printed) tally() *view.Tally {
+	t := &view.Tally{Fine: p.Fine, Of: p.Of, Ahead: p.Ahead}
+	for _, e := range p.Now {
+		elapsed, line := p.far(&e)
+		t.Run(e.Object, e.Verb, elapsed, line, e.Usual)
+	}
+	return t
 }
 
 // row prints a row of the table.
@@ -106,9 +129,13 @@ func (p *printed) table() {
 		quote.Fprintf(p.to, "  %-6s %s\n", "!", text)
 	}
 	for _, e := range p.Now {
-		text := fmt.Sprintf("%s   %s", text.OrElse(e.Text, e.Verb), text.Elapsed(max(p.clock.Sub(e.Time), 0)))
-		if n := len(e.Log); n > 0 {
-			text += ", " + e.Log[n-1]
+		elapsed, line := p.far(&e)
+		percent, text := text.Percent, fmt.Sprintf("%s   %s", text.OrElse(e.Text, e.Verb), text.Elapsed(elapsed))
+		if far := view.Doing(elapsed, line, e.Usual); far != "" {
+			text += ", " + far
+		}
+		if _, told := percent(line); line != "" && !told {
+			text += ", " + line
 		}
 		p.row("now", e.Object, text)
 	}

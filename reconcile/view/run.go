@@ -85,7 +85,7 @@ func WriteReport(w io.Writer, r *applying.Report, o TextOptions) error {
 		width = max(width, min(len(l.object.String()), 34))
 	}
 	for _, l := range lines {
-		quote.Fprintf(b, "  %-8s %-*s  %s\n", l.symbol, width, l.object, quote.Own(wrap(quote.Line(l.text), strings.Repeat(" ", width+13), o.Width)))
+		quote.Fprintf(b, "  %s %-*s  %s\n", quote.Own(o.alarming(string(l.symbol), 8)), width, l.object, quote.Own(wrap(quote.Line(l.text), strings.Repeat(" ", width+13), o.Width)))
 	}
 	return nil
 }
