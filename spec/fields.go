@@ -189,7 +189,7 @@ func (s *shape[T]) fill(a at, n *yaml.Node, to *T) bool {
 	seen := make([]bool, len(s.fields))
 	for _, p := range a.pairs(n) {
 		f, number, ok := s.lookup(p.key)
-		here := a.child(p.key, p.line)
+		here := a.of(p)
 		if !ok {
 			s.unknown(here, p.key)
 			continue

@@ -16,6 +16,8 @@ type Loader struct {
 	// IDMap are the folders of the host whose binds may map IDs of a guest
 	// to those of the host. Empty means none.
 	IDMap []string
+
+	resolved map[Ref]*yaml.Node // see Resolved
 }
 
 // Load reads a file, or all *.yaml and *.yml files of a folder (not of the
@@ -45,13 +47,23 @@ func (l Loader) join(path string, files []file, f *faults) (*Desired, error) {
 		Hash: fingerprint(files),
 	}
 	nodes := map[string]bool{}
-	left := limits{entries: mostEntries, brought: mostBrought}
+	left := limits{entries: mostEntries, brought: mostBrought, resolved: l.resolved}
+	type document struct {
+		src *source
+		doc *yaml.Node
+	}
+	var documents []document
 	for _, file := range files {
 		d.Files = append(d.Files, file.name)
 		if doc := file.parse(f, &left); doc != nil {
-			if node := d.read(&source{name: file.name, faults: f, left: &left}, doc); node != "" {
-				nodes[node] = true
-			}
+			src := &source{name: file.name, faults: f, left: &left}
+			documents = append(documents, document{src, doc})
+			readDefaults(at{src: src, line: doc.Line}, doc)
+		}
+	}
+	for _, from := range documents {
+		if node := d.read(from.src, from.doc); node != "" {
+			nodes[node] = true
 		}
 	}
 	for node := range nodes {
@@ -70,7 +82,7 @@ func (l Loader) join(path string, files []file, f *faults) (*Desired, error) {
 	return d, nil
 }
 
-var sections = []string{"node", string(KindMount), string(KindGolden), string(KindRestore), string(KindGuest), string(KindSnapshot), string(KindBackup), string(KindTest)}
+var sections = []string{"node", string(KindMount), string(KindGolden), string(KindRestore), string(KindGuest), string(KindSnapshot), string(KindBackup), string(KindTest), defaultsSection}
 
 // read takes one file in and returns the node that it names.
 func (d *Desired) read(src *source, doc *yaml.Node) (node string) {
@@ -93,7 +105,7 @@ func (d *Desired) read(src *source, doc *yaml.Node) (node string) {
 			here.fail(suggest(p.key, sections)+" Your own keys begin with x-.", "unknown section")
 		case null(p.value):
 			here.fail("Declare something in it, or remove the line.", "is empty")
-		case p.key == "node":
+		case p.key == "node" || p.key == defaultsSection:
 		default:
 			d.readSection(here, Kind(p.key), node, p.value)
 		}
@@ -122,7 +134,7 @@ func (d *Desired) readSection(a at, k Kind, node string, n *yaml.Node) {
 		return
 	}
 	for _, p := range a.pairs(n) {
-		o := Object{Ref: Ref{k, p.key}, Pos: Pos{a.src.name, p.line}, lines: map[string]int{}}
+		o := Object{Ref: Ref{k, p.key}, Pos: Pos{a.src.name, p.line}, lines: map[string]Pos{}}
 		here := at{src: a.src, obj: &o, line: p.line}
 		here.named()
 		if first := d.Object(o.Ref); first != nil {
@@ -133,22 +145,29 @@ func (d *Desired) readSection(a at, k Kind, node string, n *yaml.Node) {
 			here.fail("Write what belongs to it below, or remove the name.", "is empty")
 			continue
 		}
+		value := p.value
+		if k == KindRestore || k == KindGuest {
+			value = here.withDefaults(k, value)
+		}
+		if here.src.left.resolved != nil {
+			here.src.left.resolved[o.Ref] = here.flat(value, mergeDepth)
+		}
 		switch k {
 		case KindMount:
-			d.Mounts[p.key] = readObject(here, mountShape, p.value, node)
+			d.Mounts[p.key] = readObject(here, mountShape, value, node)
 		case KindGolden:
-			d.Golden[p.key] = readObject(here, goldenShape, p.value, node)
+			d.Golden[p.key] = readObject(here, goldenShape, value, node)
 		case KindRestore:
-			d.Restores[p.key] = readObject(here, restoreShape, p.value, node)
+			d.Restores[p.key] = readObject(here, restoreShape, value, node)
 		case KindGuest:
-			d.Guests[p.key] = readObject(here, guestShape, p.value, node)
+			d.Guests[p.key] = readObject(here, guestShape, value, node)
 			d.Guests[p.key].Adopt = true
 		case KindSnapshot:
-			d.Snapshots[p.key] = readObject(here, snapshotShape, p.value, node)
+			d.Snapshots[p.key] = readObject(here, snapshotShape, value, node)
 		case KindBackup:
-			d.Backups[p.key] = readObject(here, backupShape, p.value, node)
+			d.Backups[p.key] = readObject(here, backupShape, value, node)
 		case KindTest:
-			d.Tests[p.key] = readObject(here, testShape, p.value, node)
+			d.Tests[p.key] = readObject(here, testShape, value, node)
 		}
 	}
 }

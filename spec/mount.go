@@ -66,7 +66,7 @@ var disks = value[[]Disk]{
 			return []Disk{{UUID: uuid}}, ok
 		}
 		for _, p := range a.pairs(n) {
-			here := a.child(p.key, p.line)
+			here := a.of(p)
 			if !labelForm.MatchString(p.key) {
 				here.fail("Write letters, digits, - and _, at most 31.", "%q cannot be the label of a disk", p.key)
 			} else if uuid, ok := readUUID(here, p.value); ok {

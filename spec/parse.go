@@ -26,6 +26,10 @@ const (
 type limits struct {
 	entries, brought int
 	said             bool // that something was too much
+
+	byKind   map[Kind]*yaml.Node    // the defaults
+	defaults map[*yaml.Node]*source // where each of their keys stands
+	resolved map[Ref]*yaml.Node     // where not nil: what each object is after merges
 }
 
 // entries is at least a third of the nodes that yaml.v3 makes of a text: one

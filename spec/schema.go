@@ -3,6 +3,7 @@ package spec
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -42,6 +43,21 @@ func (s *shape[T]) schema() *jsonschema.Schema {
 	return o
 }
 
+// defaultsSchema is that of the defaults: the same keys, none of them required.
+func defaultsSchema() *jsonschema.Schema {
+	part := func(s *jsonschema.Schema) *jsonschema.Schema {
+		s.Required, s.AnyOf = nil, nil
+		for _, key := range noDefaults {
+			delete(s.Properties, key)
+			s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(k string) bool { return k == key })
+		}
+		return s
+	}
+	return &jsonschema.Schema{Type: "object", Description: "What every restore or guest gets that does not say otherwise; maps are merged key by key.",
+		Properties:           map[string]*jsonschema.Schema{"restores": part(restoreShape.schema()), "guests": part(guestShape.schema())},
+		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}}}
+}
+
 // Schema is the JSON Schema (draft 2020-12) of the language, for editors. What
 // it refuses Load refuses too; Load knows more.
 func Schema() ([]byte, error) {
@@ -63,8 +79,9 @@ func Schema() ([]byte, error) {
 			"snapshots": section("Named and periodic snapshots.", snapshotShape.schema()),
 			"backups":   section("Periodic backups.", backupShape.schema()),
 			"tests":     section("Periodic restore tests of backups.", testShape.schema()),
+			"defaults":  defaultsSchema(),
 		},
-		PropertyOrder:        []string{"node", "mounts", "golden", "restores", "guests", "snapshots", "backups", "tests"},
+		PropertyOrder:        []string{"node", "mounts", "golden", "restores", "guests", "snapshots", "backups", "tests", "defaults"},
 		PatternProperties:    map[string]*jsonschema.Schema{"^x-": {Description: "Yours, for YAML anchors."}},
 		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
 	}

@@ -128,7 +128,7 @@ type Object struct {
 	Timeout time.Duration // how long a task of ours is waited for; 0: the default
 	Despite time.Time     // create although there is data older than this; zero: never
 
-	lines map[string]int // of the fields that the YAML states, all in Pos.File
+	lines map[string]Pos // of the fields that the YAML states; those of defaults are in another file
 }
 
 // Series is the object's name as the YAML has it: without the guest of a snapshot object that is for several.
@@ -146,8 +146,8 @@ func (o *Object) Called(name string) bool {
 // of the nearest parent that the YAML states, else of the object.
 func (o *Object) At(field string) Pos {
 	for field != "" {
-		if line, ok := o.lines[field]; ok {
-			return Pos{o.Pos.File, line}
+		if at, ok := o.lines[field]; ok {
+			return at
 		}
 		field = field[:max(strings.LastIndexByte(field, '.'), 0)]
 	}

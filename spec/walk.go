@@ -2,8 +2,8 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -13,6 +13,8 @@ type source struct {
 	name   string
 	faults *faults
 	left   *limits
+
+	isDefaults bool // what stands here is said of every object of a kind
 }
 
 // brings takes n pairs or items off what may be walked in all, and reports
@@ -48,9 +50,17 @@ func (a at) field() string {
 func (a at) child(key string, line int) at {
 	a.path, a.line = join(a.path, key), line
 	if a.obj != nil {
-		a.obj.lines[a.path] = line
+		a.obj.lines[a.path] = a.pos()
 	}
 	return a
+}
+
+// of is the place of an entry of a map, which may be one of the defaults.
+func (a at) of(p pair) at {
+	if p.src != nil {
+		a.src = p.src
+	}
+	return a.child(p.key, p.line)
 }
 
 // on is the same path at another line, for the entries of a list.
@@ -63,10 +73,14 @@ func (a at) pos() Pos { return Pos{a.src.name, a.line} }
 
 // fail notes a mistake here.
 func (a at) fail(fix, format string, args ...any) {
-	a.src.faults.add(&Error{
+	e := &Error{
 		File: a.src.name, Line: a.line, Field: a.field(),
 		Message: fmt.Sprintf(format, args...), Fix: fix,
-	})
+	}
+	if a.src.isDefaults && slices.ContainsFunc(a.src.faults.list, func(f *Error) bool { return f.File == e.File && f.Line == e.Line && f.Message == e.Message }) {
+		return // each object has it
+	}
+	a.src.faults.add(e)
 }
 
 // refuse notes the errors of a parser.
@@ -130,6 +144,7 @@ type pair struct {
 	key   string
 	line  int
 	value *yaml.Node
+	src   *source // of an entry of the defaults; nil: the file that is read
 }
 
 // pairs are the entries of a map in the order written, with what << brings in
@@ -153,7 +168,7 @@ func (a at) pairs(n *yaml.Node) []pair {
 		case k.Value == "":
 			here.fail("Give it a name.", "a key is empty")
 		default:
-			own = append(own, pair{k.Value, n.Content[i].Line, v})
+			own = append(own, pair{k.Value, n.Content[i].Line, v, a.src.left.defaults[n.Content[i]]})
 		}
 	}
 	return a.once(own, merged)
@@ -225,7 +240,7 @@ func (a at) merge(n *yaml.Node, depth int) []pair {
 			case k.ShortTag() == "!!merge":
 				deeper = append(deeper, a.merge(v, depth+1)...)
 			default:
-				own = append(own, pair{k.Value, n.Content[i].Line, v})
+				own = append(own, pair{k.Value, n.Content[i].Line, v, a.src.left.defaults[n.Content[i]]})
 			}
 		}
 		got = a.once(own, deeper)
@@ -233,67 +248,4 @@ func (a at) merge(n *yaml.Node, depth int) []pair {
 		a.fail("Write an anchor of a map: <<: *name.", "<< needs a map or a list of maps, this is %s", what(n))
 	}
 	return got
-}
-
-// Nearest is the one of the known words that was probably meant; "" where none
-// is like it.
-func Nearest(word string, known []string) (best string) {
-	distance := 3
-	if len(word) < 4 {
-		distance = 2
-	}
-	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance {
-			best, distance = k, d
-		}
-	}
-	return best
-}
-
-// suggest is "Did you mean X?" for a word that is nearly one of the known, or
-// the list of them.
-func suggest(word string, known []string) string {
-	if best := Nearest(word, known); best != "" {
-		return fmt.Sprintf("Did you mean %s?", best)
-	}
-	if len(known) == 0 {
-		return "Remove it."
-	}
-	return "Known are " + list(known) + "."
-}
-
-// list is "a, b and c".
-func list(words []string) string {
-	if len(words) < 2 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
-}
-
-// editDistance counts the letters to insert, drop, change or swap with their
-// neighbour.
-func editDistance(a, b string) int {
-	if len(a) > 40 || len(b) > 40 {
-		return 99
-	}
-	var before, last, row []int
-	for j := 0; j <= len(b); j++ {
-		last = append(last, j)
-	}
-	for i := 1; i <= len(a); i++ {
-		row = []int{i}
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d := min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, before[j-2]+1)
-			}
-			row = append(row, d)
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }

@@ -54,6 +54,7 @@ type command struct {
 	tests         bool     // --restore-tests: of --print-setup
 	notify        bool     // --notify: of --print-setup
 	ask           bool     // --ask: show the plan and ask
+	resolved      bool     // --resolved: print the YAML after defaults
 	git           string   // --git: the configuration of --pull
 	vms           bool     // --vms: the setup is for a household with virtual machines
 
@@ -101,7 +102,7 @@ func (cmd *command) flags() *pflag.FlagSet {
 		"log-format": func(s string) error { cmd.logFormat = s; return config.OneOf(config.LogFormats...)(s) },
 	}
 	set["password-file"], set["key-file"] = fileOf(&cmd.passwords), fileOf(&cmd.keys)
-	flagged := map[string]*bool{"verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms, "restore-tests": &cmd.tests, "notify": &cmd.notify}
+	flagged := map[string]*bool{"resolved": &cmd.resolved, "verbose": &cmd.verbose, "ask": &cmd.ask, "yes": &cmd.yes, "onto-existing": &cmd.onto, "failed": &cmd.failed, "vms": &cmd.vms, "restore-tests": &cmd.tests, "notify": &cmd.notify}
 	add := func(o option) {
 		if o.arg == "" {
 			fs.BoolVarP(flagged[o.name], o.name, o.short, false, o.usage)

@@ -20,7 +20,6 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
-	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/reconcile"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -112,29 +111,6 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	err = told.end(report)
 	warnOfLeases(ctx, n, cmd, con)
 	return report.ExitCode(), err
-}
-
-// rootFolders are what root allows on this machine; a variable for the tests.
-var rootFolders = privileged.LocalFolders
-
-// load reads the desired state with what is known of the host: host paths that the fence would refuse are
-// mistakes. Where root keeps to itself which those are, the fence says it later; a simulated node has a fence of
-// its own.
-func (cmd *command) load() (*spec.Desired, error) {
-	var l spec.Loader
-	if !cmd.simulate {
-		folders, err := rootFolders()
-		if err != nil {
-			folders = privileged.Folders{Roots: []string{"/", "/mnt/pve"}, IDMap: []string{"/"}}
-		}
-		l.Roots, l.IDMap = folders.Roots, folders.IDMap
-	}
-	want, err := l.Load(cmd.path)
-	if err == nil {
-		origin, _ := source.OriginOf(cmd.path)
-		want.Commit = origin.Commit
-	}
-	return want, err
 }
 
 // desired loads what is wanted, and finds what --only names in it.
@@ -260,6 +236,14 @@ func runCheck(_ context.Context, cmd *command, con *console.Console) (int, error
 	}
 	if err != nil || wrong != nil {
 		return exit.Invalid, nil
+	}
+	if cmd.resolved {
+		text, err := cmd.loader().Resolved(cmd.path)
+		if err != nil {
+			return 0, err
+		}
+		_, err = con.Stdout.Write(text)
+		return exit.OK, err
 	}
 	verb := "are"
 	if want.Len() == 1 {
