@@ -27,7 +27,7 @@ import (
 // only if its probes could be asked and have held. In the end no snapshot of a guard is left that nothing names, and a
 // change that holds is in force.
 func TestLawGuards(t *testing.T) {
-	n := 200
+	n := 40
 	switch {
 	case *lawN > 0:
 		n = *lawN

@@ -44,7 +44,7 @@ var lawDeletes = lawProfile{rounds: 3, faults: 2, people: 2, lost: true, kills: 
 
 func TestLawDeletes(t *testing.T) {
 	before := lawDoomed.Load()
-	laws(t, lawDeletes, 80)
+	laws(t, lawDeletes, 40)
 	t.Logf("%d guests were deleted on purpose, each after a printed plan that had it", lawDoomed.Load()-before)
 }
 

@@ -23,19 +23,19 @@ func (p lawProfile) withVMs() lawProfile {
 	return p
 }
 
-func TestLawSettlesWithVMs(t *testing.T)       { laws(t, lawSettles.withVMs(), 200) }
-func TestLawPlansWithVMs(t *testing.T)         { laws(t, lawPlans.withVMs(), 200) }
-func TestLawTwiceWithVMs(t *testing.T)         { laws(t, lawTwice.withVMs(), 200) }
-func TestLawWritersWithVMs(t *testing.T)       { laws(t, lawWriters.withVMs(), 200) }
-func TestLawForeignWithVMs(t *testing.T)       { laws(t, lawForeign.withVMs(), 200) }
-func TestLawDataWithVMs(t *testing.T)          { laws(t, lawData.withVMs(), 200) }
-func TestLawRetentionWithVMs(t *testing.T)     { laws(t, lawRetention.withVMs(), 200) }
-func TestLawNeighbourWithVMs(t *testing.T)     { laws(t, lawNeighbour.withVMs(), 200) }
-func TestLawDisruptiveWithVMs(t *testing.T)    { laws(t, lawDisruptive.withVMs(), 200) }
-func TestLawJournalWithVMs(t *testing.T)       { laws(t, lawJournal.withVMs(), 200) }
-func TestLawHeldWithVMs(t *testing.T)          { laws(t, lawHeld.withVMs(), 200) }
-func TestLawSeenWithVMs(t *testing.T)          { laws(t, lawSeen.withVMs(), 200) }
-func TestLawSnapshotFirstWithVMs(t *testing.T) { laws(t, lawSnapshotFirst.withVMs(), 60) }
+func TestLawSettlesWithVMs(t *testing.T)       { laws(t, lawSettles.withVMs(), 20) }
+func TestLawPlansWithVMs(t *testing.T)         { laws(t, lawPlans.withVMs(), 20) }
+func TestLawTwiceWithVMs(t *testing.T)         { laws(t, lawTwice.withVMs(), 20) }
+func TestLawWritersWithVMs(t *testing.T)       { laws(t, lawWriters.withVMs(), 20) }
+func TestLawForeignWithVMs(t *testing.T)       { laws(t, lawForeign.withVMs(), 20) }
+func TestLawDataWithVMs(t *testing.T)          { laws(t, lawData.withVMs(), 20) }
+func TestLawRetentionWithVMs(t *testing.T)     { laws(t, lawRetention.withVMs(), 20) }
+func TestLawNeighbourWithVMs(t *testing.T)     { laws(t, lawNeighbour.withVMs(), 20) }
+func TestLawDisruptiveWithVMs(t *testing.T)    { laws(t, lawDisruptive.withVMs(), 20) }
+func TestLawJournalWithVMs(t *testing.T)       { laws(t, lawJournal.withVMs(), 20) }
+func TestLawHeldWithVMs(t *testing.T)          { laws(t, lawHeld.withVMs(), 20) }
+func TestLawSeenWithVMs(t *testing.T)          { laws(t, lawSeen.withVMs(), 20) }
+func TestLawSnapshotFirstWithVMs(t *testing.T) { laws(t, lawSnapshotFirst.withVMs(), 20) }
 
 func FuzzLawDataWithVMs(f *testing.F) { fuzzLaw(f, lawData.withVMs()) }
 
