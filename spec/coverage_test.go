@@ -29,15 +29,15 @@ backups:
 `), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, err := Load(file)
-	if err == nil {
+	if _, err := Load(file); err == nil {
 		t.Fatal("an object called all is taken")
 	}
 	text, _ := os.ReadFile(file)
 	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "  all: {", "  every: {", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if d, err = Load(file); err != nil {
+	d, err := Load(file)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var have []string

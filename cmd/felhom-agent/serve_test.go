@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -189,6 +190,13 @@ func TestFourAddresses(t *testing.T) {
 		}
 	}
 
+	if promtool, err := exec.LookPath("promtool"); err == nil { // apt install prometheus
+		cmd := exec.Command(promtool, "check", "metrics")
+		cmd.Stdin = strings.NewReader(metrics)
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("promtool check metrics: %v\n%s", err, out)
+		}
+	}
 	if strings.Contains(metrics, "felhom_token_expiry") {
 		t.Error("/metrics knows when a token expires that never does")
 	}

@@ -191,6 +191,8 @@ type Plan struct {
 	Backups map[string]state.LastBackup `json:"backups,omitempty"`
 	// Tests are the last restore tests, by guest.
 	Tests map[string]state.LastTest `json:"tests,omitempty"`
+	// Storages is the room of the active storages that were read, by ID.
+	Storages map[string]Room `json:"-"`
 	// Servers are the storages of backup servers, with what they list.
 	Servers map[string]state.Server `json:"-"`
 	// Seen are holds that this look has found a reason for, to be kept.
@@ -219,6 +221,9 @@ func (p *Plan) DueAt(at time.Time) {
 		p.Due = at
 	}
 }
+
+// A Room is how much of a storage is free, in bytes.
+type Room struct{ Free, Total proxmox.Size }
 
 // PlanHeader says of what and when a plan was made.
 type PlanHeader struct {

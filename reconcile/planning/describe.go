@@ -42,6 +42,12 @@ func describe(q questions.Questions, pl *plan.Plan) {
 		}
 	}
 	lastBackups(q, pl)
+	pl.Storages = map[string]plan.Room{}
+	for id, s := range have.Storages {
+		if s.Status != nil && s.Status.Active && s.Status.Total > 0 {
+			pl.Storages[id] = plan.Room{Free: s.Status.Avail, Total: s.Status.Total}
+		}
+	}
 	pl.Servers = serversSeen(q)
 }
 
@@ -60,7 +66,7 @@ func lastBackups(q questions.Questions, pl *plan.Plan) {
 			}
 			if pl.Backups[g.Ref.Name].Time.Before(v.CTime) {
 				storage := text.ProxmoxStorage(v.VolID)
-				pl.Backups[g.Ref.Name] = state.LastBackup{Time: v.CTime.In(q.Have.Now.Location()), Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(questions.Where(q, storage), storage), ", ")}
+				pl.Backups[g.Ref.Name] = state.LastBackup{Time: v.CTime.In(q.Have.Now.Location()), Storage: storage, Disk: strings.TrimPrefix(strings.TrimPrefix(questions.Where(q, storage), storage), ", "), Size: v.Size}
 			}
 		}
 	}

@@ -79,6 +79,8 @@ type LastBackup struct {
 	Time    time.Time `json:"time"`
 	Storage string    `json:"storage"`
 	Disk    string    `json:"disk,omitempty"` // the label, where disks take turns
+	// Size is that of the archive in bytes; 0: not known.
+	Size proxmox.Size `json:"size,omitempty"`
 }
 
 // Server is what a storage of a backup server has shown.

@@ -108,8 +108,12 @@ func TestHostileAnswers(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL+r.URL.Path+"/"+token, 307) }, "307, a redirect to " + other.URL + ", which is not followed"},
-		"permanently": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/"+path+"/"+token, 301) }, "301, a redirect to http://127.0.0.1"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+r.URL.Path+"/"+token, http.StatusTemporaryRedirect)
+		}, "http.StatusTemporaryRedirect, a redirect to " + other.URL + ", which is not followed"},
+		"permanently": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/"+path+"/"+token, http.StatusMovedPermanently)
+		}, "http.StatusMovedPermanently, a redirect to http://127.0.0.1"},
 		"echo": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(403)
 			fmt.Fprintf(w, "no %s %s\x1b[2J\nforged", r.Header.Get("Authorization"), r.RequestURI)

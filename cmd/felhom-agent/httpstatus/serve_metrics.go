@@ -11,6 +11,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/version"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/quote"
+	"github.com/felhom/felhom-agent/reconcile"
 )
 
 // counts are the metrics that add up; all others are read off the state when somebody asks.
@@ -59,6 +60,10 @@ var (
 	descRefused     = describe("desired_commit_refused", "1 while a newer commit of the desired state is refused.")
 	descUndelivered = describe("notifications_undelivered", "Notifications that the notify command or services did not take and that are tried again.")
 	descBackup      = describe("last_backup_timestamp_seconds", "The last verified backup of each declared guest; 0 if there is none.", "guest")
+	descBackupSize  = describe("last_backup_size_bytes", "The size of the last verified backup of each declared guest; absent where it is not known.", "guest")
+	descFree        = describe("storage_free_bytes", "How much is free on a storage that the last refresh has read.", "storage")
+	descSize        = describe("storage_size_bytes", "The size of a storage that the last refresh has read.", "storage")
+	descHold        = describe("hold_timestamp_seconds", "Since when an object, or all, is on hold by the operator.", "object")
 	descTest        = describe("restore_test_last_success_timestamp_seconds", "When the last good restore test of a guest ended, by the node's clock; 0 if there is none.", "guest")
 	descTestTook    = describe("restore_test_duration_seconds", "How long the restore of the last good restore test took.", "guest")
 	descTestAge     = describe("restore_test_archive_age_seconds", "How old the backup of the last good restore test is now.", "guest")
@@ -78,7 +83,7 @@ type gauges struct{ *Observer }
 
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descCommit, descPulled, descRefused, descUndelivered, descBackup, descTest, descTestTook, descTestAge, descTestVerdict, descKit,
+	for _, d := range []*prometheus.Desc{descInfo, descObjects, descObjectState, descRunning, descLook, descLooked, descConverged, descErrors, descCommit, descPulled, descRefused, descUndelivered, descBackup, descBackupSize, descFree, descSize, descHold, descTest, descTestTook, descTestAge, descTestVerdict, descKit,
 		descToken, descCertificate, descHealth, descTemperature, descReallocated, descWear, descSensor} {
 		to <- d
 	}
@@ -146,6 +151,10 @@ func (g gauges) Collect(metrics chan<- prometheus.Metric) {
 	}
 	if r.Plan != nil {
 		to.gauge(descLook, float64(r.Plan.Header.Requests))
+		for storage, room := range r.Plan.Storages {
+			to.gauge(descFree, float64(room.Free), storage)
+			to.gauge(descSize, float64(room.Total), storage)
+		}
 	}
 	to.at(descLooked, r.Refreshed)
 	to.at(descConverged, r.Converged)
@@ -154,6 +163,14 @@ func (g gauges) Collect(metrics chan<- prometheus.Metric) {
 			to.gauge(descBackup, 0, guest)
 		}
 		to.at(descBackup, last.Time, guest)
+		if last.Size > 0 {
+			to.gauge(descBackupSize, float64(last.Size), guest)
+		}
+	}
+	for _, hold := range r.Holds {
+		if hold.Kind == reconcile.HoldPerson {
+			to.at(descHold, hold.Since, hold.Name)
+		}
 	}
 	to.tests(r.Tests, r.Clock)
 	for _, kit := range r.Kits {

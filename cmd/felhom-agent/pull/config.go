@@ -95,7 +95,7 @@ func (c Config) check() error {
 	case c.Repository == "":
 		return errors.New("repository is missing: expected https://HOST/PATH, ssh://HOST/PATH, USER@HOST:PATH or an absolute path")
 	case strings.HasPrefix(c.Repository, "https://") && strings.Contains(strings.SplitN(c.Repository, "/", 4)[2], "@"):
-		return errors.New("repository holds a login: write it into a file of its own and name that in credentials:")
+		return errors.New("repository holds a login: write it into a file of its own, and name that file under the key credentials")
 	case !urlForm.MatchString(c.Repository) && !scpForm.MatchString(c.Repository) && !pathForm.MatchString(c.Repository):
 		return errors.New("invalid repository: expected https://HOST/PATH, ssh://HOST/PATH, USER@HOST:PATH or an absolute path")
 	case !branchForm.MatchString(c.Branch) || strings.Contains(c.Branch, "..") || strings.HasSuffix(c.Branch, "/") || strings.HasSuffix(c.Branch, ".lock"):

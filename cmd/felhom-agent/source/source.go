@@ -22,7 +22,6 @@ type Source struct {
 	seen   string // the fingerprint of what was looked at last
 	Broken string // what is wrong with it now
 	passed string // what was not read
-	origin string // the trouble with git that was told last
 }
 
 // PassedOver names what lies in the folder of the desired state and was not read; "" where there is nothing.
