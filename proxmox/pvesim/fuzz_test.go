@@ -26,6 +26,7 @@ func FuzzPeopleAndAccidents(f *testing.F) {
 	}
 	f.Add(uint64(356)) // a fault that struck after the world was healed
 	f.Add(uint64(395)) // a lock that was freed for one who no longer wanted it
+	f.Add(uint64(91))  // a conversion that failed at its second volume
 	f.Fuzz(func(t *testing.T, seed uint64) {
 		synctest.Test(t, func(t *testing.T) { chaos(t, seed, 150) })
 	})

@@ -54,6 +54,7 @@ func RunConvert(cl *cluster.Cluster, t *world.Task) error {
 		}
 		return cl.Then(t, 1)
 	}
+	renamed := map[string]string{} // PVE writes the config when all volumes have their new names (PVE: LXC.pm, template_create)
 	for _, m := range g.Conf.MountPoints() {
 		if m.Kind() != "volume" {
 			continue
@@ -71,7 +72,10 @@ func RunConvert(cl *cluster.Cluster, t *world.Task) error {
 		v.Base = true
 		p.Items[now] = v
 		m.Props["volume"] = id + ":" + now
-		g.Conf.Section.Set(m.Key, m.Text())
+		renamed[m.Key] = m.Text()
+	}
+	for key, text := range renamed {
+		g.Conf.Section.Set(key, text)
 	}
 	g.Conf.Section.Set("template", "1")
 	g.Conf.Touch()
