@@ -68,7 +68,7 @@ func judgeTests(p *planner, t *spec.Test, name string) {
 		p.plan.Tests = map[string]state.LastTest{}
 	}
 	p.plan.Tests[name] = last
-	if _, next := node.TestDue(p.Have, t, name); !next.IsZero() {
+	if due, next := node.TestDue(p.Have, t, name); !due && !next.IsZero() { // one that is due waits for no time
 		p.due(next)
 	}
 	again := "test it again: felhom-agent --test " + name
