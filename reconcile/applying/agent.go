@@ -88,9 +88,10 @@ func New(o Options) *Agent {
 		o.Store = state.MemoryStore()
 	}
 	t := &tools{O: o, log: o.Log, flights: newFlights()}
-	w, f := &waiter{t}, newFailures(t)
+	tester := newTester(t)
+	w, f := &waiter{t, tester}, newFailures(t)
 	return &Agent{
-		tools: t, sender: sender{w}, adopter: adopter{w, f}, prover: newProver(t), tester: newTester(t), failures: f,
+		tools: t, sender: sender{w}, adopter: adopter{w, f}, prover: newProver(t), tester: tester, failures: f,
 		stale: map[proxmox.VMID]bool{}, calm: calm{objects: map[string]time.Time{}},
 	}
 }

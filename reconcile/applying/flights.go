@@ -45,14 +45,13 @@ func (f *flights) forget(operation *journal.Operation, overdue bool) {
 	}
 }
 
-// end keeps an ending for the next pass, and asks for one.
+// end keeps an ending for the next pass.
 func (f *flights) end(e ending) {
 	f.mu.Lock()
 	f.ended = append(f.ended, e)
 	delete(f.waiting, e.operation.Action)
 	f.overdue = slices.DeleteFunc(f.overdue, func(late *journal.Operation) bool { return late == e.operation })
 	f.mu.Unlock()
-	f.Nudge()
 }
 
 // take returns the endings of which no pass has heard yet.

@@ -2,17 +2,13 @@ package applying
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
-	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -24,6 +20,7 @@ type tester struct {
 	watched map[string]*watched           // guarded changes, by plan.Watch.Key
 	found   map[string]journal.TestProbes // by the nonce of the test
 	asks    map[string]bool
+	next    map[string]*probing // those that are to be asked as soon as they were started
 }
 
 func newTester(t *tools) *tester {
@@ -63,7 +60,7 @@ func (w *waiter) paceOf(operation *journal.Operation) proxmox.WaitOptions {
 	if ofTest(operation) && o.Interval >= taskPace {
 		o.First, o.Interval, o.Factor, o.Cap = 4*time.Second, 10*time.Second, 1.5, 30*time.Second
 		if operation.Facts["makes"] != "" {
-			o.First = 15 * time.Second
+			o.First = w.tookBefore(operation)
 		}
 		if w.age(operation) > o.First { // it may have ended long ago
 			o.First = 0
@@ -72,11 +69,36 @@ func (w *waiter) paceOf(operation *journal.Operation) proxmox.WaitOptions {
 	return o
 }
 
+// tookBefore is after which time the restore of a test has probably ended: as long as that of the same guest took, else
+// as that of the test before, within a minute.
+func (w *waiter) tookBefore(operation *journal.Operation) time.Duration {
+	other := time.Duration(0)
+	memory := w.O.Journal.Memory(w.Clock())
+	for _, run := range slices.Backward(memory.Tests) {
+		took := run.Restore.Ended.Sub(run.Restore.Begun)
+		switch {
+		case !run.Restore.OK() || took <= 0:
+		case run.Guest == operation.Facts[journal.FactGuest]:
+			return min(max(took, leastTook), mostTook)
+		case other == 0:
+			other = took
+		}
+	}
+	return min(max(other, leastTook), time.Minute)
+}
+
+// The bounds of when the end of a restore is asked for first.
+const (
+	leastTook = 15 * time.Second
+	mostTook  = 5 * time.Minute
+)
+
 // probe asks the test guests that run and of which nothing is known yet, and notes what was found out.
 func (t *tester) probe(ctx context.Context, want *spec.Desired, have *node.Observed) {
 	have.Memory.Probes = map[string]journal.TestProbes{}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.next = map[string]*probing{}
 	for nonce := range t.found { // this pass hears of it
 		delete(t.asks, nonce)
 	}
@@ -86,163 +108,48 @@ func (t *tester) probe(ctx context.Context, want *spec.Desired, have *node.Obser
 				have.Memory.Probes[run.Nonce] = found
 				continue
 			}
-			s := have.Guests[run.VMID]
-			if t.asks[run.Nonce] || run.Verdict != "" || !run.Start.OK() || run.Open() || s == nil || s.Status != "running" || node.TestNonce(have, s) != run.Nonce {
+			p := &probing{tester: t, nonce: run.Nonce, vmid: run.VMID, probes: probesOf(test, run.Made), declared: len(test.Probes) > 0, left: test.KeepAwake, least: min(leastUptime, test.KeepAwake)}
+			if !run.Start.OK() {
+				t.next[run.Nonce] = p
 				continue
 			}
-			t.asks[run.Nonce] = true
-			p := &probing{tester: t, vmid: run.VMID, probes: probesOf(test, run.Made), declared: len(test.Probes) > 0, left: max(test.KeepAwake-have.Now.Sub(run.Start.Ended), 0), least: min(leastUptime, test.KeepAwake)}
-			t.O.Go(func() {
-				found := p.ask(ctx)
-				t.mu.Lock()
-				if t.found[run.Nonce] = found; ctx.Err() != nil {
-					delete(t.found, run.Nonce)
-					delete(t.asks, run.Nonce)
-				}
-				t.mu.Unlock()
-				t.flights.Nudge()
-			})
+			s := have.Guests[run.VMID]
+			if t.asks[run.Nonce] || run.Verdict != "" || run.Open() || s == nil || s.Status != "running" || node.TestNonce(have, s) != run.Nonce {
+				continue
+			}
+			p.left = max(test.KeepAwake-have.Now.Sub(run.Start.Ended), 0)
+			t.begin(ctx, p)
 		}
 	}
 }
 
-// probesOf are the probes of a test, of a backup that was made at a time. Without any, systemd is asked.
-func probesOf(t *spec.Test, made time.Time) (all []privileged.Probe) {
-	for _, p := range t.Probes {
-		q := privileged.Probe{Kind: privileged.ProbeSystem}
-		switch {
-		case p.Unit != "":
-			q = privileged.Probe{Kind: privileged.ProbeUnit, Name: p.Unit}
-		case p.Process != "":
-			q = privileged.Probe{Kind: privileged.ProbeProcess, Name: p.Process}
-		case p.TCP != 0:
-			q = privileged.Probe{Kind: privileged.ProbeTCP, Port: p.TCP}
-		case p.HTTP != "":
-			q = privileged.Probe{Kind: privileged.ProbeHTTP, Port: p.HTTPPort(), URL: p.HTTPPath(), Status: p.Status}
-		case p.File != "":
-			q = privileged.Probe{Kind: privileged.ProbeFile, File: p.File, SHA256: p.SHA256}
-		case p.Newest != "":
-			q = privileged.Probe{Kind: privileged.ProbeNewest, File: p.Newest}
+// begin asks a test guest. The lock is held.
+func (t *tester) begin(ctx context.Context, p *probing) {
+	t.asks[p.nonce] = true
+	t.O.Go(func() {
+		found := p.ask(ctx)
+		t.mu.Lock()
+		if t.found[p.nonce] = found; ctx.Err() != nil {
+			delete(t.found, p.nonce)
+			delete(t.asks, p.nonce)
 		}
-		if p.NewerThan > 0 {
-			q.After = made.Add(-p.NewerThan)
-		}
-		all = append(all, q)
-	}
-	if len(all) == 0 {
-		all = []privileged.Probe{{Kind: privileged.ProbeSystem}}
-	}
-	return all
+		t.mu.Unlock()
+		t.flights.Nudge()
+	})
 }
 
-const (
-	probePace   = 5 * time.Second
-	leastUptime = 30 * time.Second // that a guest must have which nothing can look into
-)
-
-// A probing asks one test guest until everything is as it must be, or its time is over.
-type probing struct {
-	*tester
-	vmid     proxmox.VMID
-	probes   []privileged.Probe
-	declared bool // in the YAML; else systemd is asked
-	left     time.Duration
-	least    time.Duration
-	uptime   time.Duration // the longest that was seen
-}
-
-func (p *probing) ask(ctx context.Context) journal.TestProbes {
-	end := time.Now().Add(p.left)
-	for {
-		found, last := p.once(ctx)
-		if found.Verdict != "" {
-			return found
-		}
-		pace := min(probePace, time.Until(end))
-		if pace <= 0 || ctx.Err() != nil {
-			return last
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pace):
-		}
+// started asks a test guest whose start has ended well, of which no pass has heard yet: that pass hears of both at once. It
+// believes what was found out only of a guest that still has the nonce. It reports whether a pass comes without being asked for.
+func (t *tester) started(ctx context.Context, e ending) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.next[e.operation.Facts[journal.FactTest]]
+	if e.operation.Verb != journal.VerbTestStart || e.result != journal.ResultOK || p == nil || t.asks[p.nonce] {
+		return false
 	}
-}
-
-// once asks everything once. last is the verdict where the time is over.
-func (p *probing) once(ctx context.Context) (found, last journal.TestProbes) {
-	status, err := p.O.Client.GuestStatus(ctx, p.O.Node, p.vmid)
-	switch {
-	case proxmox.IsNotFound(err):
-		return verdict(state.VerdictUnverified, "its test guest is gone"), last
-	case err != nil:
-		return found, verdict(state.VerdictUnverified, "PVE does not say how it is: "+plainError(err))
-	case !status.Running():
-		return verdict(state.VerdictFails, "it stopped by itself"), last
-	case status.Uptime < p.uptime:
-		return verdict(state.VerdictFails, "it restarted by itself"), last
-	}
-	p.uptime = status.Uptime
-	if p.O.Fence == nil {
-		return p.upOnly()
-	}
-	var bad []string
-	for _, probe := range p.probes {
-		v, err := privileged.ProbeGuest(ctx, p.O.Fence, p.O.Node, int(p.vmid), probe)
-		var refused *privileged.RefusedError
-		switch {
-		case errors.As(err, &refused):
-			return verdict(state.VerdictUnverified, strings.TrimSuffix(plainError(err)+". "+refused.Fix, ". ")), last
-		case err != nil:
-			return found, verdict(state.VerdictUnverified, "the root helper does not answer: "+plainError(err))
-		case !v.Good && !p.declared && strings.Contains(v.Says, notSystemd):
-			return p.upOnly()
-		case !v.Good:
-			bad = append(bad, v.Says)
-		}
-	}
-	if len(bad) > 0 {
-		return found, verdict(state.VerdictFails, strings.Join(bad, "; "))
-	}
-	found = verdict(state.VerdictWorks, "")
-	if !p.declared {
-		found.Probes = p.propose(ctx)
-	}
-	return found, last
-}
-
-// notSystemd is what the root helper says of a guest with another init.
-const notSystemd = "its init is not systemd"
-
-// upOnly is the verdict on a guest into which nothing looks.
-func (p *probing) upOnly() (found, last journal.TestProbes) {
-	if p.uptime >= p.least {
-		return verdict(state.VerdictBoots, ""), last
-	}
-	return found, verdict(state.VerdictFails, fmt.Sprintf("it runs for %d s only", int(p.uptime.Seconds())))
-}
-
-func verdict(v state.Verdict, why string) journal.TestProbes {
-	return journal.TestProbes{Verdict: v, Why: why}
-}
-
-// proposedAtMost bounds how many probes are proposed.
-const proposedAtMost = 10
-
-// propose writes the YAML of probes that a guest without any would pass: what listens, and which units are active.
-func (p *probing) propose(ctx context.Context) string {
-	survey, err := privileged.SurveyGuest(ctx, p.O.Fence, p.O.Node, int(p.vmid))
-	if err != nil {
-		return ""
-	}
-	var lines []string
-	for _, port := range survey.Ports {
-		lines = append(lines, fmt.Sprintf("- {tcp: %d}", port))
-	}
-	for _, unit := range survey.Units {
-		lines = append(lines, fmt.Sprintf("- {unit: %s}", unit))
-	}
-	return strings.Join(lines[:min(len(lines), proposedAtMost)], "\n")
+	p.unheard = true
+	t.begin(ctx, p)
+	return true
 }
 
 // ofTest reports whether an operation belongs to a restore test.

@@ -49,8 +49,14 @@ func (t *tools) settle(operation *journal.Operation, result, text string, now ti
 	return nil
 }
 
-// finish hands an ending to the next pass.
+// finish hands an ending to the next pass, and asks for one.
 func (t *tools) finish(e ending) {
+	t.keepEnd(e)
+	t.flights.Nudge()
+}
+
+// keepEnd hands an ending to the next pass, whenever that comes.
+func (t *tools) keepEnd(e ending) {
 	if e.at.IsZero() {
 		e.at = t.Clock()
 	}

@@ -13,15 +13,19 @@ import (
 )
 
 // A waiter follows an operation to its end, and asks the node whether its effect is there. It does so in goroutines of its own; a pass hears of the end.
-type waiter struct{ *tools }
+type waiter struct {
+	*tools
+	tester *tester // that goes on when a test guest was started
+}
 
 // wait looks after a task until it ends, or judges one that has ended already at a time;
 // zero: it has not. Ending the agent never cancels a task.
 func (w *waiter) wait(ctx context.Context, operation *journal.Operation, ended time.Time) {
 	w.flights.begin(operation)
+	pace := w.paceOf(operation)
 	w.O.Go(func() {
 		e := ending{operation: operation, at: ended}
-		o := w.paceOf(operation)
+		o := pace
 		o.Total = max(operation.Timeout-w.age(operation), time.Second)
 		o.LogTail = 40
 		log := logWatch{client: w.O.Client, upid: operation.Upid}
@@ -60,7 +64,10 @@ func (w *waiter) wait(ctx context.Context, operation *journal.Operation, ended t
 			w.askLater(ctx, operation, err)
 			return
 		}
-		w.finish(e)
+		w.keepEnd(e)
+		if !w.tester.started(ctx, e) {
+			w.flights.Nudge()
+		}
 	})
 }
 

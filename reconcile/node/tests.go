@@ -67,6 +67,18 @@ func TestRuns(o *Observed, t *spec.Test) (runs []*journal.TestRun) {
 	return runs
 }
 
+// TouchesTest reports whether the next step of a test starts or stops its guest: to delete it is out of the question, so
+// that its configuration names no snapshot is enough.
+func TouchesTest(run *journal.TestRun, s *GuestState) bool {
+	if run.Open() || !run.Restore.OK() || run.Stop != nil || run.Destroy != nil {
+		return false
+	}
+	if s.Status == "running" {
+		return run.Start.OK()
+	}
+	return s.Status == "stopped" && run.Start == nil
+}
+
 // TestSources are the storages where the backups of a guest are looked for, sorted.
 func TestSources(want *spec.Desired, t *spec.Test, g *spec.Guest) []string {
 	if t.From != "" {

@@ -221,7 +221,7 @@ func (l *Reader) Renew(ctx context.Context, ready []*plan.Action) (again bool, e
 	var paths []string
 	for _, a := range ready {
 		path := "/vms/" + strings.TrimPrefix(a.Queue, "lxc/")
-		if makesVolumes(a) && !l.sure[path] && !(a.Facts[journal.FactTest] != "" && time.Since(l.facts.renewed) < FactsAge) {
+		if makesVolumes(a) && !l.sure[path] && !(a.Facts[journal.FactTest] != "" && time.Since(l.facts.renewed) < TestsAge) {
 			paths = append(paths, path)
 		}
 	}

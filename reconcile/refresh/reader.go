@@ -53,7 +53,7 @@ type Facts struct {
 
 const (
 	FactsAge = time.Minute      // how long facts are believed
-	TestsAge = 10 * time.Minute // and all that the lists show to be as it was, in a pass that only a restore test is the reason of
+	TestsAge = 15 * time.Minute // and all that the lists show to be as it was, in a pass that only a restore test is the reason of
 )
 
 // Look reads the world. The first look costs at most 8 requests and one per

@@ -42,8 +42,9 @@ func (l testRead) storages(add func(id string)) {
 func (l testRead) look(ctx context.Context) error {
 	g, gctx := NewReads(ctx)
 	for _, t := range l.here() {
+		runs := node.TestRuns(l.Have, t)
 		for _, vmid := range node.InTestRange(l.Have, t) {
-			l.guest(gctx, g, vmid)
+			l.guest(gctx, g, vmid, runs)
 		}
 	}
 	if err := g.Wait(); err != nil { // what is due depends on which tests are over
@@ -67,12 +68,12 @@ func (l testRead) look(ctx context.Context) error {
 				return nil
 			})
 		}
-		if len(first) > 0 && !asked {
-			asked = true
-			g.Go(func() error { return l.room(gctx) })
-		}
+		asked = asked || len(first) > 0
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || !asked {
+		return err
+	}
+	return l.room(ctx)
 }
 
 // goesOn reports whether a test guest is there that a test goes on with. One whose operation is open may be found to be over in this pass.
@@ -82,23 +83,26 @@ func (l testRead) goesOn() bool {
 	})
 }
 
-// guest reads one guest in the range of a restore test.
-func (l testRead) guest(ctx context.Context, g *reads, vmid proxmox.VMID) {
+// guest reads one guest in the range of a restore test, and the list of its snapshots where it may be deleted.
+func (l testRead) guest(ctx context.Context, g *reads, vmid proxmox.VMID, runs []*journal.TestRun) {
 	state := l.Have.Guests[vmid]
 	if state == nil || state.Err != nil || state.Config != nil && state.Snapshots != nil {
 		return
 	}
+	touched := slices.ContainsFunc(runs, func(run *journal.TestRun) bool { return run.VMID == vmid && node.TouchesTest(run, state) })
 	g.Go(func() error {
 		config, err := l.View.GuestConfig(ctx, l.node, vmid)
-		var list proxmox.SnapshotList
-		if err == nil {
-			list, err = l.View.Snapshots(ctx, l.node, vmid)
+		var list *proxmox.SnapshotList
+		if err == nil && !touched {
+			list = &proxmox.SnapshotList{}
+			*list, err = l.View.Snapshots(ctx, l.node, vmid)
 		}
-		return l.keep(err, &state.Err, func() { state.Config, state.Snapshots = &config, &list })
+		return l.keep(err, &state.Err, func() { state.Config, state.Snapshots = &config, list })
 	})
 }
 
-// room reads which bridges the node has and how much memory is free.
+// room reads which bridges the node has and how much memory is free: exactly where the list of the cluster, which is some
+// seconds old and counts what could be freed as used, does not show that there is twice as much as any of the guests takes.
 func (l testRead) room(ctx context.Context) error {
 	if l.Have.Bridges == nil {
 		if l.facts != nil && l.facts.bridges != nil {
@@ -106,6 +110,14 @@ func (l testRead) room(ctx context.Context) error {
 		} else if err := l.readBridges(ctx); err != nil {
 			return err
 		}
+	}
+	takes := l.Have.RAM / 20
+	for _, in := range l.Have.Inside {
+		takes = max(takes, proxmox.Size(in.Config.MemoryMiB())*proxmox.MiB)
+	}
+	if free := l.Have.RAM - l.Have.RAMUsed; l.Have.RAMUsed > 0 && free > 2*takes+l.Have.RAM/20 {
+		l.Have.FreeRAM = free
+		return nil
 	}
 	status, err := l.View.NodeStatus(ctx, l.node)
 	var unknown error
