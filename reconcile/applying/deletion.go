@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,15 +58,27 @@ func guardResult(guard *proxmox.GuardError) string {
 	return journal.ResultLocked
 }
 
-// gone makes sure that a guest was deleted, with its volumes.
+// gone makes sure that a guest was deleted, with its volumes. That of a restore test is looked for in the list of guests,
+// which is then also that of the next pass.
 func (w *waiter) gone(ctx context.Context, operation *journal.Operation) error {
+	there := false
 	vmid, kind := GuestOf(operation.Call), plan.TypeInPath(operation.Call.Path)
-	_, err := w.O.Client.Of(kind, w.O.Node, vmid).Config(ctx)
-	switch {
-	case err == nil:
+	if ofTest(operation) {
+		view := w.O.Client.Read()
+		guests, err := view.ListLXC(ctx, w.O.Node)
+		if err != nil {
+			return err
+		}
+		w.flights.noteList(view)
+		there = slices.ContainsFunc(guests, func(g proxmox.Guest) bool { return g.VMID == vmid })
+	} else if _, err := w.O.Client.Of(kind, w.O.Node, vmid).Config(ctx); !proxmox.IsNotFound(err) {
+		if err != nil {
+			return err
+		}
+		there = true
+	}
+	if there {
 		return &unseenError{missing: fmt.Sprintf("%d is still there", vmid)}
-	case !proxmox.IsNotFound(err):
-		return err
 	}
 	for storage := range strings.FieldsSeq(text.OrElse(operation.Facts[journal.FactStorages], operation.Facts["storage"])) {
 		left, err := w.O.Client.StorageContent(ctx, w.O.Node, storage, proxmox.ContentFilter{VMID: vmid})

@@ -34,6 +34,10 @@ func (a *Agent) stillKnown(want *spec.Desired, finished []ending) *refresh.Earli
 		return nil
 	}
 	e.Tasks, e.Queues, e.Storages = map[proxmox.UPID]bool{}, map[string]bool{}, map[string]bool{}
+	e.Guests = nil
+	if len(finished) == 1 && ofTest(finished[0].operation) && finished[0].operation.Call.Destroys() {
+		e.Guests = a.flights.listedNow()
+	}
 	for _, f := range finished {
 		e.Touch(f.operation)
 	}

@@ -22,6 +22,9 @@ type flights struct {
 	waiting map[string]bool      // operations that a waiter of this process looks after
 	ended   []ending             // of which the next pass has not heard yet
 	overdue []*journal.Operation // whose time is over: nobody waits for them while they go on
+
+	list   *proxmox.View // in which the list of guests was read last to see that one is gone; nil: in none
+	listed time.Time     // when, by the agent's clock
 }
 
 func newFlights() *flights {
@@ -52,6 +55,23 @@ func (f *flights) end(e ending) {
 	delete(f.waiting, e.operation.Action)
 	f.overdue = slices.DeleteFunc(f.overdue, func(late *journal.Operation) bool { return late == e.operation })
 	f.mu.Unlock()
+}
+
+// noteList keeps the list of guests that a view has read now.
+func (f *flights) noteList(view *proxmox.View) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list, f.listed = view, time.Now()
+}
+
+// listedNow returns the view of a list of guests that is as new as if the pass that asks had read it; nil: there is none.
+func (f *flights) listedNow() *proxmox.View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.listed) >= time.Second {
+		f.list = nil
+	}
+	return f.list
 }
 
 // take returns the endings of which no pass has heard yet.

@@ -26,6 +26,8 @@ type Earlier struct {
 	// Lists tells that also the lists of tasks and of storages are believed, until an action rests on them: a restore test
 	// is all that goes on. The guests and what the cluster has are read by each pass.
 	Lists bool
+	// Guests has the list of the node's containers that was read a moment ago, when an operation had ended; nil: none was.
+	Guests *proxmox.View
 	// Acts of ours since: their tasks, queues and storages.
 	Tasks    map[proxmox.UPID]bool
 	Queues   map[string]bool
@@ -110,17 +112,27 @@ func contentOf(request string) (storage string, ok bool) {
 	return storage, ok && what == "content"
 }
 
-// listOf is the list that a request asks for, of those that are believed during a restore test: "" for any other.
+// listOf is the list of the node that a request asks for, of those that are believed during a restore test: "" for any other.
 func listOf(request string) string {
 	path, _, _ := strings.Cut(request, "?")
-	if parts := strings.Split(path, "/"); len(parts) == 4 && parts[1] == "nodes" && (parts[3] == "tasks" || parts[3] == "storage") {
+	if parts := strings.Split(path, "/"); len(parts) == 4 && parts[1] == "nodes" && slices.Contains([]string{"tasks", "storage", "lxc"}, parts[3]) {
 		return parts[3]
 	}
 	return ""
 }
 
+// recall makes a look begin with the lists that are believed.
+func (e *Earlier) recall(view *proxmox.View) {
+	view.Recall(e.View, e.lists)
+	if e.Guests != nil {
+		view.Recall(e.Guests, func(request string) bool { return listOf(request) == "lxc" })
+	}
+}
+
 // lists says of which lists the answers hold.
-func (e *Earlier) lists(request string) bool { return e.Lists && listOf(request) != "" }
+func (e *Earlier) lists(request string) bool {
+	return e.Lists && listOf(request) != "" && listOf(request) != "lxc"
+}
 
 // BasedOn says on which requests' answers actions rest: on those about their own
 // guest, and what makes guests or volumes or works on archives also on what lies on
@@ -128,10 +140,11 @@ func (e *Earlier) lists(request string) bool { return e.Lists && listOf(request)
 // that goes on rests on its own guest, and a deletion also on the tasks; the restore of
 // one on what lies on storages only where the lists do not show that it is as it was.
 func (e *Earlier) BasedOn(actions []*plan.Action) func(request string) bool {
-	queues, lists, others, deletes := map[string]bool{}, false, false, false
+	queues, lists, others, deletes, genuine := map[string]bool{}, false, false, false, false
 	for _, a := range actions {
 		queues[a.Queue] = true
 		test := a.Facts[journal.FactTest] != ""
+		genuine = genuine || !test
 		if test && a.Facts["makes"] == "" {
 			deletes = deletes || a.Call.Destroys()
 			continue
@@ -147,6 +160,8 @@ func (e *Earlier) BasedOn(actions []*plan.Action) func(request string) bool {
 			return others || deletes
 		case "storage":
 			return others
+		case "lxc":
+			return genuine || deletes
 		}
 		if m := plan.VmidInPath.FindStringSubmatch(request); m != nil {
 			return queues["lxc/"+m[1]] || lists && strings.HasSuffix(request, "/config")

@@ -68,7 +68,7 @@ func (l *Reader) Read(ctx context.Context) (*node.Observed, error) {
 	}
 	l.Have = l.source.observed(l.want)
 	if l.Earlier != nil && !l.recalled {
-		l.View.Recall(l.Earlier.View, l.Earlier.lists)
+		l.Earlier.recall(l.View)
 	}
 	if err := l.readBasics(ctx); err != nil {
 		return nil, err
