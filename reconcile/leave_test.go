@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
@@ -37,6 +38,26 @@ func TestWhatWasRenamedHasNotLeft(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A series of several guests that has another name now keeps its snapshots and the holds of each guest.
+func TestARenamedSeriesOfSeveralGuestsHasNotLeft(t *testing.T) {
+	const guests = "guests: {dns: {vmid: 101, config: {tags: [lan]}}}\n"
+	first := desired(t, guests+"snapshots: {old: {guests: 'tag:lan', every: 1h, keep: 2}}\n")
+	then := desired(t, guests+"snapshots: {young: {was: old, guests: all, every: 1h, keep: 2}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		if r := b.once(first); r.ExitCode() != 0 {
+			t.Fatal(b.closing(r))
+		}
+		must(t, b.agent.O.Store.AddHold(Hold{Name: "snapshots/old/dns", Kind: HoldPerson, By: "anna", Since: b.sim.Now()}))
+		b.sim.Advance(2 * time.Hour)
+		b.events.Reset()
+		report := b.once(then)
+		if text := b.closing(report); strings.Contains(b.events.String(), "no longer") || !strings.Contains(text, "on hold by anna") {
+			t.Errorf("%s\n%s", b.events, text)
+		}
+	})
 }
 
 // Of what was never managed nothing is said when it leaves the YAML: no line that destroys

@@ -279,7 +279,7 @@ func (s Stored) Hold(o *spec.Object, kind string, now time.Time) (Hold, bool) {
 
 // Called reports whether an object has a name, as "restores/web", or had it.
 func Called(o *spec.Object, name string) bool {
-	return o.Called(name) || o.Was != "" && name == spec.Ref{Kind: o.Ref.Kind, Name: o.Was}.String()
+	return o.Called(name) || o.Had(name)
 }
 
 // Major is the first number of PVE's version.

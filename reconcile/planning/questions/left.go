@@ -25,10 +25,12 @@ func Left(q Questions, known map[string]proxmox.VMID) []Departure {
 	if len(known) == 0 {
 		return nil
 	}
-	declared, vmids := map[spec.Ref]bool{}, map[proxmox.VMID]spec.Ref{}
+	declared, vmids, renamed := map[spec.Ref]bool{}, map[proxmox.VMID]spec.Ref{}, []*spec.Object{}
 	for _, ref := range q.Want.Refs() {
 		declared[ref] = true
-		declared[spec.Ref{Kind: ref.Kind, Name: q.Want.Object(ref).Was}] = true
+		if o := q.Want.Object(ref); o.Was != "" {
+			renamed = append(renamed, o)
+		}
 		if vmid, ok := Vmid(q, ref); ok {
 			vmids[vmid] = ref
 		}
@@ -36,7 +38,7 @@ func Left(q Questions, known map[string]proxmox.VMID) []Departure {
 	var left []Departure
 	for _, name := range text.Keys(known) {
 		ref, err := spec.ParseRef(name)
-		if err != nil || declared[ref] {
+		if err != nil || declared[ref] || slices.ContainsFunc(renamed, func(o *spec.Object) bool { return o.Had(ref.String()) }) {
 			continue
 		}
 		left = append(left, departure(q, ref, known[name], vmids))
