@@ -54,9 +54,11 @@ type probing struct {
 	nonce    string
 	vmid     proxmox.VMID
 	probes   []privileged.Probe
-	declared bool // in the YAML; else systemd is asked
-	asked    bool // once at least
-	unheard  bool // no pass has heard yet that it was started
+	declared bool      // in the YAML; else systemd is asked
+	asked    time.Time // when PVE was asked last; zero: not yet
+	blind    bool      // nothing could look into it the last time
+	down     bool      // the last probes found nothing that runs
+	unheard  bool      // no pass has heard yet that it was started
 	left     time.Duration
 	least    time.Duration
 	uptime   time.Duration // the longest that was seen
@@ -73,7 +75,11 @@ func (p *probing) ask(ctx context.Context) journal.TestProbes {
 		if found.Verdict != "" {
 			return found
 		}
-		pace := min(probePace, time.Until(end))
+		pace := probePace
+		if p.blind {
+			pace = max(pace, p.least-p.uptime)
+		}
+		pace = min(pace, time.Until(end))
 		if pace <= 0 || ctx.Err() != nil {
 			return last
 		}
@@ -84,12 +90,13 @@ func (p *probing) ask(ctx context.Context) journal.TestProbes {
 	}
 }
 
-// once asks everything once. last is the verdict where the time is over. Of a guest whose probes are good at once PVE need not
-// say that it runs; later ones may be good because it restarted.
+// once asks everything once. last is the verdict where the time is over. PVE is asked about a guest into which nothing looks,
+// and else when the probes are bad for the first time, when they find nothing that runs, and when they are good at last: it
+// may have restarted meanwhile.
 func (p *probing) once(ctx context.Context) (found, last journal.TestProbes) {
-	if first := !p.asked; first && p.O.Fence != nil {
-		p.asked = true
-		if found, _ = p.inside(ctx); found.Verdict == state.VerdictWorks {
+	if p.blind = p.O.Fence == nil; !p.blind {
+		found, last = p.inside(ctx)
+		if !p.blind && (found.Verdict == state.VerdictWorks && p.asked.IsZero() || found.Verdict == "" && !p.asked.IsZero() && !p.down) {
 			return found, last
 		}
 	}
@@ -101,18 +108,19 @@ func (p *probing) once(ctx context.Context) (found, last journal.TestProbes) {
 		return journal.TestProbes{}, verdict(state.VerdictUnverified, "PVE does not say how it is: "+plainError(err))
 	case !status.Running():
 		return verdict(state.VerdictFails, "it stopped by itself"), last
-	case status.Uptime < p.uptime:
+	case !p.asked.IsZero() && (status.Uptime < p.uptime || status.Uptime+probePace < p.uptime+time.Since(p.asked)):
 		return verdict(state.VerdictFails, "it restarted by itself"), last
 	}
-	p.uptime = status.Uptime
-	if p.O.Fence == nil {
+	p.uptime, p.asked = status.Uptime, time.Now()
+	if p.blind {
 		return p.upOnly()
 	}
-	return p.inside(ctx)
+	return found, last
 }
 
 // inside asks the probes.
 func (p *probing) inside(ctx context.Context) (found, last journal.TestProbes) {
+	p.down = false
 	var bad []string
 	for _, probe := range p.probes {
 		v, err := privileged.ProbeGuest(ctx, p.O.Fence, p.O.Node, int(p.vmid), probe)
@@ -123,8 +131,10 @@ func (p *probing) inside(ctx context.Context) (found, last journal.TestProbes) {
 		case err != nil:
 			return found, verdict(state.VerdictUnverified, "the root helper does not answer: "+plainError(err))
 		case !v.Good && !p.declared && strings.Contains(v.Says, notSystemd):
-			return p.upOnly()
+			p.blind = true
+			return found, last
 		case !v.Good:
+			p.down = p.down || strings.Contains(v.Says, notRunning)
 			bad = append(bad, v.Says)
 		}
 	}
@@ -138,8 +148,11 @@ func (p *probing) inside(ctx context.Context) (found, last journal.TestProbes) {
 	return found, last
 }
 
-// notSystemd is what the root helper says of a guest with another init.
-const notSystemd = "its init is not systemd"
+// What the root helper says of a guest with another init, and of one that does not run.
+const (
+	notSystemd = "its init is not systemd"
+	notRunning = "it does not run"
+)
 
 // upOnly is the verdict on a guest into which nothing looks.
 func (p *probing) upOnly() (found, last journal.TestProbes) {
