@@ -51,8 +51,8 @@ type command struct {
 	takeOver      string   // --take-over: the owner of a kit of another node
 	preview       bool     // --plan beside --recover
 	yes, onto     bool     // --yes, --onto-existing
-	tests         bool     // --restore-tests: of --print-setup
-	notify        bool     // --notify: of --print-setup
+	tests, notify bool     // --restore-tests, --notify: of --print-setup
+	rehearsed     *command // what --rehearse was called with, where this is its run on the copy
 	ask           bool     // --ask: show the plan and ask
 	resolved      bool     // --resolved: print the YAML after defaults
 	git           string   // --git: the configuration of --pull

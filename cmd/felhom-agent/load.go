@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/rehearse"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/source"
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/spec"
@@ -18,6 +19,9 @@ func (cmd *command) load() (*spec.Desired, error) {
 	if err == nil {
 		origin, _ := source.OriginOf(cmd.path)
 		want.Commit = origin.Commit
+		if cmd.rehearsed != nil {
+			rehearse.Unprobed(want)
+		}
 	}
 	return want, err
 }

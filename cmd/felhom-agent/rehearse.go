@@ -12,6 +12,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/exit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/rehearse"
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/session"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/quote"
@@ -30,9 +31,12 @@ func runRehearse(ctx context.Context, cmd *command, con *console.Console) (int, 
 	}
 	defer os.RemoveAll(dir)
 	again := *cmd
-	again.simulate, again.world, again.state = true, filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state")
-	if err := copyNode(ctx, cmd, con, want, &again); err != nil {
+	again.simulate, again.world, again.state, again.rehearsed = true, filepath.Join(dir, "node.yaml"), filepath.Join(dir, "state"), cmd
+	if busy, err := copyNode(ctx, cmd, con, want, &again); err != nil {
 		return 0, err
+	} else if busy != "" {
+		quote.Fprintf(con.Stderr, "felhom-agent: %s\n", busy)
+		return exit.Blocked, nil
 	}
 	before, err := clockOfCopy(again.world)
 	if err != nil {
@@ -56,24 +60,27 @@ func runRehearse(ctx context.Context, cmd *command, con *console.Console) (int, 
 }
 
 // copyNode writes a copy of the node and of the agent's state to where again looks for them, and prints what the copy
-// cannot know.
-func copyNode(ctx context.Context, cmd *command, con *console.Console, want *spec.Desired, again *command) error {
+// cannot know. While something runs that a copy could not carry on, nothing is copied, and busy says what runs.
+func copyNode(ctx context.Context, cmd *command, con *console.Console, want *spec.Desired, again *command) (busy string, err error) {
 	n, err := connectToLook(ctx, cmd, con)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer n.Close()
+	if busy, err = unfinished(ctx, n, want); busy != "" || err != nil {
+		return busy, n.Explain(err)
+	}
 	live := rehearse.Node{View: n.Source.View, Ask: n.Source.Fence, Name: n.Source.Node, TokenID: n.Source.TokenID, Want: want}
 	if policy, err := os.ReadFile("/etc/felhom-agent/fence.json"); err == nil && !cmd.simulate {
 		live.Policy = string(policy)
 	}
 	copied, err := rehearse.Read(ctx, live)
 	if err != nil {
-		return n.Explain(err)
+		return "", n.Explain(err)
 	}
 	sim, err := pvesim.Load(copied.World)
 	if err != nil {
-		return fmt.Errorf("the copy of %s cannot be simulated: %w", n.Source.Node, err)
+		return "", fmt.Errorf("the copy of %s cannot be simulated: %w", n.Source.Node, err)
 	}
 	for _, vmid := range copied.Running {
 		if err := startCopied(sim, vmid); err != nil {
@@ -81,19 +88,51 @@ func copyNode(ctx context.Context, cmd *command, con *console.Console, want *spe
 		}
 	}
 	sim.Advance(5 * time.Minute) // the starts have ended
+	if probed := rehearse.Unprobed(want); probed != "" {
+		copied.Unknown = append(copied.Unknown, "what probes find, so none is asked, and no backup is tested: "+probed)
+	}
 	text, err := sim.Save()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := errors.Join(os.WriteFile(again.world, text, 0o600), copyState(n.State, again.state)); err != nil {
-		return err
+		return "", err
 	}
 	quote.Fprintf(con.Stdout, "A copy of %s: %d guests, %d of them running, read with %d requests. Nothing was written to the node.\nThe copy cannot know:\n",
 		n.Source.Node, sim.Guests(), len(copied.Running), n.Source.View.Requests())
 	for _, line := range copied.Unknown {
 		quote.Fprintf(con.Stdout, "  %s\n", line)
 	}
-	return nil
+	return "", nil
+}
+
+// unfinished says what runs on the node that a copy could not carry on; "": nothing.
+func unfinished(ctx context.Context, n *session.Session, want *spec.Desired) (string, error) {
+	tasks, _, err := n.Source.View.Tasks(ctx, n.Source.Node, proxmox.TaskFilter{Source: "active"})
+	if err != nil {
+		return "", err
+	}
+	running := map[string]proxmox.Task{}
+	for _, t := range tasks {
+		if t.Running() {
+			running[t.ID] = t
+		}
+	}
+	const cannot = ", and a copy of the node could not carry it on; nothing was rehearsed\n    fix: felhom-agent --rehearse, when it has ended"
+	if open := n.Journal.Open(); len(open) > 0 {
+		return fmt.Sprintf("%s of %s has not ended%s and --once or the service has read how", open[0].Verb, open[0].Object, cannot), nil
+	}
+	if t, ok := running[""]; ok && t.Type == "vzdump" { // of several guests, one after another
+		return fmt.Sprintf("a backup of several guests runs, begun by %s%s", t.Owner(), cannot), nil
+	}
+	for _, guests := range []map[string]*spec.Guest{want.Guests, want.Restores} {
+		for _, g := range guests {
+			if t, ok := running[g.VMID.String()]; ok {
+				return fmt.Sprintf("%s of %s (%s) runs, begun by %s%s", t.Type, g.Ref, g.VMID, t.Owner(), cannot), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // startCopied starts a guest of the copy.

@@ -68,3 +68,42 @@ func TestRehearsalWithoutRootHelper(t *testing.T) {
 		t.Errorf("exit code %d, %d writes\n%s", code, n.sim.Writes(), out)
 	}
 }
+
+// A copy has no data inside its guests. A guarded change is no failure there, and no backup is called bad.
+func TestRehearsalAsksNoProbes(t *testing.T) {
+	n := newRealNode(t)
+	n.sim.SetSpeed(2000)
+	if out, code := n.agent("--once", n.yaml(testedOnANode)); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, out)
+	}
+	guarded := strings.Replace(testedOnANode, "{vmid: 101}", "{vmid: 101, state: running, restart: auto, config: {memory: 768}, guard: {probe: [{tcp: 8080}]}}", 1)
+	out, code := n.agent("--rehearse", n.yaml(guarded+"tests:\n  weekly: {guests: all, storage: local-lvm, vmids: 9900-9909, every: 7d, probe: [{tcp: 80}]}\n"))
+	for _, want := range []string{"no backup is tested: guests/dns, tests/weekly", "memory 512 -> 768 MiB", "Converged 3 of 3 objects", "Plan: nothing to do"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if code != 0 || t.Failed() {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// A copy of a guest that is being backed up would have a lock that nothing ends: nobody is told to remove it.
+func TestNoRehearsalWhileATaskRuns(t *testing.T) {
+	for name, which := range map[string]string{"of one guest": "vmid", "of all guests": "all"} {
+		t.Run(name, func(t *testing.T) {
+			n := newRealNode(t)
+			if out, code := n.agent("--once", n.yaml(testedOnANode)); code != 0 {
+				t.Fatalf("exit code %d\n%s", code, out)
+			}
+			n.sim.SetSpeed(0.001)
+			params := map[string]string{"storage": "local", which: map[string]string{"vmid": "101", "all": "1"}[which]}
+			if status, body := n.sim.Do("root@pam", "POST", "/nodes/pve1/vzdump", params); status != 200 {
+				t.Fatal(status, body)
+			}
+			if out, code := n.agent("--rehearse", n.yaml(testedOnANode)); code != 3 || out != "" {
+				t.Errorf("exit code %d\n%s", code, out)
+			}
+		})
+	}
+}

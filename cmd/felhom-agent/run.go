@@ -148,6 +148,9 @@ func textOptions(con *console.Console, cmd *command, only []spec.Ref) reconcile.
 
 // again is what another call needs to mean the same node and the same files.
 func (cmd *command) again() string {
+	if cmd.rehearsed != nil { // the copy is gone by then
+		return cmd.rehearsed.again()
+	}
 	var args []string
 	switch {
 	case cmd.world != "":
