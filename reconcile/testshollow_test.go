@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
@@ -32,4 +33,29 @@ func TestAHollowStepOfATest(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A test guest that restarts while it boots fails, although its probes are good at last.
+func TestATestGuestThatRestartsFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, want := testBench(t, "")
+		also := b.agent.O.Events
+		b.agent.O.Events = func(e Event) {
+			if also(e); e.State == "started" && e.Verb == "start test" {
+				go func() {
+					time.Sleep(9500 * time.Millisecond) // just after it was asked; it boots for 20 s
+					for _, line := range []string{"pct stop 9900", "pct start 9900"} {
+						if out, err := b.sim.Shell("pve1", line); err != nil {
+							t.Errorf("%s: %s %v", line, out, err)
+						}
+					}
+				}()
+			}
+		}
+		b.again()
+		r := b.once(want)
+		if last := lastTest(t, b); last.Verdict != "fails" || last.Why != "it restarted by itself" {
+			t.Errorf("%+v\n%s\n%s", last, b.events, b.closing(r))
+		}
+	})
 }
