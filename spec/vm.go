@@ -111,10 +111,10 @@ func checkContainer(c *checker, g *Guest) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(g.Config.Drives)) {
-		c.fail(o, "config."+key, "Say rootfs: {size: 16G}, or mp0.", "is a disk of a VM, and this is a container")
+		c.fail(o, "config."+key, "Add type: vm if it is one; the disks of a container are rootfs and mp0.", "is a disk of a VM, and this is a container")
 	}
 	if len(g.Trust) > 0 {
-		c.fail(o, "trust", "Leave it out.", "is for VMs, and this is a container")
+		c.fail(o, "trust", "Leave it out, or add type: vm.", "is for VMs, and this is a container")
 	}
 	checkNets(c, o, g.Config.Nets, netOfVMs, "an interface of a VM")
 }

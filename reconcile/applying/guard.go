@@ -2,6 +2,7 @@ package applying
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -74,8 +75,10 @@ func (t *tester) hold(ctx context.Context, g *spec.Guest) journal.TestProbes {
 	probes, last, since := probesOf(&spec.Test{Probes: g.Guard.Probes}, time.Time{}), "they have not passed for long enough", time.Time{}
 	for end := time.Now().Add(g.Guard.Within); ; {
 		asked := time.Now()
-		bad := t.bad(ctx, g.VMID, probes)
+		bad, closed := t.bad(ctx, g.VMID, probes)
 		switch {
+		case closed: // each minute more would be lost with the rollback
+			return verdict(state.VerdictFails, bad)
 		case bad != "":
 			since, last = time.Time{}, bad
 		case since.IsZero():
@@ -96,27 +99,29 @@ func (t *tester) hold(ctx context.Context, g *spec.Guest) journal.TestProbes {
 	}
 }
 
-// bad says what of a guest's probes does not hold now, or cannot be asked; "" where all hold.
-func (t *tester) bad(ctx context.Context, vmid proxmox.VMID, probes []privileged.Probe) string {
+// bad says what of a guest's probes does not hold now, or cannot be asked; "" where all hold. closed: root lets
+// nobody probe this guest, so that asking again is of no use.
+func (t *tester) bad(ctx context.Context, vmid proxmox.VMID, probes []privileged.Probe) (why string, closed bool) {
 	status, err := t.O.Client.GuestStatus(ctx, t.O.Node, vmid)
 	switch {
 	case err != nil:
-		return "PVE does not say how it is: " + plainError(err)
+		return "PVE does not say how it is: " + plainError(err), false
 	case !status.Running():
-		return "it does not run"
+		return "it does not run", false
 	case t.O.Fence == nil:
-		return "there is no root helper, so nothing can be probed"
+		return "there is no root helper, so nothing can be probed", false
 	}
 	for _, probe := range probes {
 		found, err := privileged.ProbeGuest(ctx, t.O.Fence, t.O.Node, int(vmid), probe)
 		if err != nil {
-			return fmt.Sprintf("%s cannot be asked: %s", probe, plainError(err))
+			refused, ok := errors.AsType[*privileged.RefusedError](err)
+			return fmt.Sprintf("%s cannot be asked: %s", probe, plainError(err)), ok && refused.Arg == "vmid"
 		}
 		if !found.Good {
-			return found.Says
+			return found.Says, false
 		}
 	}
-	return ""
+	return "", false
 }
 
 // keepGuards keeps which guarded changes were taken back, of the objects that a plan is about.
