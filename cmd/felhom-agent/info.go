@@ -68,6 +68,9 @@ const (
 // the user and name that the configuration says. The token is separate from its user and has only what both are
 // given; so the role is given to both.
 func runSetup(ctx context.Context, cmd *command, con *console.Console) (int, error) {
+	if cmd.notify && (cmd.tests || cmd.vms) || cmd.tests && cmd.vms {
+		return 0, usagef("--vms, --restore-tests and --notify print lines of their own: give one of them")
+	}
 	if cmd.notify {
 		return exit.OK, printNotifySetup(ctx, cmd, con)
 	}
