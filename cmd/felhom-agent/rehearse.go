@@ -35,7 +35,7 @@ func runRehearse(ctx context.Context, cmd *command, con *console.Console) (int, 
 	if busy, err := copyNode(ctx, cmd, con, want, &again); err != nil {
 		return 0, err
 	} else if busy != "" {
-		quote.Fprintf(con.Stderr, "felhom-agent: %s\n", busy)
+		quote.Fprintf(con.Stderr, "felhom-agent: %s, and a copy of the node could not carry it on; nothing was rehearsed\n    fix: felhom-agent --rehearse, when it has ended\n", busy)
 		return exit.Blocked, nil
 	}
 	before, err := clockOfCopy(again.world)
@@ -118,17 +118,16 @@ func unfinished(ctx context.Context, n *session.Session, want *spec.Desired) (st
 			running[t.ID] = t
 		}
 	}
-	const cannot = ", and a copy of the node could not carry it on; nothing was rehearsed\n    fix: felhom-agent --rehearse, when it has ended"
 	if open := n.Journal.Open(); len(open) > 0 {
-		return fmt.Sprintf("%s of %s has not ended%s and --once or the service has read how", open[0].Verb, open[0].Object, cannot), nil
+		return fmt.Sprintf("%s of %s has not ended, or neither --once nor the service has read how", open[0].Verb, open[0].Object), nil
 	}
 	if t, ok := running[""]; ok && t.Type == "vzdump" { // of several guests, one after another
-		return fmt.Sprintf("a backup of several guests runs, begun by %s%s", t.Owner(), cannot), nil
+		return fmt.Sprintf("a backup of several guests runs, begun by %s", t.Owner()), nil
 	}
 	for _, guests := range []map[string]*spec.Guest{want.Guests, want.Restores} {
 		for _, g := range guests {
 			if t, ok := running[g.VMID.String()]; ok {
-				return fmt.Sprintf("%s of %s (%s) runs, begun by %s%s", t.Type, g.Ref, g.VMID, t.Owner(), cannot), nil
+				return fmt.Sprintf("%s of %s (%s) runs, begun by %s", t.Type, g.Ref, g.VMID, t.Owner()), nil
 			}
 		}
 	}

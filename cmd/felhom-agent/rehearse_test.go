@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 )
 
 // A node that is as declared is so in the copy too: with guests, binds, snapshots, archives and retention. Nothing is
@@ -101,8 +104,14 @@ func TestNoRehearsalWhileATaskRuns(t *testing.T) {
 			if status, body := n.sim.Do("root@pam", "POST", "/nodes/pve1/vzdump", params); status != 200 {
 				t.Fatal(status, body)
 			}
-			if out, code := n.agent("--rehearse", n.yaml(testedOnANode)); code != 3 || out != "" {
-				t.Errorf("exit code %d\n%s", code, out)
+			cmd, err := parse([]string{"--rehearse", n.yaml(testedOnANode)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out, errs bytes.Buffer
+			code, err := cmd.mode.run(t.Context(), cmd, &console.Console{Stdout: &out, Stderr: &errs})
+			if says := errs.String(); code != 3 || err != nil || out.Len() > 0 || !strings.Contains(says, "begun by root@pam, and a copy") || !strings.Contains(says, "\n    fix: felhom-agent --rehearse, when it has ended\n") {
+				t.Errorf("exit code %d, %v\n%s%s", code, err, &out, says)
 			}
 		})
 	}
