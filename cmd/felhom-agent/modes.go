@@ -61,7 +61,7 @@ func init() {
 			options: []string{"simulate", "config", "state", "timeout", "log-level", "log-format"}},
 		{name: "print-rollback", arg: "GUEST/SNAPSHOT", run: runPrintRollback, group: groupStepIn, usage: "print the YAML lines of a rollback requested now, and what it would lose",
 			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
-		{name: "export", run: runExport, group: groupSetUp, usage: "print the containers of the node as YAML that adopts them unchanged",
+		{name: "export", run: runExport, group: groupSetUp, usage: "print the guests of the node as YAML that adopts them unchanged",
 			options: []string{"simulate", "config", "state", "log-level", "log-format"}},
 		{name: "recover", run: runRecover, group: groupSetUp, usage: "set this host up again from the recovery kit of a backup disk (PATH: its folder, or the UUID of the disk), and bring the guests back; with --plan only show how",
 			options: []string{"simulate", "from", "yes", "onto-existing", "take-over", "password-file", "key-file"}},
