@@ -57,6 +57,7 @@ func TestLawGuards(t *testing.T) {
 		one(*lawSeed)
 		return
 	}
+	one(484) // an edit cut off the proof of a change, and asked for one that was taken back before
 	for seed := range uint64(n) {
 		if one(*lawFrom + seed + 1); failed >= 8 || failed > 0 && *lawOnly != "" {
 			break

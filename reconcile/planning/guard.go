@@ -52,6 +52,9 @@ func (c *guarded) next() (down string) {
 	case c.snap != nil && back:
 		c.end("its change was taken back")
 		return ""
+	case failed != nil && c.snap != nil: // of an earlier change, whose proof the edit of the YAML has cut off
+		c.takeBack("its probes had not passed yet, and what the YAML asks for now was taken back before")
+		return ""
 	case failed != nil:
 		c.hold(failed)
 		return ""
