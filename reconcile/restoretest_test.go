@@ -379,7 +379,7 @@ func TestWhatCannotBeVerifiedIsNotGood(t *testing.T) {
 				if b.sim.String() != before {
 					t.Errorf("something is left:\n%s", pvesim.Diff(before, b.sim.String()))
 				}
-				if c.begun != strings.Contains(b.events.String(), "vzrestore:99") {
+				if c.begun != strings.Contains(b.events.String(), " as 99") {
 					t.Errorf("%s", b.events)
 				}
 			})

@@ -110,10 +110,10 @@ func TestHostileAnswers(t *testing.T) {
 	}{
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL+r.URL.Path+"/"+token, http.StatusTemporaryRedirect)
-		}, "http.StatusTemporaryRedirect, a redirect to " + other.URL + ", which is not followed"},
+		}, "307, a redirect to " + other.URL + ", which is not followed"},
 		"permanently": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/"+path+"/"+token, http.StatusMovedPermanently)
-		}, "http.StatusMovedPermanently, a redirect to http://127.0.0.1"},
+		}, "301, a redirect to http://127.0.0.1"},
 		"echo": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(403)
 			fmt.Fprintf(w, "no %s %s\x1b[2J\nforged", r.Header.Get("Authorization"), r.RequestURI)

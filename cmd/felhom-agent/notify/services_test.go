@@ -53,6 +53,13 @@ func (h *hearing) call(to string, n notify.Notice) error {
 	return nil
 }
 
+// set says whether one of them is down from now on.
+func (h *hearing) set(to string, down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down[to] = down
+}
+
 func (h *hearing) expect(t *testing.T, what string, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -98,13 +105,13 @@ func TestServicesApart(t *testing.T) {
 		n.Pass(blocked, nil)
 		time.Sleep(30 * time.Second)
 		h.expect(t, "just after a restart, before it is tried again")
-		h.down["smtp"] = false
+		h.set("smtp", false)
 		time.Sleep(5 * time.Minute)
 		h.expect(t, "smtp is up", "3m0s smtp: blocked restores/web")
 		if lines, count := n.Undelivered(); len(lines) != 0 || count != 0 {
 			t.Errorf("shown: %q, %d", lines, count)
 		}
-		h.down["smtp"] = true
+		h.set("smtp", true)
 		n.Pass(planOf(time.Now().UTC(), []string{"restores/web"}), nil)
 		time.Sleep(time.Second)
 		stop()
@@ -179,7 +186,7 @@ func TestPing(t *testing.T) {
 		down := errors.New("pve1 does not answer")
 		passes(6*time.Minute, func() *reconcile.Plan { return nil }, down)
 		h.expect(t, "the node is away", "9m0s ping: not well ", "9m0s ntfy: failed node")
-		h.down["ping"] = true
+		h.set("ping", true)
 		passes(2*time.Minute, fine, nil, 14*time.Second) // so that no pass comes with a repetition
 		time.Sleep(2 * time.Minute)
 		h.expect(t, "the switch does not answer: only the newest is repeated", "10m0s ping: well ", "10m0s ntfy: recovered node", "10m0s ntfy: recovered restores/web", "11m0s ping: well ", "11m0s ping: well ", "12m0s ping: well ")
