@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -27,43 +26,14 @@ import (
 // only if its probes could be asked and have held. In the end no snapshot of a guard is left that nothing names, and a
 // change that holds is in force.
 func TestLawGuards(t *testing.T) {
-	n := 40
-	switch {
-	case *lawN > 0:
-		n = *lawN
-	case testing.Short():
-		n = 20
-	case reconciletest.RaceDetector:
-		n = 30
-	}
-	dir, kept, back, kills, failed := t.TempDir(), 0, 0, 0, 0
-	one := func(seed uint64) {
-		synctest.Test(t, func(t *testing.T) {
-			s := &guardLife{t: t, r: rand.New(rand.NewPCG(seed, 18)), dir: dir, sim: pvesim.New(), store: reconcile.MemoryStore(), proven: map[int]bool{512: true}}
-			s.run()
-			kept, back, kills = kept+s.kept, back+s.back, kills+s.kills
-			for _, b := range s.broken {
-				t.Errorf("%s -law.seed %d: %s", "TestLawGuards", seed, b)
-			}
-			if len(s.broken) > 0 {
-				failed++
-			}
-			if *lawSeed > 0 {
-				t.Log(strings.Join(s.story, "\n"))
-			}
-		})
-	}
-	if *lawSeed > 0 {
-		one(*lawSeed)
-		return
-	}
-	one(484) // an edit cut off the proof of a change, and asked for one that was taken back before
-	for seed := range uint64(n) {
-		if one(*lawFrom + seed + 1); failed >= 8 || failed > 0 && *lawOnly != "" {
-			break
-		}
-	}
-	if t.Logf("%d scenarios: %d changes kept, %d taken back, %d kills", n, kept, back, kills); failed == 0 && n >= 100 && (kept < n/4 || back < n/4 || kills < n/10) {
+	kept, back, kills, dir := 0, 0, 0, t.TempDir()
+	n, good := lives(t, 40, []uint64{484}, func(t *testing.T, seed uint64) (broken, story []string) {
+		s := &guardLife{t: t, r: rand.New(rand.NewPCG(seed, 18)), dir: dir, sim: pvesim.New(), store: reconcile.MemoryStore(), proven: map[int]bool{512: true}}
+		s.run()
+		kept, back, kills = kept+s.kept, back+s.back, kills+s.kills
+		return s.broken, s.story
+	}) // 484: an edit cut off the proof of a change, and asked for one that was taken back before
+	if t.Logf("%d scenarios: %d changes kept, %d taken back, %d kills", n, kept, back, kills); good && n >= 100 && (kept < n/4 || back < n/4 || kills < n/10) {
 		t.Error("too little happens to put the law to the test")
 	}
 }

@@ -142,6 +142,50 @@ func laws(t *testing.T, profile lawProfile, n int) {
 // lawAnswers are what earlier scenarios decoded: much of it is the same in all of them.
 var lawAnswers = sync.Pool{New: func() any { return new(proxmox.Answers) }}
 
+// lives runs the scenarios of a law that has a world of its own, in virtual time: n, or what the flags say, and
+// those of seeds that once broke it. It returns how many, and whether none broke it.
+func lives(t *testing.T, n int, once []uint64, live func(t *testing.T, seed uint64) (broken, story []string)) (scenarios int, good bool) {
+	switch {
+	case *lawN > 0:
+		n, once = *lawN, nil
+	case testing.Short():
+		n = 20
+	case reconciletest.RaceDetector:
+		n = 30
+	}
+	name, failed := t.Name(), 0
+	one := func(seed uint64) {
+		synctest.Test(t, func(t *testing.T) {
+			broken, story := live(t, seed)
+			if *lawOnly != "" {
+				broken = slices.DeleteFunc(broken, func(b string) bool { return !strings.HasPrefix(b, *lawOnly+":") })
+			}
+			for _, b := range broken {
+				t.Errorf("%s -law.seed %d: %s", name, seed, b)
+			}
+			if len(broken) > 0 {
+				failed++
+			}
+			if *lawSeed > 0 {
+				t.Log(strings.Join(story, "\n"))
+			}
+		})
+	}
+	if *lawSeed > 0 {
+		one(*lawSeed)
+		return 1, failed == 0
+	}
+	for _, seed := range once {
+		one(seed)
+	}
+	for seed := range uint64(n) {
+		if one(*lawFrom + seed + 1); failed >= 8 || failed > 0 && *lawOnly != "" {
+			break
+		}
+	}
+	return n, failed == 0
+}
+
 // lawScenario runs one scenario in virtual time.
 func lawScenario(t *testing.T, seed uint64, dir string, profile lawProfile) (broken []string, story string, requests int) {
 	answers := lawAnswers.Get().(*proxmox.Answers)

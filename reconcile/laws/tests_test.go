@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
@@ -29,45 +28,14 @@ import (
 // deletion, is to one that a restore of the journal has made, under its nonce, in the pool. All else stays as it
 // was. When nothing more goes wrong, nothing of a test is left but what somebody has taken over, and that is named.
 func TestLawTests(t *testing.T) {
-	n := 60
-	switch {
-	case *lawN > 0:
-		n = *lawN
-	case testing.Short():
-		n = 20
-	case reconciletest.RaceDetector:
-		n = 30
-	}
-	dir, deleted, meddled, kills, failed := t.TempDir(), 0, 0, 0, 0
-	one := func(seed uint64) {
-		synctest.Test(t, func(t *testing.T) {
-			s := newTestLife(t, seed, dir)
-			s.run()
-			deleted, meddled, kills = deleted+s.deleted, meddled+s.meddled, kills+s.kills
-			if *lawOnly != "" {
-				s.broken = slices.DeleteFunc(s.broken, func(b string) bool { return !strings.HasPrefix(b, *lawOnly+":") })
-			}
-			for _, b := range s.broken {
-				t.Errorf("%s -law.seed %d: %s", "TestLawTests", seed, b)
-			}
-			if len(s.broken) > 0 {
-				failed++
-			}
-			if *lawSeed > 0 {
-				t.Log(strings.Join(s.story, "\n"))
-			}
-		})
-	}
-	if *lawSeed > 0 {
-		one(*lawSeed)
-		return
-	}
-	for seed := range uint64(n) {
-		if one(*lawFrom + seed + 1); failed >= 8 || failed > 0 && *lawOnly != "" {
-			break
-		}
-	}
-	if t.Logf("%d scenarios: %d deletions of test guests, %d times somebody meddled with one, %d kills", n, deleted, meddled, kills); failed == 0 && n >= 100 && (deleted < n/3 || meddled < n/10 || kills < n/10) {
+	deleted, meddled, kills, dir := 0, 0, 0, t.TempDir()
+	n, good := lives(t, 60, nil, func(t *testing.T, seed uint64) (broken, story []string) {
+		s := newTestLife(t, seed, dir)
+		s.run()
+		deleted, meddled, kills = deleted+s.deleted, meddled+s.meddled, kills+s.kills
+		return s.broken, s.story
+	})
+	if t.Logf("%d scenarios: %d deletions of test guests, %d times somebody meddled with one, %d kills", n, deleted, meddled, kills); good && n >= 100 && (deleted < n/3 || meddled < n/10 || kills < n/10) {
 		t.Error("too little happens to put the law to the test")
 	}
 }
