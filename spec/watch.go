@@ -31,13 +31,14 @@ const (
 // from elsewhere, a network file system, no inotify watches left.
 func Watch(ctx context.Context, path string, nudge func()) error {
 	pokes := make(chan struct{}, 1)
-	go observe(ctx, path, func() {
+	poke := func() {
 		select {
 		case pokes <- struct{}{}:
 		default: // one is waiting already
 		}
-	})
-	pokes <- struct{}{}
+	}
+	poke()
+	go observe(ctx, path, poke)
 	settle(ctx, pokes, nudge)
 	return ctx.Err()
 }

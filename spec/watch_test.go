@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,5 +219,28 @@ func TestEvents(t *testing.T) {
 		if poked != c.want {
 			t.Errorf("%s of %q: poked is %v", c.op, c.name, poked)
 		}
+	}
+}
+
+// What looks at the folder may poke before Watch has done so itself. Watch then
+// still ends with its context. On a busy machine some of these starts meet it.
+func TestWatchEnds(t *testing.T) {
+	dir := t.TempDir()
+	var ended sync.WaitGroup
+	for range 50 {
+		ended.Go(func() {
+			for range 200 {
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Microsecond)
+				_ = Watch(ctx, dir, func() {})
+				cancel()
+			}
+		})
+	}
+	all := make(chan struct{})
+	go func() { ended.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-time.After(time.Minute): // only a hang gets here
+		t.Fatal("a Watch did not end with its context")
 	}
 }
