@@ -38,6 +38,7 @@ func (a at) named() {
 
 // fill puts the defaults in.
 func (d *Desired) fill() {
+	d.guests = slices.Clip(d.AllGuests())
 	for _, g := range sorted(d.Restores, d.Guests) {
 		g.Restart = cmp.Or(g.Restart, RestartManual)
 		if g.Guard != nil {

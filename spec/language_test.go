@@ -241,7 +241,7 @@ tests:
 		},
 		Files: []string{"pve1.yaml"}, Hash: d.Hash,
 	}
-	if diff := cmp.Diff(want, d, values, noPlace); diff != "" {
+	if diff := cmp.Diff(want, d, values, noPlace, cmpopts.IgnoreUnexported(Desired{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, missing := range unsaid(d) {
@@ -310,7 +310,7 @@ func TestPropertyStrings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a, text := config(c.golden, c.asMap)
 			b, _ := config(c.goldenText, c.asText)
-			if diff := cmp.Diff(a, b, values, noPlace, cmpopts.IgnoreFields(Desired{}, "Hash")); diff != "" {
+			if diff := cmp.Diff(a, b, values, noPlace, cmpopts.IgnoreFields(Desired{}, "Hash"), cmpopts.IgnoreUnexported(Desired{})); diff != "" {
 				t.Errorf("%s\n-map +string:\n%s", text, diff)
 			}
 			if a.Guests["a"].Canonical() != b.Guests["a"].Canonical() || a.Golden["g"].Canonical() != b.Golden["g"].Canonical() {

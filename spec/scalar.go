@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -114,11 +115,11 @@ func name(what string, check func(string) error) value[string] {
 	return scalar(what, typed("string"), strTags, "", func(s string) (string, error) { return s, check(s) })
 }
 
-// matching is a text of a form.
+// matching is a text of a form, which is compiled when one is read.
 func matching(what, form, fix string) value[string] {
-	re := regexp.MustCompile(form)
+	re := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(form) })
 	return scalar(what, pattern(form), strTags, "", func(s string) (string, error) {
-		if !re.MatchString(s) {
+		if !re().MatchString(s) {
 			return "", fmt.Errorf("invalid %s %q: %s", what, s, fix)
 		}
 		return s, nil

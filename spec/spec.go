@@ -104,6 +104,8 @@ type Desired struct {
 	// Commit is the commit of a repository that the files are (hex), as whoever loads
 	// them knows it; Load leaves it empty.
 	Commit string
+
+	guests []*Guest // see AllGuests; nil: not sorted yet
 }
 
 // Drift says what happens to changes made elsewhere.
@@ -236,59 +238,4 @@ func visit[T any, P declared[T]](m map[string]P, f func(*Object)) {
 // Len is the number of objects.
 func (d *Desired) Len() int {
 	return len(d.Mounts) + len(d.Golden) + len(d.Restores) + len(d.Guests) + len(d.Snapshots) + len(d.Backups) + len(d.Tests)
-}
-
-// LastBackups are the backups, by name, to whose storages the last backup of a guest may go
-// before it is deleted: those that name it, or name all.
-func (d *Desired) LastBackups(guest string) []*Backup {
-	var all []*Backup
-	for _, b := range d.Backups {
-		if !slices.Contains(b.Except, guest) && (b.All || slices.Contains(b.Guests, guest)) {
-			all = append(all, b)
-		}
-	}
-	slices.SortFunc(all, func(a, b *Backup) int { return strings.Compare(a.Ref.Name, b.Ref.Name) })
-	return all
-}
-
-// Guest is the restore or guest of that name, nil where none is declared.
-func (d *Desired) Guest(name string) *Guest {
-	if g := d.Restores[name]; g != nil {
-		return g
-	}
-	return d.Guests[name]
-}
-
-// BacksUp reports whether the backup covers a guest; see BackupGuests.
-func (d *Desired) BacksUp(b *Backup, guest string) bool {
-	if slices.Contains(b.Except, guest) {
-		return false
-	}
-	if g := d.Guest(guest); g != nil && g.Absent {
-		return false
-	}
-	return b.All && d.Guest(guest) != nil || !b.All && slices.Contains(b.Guests, guest)
-}
-
-// BackupGuests are the names of the guests that the backup covers, sorted:
-// those it lists, or all restores and guests (goldens excepted), without
-// those under except and those that are to be deleted.
-func (d *Desired) BackupGuests(b *Backup) []string {
-	var names []string
-	if b.All {
-		for name := range d.Restores {
-			names = append(names, name)
-		}
-		for name := range d.Guests {
-			names = append(names, name)
-		}
-	} else {
-		names = slices.Clone(b.Guests)
-	}
-	names = slices.DeleteFunc(names, func(s string) bool {
-		g := d.Guest(s)
-		return slices.Contains(b.Except, s) || g != nil && g.Absent
-	})
-	slices.Sort(names)
-	return names
 }

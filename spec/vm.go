@@ -147,9 +147,13 @@ func (d *Desired) Typed(isVM func(proxmox.VMID) bool) *Desired {
 		}
 		if typed == d {
 			copied := *d
-			copied.Guests, typed = maps.Clone(d.Guests), &copied
+			copied.Guests, copied.guests, typed = maps.Clone(d.Guests), nil, &copied
 		}
 		typed.Guests[name] = &vm
+	}
+	if typed.guests == nil { // whoever plans asks for them many times
+		listed := *typed
+		listed.guests, typed = slices.Clip(typed.AllGuests()), &listed
 	}
 	return typed
 }
