@@ -8,16 +8,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // check says what is wrong with a value, or nothing. No check lets a value begin with a dash or hold a control character, but for the prose of a
 // description; none that ends in a property string lets a comma or an equals sign through.
 type check func(value string) (reason string)
 
+// matches takes what an expression matches as a whole. It is compiled when a value is checked: a process checks few of them.
 func matches(expr, reason string) check {
-	re := regexp.MustCompile(`\A(?:` + expr + `)\z`)
+	re := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\A(?:` + expr + `)\z`) })
 	return func(v string) string {
-		if !re.MatchString(v) {
+		if !re().MatchString(v) {
 			return reason
 		}
 		return ""

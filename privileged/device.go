@@ -18,11 +18,12 @@ type device struct {
 	size    string   // in sectors of 512 bytes, as the kernel prints it
 	seq     string   // of the whole disk: another number for every disk that was ever connected since the boot (kernel: diskseq)
 	udev    string   // the entry in udev's database
+	watched bool     // udev reads it again whenever a program that could write closes it
 	holders []string // what the kernel built on it: dm-0, md0, bcache0
 	swap    bool
 }
 
-// print is equal as long as the content of a device cannot have been exchanged: udev renews its entry whenever a program that wrote closes the device.
+// print is equal as long as nothing changed that the kernel and udev say of a device. Whether its content is the same, too, is for [device.vouches] to say.
 func (d device) print() string { return strings.Join([]string{d.number, d.size, d.seq, d.udev}, "\n") }
 
 // espType is how a GPT, and how an MBR, marks an EFI system partition.
@@ -34,6 +35,7 @@ var plainDisk = regexp.MustCompile(`\A/dev/((sd|vd|xvd|hd)[a-z]+[0-9]*|nvme[0-9]
 
 // deviceTable are the block devices of a host, with what is mounted in any of its mount namespaces.
 type deviceTable struct {
+	boot    string // of this boot of the host alone; "" where it is not known
 	devices []device
 	mounts  []mountLine // of every mount namespace; of the host's own first
 	host    int         // how many of mounts are the host's own
@@ -74,7 +76,7 @@ func (d device) use() string {
 		return fmt.Sprintf("%s is used by %s", d.path, strings.Join(d.holders, ", "))
 	case d.swap:
 		return d.path + " is swap space of this host"
-	case espType.MatchString(d.udev):
+	case strings.Contains(d.udev, "PART_ENTRY_TYPE=") && espType.MatchString(d.udev):
 		return d.path + " is an EFI system partition"
 	}
 	return ""
@@ -108,19 +110,20 @@ func (l mountLine) of(d device) bool {
 // diskReader reads what is on the disks of the machine, and where they are mounted.
 type diskReader struct{ reader }
 
-// deviceTable reads what the kernel and udev know of the block devices.
-func (r diskReader) deviceTable() (deviceTable, error) {
+// devices reads what the kernel and udev know of the block devices, in the order of their names.
+func (r diskReader) devices() ([]device, error) {
 	names, err := r.host.BlockDevices()
 	if err != nil {
-		return deviceTable{}, r.failed(err, "cannot list the block devices")
+		return nil, r.failed(err, "cannot list the block devices")
 	}
 	names = slices.Clone(names)
 	slices.Sort(names)
 	swaps, err := r.read("/proc/swaps")
 	if err != nil {
-		return deviceTable{}, err
+		return nil, err
 	}
-	var t deviceTable
+	watched, _ := r.host.ReadDir("/run/udev/watch") // by number, b8:17; without a udev nothing is
+	var devices []device
 	for _, name := range names {
 		base := "/sys/class/block/" + strings.ReplaceAll(strings.TrimPrefix(name, "/dev/"), "/", "!")
 		whole := parent(name)
@@ -128,13 +131,23 @@ func (r diskReader) deviceTable() (deviceTable, error) {
 		d.seq = r.fact("/sys/class/block/" + strings.TrimPrefix(whole, "/dev/") + "/diskseq")
 		if d.number != "" {
 			d.udev = r.fact("/run/udev/data/b" + d.number)
+			d.watched = slices.Contains(watched, "b"+d.number)
 		}
 		if d.holders, err = r.host.ReadDir(base + "/holders"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return deviceTable{}, r.failed(err, "cannot read the holders of "+name)
+			return nil, r.failed(err, "cannot read the holders of "+name)
 		}
 		d.swap = slices.ContainsFunc(strings.Split(string(swaps), "\n"), func(line string) bool { return strings.HasPrefix(line, name+" ") || strings.HasPrefix(line, name+"\t") })
-		t.devices = append(t.devices, d)
+		devices = append(devices, d)
 	}
+	return devices, nil
+}
+
+// deviceTable joins the block devices with what is mounted.
+func (r diskReader) deviceTable() (t deviceTable, err error) {
+	if t.devices, err = r.devices(); err != nil {
+		return deviceTable{}, err
+	}
+	t.boot = r.fact("/proc/sys/kernel/random/boot_id")
 	tables, err := r.host.MountTables()
 	if err != nil {
 		return deviceTable{}, r.failed(err, "cannot read the mount tables")

@@ -98,7 +98,7 @@ func TestErrorsCrossTheDoor(t *testing.T) {
 // The end of a context ends the waiting: of an operation that goes on, of a query with the context's error.
 func TestImpatience(t *testing.T) {
 	dir := t.TempDir()
-	slow := fakeFence(t, accepted+`echo '{"format":1,"progress":"begun"}'; while [ ! -e `+dir+`/go ]; do sleep 0.02; done; echo '{"format":1,"progress":"late"}'; touch `+dir+`/done`)
+	slow := fakeFence(t, accepted+`echo '{"format":1,"progress":"begun"}'; while [ -d `+dir+` ] && [ ! -e `+dir+`/go ]; do sleep 0.02; done; echo '{"format":1,"progress":"late"}'; touch `+dir+`/done`)
 	ctx, cancel := context.WithCancel(t.Context())
 	result, err := slow.Do(ctx, wholeOps()["Unbind"], func(line string) {
 		if line != "begun" {

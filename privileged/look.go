@@ -10,15 +10,19 @@ import (
 )
 
 func answerMounts(r diskReader) (any, error) {
-	disks, err := r.disksOf(false)
+	t, err := r.deviceTable()
 	if err != nil {
 		return nil, err
 	}
-	return r.mountsWith(disks)
+	all, err := r.probeAll(t, t.unlisted())
+	if err != nil {
+		return nil, err
+	}
+	return r.mountsWith(all)
 }
 
 // mountsWith is the host's mount table joined with what is on the devices and with the fstab.
-func (r diskReader) mountsWith(disks []probed) ([]Mount, error) {
+func (r diskReader) mountsWith(all []probed) ([]Mount, error) {
 	text, err := r.host.MountInfo(1)
 	if err != nil {
 		return nil, r.failed(err, "cannot read the host's mount table")
@@ -43,7 +47,7 @@ func (r diskReader) mountsWith(disks []probed) ([]Mount, error) {
 		seen[l.path] = true
 		m := Mount{Path: l.path, Mounted: true, Source: l.source, Root: l.root, FSType: l.fstype, Options: l.options, Major: l.major, Minor: l.minor, Auto: auto[l.path], Fstab: fstabFor(l.path)}
 		if strings.HasPrefix(l.source, "/dev/") {
-			p, err := r.sourceOf(l, disks)
+			p, err := r.sourceOf(l, all)
 			if err != nil {
 				return nil, err
 			}
@@ -70,54 +74,48 @@ func (r diskReader) mountsWith(disks []probed) ([]Mount, error) {
 	return out, nil
 }
 
-// sourceOf is what is on the device of a mount; one that is no disk of the table, such as a logical volume, is read.
-func (r diskReader) sourceOf(l mountLine, disks []probed) (probed, error) {
-	if i := slices.IndexFunc(disks, func(p probed) bool { return p.device == l.source }); i >= 0 {
-		return disks[i], nil
+// sourceOf is what is on the device of a mount; one that was mounted at this moment is read.
+func (r diskReader) sourceOf(l mountLine, all []probed) (probed, error) {
+	if i := slices.IndexFunc(all, func(p probed) bool { return p.device == l.source }); i >= 0 {
+		return all[i], nil
 	}
 	p, _, err := r.probe(l.source)
 	return p, err
 }
 
-// disksOf is what is on every block device, read again as a whole when again is set.
-func (r diskReader) disksOf(again bool) ([]probed, error) {
+// disks is what is on every block device.
+func (r diskReader) disks() ([]probed, error) {
 	t, err := r.deviceTable()
 	if err != nil {
 		return nil, err
 	}
-	return r.probeAll(t, again)
+	return r.probeAll(t, nil)
 }
 
 func answerDisks(r diskReader) (any, error) {
-	list, _, err := r.diskList(false)
-	return list, err
-}
-
-// diskList is what [Disks] answers, and all that was read for it.
-func (r diskReader) diskList(again bool) ([]Disk, []probed, error) {
 	t, err := r.deviceTable()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	all, err := r.probeAll(t, again)
+	all, err := r.probeAll(t, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p, err := r.policy()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return t.list(all, p), all, nil
+	return t.list(all, p), nil
 }
 
 // list joins the devices of a table with what was read on them.
 func (t deviceTable) list(all []probed, policy policy) []Disk {
 	out := []Disk{}
-	for i, p := range all {
+	for i, known := range t.devices {
+		p := all[i]
 		if !p.shown() {
 			continue
 		}
-		known := t.devices[i]
 		d := Disk{Device: p.device, Parent: known.disk, UUID: p.uuid, Label: p.label, FSType: p.fstype, Size: p.size, Silent: p.silent, Kinds: p.kinds, Member: p.member}
 		d.Blocked = t.refusal(policy, p.device)
 		if d.Blocked == "" && p.esp {
@@ -198,7 +196,7 @@ func answerFolderInfo(r diskReader) (any, error) {
 	if err := r.mountPoint(); err != nil {
 		return nil, err
 	}
-	mode, err := r.host.Stat(r.args["path"] + "/" + r.args["folder"])
+	mode, _, err := r.host.Stat(r.args["path"] + "/" + r.args["folder"])
 	if errors.Is(err, fs.ErrNotExist) {
 		return Folder{}, nil
 	}

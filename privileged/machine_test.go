@@ -162,7 +162,7 @@ func TestSwappedSymlinks(t *testing.T) {
 		} else {
 			made++
 		}
-		if mode, err := m.Stat("/mnt/swap/etc"); err == nil {
+		if mode, _, err := m.Stat("/mnt/swap/etc"); err == nil {
 			t.Fatalf("looked through the link: %v", mode)
 		}
 		if names, _ := os.ReadDir(outside); len(names) > 0 {
@@ -179,23 +179,23 @@ func TestStat(t *testing.T) {
 	if err := os.Symlink("/etc", box.root+"/mnt/link"); err != nil {
 		t.Fatal(err)
 	}
-	if mode, err := m.Stat("/mnt/usb/media"); err != nil || !mode.IsDir() {
+	if mode, _, err := m.Stat("/mnt/usb/media"); err != nil || !mode.IsDir() {
 		t.Errorf("%v %v", mode, err)
 	}
-	if mode, err := m.Stat("/etc/fstab"); err != nil || !mode.IsRegular() {
+	if mode, _, err := m.Stat("/etc/fstab"); err != nil || !mode.IsRegular() {
 		t.Errorf("%v %v", mode, err)
 	}
 	for _, missing := range []string{"/mnt/none", "/mnt/none/none"} {
-		if _, err := m.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
+		if _, _, err := m.Stat(missing); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", missing, err)
 		}
 	}
 	for _, link := range []string{"/mnt/link", "/mnt/link/fstab", "/mnt/link/pve/local"} {
-		if _, err := m.Stat(link); !errors.Is(err, errSymlink) {
+		if _, _, err := m.Stat(link); !errors.Is(err, errSymlink) {
 			t.Errorf("%s: %v", link, err)
 		}
 	}
-	if _, err := m.Stat("/etc/fstab/x"); err == nil || errors.Is(err, errSymlink) {
+	if _, _, err := m.Stat("/etc/fstab/x"); err == nil || errors.Is(err, errSymlink) {
 		t.Errorf("below a file: %v", err)
 	}
 }

@@ -102,36 +102,32 @@ func mountSpecOf(a map[string]string) MountSpec {
 	return m
 }
 
-// mountable is the disk of the request, as it is now, and what is mounted at its path. What is remembered of disks decides nothing alone: the disk that it
-// names is read again, and all of them before the request is refused.
+// mountable is the disk of the request, as it is now, and what is mounted at its path.
 func (r diskReader) mountable(m MountSpec) (disks []Disk, at Mount, err error) {
-	for _, again := range []bool{false, true} {
-		list, all, err := r.diskList(again)
-		if err != nil {
-			return nil, at, err
-		}
-		mounts, err := r.mountsWith(all)
-		if err != nil {
-			return nil, at, err
-		}
-		found, refused := Mountable(m, list, mounts)
-		if refused != nil && (again || r.local.Dir == "") {
-			return nil, at, refused
-		}
-		if refused != nil {
-			continue
-		}
-		if p, ok, err := r.probe(found[0].Device); err != nil || p.silent {
-			return nil, at, r.failed(errors.Join(err, errors.New(found[0].Device+" "+silence)), "cannot read the disk")
-		} else if !ok || p.uuid != m.UUID {
-			continue
-		}
-		if i := slices.IndexFunc(mounts, func(at Mount) bool { return at.Path == m.Path }); i >= 0 {
-			at = mounts[i]
-		}
-		return found, at, nil
+	t, err := r.deviceTable()
+	if err != nil {
+		return nil, at, err
 	}
-	return nil, at, r.miss("uuid", "the disk was exchanged for another one at this moment", "connect it again")
+	all, err := r.probeAll(t, t.unlisted())
+	if err != nil {
+		return nil, at, err
+	}
+	mounts, err := r.mountsWith(all)
+	if err != nil {
+		return nil, at, err
+	}
+	p, err := r.policy()
+	if err != nil {
+		return nil, at, err
+	}
+	disks, refused := Mountable(m, t.list(all, p), mounts)
+	if refused != nil {
+		return nil, at, refused
+	}
+	if i := slices.IndexFunc(mounts, func(at Mount) bool { return at.Path == m.Path }); i >= 0 {
+		at = mounts[i]
+	}
+	return disks, at, nil
 }
 
 // freeDisk makes sure that nothing has the disk: the kernel knows of more than any table shows.
@@ -176,7 +172,7 @@ func (r reader) gone(device string) (bool, error) {
 	if slices.Contains(devices, device) {
 		return false, nil
 	}
-	_, err = r.host.Stat(device)
+	_, _, err = r.host.Stat(device)
 	return errors.Is(err, fs.ErrNotExist), nil
 }
 
@@ -200,7 +196,7 @@ func (j *job) writeFstab(before, after string) error {
 	if err := j.machine.ReplaceFile(fstabPath, []byte(before), []byte(after)); err != nil {
 		return j.failed(err, "cannot write "+fstabPath)
 	}
-	if mode, err := j.host.Stat("/run/systemd/system"); err == nil && mode.IsDir() {
+	if mode, _, err := j.host.Stat("/run/systemd/system"); err == nil && mode.IsDir() {
 		if _, err := j.run(systemctl, "daemon-reload"); err != nil {
 			j.note("%s is written, but systemd did not read it: %v. As root: systemctl daemon-reload", fstabPath, err)
 		}
@@ -216,6 +212,9 @@ func (j *job) mount(disks []Disk) error {
 		if o != "" && o != "nofail" && o != "defaults" && !strings.HasPrefix(o, "x-") && !slices.Contains(safeOptions, o) {
 			options = append(options, o)
 		}
+	}
+	for _, d := range disks {
+		j.local.forget(d.Device)
 	}
 	_, failed := j.run(mountProgram, "-t", disk.driver(), "-o", strings.Join(options, ","), disk.Device, a["path"])
 	table, err := j.hostMounts()

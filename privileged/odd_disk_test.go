@@ -65,9 +65,9 @@ func (o odd) MountTables() ([][]byte, error) {
 	return append(tables, []byte(o.others)), err
 }
 
-func (o odd) Stat(name string) (fs.FileMode, error) {
+func (o odd) Stat(name string) (fs.FileMode, string, error) {
 	if name == o.device || slices.Contains(o.more, name) {
-		return fs.ModeDevice | 0o660, nil
+		return fs.ModeDevice | 0o660, "1", nil
 	}
 	return o.Host.Stat(name)
 }

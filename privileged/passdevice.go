@@ -14,7 +14,7 @@ func passDevice(j *job) error {
 	if err := j.allowedDevice("path"); err != nil {
 		return err
 	}
-	mode, err := j.host.Stat(a["path"])
+	mode, _, err := j.host.Stat(a["path"])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return j.miss("path", "there is no such device", "Plug it in, or load its driver")

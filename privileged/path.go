@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -98,6 +99,10 @@ func lstatAt(dir int, name string) (fs.FileMode, error) {
 	if err != nil {
 		return 0, err
 	}
+	return modeOf(st), nil
+}
+
+func modeOf(st syscall.Stat_t) fs.FileMode {
 	mode := fs.FileMode(st.Mode & 0o777)
 	switch st.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
@@ -113,7 +118,7 @@ func lstatAt(dir int, name string) (fs.FileMode, error) {
 	case syscall.S_IFSOCK:
 		mode |= fs.ModeSocket
 	}
-	return mode, nil
+	return mode
 }
 
 // OpenFolder implements [Host].
@@ -144,20 +149,24 @@ func (m *Machine) OpenFolder(name string) (same func() error, close func(), err 
 }
 
 // Stat implements [Host].
-func (m *Machine) Stat(name string) (fs.FileMode, error) {
+func (m *Machine) Stat(name string) (fs.FileMode, string, error) {
 	dir, err := m.walk(path.Dir(name))
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer dir.Close()
-	mode, err := lstatAt(int(dir.Fd()), path.Base(name))
+	st, err := statAt(int(dir.Fd()), path.Base(name))
+	mode := modeOf(st)
 	if err == nil && mode&fs.ModeSymlink != 0 {
 		err = errSymlink
 	}
 	if err != nil {
-		return 0, &fs.PathError{Op: "stat", Path: name, Err: err}
+		return 0, "", &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	return mode, nil
+	if mode.IsDir() { // its times are of its entries; of a cgroup they are of the moment in which the kernel read it in
+		return mode, strconv.FormatUint(st.Ino, 10), nil
+	}
+	return mode, fmt.Sprintf("%d %d %d.%09d", st.Ino, st.Size, st.Ctim.Sec, st.Ctim.Nsec), nil
 }
 
 // MakeMountPoint implements [Host].

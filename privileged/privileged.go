@@ -107,8 +107,9 @@ type Host interface {
 	// url, file, hash) and what was found are texts by name; "no" in what was found says why there is nothing. All that is found is the
 	// container's to shape. It ends when ctx does.
 	Probe(ctx context.Context, vmid int, ask map[string]string) (found map[string]string, err error)
-	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link.
-	Stat(path string) (fs.FileMode, error)
+	// Stat is lstat; it fails with fs.ErrNotExist when there is nothing, and refuses a path that goes through a symbolic link. The stamp is
+	// equal only as long as it is the same directory, or the same file and nobody has written it (inode, size, ctime).
+	Stat(path string) (mode fs.FileMode, stamp string, err error)
 }
 
 // RefusedError says that the fence did not do what it was asked. Nothing was changed.

@@ -1,112 +1,84 @@
 package privileged
 
 import (
-	"encoding/json"
-	"errors"
-	"maps"
-	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 )
 
-// mostProbes is how many disks are read at once: disks that sleep spin up side by side.
-const mostProbes = 32
+// mostProbes is how many devices are read at once: disks that sleep spin up side by side, so that reading all takes as long as the slowest of them.
+const mostProbes = 128
 
-// remembered is what was read on a device, and by what it is known that nothing else can be there now.
-type remembered struct {
-	Print  string   `json:"print"`
-	UUID   string   `json:"uuid,omitempty"`
-	Label  string   `json:"label,omitempty"`
-	FSType string   `json:"fstype,omitempty"`
-	Member string   `json:"member,omitempty"`
-	Kinds  []string `json:"kinds,omitempty"`
-	ESP    bool     `json:"esp,omitempty"`
-	Size   int64    `json:"size,omitempty"`
-}
+// remembersDisks says whether what is remembered of disks answers a request, and what it reads is remembered. An operation reads what it needs, and leaves no
+// file behind: nothing is mounted, or said to be safe to remove, by what was there earlier.
+func (r diskReader) remembersDisks() bool { return r.op == "Disks" || r.op == "Mounts" }
 
-// probeAll says what is on every device of a table, in its order. A disk that sleeps is not woken for what is known: only what the kernel or udev shows as
-// changed is read again, and everything when again is set. What the host has mounted is always read: only so is it seen that it no longer answers, and the
-// kernel keeps the blocks that are read of a mounted disk. Without a Dir nothing is remembered.
-func (r diskReader) probeAll(t deviceTable, again bool) ([]probed, error) {
-	memory := r.local.recall()
-	found := make([]probed, len(t.devices))
-	failed := make([]error, len(t.devices))
-	slots := make(chan struct{}, mostProbes)
-	var all sync.WaitGroup
+// probeAll says what is on every device of a table, in its order, and then on further ones. A disk about which nothing changed is not read, so that it can
+// sleep. See [deviceTable.trusts].
+func (r diskReader) probeAll(t deviceTable, further []string) ([]probed, error) {
+	memory := map[string]remembered{}
+	if r.remembersDisks() {
+		memory = r.local.recall()
+	}
+	found := make([]probed, len(t.devices)+len(further))
 	next := map[string]remembered{}
+	var ask []int
 	for i, d := range t.devices {
-		if r, ok := memory[d.path]; ok && !again && r.Print == d.print() && !t.onHost(d) {
-			found[i] = probed{device: d.path, uuid: r.UUID, label: r.Label, fstype: r.FSType, member: r.Member, kinds: r.Kinds, esp: r.ESP, size: r.Size}
+		found[i].device = d.path
+		if m, ok := memory[d.path]; ok && t.trusts(m, d, time.Now()) {
+			found[i], next[d.path] = m.probed(d.path), m
 			continue
 		}
-		all.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			found[i], _, failed[i] = r.probe(d.path)
-		})
+		ask = append(ask, i)
 	}
-	all.Wait()
-	for i, p := range found {
-		if failed[i] != nil {
-			return nil, failed[i]
-		}
-		if !p.silent {
-			next[p.device] = remembered{t.devices[i].print(), p.uuid, p.label, p.fstype, p.member, p.kinds, p.esp, p.size}
+	for i, name := range further {
+		found[len(t.devices)+i].device = name
+		ask = append(ask, len(t.devices)+i)
+	}
+	if err := r.probeEach(found, ask); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	for _, i := range ask {
+		if i < len(t.devices) {
+			next[found[i].device] = rememberedAs(found[i], t.fingerprint(t.devices[i]), now)
 		}
 	}
-	if r.op == "Disks" || r.op == "Mounts" { // an operation leaves no file behind
-		r.local.remember(memory, next)
+	if r.remembersDisks() && (len(ask) > 0 || len(next) != len(memory)) {
+		r.local.remember(next)
 	}
 	return found, nil
 }
 
-// recall reads what the last refresh found; nothing where that cannot be read, for then everything is read again.
-func (l *Local) recall() map[string]remembered {
-	memory := map[string]remembered{}
-	if l.Dir == "" {
-		return memory
+// probeEach reads the devices with these indices, side by side, each with a limit of its own.
+func (r diskReader) probeEach(found []probed, indices []int) error {
+	failed := make([]error, len(found))
+	slots := make(chan struct{}, mostProbes)
+	var all sync.WaitGroup
+	for _, i := range indices {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			found[i], _, failed[i] = r.probe(found[i].device)
+		})
 	}
-	data, err := readMemory(l.memoryFile())
-	if err != nil || json.Unmarshal(data, &memory) != nil || memory == nil {
-		return map[string]remembered{}
+	all.Wait()
+	for _, err := range failed {
+		if err != nil {
+			return err
+		}
 	}
-	return memory
+	return nil
 }
 
-// mostMemory is what the memory of some thousand devices takes; a file that has more is not it.
-const mostMemory = 4 << 20
-
-func readMemory(name string) ([]byte, error) {
-	info, err := os.Lstat(name)
-	if err != nil {
-		return nil, err
+// unlisted are the devices of the host's mounts that are no disks of the table, such as logical volumes.
+func (t deviceTable) unlisted() (devices []string) {
+	for _, l := range t.mounts[:t.host] {
+		listed := slices.ContainsFunc(t.devices, func(d device) bool { return d.path == l.source })
+		if strings.HasPrefix(l.source, "/dev/") && !listed && !slices.Contains(devices, l.source) {
+			devices = append(devices, l.source)
+		}
 	}
-	if !info.Mode().IsRegular() || info.Size() > mostMemory {
-		return nil, errors.New("it is not what was written")
-	}
-	return os.ReadFile(name)
+	return devices
 }
-
-// remember keeps what was found for the next process. That it cannot is no error: the disks are read again.
-func (l *Local) remember(old, now map[string]remembered) {
-	if l.Dir == "" || maps.EqualFunc(old, now, func(a, b remembered) bool {
-		return a.Print == b.Print && a.UUID == b.UUID && slices.Equal(a.Kinds, b.Kinds)
-	}) {
-		return
-	}
-	data, err := json.Marshal(now)
-	if err != nil || os.MkdirAll(l.Dir, 0o700) != nil {
-		return
-	}
-	f, err := os.CreateTemp(l.Dir, "devices-") // two processes may end a refresh at the same time
-	if err != nil {
-		return
-	}
-	_, err = f.Write(data)
-	if errors.Join(err, f.Close()) != nil || os.Rename(f.Name(), l.memoryFile()) != nil {
-		os.Remove(f.Name())
-	}
-}
-
-func (l *Local) memoryFile() string { return filepath.Join(l.Dir, "devices.known") }

@@ -21,7 +21,7 @@ type readableHost interface {
 	Exclusive(device string) error
 	CheckArchive(ctx context.Context, path string) (fault, unchecked string, err error)
 	Probe(ctx context.Context, vmid int, ask map[string]string) (found map[string]string, err error)
-	Stat(path string) (fs.FileMode, error)
+	Stat(path string) (mode fs.FileMode, stamp string, err error)
 }
 
 // reader answers for a request what stands on the machine: files, facts of the kernel, mount tables, root's policy. By its type it cannot change

@@ -120,6 +120,10 @@ var rules = map[string]rule{
 		why:  "operations of the root helper are not tasks of PVE",
 		look: answerRunning,
 	},
+	"Changes": {
+		why:  "the API has no mark that shows that nothing has changed; with this one a quiet node is sent no request",
+		look: answerChanges, // /etc/pve/.version, lstat of PVE's task lists, /sys/fs/cgroup, /proc/partitions, /proc/1/mountinfo, /etc/fstab
+	},
 	"GuestMounts": {
 		why:  "the API does not show what a guest really has mounted",
 		need: []string{"vmid"},
@@ -175,7 +179,7 @@ var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerN
 
 // order is the order in which Routes prints the operations.
 var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice", "KeepKit", "KeepTemplate",
-	"Mounts", "Disks", "GuestMounts", "GuestMemory", "Probe", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running"}
+	"Mounts", "Disks", "GuestMounts", "GuestMemory", "Probe", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running", "Changes"}
 
 // Route says which way an operation goes.
 type Route struct {

@@ -31,6 +31,7 @@ func silentDisk(t *testing.T, memory string) {
 		if m := b.mountAt(onMedia.Path); m.UUID != media || m.Silent { // a refresh while all is well
 			t.Errorf("%+v", m)
 		}
+		time.Sleep(nextPass)
 		b.sim.Hang(media, true)
 
 		began := time.Now()

@@ -44,7 +44,7 @@ func unmountUSB(j *job) error {
 // unheld makes sure that nobody has the disk of the request, which the host does not have mounted at its path: somebody may have unmounted it under a
 // running guest.
 func (r diskReader) unheld() error {
-	all, err := r.disksOf(false)
+	all, err := r.disks()
 	if err != nil {
 		return err
 	}
@@ -93,11 +93,12 @@ func (j *job) letGo(at mountLine) error {
 	if err := j.host.SyncFS(at.path); err != nil {
 		j.note("could not write %s out beforehand: %v", at.path, err)
 	}
+	j.local.forget(at.source)
 	if err := j.unmount(at); err != nil {
 		return err
 	}
 	// umount answers 0 while another mount namespace still holds and writes the disk: only an exclusive open tells.
-	busy, err := j.held(at.source)
+	busy, err := j.held(at)
 	if err != nil {
 		return err
 	}
@@ -140,16 +141,17 @@ func (j *job) mountAgain(at mountLine, busy error) error {
 }
 
 // held says what still holds the disk of the request: the device that was mounted, or a further one of its file system.
-func (r diskReader) held(device string) (busy, err error) {
-	if busy = r.host.Exclusive(device); busy != nil {
+// Only a btrfs has several: for another one no sleeping disk is woken.
+func (r diskReader) held(at mountLine) (busy, err error) {
+	if busy = r.host.Exclusive(at.source); busy != nil || at.fstype != "btrfs" {
 		return busy, nil
 	}
-	all, err := r.disksOf(false)
+	all, err := r.disks()
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range all {
-		if p.uuid == r.args["uuid"] && p.device != device && p.member != "" {
+		if p.uuid == r.args["uuid"] && p.device != at.source && p.member != "" {
 			if busy = r.host.Exclusive(p.device); busy != nil {
 				return busy, nil
 			}

@@ -237,8 +237,10 @@ func (b Builder) Vzdump(s VzdumpSpec) Call {
 // NotesTemplate writes text as a notes template of vzdump, which is one line:
 // newlines and backslashes are escaped. Variables such as {{vmid}} stay.
 func NotesTemplate(text string) string {
-	return strings.NewReplacer("\\", `\\`, "\n", `\n`).Replace(text)
+	return notesEscaper.Replace(text)
 }
+
+var notesEscaper = strings.NewReplacer("\\", `\\`, "\n", `\n`)
 
 // Snapshot takes a snapshot; a running guest stands still while it is taken.
 // All refusals come from the task.

@@ -29,6 +29,11 @@ type GuestConfig struct {
 	LXC [][2]string
 }
 
+func (c GuestConfig) clone() GuestConfig {
+	c.Raw, c.Pending, c.Deleted, c.LXC = maps.Clone(c.Raw), maps.Clone(c.Pending), slices.Clone(c.Deleted), slices.Clone(c.LXC)
+	return c
+}
+
 // GuestConfig asks for a container's config; see [GuestView.Config].
 func (v *View) GuestConfig(ctx context.Context, node string, vmid VMID) (GuestConfig, error) {
 	return v.Of(LXC, node, vmid).Config(ctx)
@@ -50,11 +55,15 @@ func (g GuestView) SnapshotConfig(ctx context.Context, name string) (GuestConfig
 }
 
 func (g GuestView) config(ctx context.Context, params Params) (GuestConfig, error) {
-	w, r, err := read[map[string]json.RawMessage](ctx, g.view, g.path("config"), params)
-	if err != nil {
-		return GuestConfig{}, err
-	}
-	c := GuestConfig{VMID: g.vmid, Type: g.kind, Raw: make(map[string]string, len(w))}
+	c, err := readAs(ctx, g.view, g.path("config"), params, func(w map[string]json.RawMessage, r *reply) (GuestConfig, error) {
+		return g.configOf(w, r, params == nil)
+	})
+	return c.clone(), err
+}
+
+// configOf makes a config of an answer. That of a snapshot may have no digest.
+func (g GuestView) configOf(w map[string]json.RawMessage, r *reply, digest bool) (c GuestConfig, err error) {
+	c = GuestConfig{VMID: g.vmid, Type: g.kind, Raw: make(map[string]string, len(w))}
 	for key, raw := range w {
 		if key == "lxc" {
 			if c.LXC, err = rawLines(raw); err != nil {
@@ -74,7 +83,7 @@ func (g GuestView) config(ctx context.Context, params Params) (GuestConfig, erro
 	}
 	c.Digest = c.Raw["digest"]
 	delete(c.Raw, "digest")
-	if c.Digest == "" && params == nil {
+	if c.Digest == "" && digest {
 		return GuestConfig{}, r.fault("it has no digest")
 	}
 	return c, nil
@@ -104,17 +113,19 @@ func (v *View) GuestPending(ctx context.Context, node string, vmid VMID) (GuestC
 // the digest, all in one request. Raw lxc.* lines are not in it. Needs
 // VM.Audit.
 func (g GuestView) Pending(ctx context.Context) (GuestConfig, error) {
-	type entry struct {
-		Key            text
-		Value, Pending *text
-		Delete         number
-	}
-	w, r, err := read[[]entry](ctx, g.view, g.path("pending"), nil)
-	if err != nil {
-		return GuestConfig{}, err
-	}
+	c, err := readAs(ctx, g.view, g.path("pending"), nil, g.pendingOf)
+	return c.clone(), err
+}
+
+type pendingWire struct {
+	Key            text
+	Value, Pending *text
+	Delete         number
+}
+
+func (g GuestView) pendingOf(w []pendingWire, r *reply) (GuestConfig, error) {
 	ambiguous := ""
-	w = distinct(slices.Clone(w), func(e entry) text { return e.Key }, func(first *entry, later entry) {
+	w = distinct(w, func(e pendingWire) text { return e.Key }, func(first *pendingWire, later pendingWire) {
 		if differ(*first, later) {
 			ambiguous = string(first.Key)
 		}
@@ -216,161 +227,4 @@ func (c GuestConfig) Merged() GuestConfig {
 	}
 	c.Pending, c.Deleted = nil, nil
 	return c
-}
-
-// Hostname is the guest's name; "" if none is set. That of a virtual machine is known to PVE
-// alone.
-func (c GuestConfig) Hostname() string {
-	if c.Type.VM() {
-		return c.Raw["name"]
-	}
-	return c.Raw["hostname"]
-}
-
-// Description is the text without the newline that PVE puts at its end.
-func (c GuestConfig) Description() string { return CanonicalDescription(c.Raw["description"]) }
-
-// Lock is the word of the lock, or "".
-func (c GuestConfig) Lock() string { return c.Raw["lock"] }
-
-// Parent is the snapshot that the current state stems from, or "".
-func (c GuestConfig) Parent() string { return c.Raw["parent"] }
-
-// Tags are sorted and in lower case.
-func (c GuestConfig) Tags() []string { return ParseTags(c.Raw["tags"]) }
-
-// MemoryMiB is the limit of memory; PVE's default is 512.
-func (c GuestConfig) MemoryMiB() int64 {
-	if n, err := strconv.ParseInt(strings.TrimPrefix(c.Raw["memory"], "current="), 10, 64); err == nil {
-		return n
-	}
-	return 512
-}
-
-func (c GuestConfig) flag(key string) bool {
-	v, _ := parseBool(c.Raw[key])
-	return v == "1"
-}
-
-// Unprivileged tells that root in the guest is nobody on the host.
-func (c GuestConfig) Unprivileged() bool { return c.flag("unprivileged") }
-
-// Template tells that the guest is a template and cannot be started.
-func (c GuestConfig) Template() bool { return c.flag("template") }
-
-// Protection tells that PVE refuses to remove the guest and its disks.
-func (c GuestConfig) Protection() bool { return c.flag("protection") }
-
-// OnBoot tells that the guest starts with the node.
-func (c GuestConfig) OnBoot() bool { return c.flag("onboot") }
-
-// isNumbered reports whether a key is one of a row, such as net0.
-func isNumbered(key string) bool {
-	for _, prefix := range []string{"net", "mp", "dev", "unused"} {
-		if _, ok := NumberedKey(key, prefix); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// NumberedKey is the number of a key such as net0, where it has that prefix: digits
-// without a leading zero.
-func NumberedKey(key, prefix string) (n int, ok bool) {
-	digits, ok := strings.CutPrefix(key, prefix)
-	if !ok || digits == "" || len(digits) > 9 || digits[0] == '0' && len(digits) > 1 {
-		return 0, false
-	}
-	for i := range len(digits) {
-		if digits[i] < '0' || digits[i] > '9' {
-			return 0, false
-		}
-		n = 10*n + int(digits[i]-'0')
-	}
-	return n, true
-}
-
-// numbered calls f for each value of a key like netN.
-func (c GuestConfig) numbered(prefix string, f func(n int, value string)) {
-	for key, value := range c.Raw {
-		if n, ok := NumberedKey(key, prefix); ok {
-			f(n, value)
-		}
-	}
-}
-
-// Nets are the network interfaces by number. A value that PVE itself could not
-// have written is there as far as it can be read: never missing.
-func (c GuestConfig) Nets() map[int]Net {
-	nets := map[int]Net{}
-	c.numbered("net", func(n int, value string) { m, _ := netGrammar.parse(value); nets[n] = unifyNet(m) })
-	return nets
-}
-
-// MountPoints are the mpN by number, without the rootfs.
-func (c GuestConfig) MountPoints() map[int]MountPoint {
-	mounts := map[int]MountPoint{}
-	c.numbered("mp", func(n int, value string) { mounts[n], _ = parseMount(value) })
-	return mounts
-}
-
-// Devices are the devN by number.
-func (c GuestConfig) Devices() map[int]Device {
-	devices := map[int]Device{}
-	c.numbered("dev", func(n int, value string) { devices[n], _ = deviceGrammar.parse(value) })
-	return devices
-}
-
-// Unused are the volumes that belong to the guest and are not mounted, by
-// number. Deleting such a key deletes the data.
-func (c GuestConfig) Unused() map[int]string {
-	unused := map[int]string{}
-	c.numbered("unused", func(n int, value string) { unused[n] = value })
-	return unused
-}
-
-// RootFS is the root volume.
-func (c GuestConfig) RootFS() (MountPoint, bool) {
-	value, ok := c.Raw["rootfs"]
-	if !ok {
-		return nil, false
-	}
-	m, _ := parseMount(value)
-	return m, true
-}
-
-// Features are the flags that are set; nil without any.
-func (c GuestConfig) Features() Features {
-	value, ok := c.Raw["features"]
-	if !ok {
-		return nil
-	}
-	m, _ := featuresGrammar.parse(value)
-	return m
-}
-
-// Startup is when the guest starts; nil if nothing is said.
-func (c GuestConfig) Startup() Startup {
-	value, ok := c.Raw["startup"]
-	if !ok {
-		return nil
-	}
-	m, _ := startupGrammar.parse(value)
-	return m
-}
-
-var knownKeys = strings.Fields(`arch cmode console cores cpulimit cpuunits debug description
-	entrypoint env features hookscript hostname lock memory nameserver onboot ostype parent
-	protection rootfs searchdomain snapstate snaptime startup swap tags template timezone tty
-	unprivileged`)
-
-// Extra are the keys of Raw that this package knows nothing about.
-func (c GuestConfig) Extra() map[string]string {
-	extra := map[string]string{}
-	for key, value := range c.Raw {
-		if !slices.Contains(knownKeys, key) && !isNumbered(key) {
-			extra[key] = value
-		}
-	}
-	return extra
 }

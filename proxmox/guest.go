@@ -80,10 +80,15 @@ func (v *View) ListLXC(ctx context.Context, node string) ([]Guest, error) {
 }
 
 func (v *View) list(ctx context.Context, kind GuestType, node string) ([]Guest, error) {
-	w, r, err := read[[]guestWire](ctx, v, On(node).path(kind.String()), nil)
-	if err != nil {
-		return nil, err
+	guests, err := readAs(ctx, v, On(node).path(kind.String()), nil, kind.guestsOf)
+	guests = slices.Clone(guests)
+	for i := range guests {
+		guests[i].Tags = slices.Clone(guests[i].Tags)
 	}
+	return guests, err
+}
+
+func (kind GuestType) guestsOf(w []guestWire, r *reply) ([]Guest, error) {
 	guests := make([]Guest, 0, len(w))
 	for _, e := range w {
 		if e.VMID == nil || e.Status == "" {

@@ -163,10 +163,12 @@ func NetModels() []string { return slices.Clone(netModels) }
 // unifyNet gives the interface of a virtual machine (virtio=BC:24:11:…,bridge=vmbr0) the
 // sub-keys model and hwaddr, so that its address is found where that of a container is.
 func unifyNet(m map[string]string) map[string]string {
-	for _, model := range netModels {
-		if mac, ok := m[model]; ok && m["name"] == "" {
-			delete(m, model)
-			m["model"], m["hwaddr"] = model, mac
+	if m["name"] == "" {
+		for _, model := range netModels {
+			if mac, ok := m[model]; ok {
+				delete(m, model)
+				m["model"], m["hwaddr"] = model, mac
+			}
 		}
 	}
 	if mac, ok := m["macaddr"]; ok && m["model"] != "" {
@@ -206,6 +208,20 @@ func (a Agent) String() string { return agentGrammar.print(a) }
 func ParseNet(s string) (Net, error) {
 	m, err := netGrammar.parse(s)
 	return whole[Net](unifyNet(m), err)
+}
+
+// CheckNet is the error of ParseNet.
+func CheckNet(s string) error { return netGrammar.check(s) }
+
+// NetSays reports whether the value of netN has the sub-keys of a wish, letter by letter. One that has them in
+// other words, such as link_down=on for link_down=1, is for ParseNet.
+func NetSays(s string, wish Net) bool {
+	for key, value := range wish {
+		if key == "model" || key == "hwaddr" || !netGrammar.says(s, key, value) {
+			return false
+		}
+	}
+	return netGrammar.check(s) == nil
 }
 
 func (n Net) String() string {

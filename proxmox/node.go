@@ -184,19 +184,22 @@ func (v *View) Permissions(ctx context.Context, paths ...string) (Permissions, e
 }
 
 func (v *View) permissions(ctx context.Context, params Params) (Permissions, error) {
-	w, _, err := read[map[string]map[string]flag](ctx, v, "/access/permissions", params)
-	if err != nil {
-		return nil, err
-	}
-	permissions := make(Permissions, len(w))
-	for path, privileges := range w {
-		m := make(map[string]bool, len(privileges))
-		for privilege, propagate := range privileges {
-			m[privilege] = bool(propagate)
+	shared, err := readAs(ctx, v, "/access/permissions", params, func(w map[string]map[string]flag, _ *reply) (Permissions, error) {
+		permissions := make(Permissions, len(w))
+		for path, privileges := range w {
+			m := make(map[string]bool, len(privileges))
+			for privilege, propagate := range privileges {
+				m[privilege] = bool(propagate)
+			}
+			permissions[path] = m
 		}
-		permissions[path] = m
+		return permissions, nil
+	})
+	permissions := maps.Clone(shared)
+	for path, privileges := range shared {
+		permissions[path] = maps.Clone(privileges)
 	}
-	return permissions, nil
+	return permissions, err
 }
 
 // ACLEntry gives a role on a path to a user, a group or a token.

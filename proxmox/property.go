@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // A property string packs several settings into one value, as in
@@ -36,151 +35,6 @@ type Startup map[string]string
 // is "path".
 type Device map[string]string
 
-type grammar struct {
-	what       string // for errors
-	defaultKey string
-	required   []string
-	booleans   []string
-	example    string
-}
-
-var (
-	netGrammar = grammar{
-		what: "network interface", required: []string{"name"},
-		booleans: []string{"firewall", "host-managed", "link_down"},
-		example:  "name=eth0,bridge=vmbr0,ip=dhcp",
-	}
-	mountGrammar = grammar{
-		what: "mount point", defaultKey: "volume", required: []string{"mp"},
-		booleans: []string{"acl", "backup", "keepattrs", "quota", "replicate", "ro", "shared"},
-		example:  "local-lvm:vm-111-disk-1,mp=/data,backup=1",
-	}
-	featuresGrammar = grammar{
-		what:     "list of features",
-		booleans: []string{"force_rw_sys", "fuse", "keyctl", "mknod", "nesting"},
-		example:  "keyctl=1,nesting=1",
-	}
-	startupGrammar = grammar{
-		what: "startup order", defaultKey: "order",
-		example: "order=3,up=30",
-	}
-	deviceGrammar = grammar{
-		what: "device", defaultKey: "path", booleans: []string{"deny-write"},
-		example: "/dev/dri/renderD128,gid=104",
-	}
-)
-
-// parse takes a property string apart. Beside an error it returns what could
-// be read, for callers that must not overlook a thing only because it is
-// written oddly.
-func (g grammar) parse(s string) (map[string]string, error) {
-	m := make(map[string]string, strings.Count(s, ",")+1)
-	var errs []error
-	fault := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("invalid %s %q: %s", g.what, s, fmt.Sprintf(format, args...)))
-	}
-	for part := range strings.SplitSeq(s, ",") {
-		if strings.TrimSpace(part) == "" {
-			continue
-		}
-		if strings.ContainsFunc(part, unicode.IsControl) {
-			fault("%q has a line break or another control character, remove it", part)
-			continue
-		}
-		key, value, found := strings.Cut(part, "=")
-		switch {
-		case !found && g.defaultKey == "":
-			fault("%q has no key, expected for example %s", part, g.example)
-			continue
-		case !found:
-			key, value = g.defaultKey, part
-		case key == "" || value == "":
-			fault("%q lacks its key or its value, expected for example %s", part, g.example)
-			continue
-		case !isSubkey(key):
-			fault("invalid key %q (without spaces), expected for example %s", key, g.example)
-			continue
-		}
-		if _, twice := m[key]; twice {
-			fault("%s appears twice, keep one", key)
-			continue
-		}
-		if slices.Contains(g.booleans, key) {
-			b, ok := parseBool(value)
-			if !ok {
-				fault("%s=%s is neither yes nor no, expected %s=1 or %s=0", key, value, key, key)
-			} else {
-				value = b
-			}
-		}
-		m[key] = value
-	}
-	if len(m) == 0 && len(errs) == 0 {
-		fault("it is empty, expected for example %s", g.example)
-	}
-	return m, errors.Join(errs...)
-}
-
-// isSubkey reports whether a word can be a sub-key: letters, digits, _ and -.
-func isSubkey(key string) bool {
-	for i := range len(key) {
-		if c := key[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return key != ""
-}
-
-func parseBool(s string) (string, bool) {
-	switch strings.ToLower(s) {
-	case "1", "on", "yes", "true":
-		return "1", true
-	case "0", "off", "no", "false":
-		return "0", true
-	}
-	return s, false
-}
-
-func (g grammar) print(m map[string]string) string {
-	rank := func(key string) int {
-		switch {
-		case key == g.defaultKey:
-			return 0
-		case slices.Contains(g.required, key):
-			return 1
-		}
-		return 2
-	}
-	keys := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
-		if r := rank(a) - rank(b); r != 0 {
-			return r
-		}
-		return strings.Compare(a, b)
-	})
-	var b strings.Builder
-	for i, key := range keys {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		// A default value with "=" in it would be taken for another key, a blank
-		// one for nothing.
-		if key != g.defaultKey || strings.Contains(m[key], "=") || strings.TrimSpace(m[key]) == "" {
-			b.WriteString(key)
-			b.WriteByte('=')
-		}
-		b.WriteString(m[key])
-	}
-	return b.String()
-}
-
-// whole is a property string that could be read without an error, else nil.
-func whole[M ~map[string]string](m map[string]string, err error) (M, error) {
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
 // MountKind tells what a mount point brings in.
 type MountKind int
 
@@ -196,6 +50,19 @@ func (k MountKind) String() string {
 
 // ParseMountPoint reads the value of rootfs or mpN.
 func ParseMountPoint(s string) (MountPoint, error) { return whole[MountPoint](parseMount(s)) }
+
+// CheckMountPoint is the error of ParseMountPoint.
+func CheckMountPoint(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		if size, ok := strings.CutPrefix(part, "size="); ok {
+			if _, err := ParseSize(size); err != nil {
+				_, err := parseMount(s)
+				return err
+			}
+		}
+	}
+	return mountGrammar.check(s)
+}
 
 func parseMount(s string) (map[string]string, error) {
 	m, err := mountGrammar.parse(s)

@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -107,12 +108,33 @@ func FuzzPropertyStrings(f *testing.F) {
 	kinds := []struct {
 		g     grammar
 		parse func(string) (map[string]string, error)
+		check func(string) error
 	}{
-		{netGrammar, netGrammar.parse}, {mountGrammar, parseMount}, {featuresGrammar, featuresGrammar.parse}, {deviceGrammar, deviceGrammar.parse},
+		{netGrammar, netGrammar.parse, CheckNet}, {mountGrammar, parseMount, CheckMountPoint}, {featuresGrammar, featuresGrammar.parse, featuresGrammar.check}, {deviceGrammar, deviceGrammar.parse, deviceGrammar.check},
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		c := GuestConfig{Raw: map[string]string{"rootfs": s}}
+		if root, _ := c.RootFS(); root.Volume() != c.RootVolume() {
+			t.Fatalf("the volume of the rootfs %q is %q or %q", s, root.Volume(), c.RootVolume())
+		}
+		for part := range strings.SplitSeq(s, ",") {
+			key, value, _ := strings.Cut(part, "=")
+			if !NetSays(s, Net{key: value}) {
+				continue
+			}
+			net, err := ParseNet(s)
+			if word, ok := parseBool(value); ok && net[key] == word {
+				value = word
+			}
+			if err != nil || net[key] != value {
+				t.Fatalf("%q is said to have %s=%s, and is %v, %v", s, key, value, net, err)
+			}
+		}
 		for _, k := range kinds {
 			m, err := k.parse(s)
+			if wrong := k.check(s); fmt.Sprint(wrong) != fmt.Sprint(err) {
+				t.Fatalf("%s: %q is refused with %v, and its check says %v", k.g.what, s, err, wrong)
+			}
 			if err != nil {
 				continue
 			}

@@ -57,16 +57,22 @@ func (r Resource) StorageStatus() StorageStatus {
 func (v *View) Resources(ctx context.Context, kind string) ([]Resource, error) {
 	p := Params{}
 	p.set("type", kind)
-	type entry struct {
-		ID, Type, Node, Status, Name, Storage, Pool, Lock, HAState, Tags text
-		MaxCPU, MaxMem, Mem                                              text // only a node's are read
-		VMID, Disk, MaxDisk                                              number
-		Template                                                         flag
+	resources, err := readAs(ctx, v, "/cluster/resources", p, resourcesOf)
+	resources = slices.Clone(resources)
+	for i := range resources {
+		resources[i].Tags = slices.Clone(resources[i].Tags)
 	}
-	w, r, err := read[[]odd[entry]](ctx, v, "/cluster/resources", p)
-	if err != nil {
-		return nil, err
-	}
+	return resources, err
+}
+
+type resourceWire struct {
+	ID, Type, Node, Status, Name, Storage, Pool, Lock, HAState, Tags text
+	MaxCPU, MaxMem, Mem                                              text // only a node's are read
+	VMID, Disk, MaxDisk                                              number
+	Template                                                         flag
+}
+
+func resourcesOf(w []odd[resourceWire], r *reply) ([]Resource, error) {
 	resources := make([]Resource, 0, len(w))
 	for _, read := range w {
 		e := read.value

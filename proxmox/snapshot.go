@@ -35,14 +35,18 @@ func (v *View) Snapshots(ctx context.Context, node string, vmid VMID) (SnapshotL
 
 // Snapshots lists the guest's snapshots. Needs VM.Audit.
 func (g GuestView) Snapshots(ctx context.Context) (SnapshotList, error) {
-	w, r, err := read[[]struct {
-		Name, Description, Parent, SnapState, Digest text
-		SnapTime                                     number
-		Running                                      flag
-	}](ctx, g.view, g.path("snapshot"), nil)
-	if err != nil {
-		return SnapshotList{}, err
-	}
+	l, err := readAs(ctx, g.view, g.path("snapshot"), nil, snapshotsOf)
+	l.Snapshots = slices.Clone(l.Snapshots)
+	return l, err
+}
+
+type snapshotWire struct {
+	Name, Description, Parent, SnapState, Digest text
+	SnapTime                                     number
+	Running                                      flag
+}
+
+func snapshotsOf(w []snapshotWire, r *reply) (SnapshotList, error) {
 	var l SnapshotList
 	for _, e := range w {
 		switch e.Name {

@@ -30,14 +30,21 @@ type Storage struct {
 // ListStorage lists the configured storages, by name. PVE leaves out those on
 // which the token has none of the Datastore privileges.
 func (v *View) ListStorage(ctx context.Context) ([]Storage, error) {
-	w, r, err := read[[]map[string]json.RawMessage](ctx, v, "/storage", nil)
-	if err != nil {
-		return nil, err
+	storages, err := readAs(ctx, v, "/storage", nil, storagesOf)
+	storages = slices.Clone(storages)
+	for i := range storages {
+		s := &storages[i]
+		s.Content, s.Nodes, s.Raw = slices.Clone(s.Content), slices.Clone(s.Nodes), maps.Clone(s.Raw)
 	}
+	return storages, err
+}
+
+func storagesOf(w []map[string]json.RawMessage, r *reply) ([]Storage, error) {
 	storages := make([]Storage, 0, len(w))
 	for _, entry := range w {
 		raw := make(map[string]string, len(entry))
 		for key, value := range entry {
+			var err error
 			if raw[key], err = scalar(value); err != nil {
 				raw[key] = string(value) // nested settings of special kinds
 			}
@@ -81,14 +88,21 @@ type StorageStatus struct {
 // NodeStorage lists the storages of a node with their state, by name. A disk
 // that was pulled while mounted still counts as active.
 func (v *View) NodeStorage(ctx context.Context, node string) ([]StorageStatus, error) {
-	w, r, err := read[[]struct {
-		Storage, Type, Content  text
-		Active, Enabled, Shared flag
-		Total, Used, Avail      number
-	}](ctx, v, "/nodes/"+node+"/storage", nil)
-	if err != nil {
-		return nil, err
+	storages, err := readAs(ctx, v, "/nodes/"+node+"/storage", nil, storageStatesOf)
+	storages = slices.Clone(storages)
+	for i := range storages {
+		storages[i].Content = slices.Clone(storages[i].Content)
 	}
+	return storages, err
+}
+
+type storageStatusWire struct {
+	Storage, Type, Content  text
+	Active, Enabled, Shared flag
+	Total, Used, Avail      number
+}
+
+func storageStatesOf(w []storageStatusWire, r *reply) ([]StorageStatus, error) {
 	storages := make([]StorageStatus, 0, len(w))
 	for _, e := range w {
 		if e.Storage == "" {
@@ -165,10 +179,11 @@ func (v *View) StorageContent(ctx context.Context, node, storage string, filter 
 	if filter.VMID != 0 {
 		p["vmid"] = filter.VMID.String()
 	}
-	w, r, err := read[[]volumeWire](ctx, v, On(node).path("storage", storage, "content"), p)
-	if err != nil {
-		return nil, err
-	}
+	volumes, err := readAs(ctx, v, On(node).path("storage", storage, "content"), p, volumesOf)
+	return slices.Clone(volumes), err
+}
+
+func volumesOf(w []volumeWire, r *reply) ([]StorageContent, error) {
 	volumes := make([]StorageContent, 0, len(w))
 	for _, e := range w {
 		if e.VolID == "" {

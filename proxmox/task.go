@@ -225,7 +225,12 @@ func (v *View) Tasks(ctx context.Context, node string, f TaskFilter) ([]Task, in
 }
 
 func taskList(r *reply) ([]Task, int, error) {
-	w, total, err := decodeOnce[[]struct {
+	tasks, total, err := decodedOnce(r, func() ([]Task, int, error) { return tasksOf(r) })
+	return slices.Clone(tasks), total, err
+}
+
+func tasksOf(r *reply) ([]Task, int, error) {
+	w, total, err := decode[[]struct {
 		UPID                            text
 		StartTime, EndTime              number
 		Type, ID, User, TokenID, Status text

@@ -147,7 +147,6 @@ var (
 	snapshotForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]+$`)
 	labelForm    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
 	tagForm      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_+.-]*$`)
-	storageForm  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]$`)
 	macForm      = regexp.MustCompile(`^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$`)
 )
 
@@ -194,7 +193,13 @@ func CheckTag(s string) error {
 
 // CheckStorageID says what PVE would say against the name of a storage.
 func CheckStorageID(s string) error {
-	if !storageForm.MatchString(s) {
+	letter := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+	digit := func(c byte) bool { return c >= '0' && c <= '9' }
+	good := len(s) > 1 && letter(s[0]) && (letter(s[len(s)-1]) || digit(s[len(s)-1]))
+	for i := range len(s) {
+		good = good && (letter(s[i]) || digit(s[i]) || s[i] == '_' || s[i] == '.' || s[i] == '-')
+	}
+	if !good {
 		return fmt.Errorf("invalid storage name %q: expected a letter first, a letter or digit last, and also - _ . in between", s)
 	}
 	return nil

@@ -198,17 +198,35 @@ func read[T any](ctx context.Context, v *View, path string, params Params) (T, *
 		var none T
 		return none, nil, err
 	}
-	value, _, err := decodeOnce[T](r)
+	value, _, err := decodedOnce(r, func() (T, int, error) { return decode[T](r) })
 	return value, r, err
 }
 
-// decodeOnce is decode, once for all who are given the same answer.
-func decodeOnce[T any](r *reply) (value T, total int, err error) {
+// readAs is read for what is not told as PVE sends it. That is made once, too, and shared: the caller
+// of the caller is given a copy.
+func readAs[W, T any](ctx context.Context, v *View, path string, params Params, made func(W, *reply) (T, error)) (T, error) {
+	r, err := v.get(ctx, path, params)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	value, _, err := decodedOnce(r, func() (value T, total int, err error) {
+		w, total, err := decode[W](r)
+		if err == nil {
+			value, err = made(w, r)
+		}
+		return value, total, err
+	})
+	return value, err
+}
+
+// decodedOnce decodes for all who are given the same answer.
+func decodedOnce[T any](r *reply, decode func() (T, int, error)) (value T, total int, err error) {
 	r.decoded.mu.Lock()
 	defer r.decoded.mu.Unlock()
 	value, known := r.decoded.value.(T)
 	if !known {
-		if value, r.decoded.total, err = decode[T](r); err == nil {
+		if value, r.decoded.total, err = decode(); err == nil {
 			r.decoded.value = value
 		}
 	}

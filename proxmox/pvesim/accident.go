@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/felhom/felhom-agent/proxmox/pvesim/cluster"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/guests"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/host"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/machine"
@@ -53,6 +54,7 @@ func (s *Sim) SetRetention(storage, prune string) {
 	defer s.cl.Enter()()
 	if st := s.cl.Storages[storage]; st != nil {
 		st.Prune = prune
+		s.cl.StorageWrites++
 	}
 }
 
@@ -179,4 +181,10 @@ func (s *Sim) Strip() {
 	if err := machine.Strip(s.cl); err != nil {
 		panic("pvesim: strip: " + err.Error())
 	}
+}
+
+// RestartPmxcfs lets pmxcfs begin anew, as systemctl restart pve-cluster does: what it counts of its files begins at one again.
+func (s *Sim) RestartPmxcfs() {
+	defer s.cl.Enter()()
+	cluster.RestartPmxcfs(s.cl)
 }

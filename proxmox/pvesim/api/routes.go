@@ -3,6 +3,7 @@ package api
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/felhom/felhom-agent/proxmox/pvesim/accounts"
 	"github.com/felhom/felhom-agent/proxmox/pvesim/backups"
@@ -25,11 +26,20 @@ type branch struct {
 	methods map[string]*request.Route
 }
 
-var root *branch
+// The routes are built for the first request: an agent of a real node has this package and needs none.
+var (
+	root  *branch
+	build sync.Once
+)
 
 // FindRoute is the route of a method and path, and the variables of the path as
 // names and values by turns.
 func FindRoute(method, path string) (*request.Route, []string, bool) {
+	build.Do(buildRoutes)
+	return findRoute(method, path)
+}
+
+func findRoute(method, path string) (*request.Route, []string, bool) {
 	var vars []string
 	b := root
 	path = strings.TrimPrefix(path, "/")
@@ -54,8 +64,6 @@ func FindRoute(method, path string) (*request.Route, []string, bool) {
 	rt := b.methods[method]
 	return rt, vars, rt != nil
 }
-
-func init() { buildRoutes() }
 
 // buildRoutes is long because it is a table: one method of the API a line.
 func buildRoutes() {
@@ -282,7 +290,7 @@ zstd integer`, nil, backups.Start)
 	addExtra(add)
 	for _, call := range []string{"POST /access/ticket", "PUT /access/password", "POST /access/tfa/felhom@pve", "PUT /access/tfa/felhom@pve/x", "DELETE /access/tfa/felhom@pve/x"} {
 		method, path, _ := strings.Cut(call, " ")
-		rt, _, _ := FindRoute(method, path)
+		rt, _, _ := findRoute(method, path)
 		rt.Ticket = true
 	}
 }

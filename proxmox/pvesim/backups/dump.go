@@ -64,7 +64,7 @@ func beginGuest(cl *cluster.Cluster, t *world.Task) error {
 	in := chooseMode(cl, t, g)
 	t.Args["config"] = archiveConfig(g)
 	g.Conf.Section.Set("lock", "backup")
-	g.Conf.Touch()
+	g.Conf.Write()
 	if err := beginRead(cl, t, g, p, in); err != nil {
 		t.Phase = 2
 		Failed(cl, t, err)

@@ -32,7 +32,11 @@ type Cluster struct {
 	Rights   rights.ACL
 	Requests int
 	Writes   int
-	duties   Duties
+	since    versions // of pmxcfs
+	dropped  int      // writes of the configs of guests that are gone
+	// StorageWrites is how often storage.cfg was written, which pmxcfs counts.
+	StorageWrites int
+	duties        Duties
 }
 
 // Duties are what a cluster has others do when its clock says that it is due.
@@ -78,6 +82,7 @@ func (cl *Cluster) Reset() error {
 		cl.Guests[g.VMID] = g
 	}
 	cl.Now = w.Clock
+	RestartPmxcfs(cl)
 	if w.Speed > 0 {
 		cl.Speed = w.Speed
 	}

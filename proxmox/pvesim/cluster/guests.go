@@ -17,11 +17,15 @@ func NoConfig(node string, vmid int, qemu bool) error {
 // AddGuest takes a guest into the cluster.
 func (cl *Cluster) AddGuest(g *world.Guest) {
 	cl.Guests[g.VMID] = g
+	g.Conf.Write()
 	cl.World.Guests = append(cl.World.Guests, g)
 }
 
 // DropGuest takes a guest out of the cluster; its volumes are not touched.
 func (cl *Cluster) DropGuest(vmid int) {
+	if g := cl.Guests[vmid]; g != nil {
+		cl.dropped += g.Conf.Written + 1
+	}
 	delete(cl.Guests, vmid)
 	for i, g := range cl.World.Guests {
 		if g.VMID == vmid {

@@ -76,7 +76,14 @@ func (cl *Cluster) Start(n *world.Node, kind, id, user string, size int64, args 
 	n.Tasks = append(n.Tasks, t)
 	n.ByUPID[t.UPID()] = t
 	cl.Running = append(cl.Running, t)
+	listTasks(cl, n)
 	return t
+}
+
+// listTasks writes the list of tasks, as every worker does that begins or ends. PVE: RESTEnvironment.pm, active_workers.
+func listTasks(cl *Cluster, n *world.Node) {
+	n.TaskWrites++
+	n.TasksAt = cl.Now
 }
 
 // Then lets the next phase be due after a part of the task's length.
@@ -161,6 +168,7 @@ func (cl *Cluster) End(t *world.Task, status string) {
 		}
 	}
 	n := t.Node
+	listTasks(cl, n)
 	for i, o := range n.Tasks { // finished ones in the order of their ends
 		if o == t {
 			n.Tasks = append(append(n.Tasks[:i:i], n.Tasks[i+1:]...), t)

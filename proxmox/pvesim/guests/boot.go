@@ -116,6 +116,9 @@ func Halt(cl *cluster.Cluster, g *world.Guest) {
 	g.PID, g.Using, g.Shmem, g.Cache = 0, 0, 0, 0
 	g.Holds = nil
 	g.Since = cl.Now.Unix()
+	if !g.Qemu { // its hook writes the config, also where nothing is pending (measured, 9.2.11)
+		g.Conf.Write()
+	}
 	// pending deletions of mount points come into force when the guest stops
 	n := cl.World.Node(g.Node)
 	ApplyPending(cl, n, g, func(key string, deleted bool) bool {

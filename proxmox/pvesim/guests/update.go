@@ -156,6 +156,7 @@ func change(cl *cluster.Cluster, n *world.Node, g *world.Guest, set map[string]s
 		return &refusal.Refusal{Code: 400, Text: "Parameter verification failed.", Errors: errs}
 	}
 	dropIdlePending(conf)
+	conf.Write()
 	if machine.Starves(g) {
 		cl.World.Events = append(cl.World.Events, &world.Event{At: cl.Now.Add(2 * time.Second), Kind: "oom", VMID: g.VMID})
 	}

@@ -64,6 +64,7 @@ func runPvesm(p *process) (int, error) {
 	}
 	p.cl.World.Storages = append(p.cl.World.Storages, st)
 	p.cl.Storages[st.ID] = st
+	p.cl.StorageWrites++
 	if !st.IsDir() && p.n.Pools[st.ID] == nil {
 		p.n.Pools[st.ID] = make(world.Store)
 	}

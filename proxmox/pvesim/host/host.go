@@ -85,10 +85,19 @@ func (h *Host) ReplaceFile(name string, old, new []byte) error {
 	})
 }
 
-// Stat is lstat.
-func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
+// Stat is lstat; the stamp is another one when a file was written, or a cgroup made anew.
+func (h *Host) Stat(p string) (mode fs.FileMode, stamp string, err error) {
 	err = h.locked(func(n *world.Node) error {
 		p = path.Clean(p)
+		var ok bool
+		if stamp, ok = machine.TaskList(n, p); ok {
+			mode = 0o640
+			return nil
+		}
+		if stamp, ok = machine.Group(h.cl, n, p); ok {
+			mode = fs.ModeDir | 0o755
+			return nil
+		}
 		switch {
 		case n.HasDevice(p):
 			mode = fs.ModeDevice | 0o660
@@ -101,21 +110,21 @@ func (h *Host) Stat(p string) (mode fs.FileMode, err error) {
 		case n.Exists(p):
 			mode = fs.ModeDir | 0o755
 		default:
-			if _, err := machine.ReadFile(h.cl, n, p); err == nil {
-				mode = 0o644
+			if text, err := machine.ReadFile(h.cl, n, p); err == nil {
+				mode, stamp = 0o644, string(text)
 				return nil
 			}
 			return fmt.Errorf("lstat %s: %w", p, fs.ErrNotExist)
 		}
 		return nil
 	})
-	return mode, err
+	return mode, stamp, err
 }
 
 // OpenFolder finds a directory; same fails when it is no longer there.
 func (h *Host) OpenFolder(p string) (same func() error, close func(), err error) {
 	same = func() error {
-		mode, err := h.Stat(p)
+		mode, _, err := h.Stat(p)
 		if err == nil && !mode.IsDir() {
 			err = fmt.Errorf("%s: it is no directory", p)
 		}
@@ -127,12 +136,8 @@ func (h *Host) OpenFolder(p string) (same func() error, close func(), err error)
 // CheckArchive finds out whether an archive is as it was written: fault is what is wrong.
 func (h *Host) CheckArchive(ctx context.Context, p string) (fault, unchecked string, err error) {
 	err = h.locked(func(n *world.Node) error {
-		d, rel := n.Inside(p)
-		if d == nil || n.MountAt(p).Ghost != nil {
-			return fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
-		}
-		dir, file := path.Split(rel)
-		v := d.Dirs[path.Clean(strings.TrimSuffix(path.Clean(dir), "dump"))]["backup/"+file]
+		store, name := archiveAt(n, p)
+		v := store[name]
 		switch {
 		case v == nil:
 			return fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
@@ -144,6 +149,29 @@ func (h *Host) CheckArchive(ctx context.Context, p string) (fault, unchecked str
 		return nil
 	})
 	return fault, "", err
+}
+
+// archiveAt is what a file below the dump directory of a storage is called there; the store is nil where no disk is.
+func archiveAt(n *world.Node, p string) (store world.Store, name string) {
+	d, rel := n.Inside(p)
+	if d == nil || n.MountAt(p).Ghost != nil {
+		return nil, ""
+	}
+	dir, file := path.Split(rel)
+	return d.Dirs[path.Clean(strings.TrimSuffix(path.Clean(dir), "dump"))], "backup/" + file
+}
+
+// runRm removes an archive behind PVE's back.
+func runRm(p *process) (int, error) {
+	_, rest := p.flags("")
+	for _, file := range rest {
+		store, name := archiveAt(p.n, file)
+		if store[name] == nil {
+			return p.complain(1, "rm: cannot remove '%s': No such file or directory", file), nil
+		}
+		delete(store, name)
+	}
+	return 0, nil
 }
 
 // MakeMountPoint makes sure of an empty directory, immutable where the file system knows that.

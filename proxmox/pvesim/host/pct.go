@@ -203,13 +203,13 @@ func (p *process) pctReads(cmd, id string, g *world.Guest) (int, error) {
 		}
 	case "unlock":
 		g.Conf.Section.Unset("lock")
-		g.Conf.Touch()
+		g.Conf.Write()
 	case "mount":
 		return p.mount(g)
 	case "unmount":
 		if g.Conf.Vals["lock"] == "mounted" {
 			g.Conf.Section.Unset("lock")
-			g.Conf.Touch()
+			g.Conf.Write()
 		}
 		g.Mounted = false
 	}
@@ -265,7 +265,7 @@ func (p *process) mount(g *world.Guest) (int, error) {
 	}
 	g.Mounted = true
 	g.Conf.Section.Set("lock", "mounted")
-	g.Conf.Touch()
+	g.Conf.Write()
 	p.print("mounted CT %d in '/var/lib/lxc/%d/rootfs'", g.VMID, g.VMID)
 	return 0, nil
 }
@@ -281,7 +281,7 @@ func (p *process) rescan(only string) int {
 			if !slices.Contains(named, volid) {
 				guests.ParkVolume(p.cl, g, volid)
 				p.print("CT %d: add unreferenced volume '%s' as unused", g.VMID, volid)
-				g.Conf.Touch()
+				g.Conf.Write()
 			}
 		}
 	}

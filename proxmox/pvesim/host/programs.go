@@ -1,10 +1,8 @@
 package host
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"path"
 	"slices"
 	"sort"
@@ -199,8 +197,8 @@ func runBlkid(p *process) (int, error) {
 		if d.Label != "" {
 			p.print("LABEL=%s", strings.ReplaceAll(d.Label, " ", `\ `))
 		}
-		if d.FS == "btrfs" {
-			p.print("UUID_SUB=%s", cmp.Or(d.Member, "00000000-0000-4000-8000-"+fmt.Sprintf("%012x", crc32.ChecksumIEEE([]byte(d.Serial+d.Model+d.Device)))))
+		if sub := machine.Member(d); sub != "" {
+			p.print("UUID_SUB=%s", sub)
 		}
 		p.print("UUID=%s\nVERSION=1.0\nBLOCK_SIZE=4096\nTYPE=%s\nUSAGE=filesystem\nPART_ENTRY_SIZE=%d", d.UUID, d.FS, d.Size/512)
 	}
@@ -208,4 +206,26 @@ func runBlkid(p *process) (int, error) {
 		return 2, nil
 	}
 	return 0, nil
+}
+
+// runMkfs makes an empty file system, of the kind in the program's name; udev's entry of the device is another one from then on.
+func runMkfs(kind string) func(*process) (int, error) {
+	return func(p *process) (int, error) {
+		opts, rest := p.flags("-U -L")
+		if opts["-U"] == "" {
+			return 0, fmt.Errorf("pvesim: mkfs.%s without -U: not on the simulated host", kind)
+		}
+		for _, d := range p.n.Disks {
+			if d.Absent || len(rest) != 1 || d.Device != rest[0] {
+				continue
+			}
+			if slices.ContainsFunc(p.n.Mounts, func(m *world.Mount) bool { return m.Device == d.Device }) {
+				return p.complain(1, "%s is mounted; will not make a filesystem here!", d.Device), nil
+			}
+			d.UUID, d.Label, d.FS, d.Left = opts["-U"], opts["-L"], kind, nil
+			d.Used, d.Folders, d.Locked, d.Dirs, d.Files = 0, nil, nil, map[string]world.Store{"/": {}}, nil
+			return 0, nil
+		}
+		return p.complain(1, "The file %s does not exist and no size was specified.", strings.Join(rest, " ")), nil
+	}
 }

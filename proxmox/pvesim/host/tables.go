@@ -47,7 +47,8 @@ func (h *Host) MountTables() (tables [][]byte, err error) {
 	return tables, err
 }
 
-// ReadDir lists what the kernel built on a device, and the plain files of a disk; the simulator knows no other directory.
+// ReadDir lists what the kernel built on a device, what udev watches, the cgroups of guests, and the plain files of a disk; the simulator knows no other
+// directory.
 func (h *Host) ReadDir(name string) (names []string, err error) {
 	err = h.locked(func(n *world.Node) error {
 		for _, d := range n.Disks {
@@ -56,7 +57,11 @@ func (h *Host) ReadDir(name string) (names []string, err error) {
 				return nil
 			}
 		}
-		if names = n.PlainNames(name); len(names) > 0 {
+		if name == "/run/udev/watch" {
+			names = machine.Watched(n)
+			return nil
+		}
+		if names = append(machine.Groups(h.cl, n, name), n.PlainNames(name)...); len(names) > 0 {
 			return nil
 		}
 		return fmt.Errorf("open %s: %w", name, fs.ErrNotExist)

@@ -70,7 +70,7 @@ func Clone(c *request.Call) error {
 		}
 	}
 	g.Conf.Section.Set("lock", "disk")
-	g.Conf.Touch()
+	g.Conf.Write()
 	target := &world.Guest{VMID: newid, Node: g.Node, Born: cl.Now.Unix(), Conf: lxcconf.New()}
 	target.Conf.Section.Set("lock", "create")
 	cl.AddGuest(target)
@@ -147,9 +147,9 @@ func RunClone(cl *cluster.Cluster, t *world.Task) error {
 	if v := t.Args["description"]; v != "" {
 		conf.Section.Set("description", v)
 	}
-	target.Conf = conf
+	target.Rewrite(conf)
 	g.Conf.Section.Unset("lock")
-	g.Conf.Touch()
+	g.Conf.Write()
 	return cluster.ErrDone
 }
 
@@ -193,6 +193,6 @@ func UndoClone(cl *cluster.Cluster, t *world.Task) {
 	cl.DropGuest(notation.Atoi(t.Args["newid"]))
 	if g, err := guests.TaskGuest(cl, t); err == nil {
 		g.Conf.Section.Unset("lock")
-		g.Conf.Touch()
+		g.Conf.Write()
 	}
 }

@@ -78,6 +78,6 @@ func RunConvert(cl *cluster.Cluster, t *world.Task) error {
 		g.Conf.Section.Set(key, text)
 	}
 	g.Conf.Section.Set("template", "1")
-	g.Conf.Touch()
+	g.Conf.Write()
 	return cluster.ErrDone
 }

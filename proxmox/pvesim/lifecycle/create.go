@@ -101,7 +101,7 @@ func claim(c *request.Call, old *world.Guest, emsg string) error {
 			return refusal.Fail("%s%s is locked (%s)", emsg, old.Noun(), l)
 		}
 		old.Conf.Section.Set("lock", "create")
-		old.Conf.Touch()
+		old.Conf.Write()
 		return nil
 	}
 	g := &world.Guest{VMID: vmid, Node: c.Node.Name, Born: cl.Now.Unix(), Conf: lxcconf.New(), Qemu: c.Qemu()}

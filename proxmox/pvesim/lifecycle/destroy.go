@@ -63,7 +63,7 @@ func RunDestroy(cl *cluster.Cluster, t *world.Task) error {
 		t.Args["volumes"] = strings.Join(volumesOf(cl, g), " ")
 		conf := lxcconf.New()
 		conf.Section.Set("lock", "destroyed")
-		g.Conf = conf
+		g.Rewrite(conf)
 		return cl.Then(t, 1)
 	}
 	for _, volid := range strings.Fields(t.Args["volumes"]) {

@@ -59,7 +59,7 @@ func merge(cl *cluster.Cluster, t *world.Task, g *world.Guest, old *lxcconf.Conf
 	if old.Vals["template"] == "1" {
 		conf.Section.Set("template", "1")
 	}
-	g.Conf = conf
+	g.Rewrite(conf)
 	g.Journal = false
 	return guests.WriteRuntime(t.Node, g)
 }
@@ -119,7 +119,7 @@ func UndoCreate(cl *cluster.Cluster, t *world.Task) {
 	}
 	if t.Args["over"] == "1" && t.Args["destroyed"] != "1" {
 		g.Conf.Section.Unset("lock")
-		g.Conf.Touch()
+		g.Conf.Write()
 		return
 	}
 	cl.DropGuest(g.VMID)

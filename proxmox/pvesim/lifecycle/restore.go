@@ -63,6 +63,7 @@ func RunCreate(cl *cluster.Cluster, t *world.Task) error {
 		p.VMs = append(p.VMs, g.VMID)
 		cl.Rights.Forget()
 	}
+	g.Conf.Write() // the lock goes with a write of its own
 	g.Filled = cl.Now.Unix()
 	if t.Args["start"] == "1" { // a task of its own, whose end is not this one's
 		cl.Start(t.Node, "vzstart", t.ID, t.User, 0, nil)

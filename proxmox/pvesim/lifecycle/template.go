@@ -93,7 +93,7 @@ func endCreate(cl *cluster.Cluster, t *world.Task, g *world.Guest) error {
 			t.Logf("done: SHA256:%s root@%s", world.Imprint(name, key, t.ID), conf.Vals["hostname"])
 		}
 	}
-	g.Conf = conf
+	g.Rewrite(conf)
 	return guests.WriteRuntime(t.Node, g)
 }
 

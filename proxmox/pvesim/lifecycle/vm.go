@@ -145,7 +145,7 @@ func RunCreateVM(cl *cluster.Cluster, t *world.Task) error {
 		conf.Section.Set("smbios1", "uuid="+places.UUID(cl))
 	}
 	conf.Section.Set("vmgenid", places.UUID(cl)) // always renewed
-	g.Conf = conf
+	g.Rewrite(conf)
 	if p := cl.World.Pool(t.Args["pool"]); p != nil {
 		p.VMs = append(p.VMs, g.VMID)
 		cl.Rights.Forget()

@@ -22,7 +22,7 @@ func UndoCreateVM(cl *cluster.Cluster, t *world.Task) {
 		cl.DropGuest(g.VMID)
 		return
 	}
-	g.Conf = lxcconf.New()
+	g.Rewrite(lxcconf.New())
 	g.Conf.Section.Set("memory", "128")
 	t.Logf("VM %d state is NOT cleaned up.", g.VMID)
 }

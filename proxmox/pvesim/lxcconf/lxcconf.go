@@ -31,6 +31,7 @@ type Config struct {
 	Section
 	Pending Section
 	Snaps   map[string]*Section
+	Written int // how often the file was written, which pmxcfs counts
 
 	cached string
 	digest string
@@ -51,6 +52,12 @@ func New() *Config {
 func (c *Config) Touch() {
 	c.cached, c.digest, c.Json, c.root = "", "", nil, nil
 	c.Status = nil
+}
+
+// Write is a write of the file, whether it says anything else afterwards or not.
+func (c *Config) Write() {
+	c.Touch()
+	c.Written++
 }
 
 // Rootfs is the root mount point, empty where there is none.

@@ -1,8 +1,9 @@
 package machine
 
 import (
-	"encoding/json"
+	"cmp"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"path"
 	"strconv"
@@ -18,8 +19,14 @@ func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 	switch name {
 	case "/etc/fstab":
 		return []byte(n.Fstab), nil
+	case "/proc/sys/kernel/random/boot_id":
+		return fmt.Appendf(nil, "%08x-0000-4000-8000-000000000000\n", n.Boot), nil
 	case "/etc/pve/.vmlist":
-		return vmList(cl)
+		return cluster.VMList(cl)
+	case "/sys/fs/cgroup/cgroup.controllers":
+		return []byte("cpuset cpu io memory hugetlb pids\n"), nil
+	case "/etc/pve/.version":
+		return cluster.Version(cl)
 	}
 	if text, ok := n.Files[name]; ok {
 		return []byte(text), nil
@@ -51,44 +58,70 @@ func ReadFile(cl *cluster.Cluster, n *world.Node, name string) ([]byte, error) {
 	return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
 }
 
-// vmList is the cluster's list of guests.
-func vmList(cl *cluster.Cluster) ([]byte, error) {
-	type entry struct {
-		Node    string `json:"node"`
-		Type    string `json:"type"`
-		Version int    `json:"version"`
-	}
-	ids := make(map[string]entry)
-	for _, g := range cl.World.Guests {
-		kind := "lxc"
-		if g.Qemu {
-			kind = "qemu"
-		}
-		ids[strconv.Itoa(g.VMID)] = entry{g.Node, kind, 1}
-	}
-	return json.Marshal(map[string]any{"version": 1, "ids": ids})
-}
-
 // deviceFile is a file of sysfs or of udev's database about a connected disk.
 func deviceFile(n *world.Node, name string) (text string, ok bool) {
 	for i, d := range n.Disks {
-		if !d.Absent && name == "/sys/class/block/"+path.Base(world.WholeDisk(d.Device))+"/diskseq" { // never the same for two disks
-			return fmt.Sprintf("%d\n", d.Instance*len(n.Disks)+i+1), true
-		}
-		if d.Absent || !strings.HasPrefix(name, "/sys/class/block/"+path.Base(d.Device)+"/") {
-			if !d.Absent && name == "/run/udev/data/b"+DeviceNumber(d.Device) && d.Transport == "usb" {
-				return "E:ID_BUS=usb\n", true
-			}
+		if d.Absent || d.Device == "" {
 			continue
 		}
-		switch path.Base(name) {
-		case "size":
+		dir := "/sys/class/block/" + path.Base(d.Device)
+		switch name {
+		case "/sys/class/block/" + path.Base(world.WholeDisk(d.Device)) + "/diskseq":
+			return fmt.Sprintf("%d\n", d.Instance*1000+i+1), true // never the same for two disks
+		case dir + "/size":
 			return fmt.Sprintf("%d\n", d.Size/512), true
-		case "dev":
+		case dir + "/dev":
 			return DeviceNumber(d.Device) + "\n", true
+		case "/run/udev/data/b" + DeviceNumber(d.Device):
+			return udevEntry(d), true
 		}
 	}
 	return "", false
+}
+
+// udevEntry is what udev keeps of a disk since a program that could write closed it last: systemd, src/udev/udev-builtin-blkid.c. It names no file system
+// on a disk that has the signatures of several.
+func udevEntry(d *world.Disk) string {
+	var b strings.Builder
+	b.WriteString("I:2104311\n") // microseconds after the boot
+	set := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "E:%s=%s\n", key, strings.Map(func(r rune) rune {
+				if r <= ' ' {
+					return '_'
+				}
+				return r
+			}, value))
+		}
+	}
+	set("ID_BUS", map[bool]string{true: "usb", false: "ata"}[d.Transport == "usb"])
+	set("ID_MODEL", d.Model)
+	set("ID_SERIAL_SHORT", d.Serial)
+	if len(d.Left) == 0 {
+		set("ID_FS_LABEL", d.Label)
+		set("ID_FS_UUID", d.UUID)
+		set("ID_FS_UUID_SUB", Member(d))
+		set("ID_FS_TYPE", d.FS)
+	}
+	return b.String() + "G:systemd\nQ:systemd\nV:1\n"
+}
+
+// Watched are the names of the links in /run/udev/watch: the devices that udev reads again when a program that could write closes them.
+func Watched(n *world.Node) (names []string) {
+	for _, d := range n.Disks {
+		if !d.Absent && d.Device != "" {
+			names = append(names, "b"+DeviceNumber(d.Device))
+		}
+	}
+	return names
+}
+
+// Member tells the devices of a btrfs apart (UUID_SUB); other file systems have only one.
+func Member(d *world.Disk) string {
+	if d.FS != "btrfs" {
+		return ""
+	}
+	return cmp.Or(d.Member, fmt.Sprintf("00000000-0000-4000-8000-%012x", crc32.ChecksumIEEE([]byte(d.Serial+d.Model+d.Device))))
 }
 
 // memoryFile is a file of a running guest's cgroup.

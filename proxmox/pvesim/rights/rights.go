@@ -34,6 +34,7 @@ type ACL struct {
 	subjects map[string]*Subject
 	auths    map[string]*Subject // by Authorization header
 	Tickets  map[string]string   // who has which
+	Written  int                 // how often user.cfg was written, which pmxcfs counts
 }
 
 // New reads who there is and what they may from a world.
@@ -42,7 +43,10 @@ func New(w *world.World) ACL {
 }
 
 // Dirty forgets who there is: the world's users or tokens changed.
-func (a *ACL) Dirty() { a.subjects = make(map[string]*Subject) }
+func (a *ACL) Dirty() {
+	a.subjects = make(map[string]*Subject)
+	a.Written++
+}
 
 // Subject is the user or token of a name; nil when there is none.
 func (a *ACL) Subject(id string) *Subject {
@@ -266,8 +270,9 @@ var adminPrivileges = func() []string {
 	return out
 }()
 
-// Forget empties the caches of privileges, but keeps who is known.
+// Forget empties the caches of privileges, but keeps who is known: what somebody may changed.
 func (a *ACL) Forget() {
+	a.Written++
 	for _, w := range a.subjects {
 		w.cache = make(map[string]map[string]bool)
 	}

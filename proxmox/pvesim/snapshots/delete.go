@@ -38,7 +38,8 @@ func RunDelete(cl *cluster.Cluster, t *world.Task) error {
 		}
 		sec.Set("snapstate", "delete")
 		g.Conf.Section.Set("lock", "snapshot-delete")
-		g.Conf.Touch()
+		g.Conf.Write()
+		g.Conf.Write() // the lock and the state are a write each
 		cl.Unlock(t, cluster.FlockKey(g.VMID))
 		return cl.Then(t, 1)
 	}
@@ -49,7 +50,7 @@ func RunDelete(cl *cluster.Cluster, t *world.Task) error {
 	t.Log = append(t.Log, UnsnapVolumes(cl, t.Node, sec, name)...)
 	Forget(g, name)
 	g.Conf.Section.Unset("lock")
-	g.Conf.Touch()
+	g.Conf.Write()
 	return cluster.ErrDone
 }
 
@@ -71,5 +72,5 @@ func Forget(g *world.Guest, name string) {
 	for _, sec := range g.Conf.Snaps {
 		relink(sec)
 	}
-	g.Conf.Touch()
+	g.Conf.Write()
 }

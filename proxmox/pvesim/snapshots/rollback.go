@@ -87,7 +87,7 @@ func beginRollback(cl *cluster.Cluster, t *world.Task, g *world.Guest, sec *lxcc
 	}
 	guests.Halt(cl, g)
 	g.Conf.Section.Set("lock", "rollback")
-	g.Conf.Touch()
+	g.Conf.Write()
 	cl.Unlock(t, cluster.FlockKey(g.VMID))
 	return cl.Then(t, 1)
 }
@@ -139,5 +139,5 @@ func rollbackConfig(cl *cluster.Cluster, g *world.Guest, name string) {
 			g.Conf.Section.Unset(k)
 		}
 	}
-	g.Conf.Touch()
+	g.Conf.Write()
 }

@@ -93,7 +93,7 @@ func Describe(c *request.Call) error {
 		}
 		if v, ok := c.Params["description"]; ok {
 			sec.Set("description", v)
-			g.Conf.Touch()
+			g.Conf.Write()
 		}
 		return nil
 	})
@@ -164,7 +164,7 @@ func Prepare(cl *cluster.Cluster, g *world.Guest, name, description string) {
 	}
 	g.Conf.Snaps[name] = sec
 	g.Conf.Section.Set("lock", "snapshot")
-	g.Conf.Touch()
+	g.Conf.Write()
 }
 
 // Commit makes it the current one's parent. PVE: __snapshot_commit.
@@ -174,7 +174,7 @@ func Commit(g *world.Guest, name string) {
 	}
 	g.Conf.Section.Set("parent", name)
 	g.Conf.Section.Unset("lock")
-	g.Conf.Touch()
+	g.Conf.Write()
 }
 
 // SnapVolumes snapshots every volume of a guest.
@@ -243,13 +243,13 @@ func UndoCreate(cl *cluster.Cluster, t *world.Task) {
 		delete(g.Conf.Snaps, t.Args["snap"])
 	}
 	g.Conf.Section.Unset("lock")
-	g.Conf.Touch()
+	g.Conf.Write()
 }
 
 // UndoLock takes the lock line away that a task set.
 func UndoLock(cl *cluster.Cluster, t *world.Task) {
 	if g, err := guests.TaskGuest(cl, t); err == nil && t.Phase > 0 {
 		g.Conf.Section.Unset("lock")
-		g.Conf.Touch()
+		g.Conf.Write()
 	}
 }

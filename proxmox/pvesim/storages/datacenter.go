@@ -55,6 +55,7 @@ func Set(c *request.Call) error {
 		}
 	}
 	change(st, c.Params)
+	cl.StorageWrites++
 	c.Data().Open().Str("storage", id).Str("type", st.Type).Close()
 	return nil
 }
@@ -97,6 +98,7 @@ func Delete(c *request.Call) error {
 		return refusal.Fail("delete storage failed: storage '%s' does not exist", id)
 	}
 	delete(c.Cluster.Storages, id)
+	c.Cluster.StorageWrites++
 	for i, st := range c.Cluster.World.Storages {
 		if st.ID == id {
 			c.Cluster.World.Storages = append(c.Cluster.World.Storages[:i:i], c.Cluster.World.Storages[i+1:]...)

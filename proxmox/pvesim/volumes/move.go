@@ -136,7 +136,7 @@ func RunMove(cl *cluster.Cluster, t *world.Task) error {
 			return err
 		}
 		g.Conf.Section.Set("lock", "disk")
-		g.Conf.Touch()
+		g.Conf.Write()
 		cl.Unlock(t, cluster.FlockKey(g.VMID))
 		return cl.Then(t, 1)
 	}
@@ -156,7 +156,7 @@ func RunMove(cl *cluster.Cluster, t *world.Task) error {
 		return fmt.Errorf("volume '%s' does not exist", m.Volid())
 	}
 	g.Conf.Section.Unset("lock")
-	g.Conf.Touch()
+	g.Conf.Write()
 	if t.Args["vmid"] != "" {
 		return give(cl, t, g, m, v, p)
 	}
@@ -176,7 +176,7 @@ func RunMove(cl *cluster.Cluster, t *world.Task) error {
 	} else {
 		guests.ParkVolume(cl, g, old)
 	}
-	g.Conf.Touch()
+	g.Conf.Write()
 	return cluster.ErrDone
 }
 
@@ -202,7 +202,7 @@ func give(cl *cluster.Cluster, t *world.Task, g *world.Guest, m lxcconf.MountPoi
 		value = m.Text()
 	}
 	other.Conf.Section.Set(t.Args["at"], value)
-	other.Conf.Touch()
+	other.Conf.Write()
 	t.Logf("moved volume '%s' to container %d", t.Args["key"], other.VMID)
 	return cluster.ErrDone
 }

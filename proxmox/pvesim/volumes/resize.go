@@ -132,6 +132,6 @@ func RunResize(cl *cluster.Cluster, t *world.Task) error {
 	v.Size = size
 	m.Props["size"] = notation.FormatSize(size)
 	g.Conf.Section.Set(key, m.Text())
-	g.Conf.Touch()
+	g.Conf.Write()
 	return cluster.ErrDone
 }

@@ -3,7 +3,6 @@ package world
 import (
 	"cmp"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +100,7 @@ var datastoreRoles = map[string]Right{
 }
 
 // SnapshotRE is the name of a snapshot of a guest, whose time is in UTC.
-var SnapshotRE = regexp.MustCompile(`^backup/(ct|vm)/([1-9][0-9]{2,8})/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$`)
+var SnapshotRE = namePattern(`^backup/(ct|vm)/([1-9][0-9]{2,8})/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)$`)
 
 // Group is the group of a snapshot: "ct/110".
 func Group(name string) string {

@@ -54,6 +54,12 @@ type Pool struct {
 	Storages []string `yaml:"storages,omitempty"`
 }
 
+// Rewrite puts another config in place of a guest's, with one write.
+func (g *Guest) Rewrite(conf *lxcconf.Config) {
+	conf.Written += g.Conf.Written + 1
+	g.Conf = conf
+}
+
 // Noun is what PVE calls it in its texts: CT or VM.
 func (g *Guest) Noun() string {
 	if g.Qemu {

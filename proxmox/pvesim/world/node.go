@@ -37,6 +37,9 @@ type Node struct {
 
 	Location *time.Location   `yaml:"-"`
 	ByUPID   map[string]*Task `yaml:"-"`
+	// TaskWrites is how often the list of tasks in /var/log/pve/tasks was written, TasksAt when it was last.
+	TaskWrites int       `yaml:"-"`
+	TasksAt    time.Time `yaml:"-"`
 }
 
 // Knows reports whether a node's hosts file has a name; nobody answers at its address,

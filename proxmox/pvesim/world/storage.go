@@ -115,15 +115,15 @@ func (v *Volume) Occupies() int64 {
 
 var (
 	// ImageRE is the name of a guest's volume.
-	ImageRE = regexp.MustCompile(`^(?:(\d+)/)?(vm|subvol|base|basevol)-(\d+)-.+$`)
+	ImageRE = namePattern(`^(?:(\d+)/)?(vm|subvol|base|basevol)-(\d+)-.+$`)
 	// ArchiveRE is the name of a file that counts as an archive.
-	ArchiveRE = regexp.MustCompile(`^backup/((?:[^/]+)\.(tar(?:\.(?:zst|gz|lzo|bz2))?|tgz|vma(?:\.(?:zst|gz|lzo))?))$`)
+	ArchiveRE = namePattern(`^backup/((?:[^/]+)\.(tar(?:\.(?:zst|gz|lzo|bz2))?|tgz|vma(?:\.(?:zst|gz|lzo))?))$`)
 	// DumpRE is the name of an archive that says whose it is; its groups are the kind, the VMID, the time.
-	DumpRE = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-([1-9][0-9]{2,8})-(.+)\.(tar|tgz|vma)`)
+	DumpRE = namePattern(`^backup/vzdump-(lxc|openvz|qemu)-([1-9][0-9]{2,8})-(.+)\.(tar|tgz|vma)`)
 	// OurDumpRE is the name of an archive that retention may touch.
-	OurDumpRE = regexp.MustCompile(`^backup/vzdump-(lxc|openvz|qemu)-(\d+)-(.+)\.(tar|tgz|vma)`)
+	OurDumpRE = namePattern(`^backup/vzdump-(lxc|openvz|qemu)-(\d+)-(.+)\.(tar|tgz|vma)`)
 	// OwnedRE finds the VMID in any archive's name.
-	OwnedRE = regexp.MustCompile(`-([1-9][0-9]{2,8})-[^/]+\.(?:tar|tgz|vma)`)
+	OwnedRE = namePattern(`-([1-9][0-9]{2,8})-[^/]+\.(?:tar|tgz|vma)`)
 	// StampRE is the time in an archive's name, in the node's zone.
 	StampRE = regexp.MustCompile(`^(\d{4})_(\d\d)_(\d\d)-(\d\d)_(\d\d)_(\d\d)$`)
 )
