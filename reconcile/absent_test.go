@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -257,21 +256,7 @@ func deletionKilledAt(t *testing.T, at string) *crashLife {
 		fence := &privileged.Local{Host: l.sim.Host(l.sim.Node())}
 		defer fence.Wait()
 		_, journal := l.once(t, desired(t, doomedHouse), fence, nil)
-		lines := bytes.Clone(journal.Mem.Bytes())
-		want := desired(t, absent(doomedHouse))
-		l.at, l.points, l.n, l.read = at, nil, map[string]int{}, false
-		for range 4 {
-			report, journal := l.once(t, want, fence, lines)
-			lines = bytes.Clone(journal.Mem.Bytes())
-			if l.err == nil && report.ExitCode() == 0 {
-				l.world = crashWorld(l.sim)
-				return
-			}
-			if l.err == nil {
-				l.err = fmt.Errorf("it ends with %d", report.ExitCode())
-			}
-			l.dead = false
-		}
+		l.lives(t, desired(t, absent(doomedHouse)), fence, at, journal.Mem.Bytes(), endsWith(0))
 	})
 	return l
 }

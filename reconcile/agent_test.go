@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +67,14 @@ func newBench(t testing.TB, sim *pvesim.Sim, options ...func(*Options)) *bench {
 	}
 	b.agent = New(o)
 	return b
+}
+
+// TestMain collects garbage less often: memory is there.
+func TestMain(m *testing.M) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(800)
+	}
+	os.Exit(m.Run())
 }
 
 // plan makes a plan and returns it with its text.

@@ -1,8 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -228,26 +226,17 @@ func guardKilledAt(t *testing.T, broken bool, at string) *crashLife {
 		fence := &privileged.Local{Host: l.sim.Host(l.sim.Node())}
 		defer fence.Wait()
 		_, journal := l.once(t, desired(t, guardedWith("512")), fence, nil)
-		lines := bytes.Clone(journal.Mem.Bytes())
 		openGuards(t, l.sim)
-		want := desired(t, guardedWith("1024"))
-		l.at, l.points, l.n, l.read = at, nil, map[string]int{}, false
-		ended := 0
+		ends := endsWith(0)
 		if broken {
-			ended = 3
-		}
-		for range 4 {
-			report, journal := l.once(t, want, fence, lines)
-			lines = bytes.Clone(journal.Mem.Bytes())
-			if l.err == nil && (report.ExitCode() == ended || broken && report.ExitCode() == 1) {
-				l.world = crashWorld(l.sim)
-				return
+			ends = func(r *Report) error {
+				if r.ExitCode() == 1 {
+					return nil
+				}
+				return endsWith(3)(r)
 			}
-			if l.err == nil {
-				l.err = fmt.Errorf("it ends with %d", report.ExitCode())
-			}
-			l.dead = false
 		}
+		l.lives(t, desired(t, guardedWith("1024")), fence, at, journal.Mem.Bytes(), ends)
 	})
 	return l
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,44 @@ func TestATasksEndIsLookedAtCheaply(t *testing.T) {
 		t.Logf("%d guests, %d acts in %d passes: %d requests", guests, report.Sent, report.Passes, n)
 		if most := report.Passes * guests * 3 / 4; n > most {
 			t.Errorf("%d passes over %d guests cost %d requests, polls included: at most %d", report.Passes, guests, n, most)
+		}
+	})
+}
+
+// TestEachEndIsToldOnce: also where a pass that began with a part has to read all in the end, for something is deleted.
+func TestEachEndIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		told := map[string]int{}
+		sim := pvesim.New()
+		b := newBench(t, sim, func(o *Options) {
+			o.Planned = func(*Plan) {} // somebody sees it
+			o.Events = func(e Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				if e.State == "ok" {
+					told[fmt.Sprint(e.Object, " ", e.Verb, " ", e.Time, " ", e.UPID)]++
+				}
+			}
+		})
+		sim.Do("root@pam", "POST", "/nodes/"+sim.Node()+"/lxc", map[string]string{"vmid": "300", "hostname": "old", "ostemplate": "local:vztmpl/debian-13-standard_13.1-1_amd64.tar.zst", "rootfs": "local-lvm:1", "unprivileged": "1"})
+		sim.Advance(time.Minute)
+		for _, text := range []string{
+			"guests:\n  dns: {vmid: 101, state: running}\n  old: {vmid: 300, state: running}\n",
+			"guests:\n  dns: {vmid: 101, state: stopped, config: {cores: 3}}\n  old: {vmid: 300, ensure: absent, backup: none}\n",
+		} {
+			if report := b.once(desired(t, text)); report.ExitCode() != 0 {
+				t.Fatal(b.closing(report))
+			}
+			sim.Advance(2 * time.Hour)
+		}
+		for what, n := range told {
+			if n > 1 {
+				t.Errorf("%s: its end is told %d times", what, n)
+			}
+		}
+		if len(told) < 5 {
+			t.Errorf("only %d ends were told: %v", len(told), told)
 		}
 	})
 }

@@ -406,7 +406,7 @@ func TestCrashInARestoreTest(t *testing.T) {
 	var calm *crashLife
 	killed, equal := 0, 0
 	life := func(at string) *crashLife {
-		l := &crashLife{at: "", n: map[string]int{}}
+		l := &crashLife{n: map[string]int{}}
 		synctest.Test(t, func(t *testing.T) {
 			l.sim = pvesim.New()
 			l.sim.Furnish(101, dnsmasq)
@@ -414,21 +414,12 @@ func TestCrashInARestoreTest(t *testing.T) {
 			defer fence.Wait()
 			l.also = testsThrough(t, l.sim, l)
 			_, journal := l.once(t, base, fence, nil)
-			lines := bytes.Clone(journal.Mem.Bytes())
-			l.points, l.n, l.at, l.read = nil, map[string]int{}, at, false
-			for range 4 {
-				report, journal := l.once(t, want, fence, lines)
-				lines = bytes.Clone(journal.Mem.Bytes())
-				if l.err == nil {
-					if l.world = crashWorld(l.sim); report.ExitCode() != 0 || report.Plan.Tests["dns"].Verdict != state.VerdictWorks {
-						l.err = fmt.Errorf("it ends with %d, %+v, %+v", report.ExitCode(), report.Plan.Tests, report.Plan.Blocked)
-					}
-					return
+			l.lives(t, want, fence, at, journal.Mem.Bytes(), func(r *Report) error {
+				if r.ExitCode() != 0 || r.Plan.Tests["dns"].Verdict != state.VerdictWorks {
+					return fmt.Errorf("it ends with %d, %+v, %+v", r.ExitCode(), r.Plan.Tests, r.Plan.Blocked)
 				}
-				l.mu.Lock()
-				l.dead = false
-				l.mu.Unlock()
-			}
+				return nil
+			})
 		})
 		return l
 	}

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
@@ -20,21 +19,15 @@ import (
 // RollbackText prints the YAML lines that ask, now, for the rollback of a declared guest
 // to a snapshot, below comments on what would be lost. Like a plan it can only read.
 func RollbackText(ctx context.Context, source refresh.Source, want *spec.Desired, journal *journal.Journal, ref spec.Ref, snapshot string) (string, error) {
-	asked := *want
-	asked.Restores, asked.Guests = maps.Clone(want.Restores), maps.Clone(want.Guests)
 	g := *want.Guest(ref.Name)
 	g.Rollback = &spec.Rollback{To: snapshot, Zoned: true}
-	if g.Adopt {
-		asked.Guests[ref.Name] = &g
-	} else {
-		asked.Restores[ref.Name] = &g
-	}
+	asked := want.With(&g)
 	source.Only = []spec.Ref{ref}
-	have, err := source.Reader(&asked, journal, nil).Read(ctx)
+	have, err := source.Reader(asked, journal, nil).Read(ctx)
 	if err != nil {
 		return "", err
 	}
-	q := questions.Questions{Want: &asked, Have: have}
+	q := questions.Questions{Want: asked, Have: have}
 	state := have.Guests[g.VMID]
 	switch {
 	case state == nil:

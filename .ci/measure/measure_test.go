@@ -42,8 +42,8 @@ func used() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// TestMeasureOnce prints what a first --once of FELHOM_MEASURE guests costs, a quiet pass after it,
-// and the most memory that the process had.
+// TestMeasureOnce prints what a first --once of FELHOM_MEASURE guests costs, a run after it that changes nothing, and what a service on
+// the node costs on a day on which nothing happens: its requests, and its processor time for each of 96 passes.
 func TestMeasureOnce(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("FELHOM_MEASURE"))
 	if err != nil {
@@ -58,16 +58,33 @@ func TestMeasureOnce(t *testing.T) {
 		if code := report.ExitCode(); code != 0 {
 			t.Fatalf("exit code %d:\n%s", code, b.closing(report))
 		}
-		var peak syscall.Rusage
-		syscall.Getrusage(syscall.RUSAGE_SELF, &peak)
 		const quiet = 10
 		begin = used()
 		for range quiet {
 			b.once(want)
 		}
 		pass := (used() - begin) / quiet
-		fmt.Printf("measured guests=%d passes=%d once-cpu-s=%.3f quiet-cpu-ms=%.2f peak-MiB=%d %s\n", n, report.Passes, once.Seconds(), float64(pass.Microseconds())/1000, peak.Maxrss>>10, runtime.Version())
+		stop := b.watch(15*time.Minute, always(want), nil)
+		time.Sleep(time.Minute)
+		before := b.sim.Requests()
+		begin = used()
+		time.Sleep(24 * time.Hour)
+		day, requests := used()-begin, b.sim.Requests()-before
+		stop()
+		fmt.Printf("measured guests=%d passes=%d once-cpu-s=%.3f quiet-cpu-ms=%.2f day-cpu-ms=%.2f day-requests=%d %s\n", n, report.Passes, once.Seconds(), float64(pass.Microseconds())/1000, float64(day.Microseconds())/1000/96, requests, runtime.Version())
 	})
+}
+
+// TestMeasureYAML writes the desired state of FELHOM_MEASURE guests to the file FELHOM_MEASURE_YAML.
+func TestMeasureYAML(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv("FELHOM_MEASURE"))
+	file := os.Getenv("FELHOM_MEASURE_YAML")
+	if err != nil || file == "" {
+		t.Skip("FELHOM_MEASURE and FELHOM_MEASURE_YAML are not set")
+	}
+	if err := os.WriteFile(file, []byte(hamlet(n)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestMeasurePlan prints what planning costs per object.

@@ -66,7 +66,7 @@ type tap struct {
 
 func newTap(journal, node, fence string, at *point) *tap {
 	t := &tap{journal: journal, node: node, fence: fence, point: at, kill: func() {}, acts: map[string]string{}, seen: map[string]int{}}
-	t.client = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableCompression: true} // it is our own node, on this machine
+	t.client = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableCompression: true, MaxIdleConnsPerHost: 64} // it is our own node, on this machine
 	t.happened("begin")
 	return t
 }
@@ -228,7 +228,11 @@ func (t *tap) request(conn net.Conn, req *http.Request) bool {
 		return false
 	}
 	answer.Body, answer.ContentLength, answer.TransferEncoding = io.NopCloser(bytes.NewReader(text)), int64(len(text)), nil
-	if answer.Write(conn) != nil {
+	var whole bytes.Buffer // one record, and not one for each line
+	if answer.Write(&whole) != nil {
+		return false
+	}
+	if _, err := conn.Write(whole.Bytes()); err != nil {
 		return false
 	}
 	if write {

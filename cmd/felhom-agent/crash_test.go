@@ -32,6 +32,7 @@ const atOnce = 16
 // examples; starts it again, until it ends with 0; and compares the world with the one in which nobody was
 // disturbed. The agent and the node are processes of their own.
 func TestCrashMatrix(t *testing.T) {
+	t.Parallel()
 	if testing.Short() || reconciletest.RaceDetector {
 		t.Skip("a run without -short and the race detector builds two programs and runs them a hundred times")
 	}

@@ -131,6 +131,9 @@ func hasty(dir string) (overlay string, err error) {
 	return overlay, os.WriteFile(overlay, text, 0o600)
 }
 
+// seldom has a program collect its garbage less often: these are many, and small.
+const seldom = "GOGC=400"
+
 // A simNode is a pvesim that runs.
 type simNode struct {
 	process         *exec.Cmd
@@ -146,6 +149,7 @@ func (b *bench) startNode(world, fence string) (*simNode, error) {
 	}
 	n := &simNode{process: exec.Command(b.pvesim, args...)}
 	n.process.Stderr = &n.errs
+	n.process.Env = append(os.Environ(), seldom)
 	out, err := n.process.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -242,7 +246,7 @@ func (b *bench) live(ctx context.Context, name string, at *point) (l *life, err 
 	go l.tap.serveAPI(api)
 	go l.tap.serveFence(socket)
 	l.env = append(os.Environ(), "FELHOM_AGENT_URL=https://"+api.Addr().String(), "FELHOM_AGENT_FINGERPRINT="+sim.print, "FELHOM_AGENT_TOKEN_ID="+sim.tokenID,
-		"FELHOM_AGENT_TOKEN_SECRET="+sim.secret, "FELHOM_AGENT_RUNNER=socket:"+tapped, "FELHOM_AGENT_STATE="+l.state, "FELHOM_AGENT_SETTLE=2s")
+		"FELHOM_AGENT_TOKEN_SECRET="+sim.secret, "FELHOM_AGENT_RUNNER=socket:"+tapped, "FELHOM_AGENT_STATE="+l.state, "FELHOM_AGENT_SETTLE=2s", seldom)
 
 	code, err := l.run(ctx, b)
 	if err != nil {

@@ -37,6 +37,7 @@ type scene struct {
 // TestDrillPicture plays the drill of docs/disaster-recovery.md on a terminal and holds that the recording in
 // docs/pictures shows what is seen. -update records it.
 func TestDrillPicture(t *testing.T) {
+	t.Parallel()
 	script, err := exec.LookPath("script")
 	if err != nil {
 		t.Skip("there is no script(1) here to have a terminal: apt-get install bsdutils")

@@ -34,6 +34,7 @@ var update = flag.Bool("update", false, "write what the programs print into the 
 // A command that does not exit with 0 says so in a comment: "# exit code 2". A line "..." in the output stands for
 // any lines. Blocks indented by four spaces are sh, in the README repo as well.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	pvesim := simulator(t)
 	for _, file := range documents(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {

@@ -29,6 +29,7 @@ import (
 //	await FILE REGEXP                   waits until a file that another process writes matches
 //	counts FILE N REGEXP                the file matches N times
 func TestPeople(t *testing.T) {
+	t.Parallel()
 	examples, err := filepath.Abs("../../examples/desired")
 	if err != nil {
 		t.Fatal(err)

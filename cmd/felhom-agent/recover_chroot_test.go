@@ -13,6 +13,7 @@ import (
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/kit"
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/recovery"
 	"github.com/felhom/felhom-agent/privileged"
+	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
 const chrootYAML = `golden:
@@ -28,6 +29,9 @@ func chroot(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("a chroot needs root")
+	}
+	if reconciletest.RaceDetector {
+		t.Skip("a run without the race detector builds the programs of the chroot")
 	}
 	dir := t.TempDir()
 	for to, from := range map[string]string{"usr/bin/felhom-agent": ".", "usr/sbin/felhom-fence": "../felhom-fence", "usr/sbin/pvesm": "./testdata/pvestub"} {
@@ -75,6 +79,7 @@ func chroot(t *testing.T) string {
 
 // What kills a recovery does not kill the program that it waits for: pvesm ends what it has begun, and the next recovery goes on from there.
 func TestRecoverInAChrootIsKilled(t *testing.T) {
+	t.Parallel()
 	dir := chroot(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	await := func(name string) {
@@ -115,6 +120,7 @@ func TestRecoverInAChrootIsKilled(t *testing.T) {
 
 // Without internet the template comes from the disk, and nothing of it is left half where somebody pulled the plug before.
 func TestRecoverInAChrootWithoutInternet(t *testing.T) {
+	t.Parallel()
 	dir := chroot(t)
 	const name = "debian-13-standard_13.1-1_amd64.tar.zst"
 	at, cache := filepath.Join(dir, "mnt/disk/felhom-recovery/pve1/templates"), filepath.Join(dir, "var/lib/vz/template/cache")

@@ -190,15 +190,16 @@ func setUp(t *testing.T, world string) string {
 // TestRecoveryIsKilled kills a recovery after each of its effects, in the middle of each, and while a program that it has started goes on, and runs it
 // again: the host is set up as if nobody had disturbed it, and the guests come back with their data.
 func TestRecoveryIsKilled(t *testing.T) {
+	t.Parallel()
 	burnt, before := burntNode(t)
-	fresh := func(name string) string {
+	fresh := func(t *testing.T, name string) string {
 		at := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(at, burnt, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return at
 	}
-	calm := fresh("calm.yaml")
+	calm := fresh(t, "calm.yaml")
 	effects, err := newVictim(calm, after).recover(t, 0, true)
 	if err != nil || effects < 15 {
 		t.Fatalf("undisturbed: %d effects, %v", effects, err)
@@ -209,32 +210,40 @@ func TestRecoveryIsKilled(t *testing.T) {
 		ways = ways[1:2]
 	}
 	for _, how := range ways {
-		for n := 1; n <= effects; n++ {
-			at := fresh(fmt.Sprintf("killed%d.yaml", n))
-			v := newVictim(at, how)
-			if _, err := v.recover(t, n, true); err == nil {
-				t.Fatalf("killed %s, effect %d: it ended well", how, n)
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			for n := 1; n <= effects; n++ {
+				killedAt(t, fresh(t, fmt.Sprintf("killed%d.yaml", n)), how, n, n == effects/2, want, before) // one goes on to its end
 			}
-			whole := n == effects/2 // one goes on to its end
-			_, err := v.recover(t, 0, !whole)
-			if err != nil && how == late { // what has failed because it was done already is done now: a token without its secret, the disk at its place to look at
-				_, err = v.recover(t, 0, !whole)
-			}
-			if err != nil {
-				t.Fatalf("after a kill %s, effect %d: %v", how, n, err)
-			}
-			if !whole {
-				if have := setUp(t, at); have != want {
-					t.Errorf("after a kill %s, effect %d the host is set up as\n%s\nundisturbed\n%s", how, n, have, want)
-				}
-				continue
-			}
-			if data := dataOf(t, at); data != before {
-				t.Errorf("after a kill %s, effect %d the data is\n%s\nbefore\n%s", how, n, data, before)
-			}
-		}
+		})
 	}
 	t.Logf("killed at %d points in 3 ways", effects)
+}
+
+// killedAt kills a recovery of a node at an effect and runs it again. whole lets that one bring back the guests, with the data of before; else the
+// host is set up as want says.
+func killedAt(t *testing.T, world, how string, n int, whole bool, want, before string) {
+	t.Helper()
+	v := newVictim(world, how)
+	if _, err := v.recover(t, n, true); err == nil {
+		t.Fatalf("killed %s, effect %d: it ended well", how, n)
+	}
+	_, err := v.recover(t, 0, !whole)
+	if err != nil && how == late { // what has failed because it was done already is done now: a token without its secret, the disk at its place to look at
+		_, err = v.recover(t, 0, !whole)
+	}
+	if err != nil {
+		t.Fatalf("after a kill %s, effect %d: %v", how, n, err)
+	}
+	if !whole {
+		if have := setUp(t, world); have != want {
+			t.Errorf("after a kill %s, effect %d the host is set up as\n%s\nundisturbed\n%s", how, n, have, want)
+		}
+		return
+	}
+	if data := dataOf(t, world); data != before {
+		t.Errorf("after a kill %s, effect %d the data is\n%s\nbefore\n%s", how, n, data, before)
+	}
 }
 
 // burntNode is the household of the examples on a node that was lost, and its data before.

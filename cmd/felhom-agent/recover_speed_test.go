@@ -41,7 +41,7 @@ func keeping(tb testing.TB) (*session.Session, *recovery.Seen) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	seen := recovery.See(tb.Context(), agent, report.Plan, cmd.path, want)
+	seen := recovery.See(agent, report.Plan, cmd.path, want)
 	if seen == nil {
 		tb.Fatal("the pass has seen nothing")
 	}

@@ -208,6 +208,7 @@ func storageOf(t *testing.T, world, id string) string {
 // A person on a terminal is asked before anything changes, and for the password and the key of a backup server. What is typed as a password is on no
 // screen and in no file; a wrong one is asked for again, and an interrupt leaves everything as it is.
 func TestRecoverOnATerminal(t *testing.T) {
+	t.Parallel()
 	world := lostNode(t)
 	burnt := setUp(t, world)
 	untouched := func(why string) {
@@ -288,6 +289,7 @@ func TestRecoverOnATerminal(t *testing.T) {
 
 // Scripts name files. Without them the storage is left out and named, and the guests of other storages come back.
 func TestRecoverWithoutATerminal(t *testing.T) {
+	t.Parallel()
 	world := lostNode(t)
 	burnt, _ := os.ReadFile(world)
 	dir := t.TempDir()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/felhom/felhom-agent/cmd/felhom-agent/console"
 )
@@ -13,8 +14,11 @@ import (
 // A node that is as declared is so in the copy too: with guests, binds, snapshots, archives and retention. Nothing is
 // written to the node, and an edit is carried out on the copy alone.
 func TestRehearsal(t *testing.T) {
+	t.Parallel()
 	n := newRealNode(t)
 	n.sim.SetSpeed(2000)
+	now := n.sim.Now() // the examples want a snapshot every hour: none falls due amid this
+	n.sim.Advance(now.Truncate(time.Hour).Add(time.Hour + time.Minute).Sub(now))
 	examples := filepath.Join(n.dir, "desired")
 	if err := os.CopyFS(examples, os.DirFS("../../examples/desired")); err != nil {
 		t.Fatal(err)
@@ -63,9 +67,10 @@ func TestRehearsal(t *testing.T) {
 
 // Without a root helper the copy still has its storages.
 func TestRehearsalWithoutRootHelper(t *testing.T) {
+	t.Parallel()
 	n := newRealNode(t)
 	n.sim.SetSpeed(2000)
-	t.Setenv("FELHOM_AGENT_RUNNER", "none")
+	n.config["runner"] = "none"
 	out, code := n.agent("--rehearse", n.yaml(testedOnANode))
 	if code != 0 || !strings.Contains(out, "there is no root helper") || !strings.Contains(out, "back up dns to local") || n.sim.Writes() != 0 {
 		t.Errorf("exit code %d, %d writes\n%s", code, n.sim.Writes(), out)
@@ -74,6 +79,7 @@ func TestRehearsalWithoutRootHelper(t *testing.T) {
 
 // A copy has no data inside its guests. A guarded change is no failure there, and no backup is called bad.
 func TestRehearsalAsksNoProbes(t *testing.T) {
+	t.Parallel()
 	n := newRealNode(t)
 	n.sim.SetSpeed(2000)
 	if out, code := n.agent("--once", n.yaml(testedOnANode)); code != 0 {
@@ -93,6 +99,7 @@ func TestRehearsalAsksNoProbes(t *testing.T) {
 
 // A copy of a guest that is being backed up would have a lock that nothing ends: nobody is told to remove it.
 func TestNoRehearsalWhileATaskRuns(t *testing.T) {
+	t.Parallel()
 	for name, which := range map[string]string{"of one guest": "vmid", "of all guests": "all"} {
 		t.Run(name, func(t *testing.T) {
 			n := newRealNode(t)
@@ -104,10 +111,7 @@ func TestNoRehearsalWhileATaskRuns(t *testing.T) {
 			if status, body := n.sim.Do("root@pam", "POST", "/nodes/pve1/vzdump", params); status != 200 {
 				t.Fatal(status, body)
 			}
-			cmd, err := parse([]string{"--rehearse", n.yaml(testedOnANode)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			cmd := n.command("--rehearse", n.yaml(testedOnANode))
 			var out, errs bytes.Buffer
 			code, err := cmd.mode.run(t.Context(), cmd, &console.Console{Stdout: &out, Stderr: &errs})
 			if says := errs.String(); code != 3 || err != nil || out.Len() > 0 || !strings.Contains(says, "begun by root@pam, and a copy") || !strings.Contains(says, "\n    fix: felhom-agent --rehearse, when it has ended\n") {

@@ -9,6 +9,7 @@ import (
 
 // TestRepack: what is made again from an installed package is that package, whatever was edited since.
 func TestRepack(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("dpkg-deb"); err != nil || os.Geteuid() != 0 {
 		t.Skip("it needs dpkg and root")
 	}

@@ -106,7 +106,7 @@ func runOnce(ctx context.Context, cmd *command, con *console.Console) (code int,
 	case err != nil:
 		return 0, n.Explain(err)
 	}
-	recovery.NewKeeper(n).Keep(ctx, recovery.See(ctx, agent, report.Plan, cmd.path, want))
+	recovery.NewKeeper(n).Keep(ctx, recovery.See(agent, report.Plan, cmd.path, want))
 	report.Plan.Header.Desired = cmd.path
 	err = told.end(report)
 	warnOfLeases(ctx, n, cmd, con)

@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,6 +28,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // memory is there, and a fifth of the processor time was spent on collecting it
+	// Most tests here wait for programs that they have started, so a processor has time for several.
+	flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))) // -parallel is read later, and wins
 	testscript.Main(m, map[string]func(){
 		"felhom-agent": main,
 		// The same program with a mistake in it, in two places.
@@ -60,6 +66,7 @@ func TestMain(m *testing.M) {
 //	                               the token, or "ahead": its clock is two hours off
 //	contacts N                     tells how often somebody came to where $TRAP listens; ! contacts 0: at all
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	examples, err := filepath.Abs("../../examples/desired")
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +236,7 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 
 // TestVersion builds the program as a release does.
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(t.TempDir(), "felhom-agent")
 	build := exec.Command("go", "build", "-ldflags", "-X github.com/felhom/felhom-agent/cmd/felhom-agent/version.Version=1.2.3-test", "-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -29,9 +29,9 @@ import (
 // A realNode is a node behind HTTPS and its root helper behind a socket, which an agent reaches as it does a real one.
 type realNode struct {
 	*testing.T
-	sim  *pvesim.Sim
-	dir  string
-	sock string
+	sim    *pvesim.Sim
+	dir    string
+	config map[string]string // agent.yaml
 }
 
 func newRealNode(t *testing.T) *realNode {
@@ -50,9 +50,9 @@ func newRealNode(t *testing.T) *realNode {
 	sim.Furnish(101, world.Inside{Boots: 20, Units: map[string]string{"dnsmasq.service": "active"}, Ports: map[int]int{53: 0}})
 	server := httptest.NewTLSServer(sim)
 	t.Cleanup(server.Close)
-	n := &realNode{t, sim, t.TempDir(), ""}
-	n.sock = filepath.Join(n.dir, "fence.sock")
-	listener, err := net.Listen("unix", n.sock)
+	n := &realNode{t, sim, t.TempDir(), nil}
+	sock := filepath.Join(n.dir, "fence.sock")
+	listener, err := net.Listen("unix", sock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,20 +71,33 @@ func newRealNode(t *testing.T) *realNode {
 	}()
 	t.Cleanup(func() { listener.Close(); local.Wait() })
 	sum := sha256.Sum256(server.Certificate().Raw)
-	for key, value := range map[string]string{"URL": server.URL, "FINGERPRINT": hex.EncodeToString(sum[:]), "TOKEN_ID": sim.TokenID(), "TOKEN_SECRET": sim.TokenSecret(),
-		"RUNNER": "socket:" + n.sock, "NODE": sim.Node(), "STATE": filepath.Join(n.dir, "state")} {
-		t.Setenv("FELHOM_AGENT_"+key, value)
-	}
+	n.config = map[string]string{"url": server.URL, "fingerprint": hex.EncodeToString(sum[:]), "token_id": sim.TokenID(), "token_secret": sim.TokenSecret(),
+		"runner": "socket:" + sock, "node": sim.Node(), "state": filepath.Join(n.dir, "state")}
 	return n
+}
+
+// command is a command line with the configuration, as it is now.
+func (n *realNode) command(args ...string) *command {
+	n.Helper()
+	text, err := json.Marshal(n.config) // which is YAML too
+	file := filepath.Join(n.dir, "agent.yaml")
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		n.Fatal(err)
+	}
+	cmd, err := parse(append(args, "--config", file))
+	if err != nil {
+		n.Fatal(err)
+	}
+	return cmd
 }
 
 // agent runs the program and returns what it printed, and with what it would exit.
 func (n *realNode) agent(args ...string) (string, int) {
 	n.Helper()
-	cmd, err := parse(args)
-	if err != nil {
-		n.Fatal(err)
-	}
+	cmd := n.command(args...)
 	var out, errs bytes.Buffer
 	code, err := cmd.mode.run(n.Context(), cmd, &console.Console{Stdout: &out, Stderr: &errs})
 	if err != nil {
@@ -121,6 +134,7 @@ backups:
 // The lines of --print-setup --restore-tests, as root types them, make the token with which a backup is tested by HTTPS,
 // up to the verdict; it is the same as the one of simulated nodes. Before, tests are blocked with that command.
 func TestTheTokenOfRestoreTestsOnANode(t *testing.T) {
+	t.Parallel()
 	n := newRealNode(t)
 	if out, code := n.agent("--once", n.yaml(testedOnANode)); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, out)
@@ -143,13 +157,13 @@ func TestTheTokenOfRestoreTestsOnANode(t *testing.T) {
 			if err := os.WriteFile(file, []byte(made.Value+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			t.Setenv("FELHOM_AGENT_TESTS_TOKEN_FILE", file)
+			n.config["tests_token_file"] = file
 		}
 	}
 	if err := n.sim.PutFile(privileged.PolicyPath, []byte(`{"tests": "9900-9909"}`)); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("FELHOM_AGENT_TESTS_TOKEN_ID", "felhom-test@pve!tests")
+	n.config["tests_token_id"] = "felhom-test@pve!tests"
 	simulated := pvesim.New()
 	simulated.AllowTests(proxmox.TestPool)
 	if have, want := accessOf(t, n.sim), accessOf(t, simulated); have != want {
@@ -193,12 +207,12 @@ func TestTheTokenOfRestoreTestsOnANode(t *testing.T) {
 	if out, code := n.agent("--selftest"); code != 1 || !strings.Contains(out, "[fail] tests token    felhom-test@pve!tests lacks VM.Backup on /vms") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	t.Setenv("FELHOM_AGENT_TESTS_TOKEN_ID", "felhom-test@pve!other")
+	n.config["tests_token_id"] = "felhom-test@pve!other"
 	if out, code := n.agent("--selftest"); code != 1 || !strings.Contains(out, "[fail] tests token    felhom-test@pve!other: ") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	// Without its secret tests are blocked, and nothing else is.
-	t.Setenv("FELHOM_AGENT_TESTS_TOKEN_FILE", filepath.Join(n.dir, "gone"))
+	n.config["tests_token_file"] = filepath.Join(n.dir, "gone")
 	if out, code := n.agent("--plan", want); code != 3 || !strings.Contains(out, "restore tests have no token: tests_token_file: ") || !strings.Contains(out, "no such file") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}

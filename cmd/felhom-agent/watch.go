@@ -73,7 +73,8 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 	fmt.Fprintf(con.Stdout, "watching %s for %s\n", cmd.path, n.Source.Node)
 	return exit.OK, agent.Watch(ctx, n.Config.Interval, load, func(plan *reconcile.Plan, wait time.Duration, err error) {
 		why := n.Explain(err)
-		if plan != nil {
+		read := plan != nil && plan.Header.Unchanged.IsZero()
+		if read {
 			passedOn(report.progress, n, plan, report.text)
 		}
 		report.passed(plan, why) // what is printed stands there when the service manager hears of it
@@ -81,7 +82,9 @@ func runWatch(ctx context.Context, cmd *command, con *console.Console) (code int
 		notify.Pass(plan, why)
 		origin, _ := source.OriginOf(cmd.path)
 		notify.Pulled(origin.Trouble())
-		keeper.Pass(recovery.See(ctx, agent, plan, cmd.path, want))
+		if read { // else nothing of what a kit is made of has changed
+			keeper.Pass(recovery.See(agent, plan, cmd.path, want))
+		}
 	})
 }
 

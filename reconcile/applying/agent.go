@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/reconcile/saved"
 	"github.com/felhom/felhom-agent/reconcile/state"
@@ -54,6 +55,7 @@ type Agent struct {
 	stale     map[proxmox.VMID]bool
 	hash      string // of the desired state that the failures belong to
 	earlier   *refresh.Earlier
+	planned   *planning.Planned // of the pass before
 	calm      calm
 	waitsTold map[string]string // action ID -> for whom it waits, as it was told
 }

@@ -1,7 +1,6 @@
 package applying
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -29,7 +28,7 @@ func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan)
 			soon(at)
 		}
 		if why != "" {
-			p.busy = append(p.busy, fmt.Sprintf("%s: %s", action.Object, why))
+			p.busy = append(p.busy, wait{action, why})
 			if poll {
 				p.waits = append(p.waits, wait{action, why})
 			}

@@ -2,16 +2,22 @@ package applying
 
 import (
 	"slices"
-	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
+	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// remember keeps what a pass was told for the next one.
-func (a *Agent) remember(want *spec.Desired, l *refresh.Reader) {
-	a.earlier = &refresh.Earlier{View: l.View, Have: l.Have, Hash: want.Hash, Full: l.Started}
+// remember keeps what a pass was told, and what it has planned, for the next one.
+func (a *Agent) remember(want *spec.Desired, l *refresh.Reader, p *passed) {
+	a.planned = p.planned
+	if p.part {
+		a.earlier = l.Earlier
+		a.earlier.Last = l.Have
+		return
+	}
+	a.earlier = &refresh.Earlier{View: l.View, Have: l.Have, Last: l.Have, Want: node.Typed(want, l.Have), Hash: want.Hash, Full: l.Started}
 	if l.Earlier != nil {
 		a.earlier.Full = l.Earlier.Full
 	}
@@ -27,14 +33,13 @@ func (a *Agent) stillKnown(want *spec.Desired, finished []ending) *refresh.Earli
 	if e.Age = refresh.FactsAge; !slices.ContainsFunc(finished, func(f ending) bool { return !ofTest(f.operation) }) {
 		e.Age = refresh.TestsAge // the steps of a night of tests follow upon each other, and are no reason to read everything
 		// The lists are asked for where another test may begin, and where something ran or is not known to have ended.
-		e.Lists = len(a.O.Journal.Open()) == 0 && !slices.ContainsFunc(finished, func(f ending) bool { return f.operation.Call.Destroys() }) &&
+		e.Lists = e.Last == e.Have && len(a.O.Journal.Open()) == 0 && !slices.ContainsFunc(finished, func(f ending) bool { return f.operation.Call.Destroys() }) &&
 			!slices.ContainsFunc(e.Have.Tasks, func(t proxmox.Task) bool { return t.Running() })
 	}
-	if time.Since(e.Full) > e.Age {
-		return nil
+	if e.Tasks == nil {
+		e.Tasks, e.Queues, e.Storages = map[proxmox.UPID]bool{}, map[string]bool{}, map[string]bool{}
 	}
-	e.Tasks, e.Queues, e.Storages = map[proxmox.UPID]bool{}, map[string]bool{}, map[string]bool{}
-	e.Guests = nil
+	e.Guests, e.Begun = nil, e.Last.Now
 	if len(finished) == 1 && ofTest(finished[0].operation) && finished[0].operation.Call.Destroys() {
 		e.Guests = a.flights.listedNow()
 	}

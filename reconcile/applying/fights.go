@@ -66,7 +66,7 @@ func (c *calm) note(want *spec.Desired, have *node.Observed) {
 // and all that keeps archives on it.
 func usersOf(m *spec.Mount, want *spec.Desired, have *node.Observed) []string {
 	users := []string{m.Ref.String()}
-	for _, g := range node.GuestsOf(want) {
+	for _, g := range want.AllGuests() {
 		for _, mp := range g.Config.Mounts {
 			if mp.Mount == m.Ref.Name {
 				users = append(users, g.Ref.String())
@@ -127,7 +127,7 @@ func (c *calm) repeats(j *journal.Journal, watching bool, now time.Time) map[str
 		if done.Verb == "eject" { // what was done before it was undone on purpose
 			ejected[done.Object] = true
 		}
-		if done.Result != journal.ResultOK || done.Verb == "back up" || !watching && !done.Sent || ejected[done.Object] || c.over(done) {
+		if done.Result != journal.ResultOK || done.Verb == journal.VerbBackUp || !watching && !done.Sent || ejected[done.Object] || c.over(done) {
 			continue
 		}
 		if n == nil {

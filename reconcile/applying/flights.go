@@ -12,11 +12,13 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // flights are the operations that this process waits for, and what has become of them. They are for every goroutine.
 type flights struct {
 	nudge chan struct{}
+	over  chan struct{} // a nudge for endings of which no pass has heard yet
 
 	mu      sync.Mutex
 	waiting map[string]bool      // operations that a waiter of this process looks after
@@ -28,7 +30,7 @@ type flights struct {
 }
 
 func newFlights() *flights {
-	return &flights{nudge: make(chan struct{}, 1), waiting: map[string]bool{}}
+	return &flights{nudge: make(chan struct{}, 1), over: make(chan struct{}, 1), waiting: map[string]bool{}}
 }
 
 // begin notes that a waiter looks after an operation.
@@ -74,10 +76,14 @@ func (f *flights) listedNow() *proxmox.View {
 	return f.list
 }
 
-// take returns the endings of which no pass has heard yet.
+// take returns the endings of which no pass has heard yet. The pass that takes them answers their nudge.
 func (f *flights) take() []ending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	select {
+	case <-f.over:
+	default:
+	}
 	ended := f.ended
 	f.ended = nil
 	return ended
@@ -137,14 +143,14 @@ func (f *flights) late() []string {
 // running reports whether, of the open operations, one is in flight that a run with this plan has to wait for: one that
 // it sent itself, or one that works on an object of the plan.
 func (f *flights) running(open []*journal.Operation, p *plan.Plan) bool {
-	planned := map[string]bool{}
-	for _, ref := range p.Objects {
-		planned[ref.String()] = true
+	planned := func(object string) bool {
+		ref, err := spec.ParseRef(object)
+		return err == nil && slices.Contains(p.Objects, ref)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.ended) > 0 || slices.ContainsFunc(open, func(operation *journal.Operation) bool {
-		return !slices.Contains(f.overdue, operation) && (operation.Sent || planned[operation.Object])
+		return !slices.Contains(f.overdue, operation) && (operation.Sent || planned(operation.Object))
 	})
 }
 
@@ -152,6 +158,19 @@ func (f *flights) running(open []*journal.Operation, p *plan.Plan) bool {
 func (f *flights) Nudge() {
 	select {
 	case f.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// nudgeOver is Nudge for an ending that was kept, unless a pass has heard of it meanwhile.
+func (f *flights) nudgeOver() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ended) == 0 {
+		return
+	}
+	select {
+	case f.over <- struct{}{}:
 	default:
 	}
 }
@@ -166,13 +185,21 @@ func (f *flights) unnudge() {
 
 // pause waits for a nudge, at most d.
 func (f *flights) pause(ctx context.Context, d time.Duration) error {
+	_, err := f.rest(ctx, d)
+	return err
+}
+
+// rest is pause, and says whether there was a nudge.
+func (f *flights) rest(ctx context.Context, d time.Duration) (nudged bool, err error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
 	case <-f.nudge:
+		nudged = true
+	case <-f.over:
+		nudged = true
 	case <-timer.C:
 	}
-	return ctx.Err()
+	return nudged, ctx.Err()
 }

@@ -205,7 +205,7 @@ func whatNext(e ending, f journal.Failure) string {
 	switch {
 	case f.Trouble == proxmox.ServerDenies && e.operation.Verb == "delete archive" && strings.HasPrefix(e.operation.Object, "backups/"):
 		return fmt.Sprintf("not asked again for %s, unless you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.operation.Object)
-	case f.Trouble == proxmox.ServerOwner && e.operation.Verb == "back up":
+	case f.Trouble == proxmox.ServerOwner && e.operation.Verb == journal.VerbBackUp:
 		return fmt.Sprintf("not tried again for %s, unless the storage gets another user, or you ask for it: felhom-agent --once --only %s", text.Ago(questions.RefusedFor), e.operation.Object)
 	case e.operation.Verb == journal.VerbTest:
 		return "tested again when it is due, or now: felhom-agent --test " + e.operation.Facts[journal.FactGuest]

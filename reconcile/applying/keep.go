@@ -26,7 +26,7 @@ func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) erro
 			if !h.Until.IsZero() && !have.Now.Before(h.Until) {
 				return true
 			}
-			return h.Kind == state.HoldDestroyed && slices.ContainsFunc(node.GuestsOf(want), func(g *spec.Guest) bool {
+			return h.Kind == state.HoldDestroyed && slices.ContainsFunc(want.AllGuests(), func(g *spec.Guest) bool {
 				return state.Called(&g.Object, h.Name) && (have.Named[g.Ref] || have.Guests[g.VMID] != nil)
 			})
 		})

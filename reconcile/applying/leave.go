@@ -19,7 +19,7 @@ func leave(stored *state.Stored, want *spec.Desired, have *node.Observed) []Even
 	for name, golden := range want.Golden {
 		vmids[spec.Ref{Kind: spec.KindGolden, Name: name}] = golden.VMID
 	}
-	for _, g := range node.GuestsOf(want) {
+	for _, g := range want.AllGuests() {
 		vmids[g.Ref] = g.VMID
 	}
 	for _, ref := range want.Refs() {

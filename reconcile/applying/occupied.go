@@ -95,11 +95,16 @@ func otherAgent(t *proxmox.Task, have *node.Observed) string {
 // occupied finds what is in use: by operations of this agent, some of which this process waits for, by tasks of others, by the root helper.
 func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, have *node.Observed, p *plan.Plan) *occupancy {
 	o := &occupancy{Queues: map[string]string{}, Limits: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
+	others := map[string]string{} // found once: a plan has many actions of one limit
 	o.Others = func(limit string) string {
-		if t := questions.TakenBy(have, limit); t != nil {
-			return runningSince(t, have)
+		other, known := others[limit]
+		if !known {
+			if t := questions.TakenBy(have, limit); t != nil {
+				other = runningSince(t, have)
+			}
+			others[limit] = other
 		}
-		return ""
+		return other
 	}
 	takeOwn(o, j, waiting, have)
 	takeTasks(o, j, have)
@@ -118,16 +123,27 @@ func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, h
 			}
 		}
 	}
-	for _, g := range node.GuestsOf(want) { // a guest that is being restarted keeps its queue until it runs
-		state := have.Guests[g.VMID]
-		if have.Memory.Restarting[g.Ref.String()] && state != nil && state.Status != "running" && g.State == spec.Running && !g.Absent && startsAgain(g.Ref, have, p) {
-			o.Disruptive = text.OrElse(o.Disruptive, g.Ref.String())
-		}
-	}
+	o.Disruptive = text.OrElse(o.Disruptive, restarting(want, have, p))
 	if t := have.OtherAgent(); t != nil {
 		o.Node = otherAgent(t, have)
 	}
 	return o
+}
+
+// restarting is the first object whose guest we have shut down and will start again: it keeps its queue until it runs.
+func restarting(want *spec.Desired, have *node.Observed, p *plan.Plan) string {
+	for _, object := range text.Keys(have.Memory.Restarting) {
+		ref, err := spec.ParseRef(object)
+		g := want.Guest(ref.Name)
+		if err != nil || g == nil || g.Ref != ref {
+			continue
+		}
+		state := have.Guests[g.VMID]
+		if state != nil && state.Status != "running" && g.State == spec.Running && !g.Absent && startsAgain(g.Ref, have, p) {
+			return object
+		}
+	}
+	return ""
 }
 
 // takeOwn notes what the open operations of this agent use.

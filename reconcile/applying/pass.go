@@ -15,11 +15,13 @@ import (
 // passed is what a pass has found and done.
 type passed struct {
 	plan    *plan.Plan
+	planned *planning.Planned
 	partial bool           // some of the look was taken from an earlier one
+	part    bool           // most of it, and of the plan: see passOn
 	ready   []*plan.Action // of the plan, to be sent now
 	sent    int            // operations that were sent, of which
 	atOnce  int            // were done at once
-	busy    []string       // why actions of the plan were not sent
+	busy    []wait         // why actions of the plan were not sent
 	poll    bool           // one of them waits for what nothing tells of, so it has to be looked at
 	waits   []wait         // for other people's work
 	soon    time.Time      // when a lock is tried again, by the node's clock
@@ -48,37 +50,69 @@ func (a *Agent) pass(ctx context.Context, want *spec.Desired) (*passed, error) {
 		return nil, err
 	}
 	l := source.Reader(want, a.O.Journal, &a.facts)
-	l.Earlier = a.stillKnown(want, finished)
-	a.earlier = nil
-	have, err := l.Read(ctx)
-	if have != nil {
-		a.zone.Store(have.Now.Location())
-		a.O.AtOnce.Since = have.AtOnce.Since // the first refresh of the run
-	}
-	a.report(finished, have)
-	if err != nil {
-		return nil, err
-	}
-	p, have, err := a.planOn(ctx, want, l, have)
+	p, have, err := lookAndPlan(ctx, a, want, l, finished)
 	if err != nil {
 		return nil, err
 	}
 	p.partial = l.Earlier != nil
-	a.remember(want, l)
+	a.remember(want, l, p)
 	a.stale = staleNow(have)
-	if err := a.keep(want, p.plan, have); err != nil {
-		return nil, err
+	if !p.part { // else a whole pass follows
+		if err := a.keep(want, p.plan, have); err != nil {
+			return nil, err
+		}
 	}
 	if a.O.Planned != nil && !a.Planned {
 		a.Planned = true
 		a.O.Planned(p.plan)
 	}
 	a.reviewed = true
-	if err := approve(a.O.Store, want, p.plan, have); err != nil {
-		return nil, err
+	if !p.part {
+		if err := approve(a.O.Store, want, p.plan, have); err != nil {
+			return nil, err
+		}
 	}
 	a.tellWaits(p)
 	return p, a.sender.send(ctx, p, have)
+}
+
+// lookAndPlan reads and plans what has to be, and tells what became of the operations that have ended.
+func lookAndPlan(ctx context.Context, a *Agent, want *spec.Desired, l *refresh.Reader, finished []ending) (*passed, *node.Observed, error) {
+	l.Earlier = a.stillKnown(want, finished)
+	before := a.planned
+	a.earlier, a.planned = nil, nil
+	told := false
+	tell := func(have *node.Observed) { // once, whichever way the pass goes
+		if !told {
+			a.report(finished, have)
+		}
+		told = true
+	}
+	p, have, err := passOn(ctx, a, l, before, finished, tell)
+	if err == nil && p == nil {
+		if l.Earlier != nil && time.Since(l.Earlier.Full) > l.Earlier.Age {
+			l.Earlier = nil
+		}
+		p, have, err = passWhole(ctx, a, want, l, tell)
+	}
+	if err != nil {
+		tell(nil)
+	}
+	return p, have, err
+}
+
+// passWhole reads and plans all objects.
+func passWhole(ctx context.Context, a *Agent, want *spec.Desired, l *refresh.Reader, tell func(*node.Observed)) (*passed, *node.Observed, error) {
+	have, err := l.Read(ctx)
+	if have != nil {
+		a.zone.Store(have.Now.Location())
+		a.O.AtOnce.Since = have.AtOnce.Since // the first refresh of the run
+	}
+	tell(have)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.planOn(ctx, want, l, have)
 }
 
 // noteEdit begins anew with a desired state that was edited: what failed may be tried at once, and what is done again is meant.
@@ -167,12 +201,14 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	known := a.O.Journal.Memory(have.Now) // adoption may have found and settled some
 	have.Memory.Making, have.Memory.Tasks, have.Memory.Flights = known.Making, known.Tasks, known.Flights
 	have.Memory.Tests, have.Memory.TakenBack, have.Memory.Guards = known.Tests, known.TakenBack, a.tester.guards()
-	p := planning.PlanOf(want, have)
-	if err := a.limitToSaved(want, p); err != nil {
+	planned := planning.Whole(want, have)
+	if err := a.limitToSaved(want, planned.Plan); err != nil {
 		return nil, err
 	}
-	a.tester.watch(ctx, want, p)
-	return a.choose(want, have, p), nil
+	a.tester.watch(ctx, want, planned.Plan)
+	p := a.choose(want, have, planned.Plan)
+	p.planned = planned
+	return p, nil
 }
 
 // staleNow lists the guests with a lock that no running task explains.

@@ -27,6 +27,8 @@ type prover struct {
 	proving  map[string]bool
 	checking map[string]time.Time // archives that the root helper reads now -> since when
 	unlogged map[string]bool      // archives of which no log tells
+	asks     int                  // how many logs are being read
+	again    bool                 // one that could not be is left to a later pass
 }
 
 func newProver(t *tools) *prover {
@@ -51,6 +53,13 @@ func (p *prover) reads() bool {
 	return len(p.checking) > 0
 }
 
+// open reports whether something is still to be found out of an archive, now or by a later pass.
+func (p *prover) open() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.checking) > 0 || p.asks > 0 || p.again
+}
+
 // prove looks after archives of ours that have no size in their notes and whose task
 // this journal does not know: the agent died, or its journal was lost, between the
 // task's end and the note. Where PVE's task list still has the task, and it ended
@@ -59,6 +68,9 @@ func (p *prover) reads() bool {
 // like any other, or is known to be damaged. Where no log tells, and a guest is to be made
 // from it, its contents are checked.
 func (p *prover) prove(ctx context.Context, want *spec.Desired, have *node.Observed) {
+	p.mu.Lock()
+	p.again = false
+	p.mu.Unlock()
 	for id, state := range have.Storages {
 		for _, v := range state.Content {
 			if lost := v.Notes == "" && node.WholenessOf(have, v) == node.Unrecorded; v.Content != "backup" || node.Ambiguous(v) || !lost && node.WholenessOf(have, v) != node.Unproven {
@@ -73,8 +85,9 @@ func (p *prover) prove(ctx context.Context, want *spec.Desired, have *node.Obser
 			}
 			p.mu.Lock()
 			busy := p.proving[v.VolID]
-			if len(tasks) > 0 {
+			if !busy && len(tasks) > 0 {
 				p.proving[v.VolID] = true
+				p.asks++
 			}
 			p.mu.Unlock()
 			if busy || len(tasks) == 0 {
@@ -143,6 +156,8 @@ func (p *prover) proveOne(ctx context.Context, v proxmox.StorageContent, tasks [
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.asks--
+	p.again = p.again || again
 	switch {
 	case state.Marker != "" && !again, state.Marker != "" && !state.Whole:
 		p.proven[v.VolID] = state

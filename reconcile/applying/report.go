@@ -45,7 +45,14 @@ func (r *Report) add(p *passed, failed []Event, late []string) {
 		r.First = p.plan
 	}
 	r.Sent += p.sent
-	r.Failed, r.Waits, r.Overdue = append([]Event{}, failed...), append([]string{}, p.busy...), append([]string{}, late...)
+	r.Failed, r.Overdue = append([]Event{}, failed...), append([]string{}, late...)
+	r.Waits = []string{}
+	if p.part { // another pass follows
+		return
+	}
+	for _, w := range p.busy {
+		r.Waits = append(r.Waits, fmt.Sprintf("%s: %s", w.action.Object, w.why))
+	}
 }
 
 // Converged counts the objects that are as declared.

@@ -133,19 +133,20 @@ func passing(p *passed) bool {
 
 // Watch keeps a node as the desired state says, until the context ends: a pass at
 // every nudge (an edit, the end of a task), every interval against drift, and every
-// 15 s while something is waited for. load returns the desired state in force, which
+// 15 s while something is waited for. Where the marks of the host show that nothing has changed in an interval, it
+// makes no pass and sends no request, for QuietAge at most. load returns the desired state in force, which
 // after a broken edit is the last good one. passed is told what each pass found, or why it
-// could not look, and how long the agent then waits at most before it looks again.
+// could not look, or that nothing has changed since (Header.Unchanged), and how long the agent then waits at most before it looks again.
 func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *spec.Desired, passed func(p *plan.Plan, wait time.Duration, err error)) error {
 	a.O.Watching = true
 	for {
 		a.flights.unnudge()
 		a.failures.events = nil // they are told as they happen
-		p, err := a.pass(ctx, load())
+		r := rest{Agent: a, interval: interval, load: load, want: load(), marks: marksOf(ctx, a.tools)}
+		p, err := a.pass(ctx, r.want)
 		if ctx.Err() != nil {
 			return nil
 		}
-		tick := interval + jitter(interval/10+1) // so that a cluster's agents do not look together
 		switch {
 		case proxmox.IsUnauthorized(err):
 			if a.awaitToken(ctx, err, passed) != nil {
@@ -153,22 +154,16 @@ func (a *Agent) Watch(ctx context.Context, interval time.Duration, load func() *
 			}
 			continue
 		case err != nil:
-			tick = min(interval, WaitedFor)
+			tick := min(interval, WaitedFor)
 			passed(nil, tick, err)
+			err = a.flights.pause(ctx, tick)
 		case p.atOnce > 0, p.partial && p.sent == 0 && len(a.O.Journal.Open()) == 0 && !a.tester.asking():
 			continue
 		default:
-			if p.poll || slices.ContainsFunc(p.plan.Blocked, awaited) || awaitsDisk(a.O.Store) {
-				tick = min(tick, WaitedFor)
-			}
-			for _, at := range append(a.failures.retries(), p.plan.Due, p.soon) {
-				if !at.IsZero() {
-					tick = min(tick, max(at.Sub(a.Clock()), time.Second))
-				}
-			}
-			passed(p.plan, tick, nil)
+			r.last = p
+			err = r.wait(ctx, passed)
 		}
-		if a.flights.pause(ctx, tick) != nil {
+		if err != nil {
 			return nil
 		}
 	}

@@ -3,7 +3,6 @@ package applying
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -24,7 +23,7 @@ func (s *sender) send(ctx context.Context, p *passed, have *node.Observed) error
 		if why, err := s.yields(ctx, action, have); err != nil {
 			return err
 		} else if why != "" {
-			p.poll, p.busy, p.waits = true, append(p.busy, fmt.Sprintf("%s: %s", action.Object, why)), append(p.waits, wait{action, why})
+			p.poll, p.busy, p.waits = true, append(p.busy, wait{action, why}), append(p.waits, wait{action, why})
 			continue
 		}
 		atOnce, err := s.begin(ctx, p, action, have)

@@ -52,7 +52,7 @@ func (t *tools) settle(operation *journal.Operation, result, text string, now ti
 // finish hands an ending to the next pass, and asks for one.
 func (t *tools) finish(e ending) {
 	t.keepEnd(e)
-	t.flights.Nudge()
+	t.flights.nudgeOver()
 }
 
 // keepEnd hands an ending to the next pass, whenever that comes.

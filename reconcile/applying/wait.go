@@ -66,7 +66,7 @@ func (w *waiter) wait(ctx context.Context, operation *journal.Operation, ended t
 		}
 		w.keepEnd(e)
 		if !w.tester.started(ctx, e) {
-			w.flights.Nudge()
+			w.flights.nudgeOver()
 		}
 	})
 }

@@ -106,7 +106,7 @@ func (x *Exporter) Differs(want *spec.Desired, have *node.Observed) map[string][
 		}
 	}
 	q := questions.Questions{Want: want, Have: have}
-	for _, g := range node.GuestsOf(want) {
+	for _, g := range want.AllGuests() {
 		state := have.Guests[g.VMID]
 		if state == nil || state.Config == nil {
 			continue // the plan has said so

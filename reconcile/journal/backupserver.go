@@ -51,7 +51,7 @@ func UnownedKey(storage, queue string) string { return storage + " " + queue }
 // noteOwner remembers whether a backup server lets a guest be backed up by this user.
 func (m *Memory) noteOwner(a *Operation) {
 	storage := StorageOf(a.Call)
-	if a.Verb != "back up" || storage == "" {
+	if a.Verb != VerbBackUp || storage == "" {
 		return
 	}
 	switch key := UnownedKey(storage, a.Queue); {

@@ -11,5 +11,8 @@ const (
 	FactDeletes  = "deletes" // the VMID, of each step of a deletion on purpose
 )
 
+// VerbBackUp is the verb of a vzdump of a guest.
+const VerbBackUp = "back up"
+
 // VerbDelete is the verb of the deletion of a guest on purpose.
 const VerbDelete = "delete guest"

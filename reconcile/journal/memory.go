@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -58,6 +57,14 @@ func (m *Memory) Flight(queue string) *Flight {
 	return nil
 }
 
+// FlightOn is the operation of ours that works on a guest now, or nil.
+func (m *Memory) FlightOn(vmid proxmox.VMID) *Flight {
+	if len(m.Flights) == 0 {
+		return nil
+	}
+	return m.Flight("lxc/" + vmid.String())
+}
+
 // Failure is why an operation failed, for people, and what to do.
 type Failure struct {
 	ID    string    `json:"id"`
@@ -97,45 +104,13 @@ type ArchiveState struct {
 // written out where no fence can do it.
 const UnsyncedAge = 10 * time.Minute
 
-// Memory reads the journal as the planner needs it.
-func (j *Journal) Memory(now time.Time) Memory {
-	m := Memory{
-		Changed: map[string]bool{},
-		Cooling: map[string]Failure{}, Making: map[proxmox.VMID]string{}, Stale: map[proxmox.VMID]bool{}, Made: map[string]time.Time{},
-		Done: map[string]bool{}, Notes: map[string]string{}, Unmade: map[proxmox.VMID]time.Time{}, Rollbacks: map[string]RollbackState{}, Archives: map[string]ArchiveState{}, Reading: map[string]bool{},
-		Restarting: map[string]bool{}, BackedUp: map[string][]time.Time{}, Undeletable: map[string]time.Time{}, Unowned: map[string]Unowned{}, Tasks: map[proxmox.UPID]bool{},
-	}
-	j.Mu.Lock()
-	defer j.Mu.Unlock()
-	for _, a := range j.Order {
-		m.noteGuest(a, now)
-		m.noteFlight(a)
-		if a.Result == ResultOK {
-			m.Changed[a.Object] = true
-		}
-		m.Done[a.ID] = a.Result == ResultOK
-		if notes := notesOf(a); notes != "" && a.Result == ResultOK {
-			m.Notes[a.Object] = notes
-		}
-		m.noteRollback(a)
-		m.noteDelete(a)
-		m.noteOwner(a)
-		m.noteTest(a)
-		m.noteGuard(a)
-		m.noteBackup(a, now)
-		switch {
-		case a.Facts["restart"] != "" && a.Result == ResultOK:
-			m.Restarting[a.Object] = true
-		case strings.HasSuffix(a.ID, "/start") && a.Result == ResultOK:
-			delete(m.Restarting, a.Object)
-		}
-	}
-	return m
-}
-
 // noteGuest notes an operation that makes a guest.
 func (m *Memory) noteGuest(a *Operation, now time.Time) {
-	vmid, err := proxmox.ParseVMID(a.Facts["makes"])
+	makes := a.Facts["makes"]
+	if makes == "" {
+		return
+	}
+	vmid, err := proxmox.ParseVMID(makes)
 	if err != nil {
 		return
 	}
@@ -178,13 +153,17 @@ func (m *Memory) noteRollback(a *Operation) {
 	}
 }
 
-// noteBackup notes a backup that was made, and what is known of an archive.
-func (m *Memory) noteBackup(a *Operation, now time.Time) {
-	if a.Verb == "back up" && a.Result == ResultOK {
+// noteBackup notes a backup that was made.
+func (m *Memory) noteBackup(a *Operation) {
+	if a.Verb == VerbBackUp && a.Result == ResultOK {
 		m.BackedUp[a.ID] = append(m.BackedUp[a.ID], a.Time)
 	}
+}
+
+// noteArchive notes what is known of an archive.
+func (m *Memory) noteArchive(a *Operation, now time.Time) {
 	if volid := a.outcomeFacts["archive"]; volid != "" {
-		written := a.Result == ResultOK && (a.outcomeFacts["synced"] != "no" || now.Sub(a.ended) > UnsyncedAge)
+		written := a.Result == ResultOK && (!a.unsynced() || now.Sub(a.ended) > UnsyncedAge)
 		marker := ""
 		if a.Call != nil {
 			marker = a.Call.Params["notes-template"]
@@ -199,7 +178,15 @@ const RepeatLimit = 3
 
 // ActKey names what an operation does, without the digest of the config that it changes.
 func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
+	size, params := len(id), map[string]string(nil)
+	if call != nil {
+		params, size = call.Params, size+len(call.Method)+len(call.Path)+2
+		for key, value := range params {
+			size += len(key) + len(value) + 2
+		}
+	}
 	var b strings.Builder
+	b.Grow(size)
 	b.WriteString(id)
 	if op != nil {
 		fmt.Fprintf(&b, " %s %v", op.Name, op.Args) // maps are printed in order
@@ -208,9 +195,9 @@ func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 		for _, part := range []string{" ", call.Method, " ", call.Path} {
 			b.WriteString(part)
 		}
-		for _, key := range text.Keys(call.Params) {
+		for _, key := range text.Keys(params) {
 			if key != "digest" {
-				for _, part := range []string{" ", key, "=", call.Params[key]} {
+				for _, part := range []string{" ", key, "=", params[key]} {
 					b.WriteString(part)
 				}
 			}
@@ -219,14 +206,21 @@ func ActKey(id string, call *proxmox.Call, op *privileged.Op) string {
 	return b.String()
 }
 
-// madeOfGuest matches the requests that make a guest or change one.
-var madeOfGuest = regexp.MustCompile(`^/nodes/[^/]+/(?:lxc|qemu)(?:/|$)`)
+// madeOfGuest reports whether a request makes a guest or changes one: /nodes/NODE/lxc, or below it.
+func madeOfGuest(path string) bool {
+	node, ok := strings.CutPrefix(path, "/nodes/")
+	_, below, _ := strings.Cut(node, "/")
+	kind, _, _ := strings.Cut(below, "/")
+	return ok && (kind == "lxc" || kind == "qemu")
+}
 
 // notesOf are the notes of a guest that an operation writes.
 func notesOf(a *Operation) string {
 	switch {
-	case a.Call != nil && madeOfGuest.MatchString(a.Call.Path) && !strings.HasSuffix(a.Call.Path, "/snapshot"):
-		return a.Call.Params["description"]
+	case a.Call != nil:
+		if notes := a.Call.Params["description"]; notes != "" && madeOfGuest(a.Call.Path) && !strings.HasSuffix(a.Call.Path, "/snapshot") {
+			return notes
+		}
 	case a.Op != nil:
 		return a.Op.Args["description"]
 	}

@@ -36,6 +36,7 @@ type records struct {
 	unread int
 	// whyUnread says why the last of them could not.
 	whyUnread error
+	settled   settled
 	// files counts those that were put aside since; operations know in which they began.
 	files int
 }
@@ -51,6 +52,7 @@ func (r *records) forget() {
 		}
 		return gone
 	})
+	r.settled = settled{}
 }
 
 // Parse adds lines to what is known. A line that cannot be read was torn by a crash, is

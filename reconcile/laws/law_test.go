@@ -3,6 +3,7 @@ package laws
 import (
 	"flag"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -85,10 +86,15 @@ func fuzzLaw(f *testing.F, profile lawProfile) {
 
 var lawsRun, lawRequests, lawTruths atomic.Int64
 
-// TestMain lets garbage be: a scenario makes 40 MB of it and keeps little.
+// TestMain lets garbage be: a scenario makes 20 MB of it and keeps little. A life in virtual time is one thing after the
+// other, so a process that lives one at a time (-parallel 1) has one thread: a second one would only wait.
 func TestMain(m *testing.M) {
+	flag.Parse()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(1600)
+	}
+	if os.Getenv("GOMAXPROCS") == "" && flag.Lookup("test.parallel").Value.String() == "1" {
+		runtime.GOMAXPROCS(1)
 	}
 	os.Exit(m.Run())
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func (m mutant) build(root, dir string) (program string, err error) {
 // caught runs the mutant's test until its law speaks, and returns the seed and what the
 // law says.
 func (m mutant) caught(program string, scenarios int) (seed, says string, err error) {
-	run := exec.Command(program, "-test.run", "^"+m.test+"$", "-test.timeout", "20m",
+	run := exec.Command(program, "-test.run", "^"+m.test+"$", "-test.timeout", "20m", "-test.parallel", "1",
 		"-law.only", m.law, "-law.from", strconv.Itoa(m.after), "-law.n", strconv.Itoa(scenarios))
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
@@ -196,8 +197,8 @@ func TestMutantsApply(t *testing.T) {
 	}
 }
 
-// TestLawsCatchMutants builds mutants of the shipped source, one after the other. The
-// law that each breaks must say so within 5,000 scenarios.
+// TestLawsCatchMutants builds mutants of the shipped source, as many at once as -parallel
+// says. The law that each breaks must say so within 5,000 scenarios.
 func TestLawsCatchMutants(t *testing.T) {
 	if testing.Short() || reconciletest.RaceDetector {
 		t.Skip("a run without -short and the race detector builds mutants")
@@ -211,10 +212,16 @@ func TestLawsCatchMutants(t *testing.T) {
 	if *lawN > 0 {
 		scenarios = *lawN
 	}
-	begin, caught := time.Now(), 0
-	table := ""
+	begin := time.Now()
+	var mu sync.Mutex
+	var table []string // of those that were caught
+	t.Cleanup(func() {
+		slices.Sort(table)
+		t.Logf("%d of %d caught, of %d mutants, in %.0f s:\n%s", len(table), len(chosen), len(all), time.Since(begin).Seconds(), strings.Join(table, ""))
+	})
 	for _, m := range chosen {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			start := time.Now()
 			program, err := m.build(root, t.TempDir())
 			if err != nil {
@@ -225,12 +232,12 @@ func TestLawsCatchMutants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			caught++
-			table += fmt.Sprintf("%-24s %-14s %-18s seed %-4s built in %4.1f s, caught in %4.1f s\n", m.name, m.law, m.test, seed, built.Seconds(), (time.Since(start) - built).Seconds())
+			mu.Lock()
+			table = append(table, fmt.Sprintf("%-24s %-14s %-18s seed %-4s built in %4.1f s, caught in %4.1f s\n", m.name, m.law, m.test, seed, built.Seconds(), (time.Since(start)-built).Seconds()))
+			mu.Unlock()
 			t.Log(says)
 		})
 	}
-	t.Logf("%d of %d caught, of %d mutants, in %.0f s:\n%s", caught, len(chosen), len(all), time.Since(begin).Seconds(), table)
 }
 
 // chooseMutants takes those of the flag; without it three that are quickly caught.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/reconcile"
-	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 )
 
@@ -224,7 +223,7 @@ func (w *witness) leftAlone(i *wire, wr *lawWrite) {
 	if vmid == "" {
 		return
 	}
-	for _, g := range node.GuestsOf(w.want) {
+	for _, g := range w.want.AllGuests() {
 		if g.VMID.String() != vmid {
 			continue
 		}

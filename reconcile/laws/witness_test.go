@@ -16,7 +16,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/applying"
-	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/reconciletest"
 	"github.com/felhom/felhom-agent/spec"
 )
@@ -38,6 +37,10 @@ type witness struct {
 	jumped  bool                 // the node's clock was set
 	hidden  bool                 // people have taken rights from the token
 	want    *spec.Desired        // what the agent goes by that writes just now
+
+	listing     sync.Mutex
+	listed      string    // the list of tasks that was read last
+	tasksListed []lawTask // the same, decoded; only read
 }
 
 func newWitness(s *scenario) *witness {
@@ -132,11 +135,16 @@ func (w *witness) failedSince(wr *lawWrite, sent time.Time) bool {
 // list is the node's list of tasks.
 func (w *witness) list() []lawTask {
 	_, body := w.s.sim.Do("root@pam", "GET", "/nodes/pve1/tasks", map[string]string{"source": "all", "limit": "2000"})
-	var list struct{ Data []lawTask }
-	if err := json.Unmarshal([]byte(body), &list); err != nil {
-		w.s.fails("scenario", "%v", err)
+	w.listing.Lock()
+	defer w.listing.Unlock()
+	if body != w.listed {
+		var list struct{ Data []lawTask }
+		if err := json.Unmarshal([]byte(body), &list); err != nil {
+			w.s.fails("scenario", "%v", err)
+		}
+		w.listed, w.tasksListed = body, list.Data
 	}
-	return list.Data
+	return w.tasksListed
 }
 
 // noLineNoAct: a write without an intent in the journal.
@@ -151,7 +159,7 @@ func (w *witness) noLineNoAct(i *incarnation, wr *lawWrite) {
 
 // wish is the declared guest or golden of a VMID.
 func (w *witness) wish(vmid int) (name string, guest *spec.Guest) {
-	for _, g := range node.GuestsOf(w.want) {
+	for _, g := range w.want.AllGuests() {
 		if int(g.VMID) == vmid {
 			return g.Ref.Name, g
 		}

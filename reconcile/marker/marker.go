@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
@@ -94,7 +95,7 @@ func nextMarker(text string) (m Marker, rest string, ok bool) {
 		if !objectName(object) {
 			continue
 		}
-		m := Marker{Object: object, Facts: map[string]string{}}
+		m := Marker{Object: object}
 		for strings.HasPrefix(rest, " ") {
 			pair, after := word(rest[1:])
 			key, value, ok := strings.Cut(pair, "=")
@@ -112,6 +113,9 @@ func nextMarker(text string) (m Marker, rest string, ok bool) {
 			case "born":
 				m.Born, _ = time.Parse(time.RFC3339, value)
 			default:
+				if m.Facts == nil {
+					m.Facts = map[string]string{}
+				}
 				m.Facts[key] = value
 			}
 		}
@@ -148,8 +152,17 @@ func objectName(s string) bool {
 }
 
 // OneMarker returns the marker of a text that holds exactly one; two markers are
-// as foreign as none, for nobody can say which of them is true.
+// as foreign as none, for nobody can say which of them is true. Its facts are shared by all who
+// ask about this text, so they are only read; see [Marker.With].
 func OneMarker(text string) (Marker, bool) {
+	if !strings.Contains(text, markerHead) {
+		return Marker{}, false
+	}
+	return read.one(text)
+}
+
+// ReadOne is OneMarker for who remembers it.
+func ReadOne(text string) (Marker, bool) {
 	m, rest, ok := nextMarker(text)
 	if !ok {
 		return Marker{}, false
@@ -158,6 +171,48 @@ func OneMarker(text string) (Marker, bool) {
 		return Marker{}, false
 	}
 	return m, true
+}
+
+// read are texts that were read: the same are asked about again and again, in every look and by
+// every planner.
+var read = memo{of: map[string]noted{}}
+
+// What is remembered is at most so many texts, 2 MB in all, of at most so many bytes. When it is
+// full all is forgotten.
+const mostRead, longestRead = 2048, 512
+
+type memo struct {
+	mu sync.RWMutex
+	of map[string]noted
+}
+
+// noted is what a text says.
+type noted struct {
+	marker Marker
+	one    bool // it bears one marker
+}
+
+func (r *memo) one(text string) (Marker, bool) {
+	r.mu.RLock()
+	has, known := r.of[text]
+	r.mu.RUnlock()
+	if known {
+		return has.marker, has.one
+	}
+	keep := len(text) <= longestRead
+	if keep {
+		text = strings.Clone(text) // which may be a part of something great
+	}
+	m, one := ReadOne(text)
+	if keep {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.of) >= mostRead {
+			clear(r.of)
+		}
+		r.of[text] = noted{m, one}
+	}
+	return m, one
 }
 
 // Equal reports whether two markers print the same.

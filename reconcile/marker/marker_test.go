@@ -3,6 +3,7 @@ package marker
 import (
 	"math/rand/v2"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,33 @@ func TestEqualMarkersPrintTheSame(t *testing.T) {
 			if a.Equal(b) != (a.String() == b.String()) {
 				t.Errorf("Equal of %q and %q is %t", a, b, a.Equal(b))
 			}
+		}
+	}
+}
+
+// What is remembered of a text is what it says, however many others were asked about in between, and is nobody's to change.
+func TestTheMarkerOfATextIsTheSameEachTime(t *testing.T) {
+	for range 2 {
+		for i := range 2*mostRead + 1 {
+			m := Marker{Object: "web", VMID: 201, Owner: "pve1", Facts: map[string]string{"size": strconv.Itoa(i)}}
+			text := Describe("shop", m)
+			if i%3 == 0 {
+				text = Describe(text, m) // two are none
+			}
+			want, one := ReadOne(text)
+			got, ok := OneMarker(text)
+			if ok != one || ok != (i%3 != 0) || !got.Equal(want) {
+				t.Fatalf("%q is %v (%t), remembered as %v (%t)", text, want, one, got, ok)
+			}
+			if changed := got.With("size", "changed"); ok && changed.Equal(want) {
+				t.Fatal("a fact cannot be changed")
+			}
+			if got, _ = OneMarker(text); !got.Equal(want) {
+				t.Fatalf("%q is %v, and %v after somebody changed a copy", text, want, got)
+			}
+		}
+		if len(read.of) > mostRead {
+			t.Errorf("%d texts are remembered", len(read.of))
 		}
 	}
 }

@@ -34,7 +34,18 @@ type privilege struct{ path, name string }
 func Of(want *spec.Desired, node string) []Need {
 	c := &collector{want: want, seen: map[privilege]bool{}}
 	c.add(spec.Ref{}, "/nodes/"+node, "Sys.Audit", "its clock and its state", false)
-	for _, ref := range want.Refs() {
+	return c.objects(node, want.Refs())
+}
+
+// OfObjects are the needs of some objects alone, whatever the others need.
+func OfObjects(want *spec.Desired, node string, refs []spec.Ref) []Need {
+	c := &collector{want: want, seen: map[privilege]bool{}}
+	return c.objects(node, refs)
+}
+
+func (c *collector) objects(node string, refs []spec.Ref) []Need {
+	want := c.want
+	for _, ref := range refs {
 		if o := want.Object(ref); o.Node != "" && o.Node != node {
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
@@ -110,63 +109,6 @@ func DumpSize(s proxmox.Size) string {
 	}
 }
 
-// Index arranges what the storages hold by volume and by guest. It is made once,
-// when all that a look reads has been read.
-func (o *Observed) Index(want *spec.Desired) {
-	if o.ByID != nil {
-		return
-	}
-	o.ByID = map[string]*proxmox.StorageContent{}
-	o.ByGuest = map[proxmox.VMID][]*proxmox.StorageContent{}
-	o.Checkable = map[string]bool{}
-	o.Listed = map[string]time.Time{}
-	o.marks = map[string]*marker.Marker{}
-	o.ByObject = map[string][]*proxmox.StorageContent{} // whose marker their notes bear
-	for _, id := range text.Keys(o.Storages) {
-		content := o.Storages[id].Content
-		for i := range content {
-			v := &content[i]
-			o.mark(v.Notes)
-			if right := rightTime(o, *v); v.Content == "backup" && !right.Equal(v.CTime) {
-				o.Listed[v.VolID], v.CTime = v.CTime, right
-			}
-			o.ByID[v.VolID] = v
-			if _, ok := CheckableFile(o, want, *v); ok && v.Content == "backup" && WholenessOf(o, *v) == Unproven {
-				o.Checkable[v.VolID] = true
-			}
-			if v.VMID != 0 {
-				o.ByGuest[v.VMID] = append(o.ByGuest[v.VMID], v)
-			}
-			if m, ok := o.MarkerOf(v.Notes); ok && m.Owner == o.Owner {
-				name := text.OrElse(m.Facts["guest"], m.Object)
-				o.ByObject[name] = append(o.ByObject[name], v)
-			}
-		}
-	}
-}
-
-// MarkerOf is the one marker in the notes of an archive. Notes that are listed are read once.
-func (o *Observed) MarkerOf(notes string) (marker.Marker, bool) {
-	m, known := o.marks[notes]
-	switch {
-	case !known:
-		return marker.OneMarker(notes)
-	case m == nil:
-		return marker.Marker{}, false
-	}
-	return *m, true
-}
-
-func (o *Observed) mark(notes string) {
-	if _, known := o.marks[notes]; known {
-		return
-	}
-	o.marks[notes] = nil
-	if m, ok := marker.OneMarker(notes); ok {
-		o.marks[notes] = &m
-	}
-}
-
 // Volume returns a listed volume by its id.
 func (o *Observed) Volume(volid string) *proxmox.StorageContent { return o.ByID[volid] }
 
@@ -204,8 +146,12 @@ func FutureArchives(o *Observed, storage string, vmid proxmox.VMID, t proxmox.Gu
 }
 
 func allArchivesOf(o *Observed, storage string, vmid proxmox.VMID, t proxmox.GuestType) []proxmox.StorageContent {
-	var all []proxmox.StorageContent
-	for _, v := range o.ByGuest[vmid] {
+	of := o.ByGuest[vmid]
+	if len(of) == 0 {
+		return nil
+	}
+	all := make([]proxmox.StorageContent, 0, len(of))
+	for _, v := range slices.Backward(of) { // by name, which begins with the time
 		if v.Content == "backup" && v.VMID == vmid && (v.Subtype == "qemu") == t.VM() && text.ProxmoxStorage(v.VolID) == storage {
 			all = append(all, *v)
 		}
@@ -230,9 +176,15 @@ func AmbiguousArchive(o *Observed, storage string, vmid proxmox.VMID) *plan.Bloc
 }
 
 func NewestFirst(all []proxmox.StorageContent) {
-	slices.SortStableFunc(all, func(a, b proxmox.StorageContent) int {
-		return cmp.Or(b.CTime.Compare(a.CTime), strings.Compare(b.VolID, a.VolID))
-	})
+	newer := func(a, b proxmox.StorageContent) int {
+		if c := b.CTime.Compare(a.CTime); c != 0 {
+			return c
+		}
+		return strings.Compare(b.VolID, a.VolID)
+	}
+	if !slices.IsSortedFunc(all, newer) {
+		slices.SortStableFunc(all, newer)
+	}
 }
 
 // Owns reports whether a marker bears this object (or the name it had), this VMID

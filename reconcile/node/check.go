@@ -39,7 +39,7 @@ func CheckableFile(o *Observed, want *spec.Desired, v proxmox.StorageContent) (A
 // ours without a noted size that are newer than any that is proven.
 func ToCheck(o *Observed, want *spec.Desired) []ArchiveFile {
 	var files []ArchiveFile
-	for _, guest := range GuestsOf(want) {
+	for _, guest := range want.AllGuests() {
 		if o.Guests[guest.VMID] != nil || o.Scope != nil && !o.Scope[guest.Ref] {
 			continue
 		}

@@ -76,6 +76,9 @@ var (
 	rawMount = regexp.MustCompile(`^lxc\.mount\.entry$`)
 )
 
+// mntent reads a field of a line as getmntent(3) does.
+var mntent = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
 // RawClaims are those of one raw lxc.* line (lxc.container.conf(5)). The target of an
 // lxc.mount.entry is relative to the guest's root, or absolute below LXC's own path of it.
 func RawClaims(key, value string) []Claim {
@@ -89,7 +92,7 @@ func RawClaims(key, value string) []Claim {
 	if !rawMount.MatchString(key) || len(fields) < 2 {
 		return nil
 	}
-	target := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[1])
+	target := mntent.Replace(fields[1])
 	if _, inside, ok := strings.Cut(target, "/rootfs/"); ok && strings.HasPrefix(target, "/") {
 		target = inside
 	}

@@ -34,9 +34,9 @@ func Unreadable(config *proxmox.GuestConfig) (key string, err error) {
 			var wrong error
 			switch strings.TrimRight(k, "0123456789") {
 			case "net":
-				_, wrong = proxmox.ParseNet(value)
+				wrong = proxmox.CheckNet(value)
 			case "mp", "rootfs":
-				_, wrong = proxmox.ParseMountPoint(value)
+				wrong = proxmox.CheckMountPoint(value)
 			case "agent":
 				_, wrong = proxmox.ParseAgent(value)
 			case "memory":

@@ -49,6 +49,9 @@ type Rivalry struct {
 // that is made again has archives of the old generation, then of the new one, and never of
 // the old one again. nil where there is one guest.
 func Rivals(o *Observed, storage string, vmid proxmox.VMID, t proxmox.GuestType, mine func(marker.Marker) bool) *Rivalry {
+	if len(o.ByGuest[vmid]) < 3 { // one, another and the first again
+		return nil
+	}
 	r := &Rivalry{storage: storage, vmid: vmid, kind: t}
 	alternate, last := false, Generation{}
 	for _, v := range allArchivesOf(o, storage, vmid, t) { // newest first

@@ -8,7 +8,7 @@ import (
 // DeclaredNets are the declared interfaces of every guest and golden image, by object.
 func DeclaredNets(want *spec.Desired) map[spec.Ref]map[int]proxmox.Net {
 	nets := map[spec.Ref]map[int]proxmox.Net{}
-	for _, g := range GuestsOf(want) {
+	for _, g := range want.AllGuests() {
 		nets[g.Ref] = g.Config.Nets
 	}
 	for _, golden := range want.Golden {

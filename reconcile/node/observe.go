@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
-	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/reconcile/text"
 	"github.com/felhom/felhom-agent/spec"
@@ -78,8 +76,8 @@ type Observed struct {
 	Checkable map[string]bool
 	Listed    map[string]time.Time // volume id -> the listed time, where the archive was begun at another
 	ByObject  map[string][]*proxmox.StorageContent
-	// marks are the markers in the notes of archives, by the notes; nil where they have none.
-	marks map[string]*marker.Marker
+	// marks are the markers in the notes of archives, by the notes.
+	marks map[string]noted
 }
 
 // InScope reports whether an object is looked at.
@@ -115,7 +113,7 @@ func CutOff(state *GuestState) bool {
 	if state == nil || state.Config == nil || state.Lock != "create" {
 		return false
 	}
-	_, root := state.Config.RootFS()
+	_, root := state.Config.Raw["rootfs"]
 	return !root && state.Config.Description() == "" && state.Config.Hostname() == ""
 }
 
@@ -158,25 +156,13 @@ type HostState struct {
 	Barred  map[string]string // folders at which the root helper does not look -> why
 }
 
-// GuestsOf returns every object under restores and guests, by name.
-func GuestsOf(want *spec.Desired) []*spec.Guest {
-	var all []*spec.Guest
-	for _, name := range text.Keys(want.Restores) {
-		all = append(all, want.Restores[name])
-	}
-	for _, name := range text.Keys(want.Guests) {
-		all = append(all, want.Guests[name])
-	}
-	return all
-}
-
 // DeclaredVMIDs are the VMIDs that the desired state names.
 func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
 	ids := map[proxmox.VMID]bool{}
 	for _, golden := range want.Golden {
 		ids[golden.VMID] = true
 	}
-	for _, guest := range GuestsOf(want) {
+	for _, guest := range want.AllGuests() {
 		ids[guest.VMID] = true
 	}
 	return ids
@@ -196,7 +182,7 @@ func Typed(want *spec.Desired, o *Observed) *spec.Desired {
 // DeclaredVMs are the VMIDs that the desired state declares as virtual machines.
 func DeclaredVMs(want *spec.Desired) map[proxmox.VMID]bool {
 	vms := map[proxmox.VMID]bool{}
-	for _, guest := range GuestsOf(want) {
+	for _, guest := range want.AllGuests() {
 		if guest.Type.VM() {
 			vms[guest.VMID] = true
 		}
@@ -267,10 +253,16 @@ func Within(dir, path string) bool {
 // Task returns the running task of one of the types (any, if none is given) that
 // works on a guest.
 func (o *Observed) Task(vmid proxmox.VMID, types ...string) *proxmox.Task {
-	id := fmt.Sprint(vmid)
+	id := ""
 	for i := range o.Tasks {
 		t := &o.Tasks[i]
-		if owner, _, _ := strings.Cut(t.ID, "@"); t.Running() && owner == id && (len(types) == 0 || slices.Contains(types, t.Type)) {
+		if !t.Running() || len(types) > 0 && !slices.Contains(types, t.Type) {
+			continue
+		}
+		if id == "" {
+			id = vmid.String()
+		}
+		if owner, _, _ := strings.Cut(t.ID, "@"); owner == id {
 			return t
 		}
 	}

@@ -225,20 +225,6 @@ func (p *Plan) DueAt(at time.Time) {
 // A Room is how much of a storage is free, in bytes.
 type Room struct{ Free, Total proxmox.Size }
 
-// PlanHeader says of what and when a plan was made.
-type PlanHeader struct {
-	Node      string    `json:"node"`
-	Version   string    `json:"version"`   // PVE's
-	Refreshed time.Time `json:"refreshed"` // by the node's clock, in its zone
-	Requests  int       `json:"requests"`
-	Elapsed   string    `json:"-"`
-	Desired   string    `json:"desired"` // the path
-	Files     int       `json:"files"`
-	Hash      string    `json:"hash"`
-	Commit    string    `json:"commit,omitempty"` // of the repository that the desired state was pulled from
-	Elsewhere []string  `json:"elsewhere,omitempty"`
-}
-
 // Changes reports whether anything is being done, or is to be done, now or later.
 func (p *Plan) Changes() bool { return len(p.Actions)+len(p.Deferred)+len(p.Running) > 0 }
 

@@ -89,7 +89,7 @@ func pruneBackups(p *planner, b *spec.Backup, g *spec.Guest, own []questions.Own
 func read(p *planner, volid string) bool {
 	file := p.Have.File(volid)
 	same := func(other string) bool { return other != "" && p.Have.File(other) == file }
-	for _, g := range node.GuestsOf(p.Want) {
+	for _, g := range p.Want.AllGuests() {
 		if slices.ContainsFunc(g.From, func(s spec.Source) bool { return same(s.Archive) }) {
 			return true
 		}

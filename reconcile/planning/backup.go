@@ -22,7 +22,7 @@ import (
 func planBackup(p *planner, b *spec.Backup) {
 	o := &b.Object
 	if ob := questions.TakesBackups(p.Questions, p.mounting, b.Storage); ob != nil {
-		p.blockFor(o, "storage", ob, plan.Deferred{Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up to %s if due: %s", b.Storage, strings.Join(questions.BackupGuests(p.Questions, b), ", "))})
+		p.blockFor(o, "storage", ob, plan.Deferred{Verb: journal.VerbBackUp, Symbol: plan.Create, Text: fmt.Sprintf("back up to %s if due: %s", b.Storage, strings.Join(questions.BackupGuests(p.Questions, b), ", "))})
 		return
 	}
 	if m, mounted := p.Have.MountOf(p.Want, b.Storage); m != nil && mounted {
@@ -65,7 +65,7 @@ func planBackup(p *planner, b *spec.Backup) {
 		if len(later) == 1 {
 			waits = fmt.Sprintf("when %s exists", p.Want.Guest(later[0]).Ref)
 		}
-		p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up to %s if due: %s", b.Storage, strings.Join(later, ", ")), Waits: waits})
+		p.later(plan.Deferred{Object: o.Ref, Verb: journal.VerbBackUp, Symbol: plan.Create, Text: fmt.Sprintf("back up to %s if due: %s", b.Storage, strings.Join(later, ", ")), Waits: waits})
 	}
 }
 
@@ -114,14 +114,17 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 		found.unowned = append(found.unowned, unowned{g.Ref.Name, says})
 		due = false
 	}
+	if flight := p.Have.Memory.FlightOn(g.VMID); flight != nil && flight.ID == backupID(b, g, byHand) {
+		due = false // it is being made
+	}
 	if due && !wantedAgain(p, b, g, slot, byHand) {
 		text := fmt.Sprintf("back up %s to %s", g.Ref.Name, b.Storage)
-		state, marker, ok := ready(p, o, g, "back up", text)
+		state, marker, ok := ready(p, o, g, journal.VerbBackUp, text)
 		if !ok {
 			return
 		}
 		if p.of[g.Ref].coming && g.State == spec.Running && state.Status != "running" {
-			p.later(plan.Deferred{Object: o.Ref, Verb: "back up", Symbol: plan.Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
+			p.later(plan.Deferred{Object: o.Ref, Verb: journal.VerbBackUp, Symbol: plan.Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
 			return
 		}
 		if short := backUp(p, b, g, state, marker, byHand); short != nil {
@@ -265,7 +268,7 @@ func backUp(p *planner, b *spec.Backup, g *spec.Guest, state *node.GuestState, m
 	if b.ChangeDetection != "" {
 		call.Params["pbs-change-detection-mode"] = b.ChangeDetection
 	}
-	a := plan.Action{ID: backupID(b, g, byHand), Object: b.Ref, Guest: g.Ref.Name, Verb: "back up", Symbol: plan.Create,
+	a := plan.Action{ID: backupID(b, g, byHand), Object: b.Ref, Guest: g.Ref.Name, Verb: journal.VerbBackUp, Symbol: plan.Create,
 		Text: fmt.Sprintf("back up %s to %s", g.Ref.Name, questions.Where(p.Questions, b.Storage)), Queue: Queue(g.VMID), Limit: "vzdump", Timeout: questions.Timeout(o, longTask), Call: &call,
 		Facts: questions.DumpFacts(p.Questions, b.Storage)}
 	maps.Copy(a.Facts, questions.ServerFacts(p.Questions, b.Storage, g))

@@ -24,7 +24,7 @@ func serversSeen(q questions.Questions) map[string]state.Server {
 		if ours := node.ManagedArchives(q.Have, id); len(ours) > 0 {
 			seen.Newest = ours[0].CTime.In(q.Have.Now.Location())
 		}
-		for _, g := range node.GuestsOf(q.Want) {
+		for _, g := range q.Want.AllGuests() {
 			if all := node.ArchivesOf(q.Have, id, g.VMID, g.Type); len(all) > 0 {
 				seen.Guests[g.Ref.Name] = all[0].CTime.In(q.Have.Now.Location())
 			}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
-	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/forecast"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -44,14 +43,16 @@ type chain struct {
 type dependents struct {
 	guest map[proxmox.VMID]spec.Ref
 	of    map[spec.Ref][]spec.Ref
+	on    map[spec.Ref][]spec.Ref // the guests that a guest needs, and that of a snapshot
+	at    map[spec.Ref]int        // where an object stands in the plan
 }
 
 // follow adds all that follows from the actions of a plan as deferred steps.
-func follow(q questions.Questions, pl *plan.Plan, k known) {
+func follow(q questions.Questions, pl *plan.Plan, k known, uses dependents) {
 	if len(pl.Actions)+len(pl.Deferred)+len(pl.Running) == 0 {
 		return
 	}
-	c := &chain{asked: q, known: k, plan: pl, after: forecast.New(q.Want, q.Have), uses: dependentsOf(q.Want, pl.Objects),
+	c := &chain{asked: q, known: k, plan: pl, after: forecast.New(q.Want, q.Have), uses: uses,
 		waiting: map[spec.Ref][]plan.Deferred{}, waited: map[spec.Ref][]plan.Deferred{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
 	for _, l := range pl.Deferred {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
@@ -185,7 +186,7 @@ func (c *chain) replan(touched map[spec.Ref]bool) *plan.Plan {
 		delete(c.waiting, ref)
 		c.known.forget(ref)
 	}
-	c.known = planObjects(q, b, c.known)
+	c.known, _ = planObjects(q, b, c.known)
 	return b.plan
 }
 
@@ -233,13 +234,14 @@ func (c *chain) waitsFor(a *plan.Action) string {
 
 // nounOf names a step that another one waits for.
 func nounOf(verb string) string {
-	nouns := map[string]string{"set": "change", "create": "creation", "adopt": "adoption", "restart": "shutdown", "stop": "shutdown", "back up": "backup", "publish": "publication",
-		"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion", journal.VerbDelete: "deletion", journal.VerbGuardBack: "rollback"}
 	if noun, ok := nouns[verb]; ok {
 		return noun
 	}
 	return strings.TrimPrefix(verb, "add ")
 }
+
+var nouns = map[string]string{"set": "change", "create": "creation", "adopt": "adoption", "restart": "shutdown", "stop": "shutdown", journal.VerbBackUp: "backup", "publish": "publication",
+	"roll back": "rollback", "record": "verification", "note": "note", "seal": "seal", "mark rollback": "note", "pass device": "device", "delete archive": "deletion", "delete snapshot": "deletion", journal.VerbDelete: "deletion", journal.VerbGuardBack: "rollback"}
 
 // blockedKey tells whether a reason has been told: of what a person holds once is enough.
 func blockedKey(h plan.Blocked) string {
@@ -252,24 +254,25 @@ func blockedKey(h plan.Blocked) string {
 // dependentsOf finds what depends on the guests of a plan: their snapshots, backups and
 // those that need them.
 func dependentsOf(want *spec.Desired, objects []spec.Ref) dependents {
-	d := dependents{guest: map[proxmox.VMID]spec.Ref{}, of: map[spec.Ref][]spec.Ref{}}
-	for _, ref := range objects {
+	d := dependents{guest: make(map[proxmox.VMID]spec.Ref, len(objects)), of: make(map[spec.Ref][]spec.Ref, len(objects)), on: map[spec.Ref][]spec.Ref{}, at: make(map[spec.Ref]int, len(objects))}
+	for i, ref := range objects {
+		d.at[ref] = i
 		switch ref.Kind {
 		case spec.KindRestore, spec.KindGuest:
 			g := want.Guest(ref.Name)
 			d.guest[g.VMID] = ref
 			for _, name := range g.Needs {
 				if other := want.Guest(name); other != nil {
-					d.of[other.Ref] = append(d.of[other.Ref], ref)
+					d.of[other.Ref], d.on[ref] = append(d.of[other.Ref], ref), append(d.on[ref], other.Ref)
 				}
 			}
 		case spec.KindSnapshot:
 			if g := want.Guest(want.Snapshots[ref.Name].Guest); g != nil {
-				d.of[g.Ref] = append(d.of[g.Ref], ref)
+				d.of[g.Ref], d.on[ref] = append(d.of[g.Ref], ref), append(d.on[ref], g.Ref)
 			}
 		case spec.KindBackup:
 			b := want.Backups[ref.Name]
-			for _, g := range node.GuestsOf(want) {
+			for _, g := range want.AllGuests() {
 				if want.BacksUp(b, g.Ref.Name) || g.Absent && slices.Contains(want.LastBackups(g.Ref.Name), b) {
 					d.of[g.Ref] = append(d.of[g.Ref], ref)
 				}

@@ -147,7 +147,7 @@ func (d *deletion) backUp(b *spec.Backup) {
 	}
 	facts := questions.DumpFacts(d.Questions, b.Storage)
 	maps.Copy(facts, questions.ServerFacts(d.Questions, b.Storage, d.g))
-	d.step(plan.Action{ID: deletionID(d.g) + "/backup", Guest: d.g.Ref.Name, Verb: "back up", Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, to delete it", d.g.Ref.Name, questions.Where(d.Questions, b.Storage)),
+	d.step(plan.Action{ID: deletionID(d.g) + "/backup", Guest: d.g.Ref.Name, Verb: journal.VerbBackUp, Symbol: plan.Create, Text: fmt.Sprintf("back up %s to %s, to delete it", d.g.Ref.Name, questions.Where(d.Questions, b.Storage)),
 		Limit: "vzdump", Timeout: questions.Timeout(&d.g.Object, longTask), Call: &call, Facts: facts})
 }
 

@@ -22,15 +22,15 @@ func reportDrift(p *planner, g *spec.Guest, state *node.GuestState, marker marke
 	for _, text := range questions.Differences(p.Questions, g, state, marker) {
 		p.drift(&g.Object, text, questions.Unknown)
 	}
-	if movedRunState(g, state) {
+	if movedRunState(p.Questions, g, state) {
 		who, _ := questions.WhoMoved(p.Questions, g, state)
-		p.drift(&g.Object, fmt.Sprintf("it is %s, not %s", state.Status, g.State), who)
+		p.drift(&g.Object, questions.RunStateDrift(g, state), who)
 	}
 }
 
 // movedRunState reports whether a guest runs that is to be stopped, or the other way round.
-func movedRunState(g *spec.Guest, state *node.GuestState) bool {
-	return g.State != "" && string(g.State) != state.Status && state.HA == ""
+func movedRunState(q questions.Questions, g *spec.Guest, state *node.GuestState) bool {
+	return g.State != "" && string(g.State) != state.Status && state.HA == "" && questions.DownForBackup(q, g) == ""
 }
 
 // planWish writes into the marker that the YAML, as it is now, has been carried out

@@ -89,7 +89,7 @@ var remaking = proxmox.TasksOf("create", "restore", "destroy", "rollback", "migr
 // inFlux holds an object whose guest is being made, destroyed, moved or rolled
 // back: what is read of it now means nothing.
 func inFlux(p *planner, o *spec.Object, vmid proxmox.VMID) bool {
-	if f := p.Have.Memory.Flight(Queue(vmid)); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Facts[journal.FactDeletes] != "" || f.Verb == journal.VerbGuardBack || f.Op != nil) {
+	if f := p.Have.Memory.FlightOn(vmid); f != nil && (f.Facts["makes"] != "" || f.Facts["rollback"] != "" || f.Facts[journal.FactDeletes] != "" || f.Verb == journal.VerbGuardBack || f.Op != nil) {
 		return true // that is our own work, which the plan tells as such
 	}
 	if t := p.Have.Task(vmid, remaking...); t != nil {
@@ -117,7 +117,7 @@ func stale(p *planner, o *spec.Object, state *node.GuestState) bool {
 	if state.Lock == "" {
 		return false
 	}
-	if p.Have.Holder(state.VMID) != nil {
+	if p.Have.Holder(state.VMID) != nil || p.Have.Memory.FlightOn(state.VMID) != nil {
 		return false // the queue is taken; whoever sends waits for it
 	}
 	reason := fmt.Sprintf("%d is locked (%s) and nothing that runs explains it: left over from a crash", state.VMID, state.Lock)
@@ -144,13 +144,14 @@ func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Ma
 		p.block(o, "vmid", fmt.Sprintf("%d is a template, no %s that runs", g.VMID, g.Type.Noun()), "choose another vmid")
 		return mark, false, out
 	}
+	if m, one := marker.OneMarker(config.Description()); one && node.Owns(p.Have, m, o, g.VMID) {
+		return m, true, out
+	}
 	found := marker.FindMarkers(config.Description())
 	switch {
 	case len(found) > 1:
 		p.block(o, "vmid", fmt.Sprintf("%d has %d ownership markers, so its object is not known", g.VMID, len(found)), "remove the wrong one from its Notes")
 		return mark, false, out
-	case len(found) == 1 && node.Owns(p.Have, found[0], o, g.VMID):
-		return found[0], true, out
 	case len(found) == 1:
 		blockForeign(p, g, found[0])
 		return mark, false, out
@@ -178,7 +179,7 @@ func identify(p *planner, g *spec.Guest, state *node.GuestState) (mark marker.Ma
 func adopt(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	o, config := &g.Object, state.Config
 	m := marker.Marker{Object: g.Ref.Name, VMID: g.VMID, Owner: p.Have.Owner, Born: p.Have.Now}
-	if questions.OnlyReports(p.Questions, g) && len(questions.Differences(p.Questions, g, state, m)) == 0 && !movedRunState(g, state) {
+	if questions.OnlyReports(p.Questions, g) && len(questions.Differences(p.Questions, g, state, m)) == 0 && !movedRunState(p.Questions, g, state) {
 		m = m.With("want", wishHash(g)) // it is as declared already
 	}
 	notes := marker.Describe(config.Description(), m)
@@ -230,8 +231,11 @@ func planPresent(p *planner, g *spec.Guest, state *node.GuestState, marker marke
 			planReplugs(p, g, state)
 			reportDrift(p, g, state, marker)
 			creationNotes(p, g, state, marker)
+			if questions.DownForBackup(p.Questions, g) != "" {
+				return planRunState(p, g, state)
+			}
 			return out
-		case !done, len(questions.Differences(p.Questions, g, state, marker)) > 0, movedRunState(g, state):
+		case !done, len(questions.Differences(p.Questions, g, state, marker)) > 0, movedRunState(p.Questions, g, state):
 			marker = marker.With("want", "") // an edit, or a drift to be healed: until it is carried out whole
 		}
 	}

@@ -1,6 +1,9 @@
 package planning
 
 import (
+	"cmp"
+	"maps"
+
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/spec"
@@ -27,7 +30,10 @@ type known struct {
 	order    int                  // the startup order of first
 }
 
-func nothingKnown() known { return known{mounting: questions.Mounting{}, of: map[spec.Ref]outcome{}} }
+// nothingKnown has room for the outcomes of so many objects.
+func nothingKnown(objects int) known {
+	return known{mounting: questions.Mounting{}, of: make(map[spec.Ref]outcome, objects)}
+}
 
 // learn adds the outcome of an object.
 func (k *known) learn(ref spec.Ref, out outcome) {
@@ -40,6 +46,22 @@ func (k *known) learn(ref spec.Ref, out outcome) {
 	if out.starts && (k.first == spec.Ref{} || out.order < k.order) {
 		k.first, k.order = ref, out.order
 	}
+}
+
+// without is a copy in which nothing is known of some objects.
+func (k known) without(part map[spec.Ref]bool) known {
+	k.mounting, k.of = maps.Clone(k.mounting), maps.Clone(k.of)
+	for ref := range part {
+		k.forget(ref)
+	}
+	if k.first == (spec.Ref{}) {
+		for ref, out := range k.of {
+			if out.starts && (k.first == spec.Ref{} || cmp.Or(cmp.Compare(out.order, k.order), cmp.Compare(ref.String(), k.first.String())) < 0) {
+				k.first, k.order = ref, out.order
+			}
+		}
+	}
+	return k
 }
 
 // forget drops what is known of an object that is planned again.

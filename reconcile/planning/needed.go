@@ -46,7 +46,7 @@ func tellNeeding(q questions.Questions, p *plan.Plan) {
 
 // needed adds a line to the details of a step that shuts its guest down.
 func needed(detail []string, verb string, effect plan.Effect, line string) []string {
-	down := slices.Contains([]string{"restart", "stop", "roll back", "back up", journal.VerbGuardBack}, verb)
+	down := slices.Contains([]string{"restart", "stop", "roll back", journal.VerbBackUp, journal.VerbGuardBack}, verb)
 	if line == "" || !down || effect != plan.Disruptive {
 		return detail
 	}

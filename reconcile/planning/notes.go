@@ -16,13 +16,13 @@ import (
 // creationNotes remarks what differs and is fixed at birth, and what hurts one day.
 func creationNotes(p *planner, g *spec.Guest, state *node.GuestState, marker marker.Marker) {
 	config := state.Config
-	if root, ok := config.RootFS(); ok && g.Storage != "" {
+	if root := config.RootVolume(); root != "" && g.Storage != "" {
 		moved(p, &g.Object, g.VMID, "rootfs", root, g.Storage)
 	}
 	mounts := config.MountPoints()
 	for _, i := range text.Keys(g.Config.Mounts) {
 		if want := g.Config.Mounts[i].Storage; want != "" && mounts[i].Kind() == proxmox.VolumeMount {
-			moved(p, &g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i], want)
+			moved(p, &g.Object, g.VMID, fmt.Sprintf("mp%d", i), mounts[i].Volume(), want)
 		}
 	}
 	if g.Type.VM() {
@@ -81,8 +81,8 @@ func SizeNote(mp proxmox.MountPoint) string {
 }
 
 // moved remarks a disk that lies on another storage than is declared.
-func moved(p *planner, o *spec.Object, vmid proxmox.VMID, key string, mp proxmox.MountPoint, want string) {
-	if id, err := proxmox.ParseVolumeID(mp.Volume()); err == nil && id.Storage != want {
+func moved(p *planner, o *spec.Object, vmid proxmox.VMID, key, volume, want string) {
+	if id, err := proxmox.ParseVolumeID(volume); err == nil && id.Storage != want {
 		p.note(o, "its %s is on %s, the YAML says %s: fixed at creation. To move it: pct move-volume %d %s %s", key, id.Storage, want, vmid, key, want)
 	}
 }
@@ -90,13 +90,7 @@ func moved(p *planner, o *spec.Object, vmid proxmox.VMID, key string, mp proxmox
 // fromNotes remarks where a guest could not come back: its backups lie on a storage
 // that its `from` does not name.
 func fromNotes(p *planner, g *spec.Guest) {
-	named := map[string]bool{}
-	for _, source := range g.From {
-		if node.IsOwn(g, source) {
-			named[source.Newest] = true
-		}
-	}
-	if len(named) > 0 {
+	if slices.ContainsFunc(g.From, func(s spec.Source) bool { return node.IsOwn(g, s) }) {
 		return
 	}
 	for _, v := range p.Have.ByGuest[g.VMID] {

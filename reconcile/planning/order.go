@@ -15,75 +15,103 @@ import (
 // guests as they start (what one needs and what starts before it come first), so that
 // what is found out of one is known when those that wait for it are planned.
 func planningOrder(q questions.Questions, objects []spec.Ref) []spec.Ref {
-	var before, guests, after []spec.Ref
+	type starting struct {
+		*spec.Guest
+		order int
+	}
+	guests := make([]starting, 0, len(objects))
+	var before, after []spec.Ref
+	needs := false // some guest needs another one
 	for _, ref := range objects {
 		switch ref.Kind {
 		case spec.KindMount, spec.KindGolden:
 			before = append(before, ref)
 		case spec.KindRestore, spec.KindGuest:
-			guests = append(guests, ref)
+			g := starting{q.Want.Guest(ref.Name), math.MaxInt}
+			if n, ok := questions.StartOrderOf(q, g.Guest); ok {
+				g.order = n
+			}
+			guests = append(guests, g)
+			needs = needs || len(g.Needs) > 0
 		default:
 			after = append(after, ref)
 		}
 	}
-	order := map[spec.Ref]int{}
-	for _, ref := range guests {
-		order[ref] = math.MaxInt
-		g := q.Want.Guest(ref.Name)
-		if n, ok := questions.StartOrderOf(q, g); ok {
-			order[ref] = n
+	slices.SortStableFunc(guests, func(a, b starting) int { return cmp.Compare(a.order, b.order) })
+	sorted := slices.Grow(before, len(objects))
+	if !needs {
+		for _, g := range guests {
+			sorted = append(sorted, g.Ref)
 		}
+		return append(sorted, after...)
 	}
-	slices.SortStableFunc(guests, func(a, b spec.Ref) int { return cmp.Compare(order[a], order[b]) })
-	var sorted []spec.Ref
-	todo := map[spec.Ref]bool{}
-	for _, ref := range guests {
-		todo[ref] = true
+	todo := make(map[*spec.Guest]bool, len(guests))
+	for _, g := range guests {
+		todo[g.Guest] = true
 	}
-	var visit func(ref spec.Ref)
-	visit = func(ref spec.Ref) {
-		if !todo[ref] {
+	var visit func(g *spec.Guest)
+	visit = func(g *spec.Guest) {
+		if !todo[g] {
 			return
 		}
-		delete(todo, ref)
-		for _, name := range q.Want.Guest(ref.Name).Needs {
+		delete(todo, g)
+		for _, name := range g.Needs {
 			if other := q.Want.Guest(name); other != nil {
-				visit(other.Ref)
+				visit(other)
 			}
 		}
-		sorted = append(sorted, ref)
+		sorted = append(sorted, g.Ref)
 	}
-	for _, ref := range guests {
-		visit(ref)
+	for _, g := range guests {
+		visit(g.Guest)
 	}
-	return slices.Concat(before, sorted, after)
+	return append(sorted, after...)
 }
 
-// creationsInOrder puts what makes guests into the order in which people wait for it, for only
-// so many are made at once: guests in the order in which they start, a golden image before the
-// first guest that waits for it, and golden images that nobody waits for at the end. All other
-// actions keep their places.
-func creationsInOrder(pl *plan.Plan, planned []spec.Ref, k known) {
-	rank := map[spec.Ref]int{}
+// A sequence is the order in which the objects of a plan are planned and made.
+type sequence struct {
+	at   map[spec.Ref]int // the place of an object among those that are planned
+	rank map[spec.Ref]int // what is to be made first has the lowest
+}
+
+// sequenceOf is the order in which people wait for what makes guests, for only so many are made at once: guests in the order
+// in which they start, a golden image before the first guest that waits for it, and golden images that nobody waits for at
+// the end.
+func sequenceOf(planned []spec.Ref, k known) sequence {
+	s := sequence{at: make(map[spec.Ref]int, len(planned)), rank: make(map[spec.Ref]int, len(planned))}
 	for i, ref := range planned {
+		s.at[ref] = i
 		if ref.Kind == spec.KindGolden {
-			rank[ref] = math.MaxInt
+			s.rank[ref] = math.MaxInt
 			continue
 		}
-		rank[ref] = 2*i + 1
+		s.rank[ref] = 2*i + 1
 		if golden := k.of[ref].awaits; golden != (spec.Ref{}) {
-			rank[golden] = min(rank[golden], 2*i)
+			s.rank[golden] = min(s.rank[golden], 2*i)
 		}
 	}
+	return s
+}
+
+// creationsInOrder puts what makes guests into that order. All other actions keep their places.
+func (s sequence) creationsInOrder(actions []plan.Action) {
 	var at []int
-	var made []plan.Action
-	for i, a := range pl.Actions {
-		if strings.HasPrefix(a.Limit, "create ") {
-			at, made = append(at, i), append(made, a)
+	sorted := true
+	for i := range actions {
+		if strings.HasPrefix(actions[i].Limit, "create ") {
+			sorted = sorted && (len(at) == 0 || s.rank[actions[at[len(at)-1]].Object] <= s.rank[actions[i].Object])
+			at = append(at, i)
 		}
 	}
-	slices.SortStableFunc(made, func(a, b plan.Action) int { return cmp.Compare(rank[a.Object], rank[b.Object]) })
+	if sorted {
+		return
+	}
+	made := make([]plan.Action, 0, len(at))
+	for _, i := range at {
+		made = append(made, actions[i])
+	}
+	slices.SortStableFunc(made, func(a, b plan.Action) int { return cmp.Compare(s.rank[a.Object], s.rank[b.Object]) })
 	for n, i := range at {
-		pl.Actions[i] = made[n]
+		actions[i] = made[n]
 	}
 }

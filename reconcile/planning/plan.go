@@ -12,12 +12,16 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-func PlanOf(want *spec.Desired, have *node.Observed) *plan.Plan {
-	plan := NewPlan(want, have)
+func PlanOf(want *spec.Desired, have *node.Observed) *plan.Plan { return Whole(want, have).Plan }
+
+// Whole is a plan of all objects, a part of which can be planned again.
+func Whole(want *spec.Desired, have *node.Observed) *Planned {
+	planned := whole(want, have)
+	plan := planned.Plan
 	plan.Header.Elapsed = fmt.Sprintf("%.2f s", have.Elapsed.Seconds())
 	plan.Digests = digests(have)
 	limitToAtOnce(plan, have)
-	return plan
+	return planned
 }
 
 // planner is what the planner of one object works with: the questions that it may ask, the
@@ -32,36 +36,40 @@ type planner struct {
 // NewPlan compares what is wanted with what there is. It is pure: no I/O, no clock,
 // and the same inputs give the same bytes. The actions are what is ready now, the
 // deferred steps all that follows from them.
-func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan {
+func NewPlan(want *spec.Desired, have *node.Observed) *plan.Plan { return whole(want, have).Plan }
+
+func whole(want *spec.Desired, have *node.Observed) *Planned {
 	want = node.Typed(want, have)
 	have.Index(want)
 	q := questions.Questions{Want: want, Have: have}
 	b := newBuilder(q)
 	describe(q, b.plan)
-	known := planObjects(q, b, nothingKnown())
+	known, order := planObjects(q, b, nothingKnown(len(b.plan.Objects)))
+	planned := &Planned{Plan: b.plan, known: known, order: order, uses: dependentsOf(q.Want, b.plan.Objects)}
 	oddities(q, b)
 	outside(q, b.plan)
-	follow(q, b.plan, known)
+	follow(q, b.plan, planned.known.without(nil), planned.uses)
 	limitDeletions(b)
 	tellNeeding(q, b.plan)
 	lackForCreation(q, b.plan)
 	if !b.plan.Due.IsZero() {
 		b.plan.Due = b.plan.Due.In(have.Now.Location())
 	}
-	return b.plan
+	return planned
 }
 
 // planObjects plans the objects of a plan once: mounts and golden images, then guests as they
 // start, then snapshots and backups. What one of them has found out is handed on to the next.
-func planObjects(q questions.Questions, b *builder, k known) known {
+func planObjects(q questions.Questions, b *builder, k known) (known, sequence) {
 	p := &planner{Questions: q, builder: b, known: k}
 	order := planningOrder(q, b.plan.Objects)
 	for _, ref := range order {
 		p.learn(ref, planObject(p, ref))
 	}
 	namedFirst(p)
-	creationsInOrder(b.plan, order, p.known)
-	return p.known
+	sequence := sequenceOf(order, p.known)
+	sequence.creationsInOrder(b.plan.Actions)
+	return p.known, sequence
 }
 
 // planObject plans an object, or says why it is left alone.
@@ -105,4 +113,4 @@ func planKind(p *planner, ref spec.Ref) outcome {
 const longTask = 24 * time.Hour
 
 // Queue is the queue of a guest's actions: those of one guest never overlap.
-func Queue(vmid proxmox.VMID) string { return fmt.Sprintf("lxc/%d", vmid) }
+func Queue(vmid proxmox.VMID) string { return "lxc/" + vmid.String() }

@@ -27,6 +27,10 @@ func planRunState(p *planner, g *spec.Guest, state *node.GuestState) (out outcom
 		p.add(plan.Action{ID: g.Ref.String() + "/stop", Object: g.Ref, Verb: "stop", Symbol: plan.Power, Text: fmt.Sprintf("shut down %d", g.VMID), Detail: questions.MovedBy(p.Questions, g, state),
 			Effect: plan.Disruptive, Queue: Queue(g.VMID), Timeout: wait, Call: &call})
 	case g.State == spec.Running && !running:
+		if backup := questions.DownForBackup(p.Questions, g); backup != "" {
+			p.note(o, "it is down while it is backed up (%s)", backup)
+			return outcome{coming: true}
+		}
 		return planStart(p, g, state)
 	}
 	return out
@@ -37,6 +41,12 @@ func planRunState(p *planner, g *spec.Guest, state *node.GuestState) (out outcom
 func restart(p *planner, g *spec.Guest, state *node.GuestState, fields []plan.Field, why string) {
 	if amidBulk(p, &g.Object) {
 		return
+	}
+	for _, name := range g.Needs {
+		if other := p.Want.Guest(name); other != nil && questions.DownForBackup(p.Questions, other) != "" { // it would be down as long
+			p.later(plan.Deferred{Object: g.Ref, Verb: "restart", Symbol: plan.Restart, Fields: fields, Text: why, Effect: plan.Disruptive, Queue: Queue(g.VMID), Waits: fmt.Sprintf("when %s runs", other.Ref)})
+			return
+		}
 	}
 	if ob := questions.StaysDown(p.Questions, p.mounting, g); ob != nil {
 		p.block(&g.Object, "restart", "it needs a restart, but would not be started again: "+ob.Reason, ob.Fix...)
@@ -70,6 +80,9 @@ func planStart(p *planner, g *spec.Guest, state *node.GuestState) outcome {
 	for _, i := range text.Keys(g.Config.Mounts) {
 		mp := g.Config.Mounts[i]
 		if ob := questions.BindReady(p.Questions, p.mounting, mp); ob != nil {
+			if told(p, o, ob.Reason) { // it could not be bound either
+				return outcome{down: ob.Reason}
+			}
 			p.blockFor(o, fmt.Sprintf("config.mp%d", i), ob, plan.Deferred{Verb: "start", Symbol: plan.Power, Text: fmt.Sprintf("start %d", g.VMID)})
 			return outcome{down: ob.Reason}
 		}
@@ -116,4 +129,14 @@ func startsAfter(p *planner, g *spec.Guest, state *node.GuestState) (out outcome
 		return wait(fmt.Sprintf("after %s (startup order)", p.first))
 	}
 	return out, false
+}
+
+// told reports whether an object that is being planned is blocked for a reason already.
+func told(p *planner, o *spec.Object, reason string) bool {
+	for i := len(p.plan.Blocked) - 1; i >= 0 && p.plan.Blocked[i].Object == o.Ref; i-- {
+		if p.plan.Blocked[i].Reason == reason {
+			return true
+		}
+	}
+	return false
 }

@@ -18,8 +18,8 @@ func lackForCreation(q questions.Questions, p *plan.Plan) {
 	if len(coming) == 0 {
 		return
 	}
-	for _, need := range needs.Of(q.Want, q.Have.Node) {
-		if !coming[need.Object] || q.Have.Permissions.Has(need.Path, need.Privilege) {
+	for _, need := range needs.OfObjects(q.Want, q.Have.Node, coming) {
+		if q.Have.Permissions.Has(need.Path, need.Privilege) {
 			continue
 		}
 		if need.Privilege == "SDN.Use" && questions.HasOnBridge(q, need.Path) {
@@ -35,7 +35,7 @@ func lackForCreation(q questions.Questions, p *plan.Plan) {
 }
 
 // toBeMade are the guests of a plan that are not there and that it makes later.
-func toBeMade(q questions.Questions, p *plan.Plan) map[spec.Ref]bool {
+func toBeMade(q questions.Questions, p *plan.Plan) []spec.Ref {
 	coming := map[spec.Ref]bool{}
 	for i := range p.Deferred {
 		ref := p.Deferred[i].Object
@@ -46,5 +46,5 @@ func toBeMade(q questions.Questions, p *plan.Plan) map[spec.Ref]bool {
 			coming[ref] = true
 		}
 	}
-	return coming
+	return slices.DeleteFunc(slices.Clone(p.Objects), func(ref spec.Ref) bool { return !coming[ref] })
 }

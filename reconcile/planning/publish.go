@@ -115,7 +115,7 @@ func goldenNotes(p *planner, golden *spec.Golden, state *node.GuestState, marker
 		}
 	}
 	if root, ok := state.Config.RootFS(); ok {
-		moved(p, &golden.Object, golden.VMID, "rootfs", root, golden.RootFS.Storage)
+		moved(p, &golden.Object, golden.VMID, "rootfs", root.Volume(), golden.RootFS.Storage)
 		if size, known := root.Size(); known && size != golden.RootFS.Size && golden.RootFS.Size > 0 {
 			p.note(&golden.Object, "its rootfs is %s, the YAML says %s: fixed at creation. To change it: pct resize %d rootfs %s", size, golden.RootFS.Size, golden.VMID, golden.RootFS.Size)
 		}

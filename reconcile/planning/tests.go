@@ -199,7 +199,7 @@ func unverified(p *planner, t *spec.Test, name string, ob *plan.Blocker) {
 // backupComes says after which backup of a guest, that this plan makes later, there is one to test.
 func backupComes(p *planner, guest string) string {
 	for _, d := range p.plan.Deferred {
-		if b := p.Want.Backups[d.Object.Name]; d.Verb == "back up" && d.Object.Kind == spec.KindBackup && b != nil && p.Want.BacksUp(b, guest) {
+		if b := p.Want.Backups[d.Object.Name]; d.Verb == journal.VerbBackUp && d.Object.Kind == spec.KindBackup && b != nil && p.Want.BacksUp(b, guest) {
 			return "after back up of " + d.Object.String()
 		}
 	}

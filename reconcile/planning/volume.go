@@ -23,8 +23,8 @@ func planVolumes(p *planner, g *spec.Guest, state *node.GuestState) {
 		planDrives(p, g, state)
 		return
 	}
-	if root, ok := state.Config.RootFS(); ok && g.RootFS.Size > 0 {
-		if planResize(p, g, "rootfs", "rootfs.size", root, g.RootFS.Size) {
+	if g.RootFS.Size > 0 {
+		if root, ok := state.Config.RootFS(); ok && planResize(p, g, "rootfs", "rootfs.size", root, g.RootFS.Size) {
 			return
 		}
 	}

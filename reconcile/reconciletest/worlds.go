@@ -71,22 +71,25 @@ func Parse(text string) *World {
 	var g *Guest
 	var section map[string]string
 	disk := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
+	at, begin := 0, 0 // where this line ends, and where the lines of the guest begin
+	for whole := range strings.Lines(text) {
+		at += len(whole)
+		line := strings.TrimSuffix(whole, "\n")
 		switch {
 		case strings.HasPrefix(line, "guest "):
 			f := strings.Fields(line)
 			vmid, _ := strconv.Atoi(f[1])
 			g = &Guest{vmid: vmid, Running: f[len(f)-1] == "running", Config: map[string]string{}, Pending: map[string]string{}, Snaps: map[string]map[string]string{}, volLines: map[string]string{}}
-			g.Text = line + "\n"
+			begin = at - len(whole)
+			g.Text = text[begin:at]
 			w.Guests[vmid], section = g, g.Config
 		case strings.HasPrefix(line, "node "):
 			g, disk = nil, ""
 		case g != nil && strings.HasPrefix(line, "    "):
-			g.Text += line + "\n"
+			g.Text = text[begin:at]
 			section = g.ReadLine(line[4:], section)
 		case g != nil && strings.HasPrefix(line, "  "):
-			g.Text += line + "\n"
+			g.Text = text[begin:at]
 			volid, rest, _ := strings.Cut(line[2:], ": ")
 			g.volumes = append(g.volumes, volid)
 			g.volLines[volid] = rest

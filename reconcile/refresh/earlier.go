@@ -10,6 +10,7 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/plan"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // Earlier is what the look of the pass before was told. A pass that comes because acts
@@ -20,15 +21,18 @@ import (
 type Earlier struct {
 	View *proxmox.View
 	Have *node.Observed
-	Hash string        // of the desired state
-	Full time.Time     // when everything was asked, by the agent's clock
-	Age  time.Duration // how long after it that is believed
+	Last *node.Observed // by the latest pass, which may have read only a part anew; its tasks, queues and storages are below
+	Want *spec.Desired  // with the types that its guests were found to have
+	Hash string         // of the desired state
+	Full time.Time      // when everything was asked, by the agent's clock
+	Age  time.Duration  // how long after it that is believed
 	// Lists tells that also the lists of tasks and of storages are believed, until an action rests on them: a restore test
 	// is all that goes on. The guests and what the cluster has are read by each pass.
 	Lists bool
 	// Guests has the list of the node's containers that was read a moment ago, when an operation had ended; nil: none was.
 	Guests *proxmox.View
-	// Acts of ours since: their tasks, queues and storages.
+	// Acts of ours since: when the first of them was begun, by the node's clock, their tasks, queues and storages.
+	Begun    time.Time
 	Tasks    map[proxmox.UPID]bool
 	Queues   map[string]bool
 	Storages map[string]bool
@@ -44,6 +48,9 @@ func (e *Earlier) factsAge() time.Duration {
 
 // Touch notes that an operation may have changed something.
 func (e *Earlier) Touch(operation *journal.Operation) {
+	if operation.Time.Before(e.Begun) {
+		e.Begun = operation.Time
+	}
 	e.Tasks[operation.Upid] = true
 	e.Queues[operation.Queue] = true
 	if operation.Facts[journal.FactTest] != "" { // what it makes on a storage it takes away; who works on storages reads them

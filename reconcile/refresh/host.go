@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -12,26 +13,32 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
 	"github.com/felhom/felhom-agent/reconcile/text"
+	"github.com/felhom/felhom-agent/spec"
 )
 
 // smartAge is how long a disk's health is believed: asking wakes it up.
 const smartAge = time.Hour
 
-// lookHost asks the root helper for mounts, disks and running operations. One that cannot
+// readHost asks the root helper for mounts, disks and running operations. One that cannot
 // be reached holds what needs the host and nothing else.
 func (l *Reader) readHost(ctx context.Context) error {
 	if l.ask == nil {
 		return nil
 	}
-	if l.host != nil {
+	if l.host != nil && !(l.host.carried && concernsMounts(l.part)) {
 		l.Have.Host, l.Have.HostReason = l.host.state, l.host.reason
 		return nil
 	}
 	host := &node.HostState{Folders: map[string]bool{}, Barred: map[string]string{}}
 	var err error
+	carried := false
 	if host.Running, err = privileged.Running(ctx, l.ask, l.node); err == nil && l.needsHost() {
 		if host.Mounts, err = privileged.Mounts(ctx, l.ask, l.node); err == nil {
-			host.Disks, err = privileged.Disks(ctx, l.ask, l.node)
+			if carried = carriesDisks(l, host.Mounts); carried {
+				host.Disks = l.Earlier.Last.Host.Disks
+			} else {
+				host.Disks, err = privileged.Disks(ctx, l.ask, l.node)
+			}
 		}
 		for _, bind := range l.folders() {
 			if err != nil {
@@ -61,18 +68,35 @@ func (l *Reader) readHost(ctx context.Context) error {
 	} else {
 		l.Have.Host = host
 	}
-	l.host = &hostRead{l.Have.Host, l.Have.HostReason, map[proxmox.VMID][]privileged.GuestMount{}}
+	l.host = &hostRead{state: l.Have.Host, reason: l.Have.HostReason, guests: map[proxmox.VMID][]privileged.GuestMount{}, carried: carried}
 	return nil
 }
 
-// A hostLook is what the root helper has said, once for one look.
+// carriesDisks reports whether the disks are those of the earlier look: those of a part without mounts, as long as the same is mounted.
+func carriesDisks(l *Reader, mounts []privileged.Mount) bool {
+	return l.part != nil && !concernsMounts(l.part) && l.Earlier.Last.Host != nil && reflect.DeepEqual(mounts, l.Earlier.Last.Host.Mounts)
+}
+
+// concernsMounts reports whether mounts are in a part.
+func concernsMounts(part map[spec.Ref]bool) bool {
+	for ref := range part {
+		if ref.Kind == spec.KindMount {
+			return true
+		}
+	}
+	return false
+}
+
+// A hostRead is what the root helper has said, once for one look.
 type hostRead struct {
 	state  *node.HostState
 	reason string
 	guests map[proxmox.VMID][]privileged.GuestMount
+	// carried tells that the disks are those of the earlier look.
+	carried bool
 }
 
-// lookHealth asks the declared disks that are plugged in how they are. A disk that
+// readHealth asks the declared disks that are plugged in how they are. A disk that
 // does not tell, as many behind USB bridges, is not failing. PVE's API has this too
 // (GET /nodes/N/disks/smart), but not which disk bears a UUID: where the root helper tells
 // that, it tells the rest without a request to PVE, of which a look has few, knows USB
@@ -107,7 +131,7 @@ func (l *Reader) needsHost() bool { return len(l.want.Mounts) > 0 }
 // folders lists the mount and folder of every declared bind of a declared disk.
 func (l *Reader) folders() [][2]string {
 	var all [][2]string
-	for _, g := range node.GuestsOf(l.want) {
+	for _, g := range l.want.AllGuests() {
 		for _, i := range text.Keys(g.Config.Mounts) {
 			if m := g.Config.Mounts[i]; m.Mount != "" && l.Have.HasMount(l.want.Mounts[m.Mount]) {
 				all = append(all, [2]string{m.Mount, m.Folder})
@@ -117,13 +141,13 @@ func (l *Reader) folders() [][2]string {
 	return all
 }
 
-// lookInGuests asks the root helper for the mount tables of running guests that bind a
+// readInGuests asks the root helper for the mount tables of running guests that bind a
 // folder of a declared disk: whether they still have the disk that is mounted now.
 func (l *Reader) readInGuests(ctx context.Context) error {
 	if l.Have.Host == nil {
 		return nil
 	}
-	for _, g := range node.GuestsOf(l.want) {
+	for _, g := range l.want.AllGuests() {
 		state := l.Have.Guests[g.VMID]
 		if state == nil || state.Status != "running" || !l.Have.InScope(g.Ref) {
 			continue

@@ -22,14 +22,16 @@ import (
 // archives, the word of PVE on whether the VMID is free and on what the token may do
 // with it, and whether a marker of the object stands on another guest.
 func (l *Reader) readCreations(ctx context.Context) error {
-	made := node.GuestsOf(l.want)
+	made := l.want.AllGuests()
 	for _, golden := range l.want.Golden {
 		made = append(made, node.GoldenGuest(golden))
 	}
 	missing, volumes, unmarked := wanting(l.want, l.Have, made)
 	g, gctx := NewReads(ctx)
-	l.readNetwork(gctx, g)
-	for _, guest := range node.GuestsOf(l.want) {
+	if l.part == nil {
+		l.readNetwork(gctx, g)
+	}
+	for _, guest := range l.want.AllGuests() {
 		if state := l.Have.Guests[guest.VMID]; l.Have.InScope(guest.Ref) && state != nil && !state.Type.VM() && state.Config != nil && adds(guest, state.Config) {
 			l.rawLines(gctx, g, guest.VMID, state)
 		}
@@ -106,7 +108,7 @@ func (l *Reader) undeclared(ctx context.Context, g *reads) {
 
 // snapshotFeatures asks whether the guests can have a snapshot of which one is due.
 func (l *Reader) snapshotFeatures(ctx context.Context, g *reads) {
-	for _, guest := range node.GuestsOf(l.want) {
+	for _, guest := range l.want.AllGuests() {
 		if state := l.Have.Guests[guest.VMID]; guest.Guard != nil && l.Have.InScope(guest.Ref) && state != nil && state.Snapshots != nil {
 			g.Go(func() error {
 				can, err := l.View.Of(state.Type, l.node, guest.VMID).Feature(ctx, "snapshot")

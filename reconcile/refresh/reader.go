@@ -19,21 +19,24 @@ import (
 
 // Reader does the looking. It may only read: a View and an Asker are all it has.
 type Reader struct {
-	source   Source
-	View     *proxmox.View
-	ask      privileged.Asker // nil without a root helper
-	node     string
-	want     *spec.Desired
-	Have     *node.Observed
-	facts    *Facts
-	memory   func(now time.Time) journal.Memory
-	mu       sync.Mutex
-	Started  time.Time
-	Earlier  *Earlier // what is still known; nil: nothing
-	recalled bool
-	asked    bool            // the facts are of this pass
-	sure     map[string]bool // paths on which the rights were asked for in this pass
-	host     *hostRead
+	source     Source
+	View       *proxmox.View
+	ask        privileged.Asker // nil without a root helper
+	node       string
+	want       *spec.Desired
+	Have       *node.Observed
+	facts      *Facts
+	memory     func(now time.Time) journal.Memory
+	mu         sync.Mutex
+	Started    time.Time
+	Earlier    *Earlier // what is still known; nil: nothing
+	recalled   bool
+	asked      bool              // the facts are of this pass
+	sure       map[string]bool   // paths on which the rights were asked for in this pass
+	listed     map[string]bool   // storages whose content is read
+	part       map[spec.Ref]bool // see PartReader; nil: all is read
+	remembered *journal.Memory   // of a part, in this pass
+	host       *hostRead
 }
 
 // Facts are what rarely changes; they are kept for up to a minute, or until PVE
@@ -51,8 +54,12 @@ type Facts struct {
 	smartAt     time.Time
 }
 
+// Storages are the storages of the cluster, as they were listed last.
+func (f *Facts) Storages() []proxmox.Storage { return f.storages }
+
 const (
 	FactsAge = time.Minute      // how long facts are believed
+	PartAge  = 15 * time.Minute // and what no operation touches, while operations end one after the other
 	TestsAge = 15 * time.Minute // and all that the lists show to be as it was, in a pass that only a restore test is the reason of
 )
 
@@ -66,7 +73,7 @@ func (l *Reader) Read(ctx context.Context) (*node.Observed, error) {
 	if l.Started.IsZero() {
 		l.Started = time.Now()
 	}
-	l.Have = l.source.observed(l.want)
+	l.Have, l.listed = l.source.observed(l.want), map[string]bool{}
 	if l.Earlier != nil && !l.recalled {
 		l.Earlier.recall(l.View)
 	}
@@ -224,7 +231,7 @@ func (l *Reader) readGuests(ctx context.Context) error {
 	}
 	guest := func(ref spec.Ref, vmid proxmox.VMID, snaps bool, rollback *spec.Rollback) {
 		state := l.Have.Guests[vmid]
-		if state == nil || state.Err != nil || !l.Have.InScope(ref) && !snaps {
+		if state == nil || state.Err != nil || !l.Have.InScope(ref) && (!snaps || l.part != nil) {
 			return
 		}
 		g.Go(func() error {
@@ -251,7 +258,7 @@ func (l *Reader) readGuests(ctx context.Context) error {
 		guest(spec.Ref{Kind: spec.KindGolden, Name: name}, golden.VMID, false, nil)
 	}
 	storages := map[string]bool{}
-	for _, have := range node.GuestsOf(l.want) {
+	for _, have := range l.want.AllGuests() {
 		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil || have.Absent || have.Guard != nil, have.Rollback)
 	}
 	for _, b := range l.want.Backups {
@@ -274,15 +281,19 @@ func (l *Reader) readGuests(ctx context.Context) error {
 // content reads what lies on a storage, once, where it can be seen at all.
 func (l *Reader) content(ctx context.Context, g *reads, id string) {
 	state := l.Have.Storages[id]
-	if state == nil || state.Read || state.Err != nil || state.Status == nil || !state.Status.Active {
+	if state == nil || l.listed[id] || state.Err != nil || state.Status == nil || !state.Status.Active {
 		return
 	}
 	if mount, mounted := l.Have.MountOf(l.want, id); mount != nil && !mounted {
 		return
 	}
-	state.Read = true
+	state.Read, l.listed[id] = true, true
 	g.Go(func() error {
 		list, err := l.View.StorageContent(ctx, l.node, id, proxmox.ContentFilter{})
-		return l.keep(err, &state.Err, func() { state.Content = list })
+		return l.keep(err, &state.Err, func() {
+			if !sameList(state.Content, list) {
+				state.Content, l.Have.ByID = list, nil
+			}
+		})
 	})
 }

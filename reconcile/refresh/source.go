@@ -70,7 +70,7 @@ func withTheirs(want *spec.Desired, named []spec.Ref, scope map[spec.Ref]bool) m
 		if scope[b.Ref] {
 			continue // it is named itself
 		}
-		for _, g := range node.GuestsOf(want) {
+		for _, g := range want.AllGuests() {
 			if slices.Contains(named, g.Ref) && slices.Contains(want.LastBackups(g.Ref.Name), b) { // also of one that is to be deleted
 				part[b.Ref] = append(part[b.Ref], g.Ref.Name)
 			}

@@ -33,6 +33,7 @@ type Status struct {
 	Process   string    `json:"process,omitempty"`  // when that process began, as the kernel counts: numbers are used again
 	Since     time.Time `json:"since,omitzero"`     // the service watches since then
 	Refreshed time.Time `json:"refreshed,omitzero"` // by the node's clock
+	Unchanged time.Time `json:"unchanged,omitzero"` // when the host last showed that nothing has changed since; by the node's clock
 	Clock     time.Time `json:"clock,omitzero"`     // the node's clock when this was written
 	Written   time.Time `json:"written,omitzero"`   // the same moment by this machine's clock
 	Fine      int       `json:"fine"`               // objects as declared
@@ -71,7 +72,7 @@ func OfAgent(a *applying.Agent, plan *plan.Plan) (Status, error) {
 	}
 	s := StatusOf(stored)
 	s.Node, s.PID, s.Process = plan.Header.Node, os.Getpid(), processStart(os.Getpid())
-	s.Refreshed, s.Clock, s.Due = plan.Header.Refreshed, a.Clock(), plan.Due
+	s.Refreshed, s.Unchanged, s.Clock, s.Due = plan.Header.Refreshed, plan.Header.Unchanged, a.Clock(), plan.Due
 	s.Fine, s.Of, s.Blocked, s.Notes = len(plan.AsDeclared()), len(plan.Objects), plan.Blocked, plan.Notes
 	s.Uncovered, s.Unmanaged = plan.Uncovered, plan.Unmanaged
 	s.Commit = plan.Header.Commit
@@ -165,6 +166,14 @@ func StatusOf(stored state.Stored) Status {
 		s.Kits = append(s.Kits, stored.Kits[key])
 	}
 	return s
+}
+
+// AsOf is the last moment at which the node is known to have been as this says, by its own clock.
+func (s Status) AsOf() time.Time {
+	if s.Unchanged.IsZero() {
+		return s.Refreshed
+	}
+	return s.Unchanged
 }
 
 // Running reports whether the process that wrote the status still lives.

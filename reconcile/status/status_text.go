@@ -58,7 +58,11 @@ func (p *printed) service(now time.Time, o view.TextOptions) {
 	case p.Refreshed.IsZero():
 		quote.Fprintf(p.to, "felhom-agent %s, watching since %s, has not seen its node yet\n", p.Version, p.at(p.Since))
 	default:
-		quote.Fprintf(p.to, "felhom-agent %s on %s, watching since %s, last refresh %s (%s ago)\n", p.Version, p.Node, p.at(p.Since), p.Refreshed.Format(time.TimeOnly), text.Ago(p.clock.Sub(p.Refreshed)))
+		unchanged := ""
+		if !p.Unchanged.IsZero() {
+			unchanged = ", unchanged at " + p.local(p.Unchanged).Format(time.TimeOnly)
+		}
+		quote.Fprintf(p.to, "felhom-agent %s on %s, watching since %s, last refresh %s (%s ago)%s\n", p.Version, p.Node, p.at(p.Since), p.Refreshed.Format(time.TimeOnly), text.Ago(p.clock.Sub(p.Refreshed)), unchanged)
 	}
 }
 

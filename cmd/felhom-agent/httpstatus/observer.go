@@ -87,7 +87,7 @@ func (o *Observer) Notified(undelivered func() (lines []string, count int)) {
 // Refresh writes the status again, after something that is no event of the agent's.
 func (o *Observer) Refresh() { o.write() }
 
-// Pass takes over what a pass has found, or why it could not look, and how long the loop waits at most for the
+// Pass takes over what a pass has found, that nothing has changed since, or why it could not look, and how long the loop waits at most for the
 // next one.
 func (o *Observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.Duration, err error) {
 	o.Mu.Lock()
@@ -99,10 +99,14 @@ func (o *Observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.
 		o.counts.passes.WithLabelValues("failed").Inc()
 	} else {
 		o.Plan, o.name = plan, plan.Header.Node
-		o.counts.passes.WithLabelValues("ok").Inc()
-		o.counts.requests.Add(float64(plan.Header.Requests))
+		if plan.Header.Unchanged.IsZero() {
+			o.counts.passes.WithLabelValues("ok").Inc()
+			o.counts.requests.Add(float64(plan.Header.Requests))
+		} else {
+			o.counts.passes.WithLabelValues("unchanged").Inc()
+		}
 		if len(plan.AsDeclared()) == len(plan.Objects) {
-			o.converged = plan.Header.Refreshed
+			o.converged = plan.Header.AsOf()
 		}
 	}
 	o.deaf = proxmox.IsUnauthorized(err)

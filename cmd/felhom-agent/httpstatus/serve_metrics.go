@@ -25,7 +25,7 @@ type counts struct {
 // Metrics makes the registry that /metrics shows.
 func (o *Observer) Metrics() *prometheus.Registry {
 	o.counts = counts{
-		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Passes, by whether the node could be read (ok, failed)."}, []string{"result"}),
+		passes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_passes_total", Help: "Passes, by whether the node was read (ok), was not because nothing has changed on its host (unchanged), or could not be (failed)."}, []string{"result"}),
 		requests: prometheus.NewCounter(prometheus.CounterOpts{Name: "felhom_refresh_requests_total", Help: "API requests of all refreshes."}),
 		actions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "felhom_actions_total", Help: "Actions that have ended, by verb and result (ok, failed, refused)."}, []string{"verb", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -33,7 +33,7 @@ func (o *Observer) Metrics() *prometheus.Registry {
 			Buckets: []float64{1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600},
 		}, []string{"verb", "result"}),
 	}
-	for _, result := range []string{"ok", "failed"} {
+	for _, result := range []string{"ok", "unchanged", "failed"} {
 		o.counts.passes.WithLabelValues(result) // there from the start, so that a rate can be taken
 	}
 	registry := prometheus.NewRegistry()
@@ -52,7 +52,7 @@ var (
 	descObjectState = describe("object_state", "Each declared object and the state that it is in; always 1.", "object", "state")
 	descRunning     = describe("tasks_running", "Actions that are running.")
 	descLook        = describe("last_refresh_requests", "API requests of the last refresh.")
-	descLooked      = describe("last_refresh_timestamp_seconds", "When the node was last refreshed, by its own clock.")
+	descLooked      = describe("last_refresh_timestamp_seconds", "When the node was last refreshed, or was seen to be unchanged since, by its own clock.")
 	descConverged   = describe("last_converged_timestamp_seconds", "When everything was as declared, by the node's clock.")
 	descErrors      = describe("desired_errors", "Mistakes in the YAML; while there are any, the last valid state stays in force.")
 	descCommit      = describe("desired_commit_timestamp_seconds", "The time of the commit that the desired state is, where it was pulled from git; 0 if unknown.", "commit")
@@ -156,7 +156,7 @@ func (g gauges) Collect(metrics chan<- prometheus.Metric) {
 			to.gauge(descSize, float64(room.Total), storage)
 		}
 	}
-	to.at(descLooked, r.Refreshed)
+	to.at(descLooked, r.AsOf())
 	to.at(descConverged, r.Converged)
 	for guest, last := range r.Backups {
 		if last.Time.IsZero() {

@@ -95,7 +95,7 @@ func (t *Notifier) Pass(plan *reconcile.Plan, err error) {
 		return
 	}
 	t.failed = time.Time{}
-	t.node, t.clock, t.at = plan.Header.Node, plan.Header.Refreshed, time.Now()
+	t.node, t.clock, t.at = plan.Header.Node, plan.Header.AsOf(), time.Now()
 	t.turn("node", "", "it can be refreshed again", nil, "")
 	state, why := troubles(plan)
 	under := causes(plan, state, why)

@@ -42,12 +42,12 @@ type Seen struct {
 }
 
 // See is what the last pass of an agent has read. A plan that is nil, or a pass that read nothing, gives nil.
-func See(ctx context.Context, a *reconcile.Agent, plan *reconcile.Plan, path string, want *spec.Desired) *Seen {
+func See(a *reconcile.Agent, plan *reconcile.Plan, path string, want *spec.Desired) *Seen {
 	if a == nil || plan == nil || want == nil {
 		return nil
 	}
-	storages, mounts, err := a.LastRead(ctx)
-	if err != nil || mounts == nil {
+	storages, mounts := a.LastRead()
+	if mounts == nil {
 		return nil
 	}
 	return &Seen{Path: path, Want: want, Storages: storages, Mounts: mounts, Version: plan.Header.Version, Now: a.Clock()}

@@ -44,8 +44,17 @@ func (s *Simulated) where(file string) string {
 }
 
 // open loads the node for one call, and saves it afterwards.
-func (s *Simulated) open(ctx context.Context, use func(*simulated.World) error) (err error) {
-	w, err := simulated.OpenWorld(ctx, s.con, s.world, true, false, time.Minute)
+func (s *Simulated) open(ctx context.Context, use func(*simulated.World) error) error {
+	return s.call(ctx, true, use)
+}
+
+// look loads the node for one question, which changes nothing.
+func (s *Simulated) look(ctx context.Context, use func(*simulated.World) error) error {
+	return s.call(ctx, false, use)
+}
+
+func (s *Simulated) call(ctx context.Context, write bool, use func(*simulated.World) error) error {
+	w, err := simulated.OpenWorld(ctx, s.con, s.world, write, false, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -58,7 +67,7 @@ func (s *Simulated) open(ctx context.Context, use func(*simulated.World) error) 
 
 // NodeName implements [Host].
 func (s *Simulated) NodeName() (name string, err error) {
-	err = s.open(context.Background(), func(w *simulated.World) error {
+	err = s.look(context.Background(), func(w *simulated.World) error {
 		name, err = w.Sim.Host(w.Sim.Node()).NodeName()
 		return err
 	})
@@ -99,7 +108,7 @@ func (s *Simulated) Root() privileged.Runner { return simulatedRoot{s} }
 type simulatedRoot struct{ s *Simulated }
 
 func (r simulatedRoot) Ask(ctx context.Context, q privileged.Query) (answer privileged.Answer, err error) {
-	err = r.s.open(ctx, func(w *simulated.World) error {
+	err = r.s.look(ctx, func(w *simulated.World) error {
 		answer, err = (&privileged.Local{Host: w.Sim.Host(w.Sim.Node())}).Ask(ctx, q)
 		return err
 	})
@@ -130,7 +139,7 @@ type simulatedDisk struct {
 }
 
 func (d simulatedDisk) Entries(dir string) (entries []kit.Entry, err error) {
-	err = d.s.open(context.Background(), func(w *simulated.World) error {
+	err = d.s.look(context.Background(), func(w *simulated.World) error {
 		h := w.Sim.Host(w.Sim.Node())
 		names, err := h.ReadDir(path.Join(d.dir, dir))
 		for _, name := range names {
@@ -143,7 +152,7 @@ func (d simulatedDisk) Entries(dir string) (entries []kit.Entry, err error) {
 }
 
 func (d simulatedDisk) Read(file string, most int64) (text []byte, err error) {
-	err = d.s.open(context.Background(), func(w *simulated.World) error {
+	err = d.s.look(context.Background(), func(w *simulated.World) error {
 		text, err = w.Sim.Host(w.Sim.Node()).ReadFile(path.Join(d.dir, file))
 		return err
 	})

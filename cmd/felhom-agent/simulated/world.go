@@ -84,7 +84,10 @@ func OpenWorld(ctx context.Context, con *console.Console, path string, write, wa
 			return w, nil
 		}
 		w.File, w.last = file, text
-		if err := w.save(); err != nil {
+		if len(text) == 0 || watching { // others may look at the file from now on
+			err = w.save()
+		}
+		if err != nil {
 			file.Close()
 			return nil, err
 		}

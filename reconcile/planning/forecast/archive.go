@@ -12,6 +12,9 @@ import (
 	"github.com/felhom/felhom-agent/reconcile/text"
 )
 
+// notesOf is the text of a notes template; see [proxmox.NotesTemplate].
+var notesOf = strings.NewReplacer(`\n`, "\n", `\\`, `\`)
+
 // backUp adds the archive of one vzdump. Its size is that of the guest's last one.
 func (f *Forecast) backUp(params proxmox.Params) {
 	vmid, err := proxmox.ParseVMID(params["vmid"])
@@ -22,7 +25,7 @@ func (f *Forecast) backUp(params proxmox.Params) {
 		starts(state) // it is shut down and started again
 	}
 	storage := params["storage"]
-	notes := strings.NewReplacer(`\n`, "\n", `\\`, `\`).Replace(params["notes-template"])
+	notes := notesOf.Replace(params["notes-template"])
 	kind, short, format := proxmox.LXC, "ct", "tar.zst"
 	if state := f.Node.Guests[vmid]; state != nil && state.Type.VM() {
 		kind, short, format = state.Type, "vm", "vma.zst"

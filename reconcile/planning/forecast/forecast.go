@@ -118,6 +118,9 @@ func (f *Forecast) Land(flight *journal.Flight) {
 		if vmid, err := proxmox.ParseVMID(id); err == nil {
 			if state := f.guest(vmid); state != nil {
 				state.Lock = ""
+				if flight.Verb == journal.VerbBackUp && flight.Effect == plan.Disruptive {
+					starts(state) // which it shut down
+				}
 			}
 		}
 	}

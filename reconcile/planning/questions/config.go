@@ -58,7 +58,8 @@ func CompareConfig(q Questions, o *spec.Object, want spec.Config, state *node.Gu
 			d.add("features", features.String(), plan.Field{Name: "features", Old: old, New: new, When: when("features")})
 		}
 	}
-	if all := AddTags(values["tags"], want.Tags); all != values["tags"] && len(proxmox.ParseTags(all)) > len(proxmox.ParseTags(values["tags"])) {
+	if lacksTag(values["tags"], want.Tags) {
+		all := AddTags(values["tags"], want.Tags)
 		tidy := func(list string) string { return strings.Join(proxmox.ParseTags(list), " ") }
 		d.add("tags", all, plan.Field{Name: "tags", Old: tidy(values["tags"]), New: tidy(all), When: "now"})
 	}
@@ -94,6 +95,9 @@ func (d *Difference) compareValues(want spec.Config, values map[string]string, w
 // compareNet compares the declared keys of one interface. What is not declared of it stays.
 func (d *Difference) compareNet(owner string, config *proxmox.GuestConfig, i int, want proxmox.Net, values map[string]string, when func(key string) string) {
 	key, kind, vmid := "net"+strconv.Itoa(i), config.Type, config.VMID
+	if proxmox.NetSays(values[key], want) {
+		return
+	}
 	live, _ := proxmox.ParseNet(values[key])
 	if len(live) > 0 && compare.Covers(live, want) {
 		return

@@ -170,6 +170,15 @@ func creationDetail(q Questions, g *spec.Guest, own bool, size proxmox.Size, sto
 	return lines
 }
 
+// lacksTag reports whether one of some tags, which are in lower case, is not on a list.
+func lacksTag(list string, tags []string) bool {
+	if len(tags) == 0 || len(tags) == 1 && list == tags[0] {
+		return false
+	}
+	have := proxmox.ParseTags(list)
+	return slices.ContainsFunc(tags, func(tag string) bool { return !slices.Contains(have, tag) })
+}
+
 // AddTags adds tags to a list as PVE stores it, whose own stay as they are written: a
 // datacenter's tag-style may tell cases apart, and only changed tags are checked.
 func AddTags(list string, tags []string) string {

@@ -54,7 +54,7 @@ func StaysDown(q Questions, mounting Mounting, g *spec.Guest) *plan.Blocker {
 		}
 	}
 	for _, name := range g.Needs {
-		if other := q.Want.Guest(name); other != nil && !Runs(q, other) {
+		if other := q.Want.Guest(name); other != nil && !Runs(q, other) && DownForBackup(q, other) == "" {
 			return &plan.Blocker{Reason: fmt.Sprintf("it needs %s, which does not run", name), Fix: []string{"see " + other.Ref.String()}}
 		}
 	}

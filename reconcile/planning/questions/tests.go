@@ -215,7 +215,7 @@ func TestWaits(q Questions, planned *plan.Plan, took time.Duration, atOnce bool)
 		}
 	}
 	first := func(verb, limit string) bool { // a backup is verified when it was recorded
-		return verb == "back up" || verb == "record" || verb == "publish" || strings.HasPrefix(limit, "create ")
+		return verb == journal.VerbBackUp || verb == "record" || verb == "publish" || strings.HasPrefix(limit, "create ")
 	}
 	for _, a := range planned.Actions {
 		if first(a.Verb, a.Limit) {

@@ -26,8 +26,11 @@ func newNet(t proxmox.GuestType, i int) proxmox.Net {
 
 // sameAgent reports whether the guest agent is on or off as declared, whatever else is said of it.
 func sameAgent(key, want, live string) bool {
+	if key != "agent" || want == "" {
+		return false
+	}
 	agent, err := proxmox.ParseAgent(text.OrElse(live, "0"))
-	return key == "agent" && want != "" && err == nil && agent["enabled"] == want
+	return err == nil && agent["enabled"] == want
 }
 
 // withAgent is the value of agent with the guest agent on or off; its other sub-keys stay.
