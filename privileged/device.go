@@ -39,6 +39,7 @@ type deviceTable struct {
 	devices []device
 	mounts  []mountLine // of every mount namespace; of the host's own first
 	host    int         // how many of mounts are the host's own
+	alone   bool        // the tables of the other namespaces were not read
 }
 
 // refusal says why the root helper never mounts a device, or "". It is about the device alone, whatever file system is on it; where it is mounted is
@@ -143,12 +144,24 @@ func (r diskReader) devices() ([]device, error) {
 }
 
 // deviceTable joins the block devices with what is mounted.
-func (r diskReader) deviceTable() (t deviceTable, err error) {
+func (r diskReader) deviceTable() (deviceTable, error) { return r.joined(r.host.MountTables) }
+
+// hostTable joins the block devices with what the host itself has mounted.
+func (r diskReader) hostTable() (deviceTable, error) {
+	t, err := r.joined(func() ([][]byte, error) {
+		table, err := r.host.MountInfo(1)
+		return [][]byte{table}, err
+	})
+	t.alone = true
+	return t, err
+}
+
+func (r diskReader) joined(mountTables func() ([][]byte, error)) (t deviceTable, err error) {
 	if t.devices, err = r.devices(); err != nil {
 		return deviceTable{}, err
 	}
 	t.boot = r.fact("/proc/sys/kernel/random/boot_id")
-	tables, err := r.host.MountTables()
+	tables, err := mountTables()
 	if err != nil {
 		return deviceTable{}, r.failed(err, "cannot read the mount tables")
 	}

@@ -4,13 +4,12 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Whatever the file of remembered disks holds, what is read from it is bounded, and is the same when it is written and read again.
 func FuzzRememberedDisks(f *testing.F) {
-	one, _ := json.Marshal(map[string]remembered{"/dev/sdb1": rememberedAs(probed{uuid: "6f1e", label: "my \"disk\"\x1b", fstype: "btrfs", member: "a", size: 1 << 40}, strings.Repeat("0", 64), time.Unix(1, 2)),
-		"/dev/sdc1": rememberedAs(probed{kinds: []string{"ext4", "swap"}}, strings.Repeat("f", 64), time.Unix(3, 0)), "/dev/sdd": rememberedAs(probed{silent: true}, strings.Repeat("1", 64), time.Unix(1<<40, 0))})
+	one, _ := json.Marshal(map[string]remembered{"/dev/sdb1": {Print: strings.Repeat("0", 64), At: 1e9 + 2, UUID: "6f1e", Label: "my \"disk\"\x1b", FSType: "btrfs", Member: "a", Size: 1 << 40, Others: true},
+		"/dev/sdc1": {Print: strings.Repeat("f", 64), At: 3e9, Kinds: []string{"ext4", "swap"}}, "/dev/sdd": {Print: strings.Repeat("1", 64), At: 1 << 62, Silent: true}})
 	for _, text := range []string{string(one), "", "null", "[]", `{"/dev/sdb1":null}`, `{"/dev/sdb1":{"print":3}}`, `{"/dev/sdb1":{"at":9223372036854775808}}`, `{"/dev/sdb1":{"print":"` + strings.Repeat("0", 64) + `","size":-1}}`,
 		`{"/dev/sdb1":{"print":"` + strings.Repeat("0", 64) + `","kinds":["\u001b"]}}`, `{"x":{"print":"` + strings.Repeat("0", 64) + `"}}`} {
 		f.Add([]byte(text))

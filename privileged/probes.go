@@ -42,7 +42,7 @@ func (r diskReader) probeAll(t deviceTable, further []string) ([]probed, error) 
 	now := time.Now()
 	for _, i := range ask {
 		if i < len(t.devices) {
-			next[found[i].device] = rememberedAs(found[i], t.fingerprint(t.devices[i]), now)
+			next[found[i].device] = t.rememberedAs(found[i], t.devices[i], memory[found[i].device], now)
 		}
 	}
 	if r.remembersDisks() && (len(ask) > 0 || len(next) != len(memory)) {

@@ -18,8 +18,9 @@ import (
 // remembered is what was read on a device, and by what it is known that nothing else can be there now. It is written into a file for the next process of
 // the root helper, and answers queries alone.
 type remembered struct {
-	Print  string   `json:"print"` // deviceTable.fingerprint
-	At     int64    `json:"at"`    // when it was read, in nanoseconds of Unix time
+	Print  string   `json:"print"`            // deviceTable.fingerprint
+	Others bool     `json:"others,omitempty"` // it was mounted in other namespaces alone, when these were read last
+	At     int64    `json:"at"`               // when it was read, in nanoseconds of Unix time
 	UUID   string   `json:"uuid,omitempty"`
 	Label  string   `json:"label,omitempty"`
 	FSType string   `json:"fstype,omitempty"`
@@ -30,8 +31,13 @@ type remembered struct {
 	Silent bool     `json:"silent,omitempty"`
 }
 
-func rememberedAs(p probed, fingerprint string, at time.Time) remembered {
-	return remembered{fingerprint, at.UnixNano(), p.uuid, p.label, p.fstype, p.member, p.kinds, p.esp, p.size, p.silent}
+// rememberedAs is what was found on a device now, of which something else may have been remembered before.
+func (t deviceTable) rememberedAs(p probed, d device, before remembered, at time.Time) remembered {
+	others := t.othersAlone(d)
+	if t.alone {
+		others = before.Others
+	}
+	return remembered{t.fingerprint(d), others, at.UnixNano(), p.uuid, p.label, p.fstype, p.member, p.kinds, p.esp, p.size, p.silent}
 }
 
 func (m remembered) probed(device string) probed {
@@ -49,7 +55,7 @@ const onePass = 5 * time.Second
 // What the host has mounted is read in every pass: only so is it seen that it no longer answers. That wakes no disk: while it is mounted, the kernel keeps
 // the blocks that blkid reads. So is a disk that did not answer, which may answer again without any other sign.
 func (t deviceTable) trusts(m remembered, d device, now time.Time) bool {
-	if m.Print != t.fingerprint(d) {
+	if m.Print != t.fingerprint(d) || !t.alone && m.Others != t.othersAlone(d) {
 		return false
 	}
 	if age := now.Sub(time.Unix(0, m.At)); age >= 0 && age < onePass {
@@ -58,11 +64,17 @@ func (t deviceTable) trusts(m remembered, d device, now time.Time) bool {
 	return t.boot != "" && !t.onHost(d) && d.vouches(m)
 }
 
-// fingerprint is equal as long as nothing changed that the kernel and udev say of a device, and it is as mounted as it was: a file system that is mounted
-// is written by the kernel, of which udev is not told. The numbers of the kernel begin again at each boot.
+// fingerprint is equal as long as nothing changed that the kernel and udev say of a device, and the host has it mounted or not, as it had. The numbers of the
+// kernel begin again at each boot.
 func (t deviceTable) fingerprint(d device) string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %t", t.boot, d.print(), t.onHost(d))))
+}
+
+// othersAlone says whether a device is mounted in other namespaces alone. It is read again when that changes: a file system that is mounted is written by the
+// kernel, of which udev is not told.
+func (t deviceTable) othersAlone(d device) bool {
 	host, others := t.mountedAs(d)
-	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %t %t", t.boot, d.print(), len(host) > 0, len(others) > 0)))
+	return len(host) == 0 && len(others) > 0
 }
 
 // vouches says whether udev found on a device what is remembered of it, and tells of each later change. systemd-udevd watches disks and their partitions
