@@ -11,3 +11,19 @@ func (o *Object) Had(name string) bool {
 	_, guest, one := strings.Cut(o.Ref.Name, "/")
 	return name == was || one && name == was+"/"+guest
 }
+
+// Names are all names by which the object is [Object.Called], or which it [Object.Had].
+func (o *Object) Names() []string {
+	names := []string{o.Ref.String()}
+	series, guest, one := strings.Cut(o.Ref.Name, "/")
+	if one {
+		names = append(names, Ref{o.Ref.Kind, series}.String())
+	}
+	if o.Was != "" {
+		was := Ref{o.Ref.Kind, o.Was}.String()
+		if names = append(names, was); one {
+			names = append(names, was+"/"+guest)
+		}
+	}
+	return names
+}

@@ -111,7 +111,7 @@ func considerPart(a *Agent, before *planning.Planned, l *refresh.Reader, part ma
 	have := l.Have
 	a.prover.recall(have.Memory.Archives)
 	have.Memory.Cooling, have.Memory.Stale = a.failures.cooling, a.stale
-	have.Memory.Repeats = a.calm.repeats(a.O.Journal, a.O.Watching, have.Now)
+	have.Memory.Fights = a.calm.fights(a.O.Journal, a.O.Watching, have.Now)
 	planned, ok := before.Again(l.Earlier.Want, have, part)
 	if !ok {
 		return nil

@@ -94,7 +94,7 @@ func New(o Options) *Agent {
 	w, f := &waiter{t, tester}, newFailures(t)
 	return &Agent{
 		tools: t, sender: sender{w}, adopter: adopter{w, f}, prover: newProver(t), tester: tester, failures: f,
-		stale: map[proxmox.VMID]bool{}, calm: calm{objects: map[string]time.Time{}},
+		stale: map[proxmox.VMID]bool{}, calm: calm{objects: map[string]time.Time{}, counted: map[string]int{}},
 	}
 }
 

@@ -17,6 +17,7 @@ type calm struct {
 	all     time.Time            // what was done before counts for nothing: the YAML was edited, the node has booted
 	objects map[string]time.Time // the same, of one object
 	last    map[string]string    // of each object, what stood behind it in the pass before
+	counted map[string]int       // room in which fights counts
 }
 
 // note compares what stands behind each object, its disks and the holds on it, with the pass
@@ -111,13 +112,13 @@ func (c *calm) over(operation *journal.Operation) bool {
 	return !operation.Time.After(c.all) || !operation.Time.After(c.objects[operation.Object])
 }
 
-// repeats counts the operations that ended well: those of this process, or while it watches those of
-// the last hour; none before something was seen to change what they are about. A backup does
-// the same each time, and is meant to.
-func (c *calm) repeats(j *journal.Journal, watching bool, now time.Time) map[string]int {
+// fights are the operations that ended well so often that another one would be a fight: those of this process, or while it
+// watches those of the last hour; none before something was seen to change what they are about. A backup does the same each
+// time, and is meant to.
+func (c *calm) fights(j *journal.Journal, watching bool, now time.Time) (fights map[string]bool) {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
-	var n map[string]int
+	clear(c.counted)
 	ejected := map[string]bool{}
 	for i := len(j.Order) - 1; i >= 0; i-- {
 		done := j.Order[i]
@@ -130,10 +131,12 @@ func (c *calm) repeats(j *journal.Journal, watching bool, now time.Time) map[str
 		if done.Result != journal.ResultOK || done.Verb == journal.VerbBackUp || !watching && !done.Sent || ejected[done.Object] || c.over(done) {
 			continue
 		}
-		if n == nil {
-			n = map[string]int{}
+		if c.counted[done.Key]++; c.counted[done.Key] == journal.RepeatLimit {
+			if fights == nil {
+				fights = map[string]bool{}
+			}
+			fights[done.Key] = true
 		}
-		n[done.Key]++
 	}
-	return n
+	return fights
 }

@@ -196,7 +196,7 @@ func (a *Agent) consider(ctx context.Context, want *spec.Desired, have *node.Obs
 	have.Memory.Cooling = a.failures.cooling
 	have.Memory.Stale = a.stale
 	a.calm.note(want, have)
-	have.Memory.Repeats = a.calm.repeats(a.O.Journal, a.O.Watching, have.Now)
+	have.Memory.Fights = a.calm.fights(a.O.Journal, a.O.Watching, have.Now)
 	a.tester.probe(ctx, want, have)
 	known := a.O.Journal.Memory(have.Now) // adoption may have found and settled some
 	have.Memory.Making, have.Memory.Tasks, have.Memory.Flights = known.Making, known.Tasks, known.Flights

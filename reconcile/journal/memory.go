@@ -15,7 +15,7 @@ import (
 // Memory is what the agent remembers of its own operations, as far as planning needs it:
 // a part of the planner's input, so that the planner needs no memory of its own.
 type Memory struct {
-	Repeats     map[string]int             // actKey -> how often it ended well lately
+	Fights      map[string]bool            // actKeys of what ended well RepeatLimit times lately
 	Cooling     map[string]Failure         // action ID -> its last failure, until it is tried again
 	Making      map[proxmox.VMID]string    // guests that an operation of ours is making now
 	Stale       map[proxmox.VMID]bool      // locks that were there before and that nothing explains

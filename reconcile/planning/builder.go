@@ -76,7 +76,7 @@ func (b *builder) add(a plan.Action) {
 		})
 		return
 	}
-	if len(memory.Repeats) > 0 && memory.Repeats[journal.ActKey(a.ID, a.Call, a.Op)] >= journal.RepeatLimit {
+	if len(memory.Fights) > 0 && memory.Fights[journal.ActKey(a.ID, a.Call, a.Op)] {
 		b.plan.Blocked = append(b.plan.Blocked, plan.Blocked{Object: a.Object, Pos: o.Pos, Kind: plan.BlockedFailed, Failed: true,
 			Reason: fmt.Sprintf("done %d times and wanted again, so something moves it back: %s", journal.RepeatLimit, a.Said()),
 			Fix:    []string{"find out who changes it; then edit the YAML, or run felhom-agent --once"}})

@@ -1,10 +1,12 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,6 +112,8 @@ type Store struct {
 	mu   sync.Mutex
 	path string // "" for one in memory
 	Mem  Stored
+	read []byte // the file, as it was read last, and
+	was  Stored // what it says
 }
 
 // OpenStore names the store of a state directory.
@@ -139,10 +143,38 @@ func (s *Store) load() (Stored, error) {
 	if err != nil {
 		return stored, fmt.Errorf("cannot read the state: %w; stopping, because holds could not be honoured", err)
 	}
-	return decodeStored(s.path, data)
+	if s.read == nil || !bytes.Equal(data, s.read) { // every pass reads it
+		if stored, err = decodeStored(s.path, data); err != nil {
+			return stored, err
+		}
+		s.read, s.was = data, stored
+	}
+	return s.was.clone(), nil
 }
 
+// clone is a copy that shares nothing with the original.
 func (s Stored) clone() Stored {
+	s.Format = 1
+	s.Holds = slices.Clone(s.Holds)
+	s.Backups, s.Known, s.Kits, s.Guards = maps.Clone(s.Backups), maps.Clone(s.Known), maps.Clone(s.Kits), maps.Clone(s.Guards)
+	s.Deletions, s.Drift, s.Servers, s.Tests = maps.Clone(s.Deletions), maps.Clone(s.Drift), maps.Clone(s.Servers), maps.Clone(s.Tests)
+	for id, server := range s.Servers {
+		server.Guests = maps.Clone(server.Guests)
+		s.Servers[id] = server
+	}
+	for guest, last := range s.Tests {
+		last.TestResult = last.TestResult.clone()
+		if last.Good != nil {
+			good := last.Good.clone()
+			last.Good = &good
+		}
+		s.Tests[guest] = last
+	}
+	return s
+}
+
+// written is what a later read of the file would say.
+func (s Stored) written() Stored {
 	data, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // plain data
@@ -179,7 +211,7 @@ func (s *Store) Change(change func(*Stored)) error {
 		return nil
 	}
 	if s.path == "" {
-		s.Mem = stored.clone()
+		s.Mem = stored.written()
 		return nil
 	}
 	data, err := stored.encode()

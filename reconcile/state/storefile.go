@@ -33,7 +33,7 @@ func (e *StateError) Error() string {
 // encode prints what is stored with its checksum, which is that of the same document
 // without it. What is not UTF-8 is replaced first, as a later read would do.
 func (s Stored) encode() ([]byte, error) {
-	s = s.clone()
+	s = s.written()
 	s.Sum = ""
 	plain, err := json.Marshal(s)
 	if err != nil {

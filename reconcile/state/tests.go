@@ -1,6 +1,9 @@
 package state
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Verdict is what a restore test has shown.
 type Verdict string
@@ -27,6 +30,11 @@ type TestResult struct {
 	Made    time.Time `json:"made,omitzero"`      // when the backup was made
 	Seconds float64   `json:"seconds,omitempty"`  // how long its restore took
 	Notes   []string  `json:"proposal,omitempty"` // YAML lines of probes that would have passed
+}
+
+func (r TestResult) clone() TestResult {
+	r.Fix, r.Notes = slices.Clone(r.Fix), slices.Clone(r.Notes)
+	return r
 }
 
 // A LastTest is the newest restore test of a guest, and the newest good one.

@@ -7,7 +7,6 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/node"
-	"github.com/felhom/felhom-agent/reconcile/state"
 	"github.com/felhom/felhom-agent/spec"
 )
 
@@ -44,8 +43,8 @@ func Witness(q Questions, g *spec.Guest, have *node.GuestState) (what string, bo
 // Remembered is the marker that this agent wrote last into the notes of an object's guest, as
 // far as the journal reaches.
 func Remembered(q Questions, o *spec.Object, vmid proxmox.VMID) (marker.Marker, bool) {
-	for object, notes := range q.Have.Memory.Notes {
-		if m, ok := marker.OneMarker(notes); ok && state.Called(o, object) && node.Owns(q.Have, m, o, vmid) {
+	for _, name := range o.Names() {
+		if m, ok := marker.OneMarker(q.Have.Memory.Notes[name]); ok && node.Owns(q.Have, m, o, vmid) {
 			return m, true
 		}
 	}

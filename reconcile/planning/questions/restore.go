@@ -24,8 +24,8 @@ func Released(q Questions, g *spec.Guest) bool {
 // Made is when this agent has made a guest, also under the name that it had; zero: never,
 // as far as the journal tells.
 func Made(q Questions, g *spec.Guest) (last time.Time) {
-	for object, at := range q.Have.Memory.Made {
-		if state.Called(&g.Object, object) && at.After(last) {
+	for _, name := range g.Names() {
+		if at := q.Have.Memory.Made[name]; at.After(last) {
 			last = at
 		}
 	}
