@@ -31,9 +31,10 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 		ended = append(ended, f.operation)
 	}
 	fresh := touched(before, ended)
-	part := before.Part(fresh)
-	maps.Copy(part, before.Part(touched(before, a.O.Journal.Open()))) // what is under way is told anew, and read when it has ended
-	for ref := range part {                                           // of one that is not there nothing is known but what is read now
+	happening := touched(before, a.O.Journal.Open()) // what is under way is told anew, and read when it has ended
+	maps.Copy(happening, fresh)
+	part := before.Part(happening)
+	for ref := range part { // of one that is not there nothing is known but what is read now
 		if g := l.Earlier.Want.Guest(ref.Name); g != nil && g.Ref == ref && l.Earlier.Last.Guests[g.VMID] == nil {
 			fresh[ref] = true
 		}
@@ -49,22 +50,23 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 		if p == nil {
 			return nil, nil, nil
 		}
-		more := false
+		more := map[spec.Ref]bool{}
 		for _, action := range p.ready {
-			next := map[spec.Ref]bool{action.Object: true}
 			for _, ref := range l.NotRead(action, fresh) {
-				fresh[ref], next[ref], more = true, true, true
+				fresh[ref], more[ref] = true, true
 			}
-			if more || !part[action.Object] {
-				maps.Copy(part, before.Part(next))
-				more = true
+			if len(more) > 0 || !part[action.Object] {
+				more[action.Object] = true
 			}
+		}
+		if len(more) > 0 {
+			maps.Copy(part, before.Part(more))
 		}
 		renewed, err := l.Renew(ctx, p.ready)
 		if err != nil {
 			return nil, nil, err
 		}
-		if !more && !renewed {
+		if len(more) == 0 && !renewed {
 			return p, have, nil
 		}
 	}

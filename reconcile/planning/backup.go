@@ -44,7 +44,7 @@ func planBackup(p *planner, b *spec.Backup) {
 		if questions.Elsewhere(p.Questions, g.Ref) != "" {
 			continue
 		}
-		if p.Have.Guests[g.VMID] == nil && p.of[g.Ref].coming {
+		if p.Have.Guests[g.VMID] == nil && p.of(g.Ref).coming {
 			later = append(later, name) // what is due shows when it is there: a restored guest keeps its birth
 			continue
 		}
@@ -95,7 +95,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 			born = m.Born
 		}
 	}
-	lost := p.of[g.Ref].lost
+	lost := p.of(g.Ref).lost
 	if lost != nil {
 		born = lost.Born
 	}
@@ -123,7 +123,7 @@ func planBackupOf(p *planner, b *spec.Backup, g *spec.Guest, found *ofGuests) {
 		if !ok {
 			return
 		}
-		if p.of[g.Ref].coming && g.State == spec.Running && state.Status != "running" {
+		if p.of(g.Ref).coming && g.State == spec.Running && state.Status != "running" {
 			p.later(plan.Deferred{Object: o.Ref, Verb: journal.VerbBackUp, Symbol: plan.Create, Text: text, Waits: fmt.Sprintf("when %s runs", g.Ref)})
 			return
 		}

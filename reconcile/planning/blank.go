@@ -36,7 +36,7 @@ func planFromGolden(p *planner, g *spec.Guest, source spec.Source, passed []stri
 	}
 	archive := node.Published(p.Have, golden)
 	if archive == nil {
-		if why := p.of[golden.Ref].down; why != "" {
+		if why := p.of(golden.Ref).down; why != "" {
 			p.block(&g.Object, "from", fmt.Sprintf("golden/%s is not published: %s", source.Golden, why), fmt.Sprintf("see golden/%s", source.Golden))
 			return outcome{}
 		}

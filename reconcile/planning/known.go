@@ -25,14 +25,14 @@ type outcome struct {
 // planObjects alone adds to it.
 type known struct {
 	mounting questions.Mounting
-	of       map[spec.Ref]outcome // of guests and golden images
-	first    spec.Ref             // the guest with the lowest startup order of those about to be started; zero: none
-	order    int                  // the startup order of first
+	outcomes          // of guests and golden images
+	first    spec.Ref // the guest with the lowest startup order of those about to be started; zero: none
+	order    int      // the startup order of first
 }
 
 // nothingKnown has room for the outcomes of so many objects.
 func nothingKnown(objects int) known {
-	return known{mounting: questions.Mounting{}, of: make(map[spec.Ref]outcome, objects)}
+	return known{mounting: questions.Mounting{}, outcomes: outcomes{over: make(map[spec.Ref]outcome, objects)}}
 }
 
 // learn adds the outcome of an object.
@@ -41,7 +41,7 @@ func (k *known) learn(ref spec.Ref, out outcome) {
 	case ref.Kind == spec.KindMount && out.coming:
 		k.mounting[ref.Name] = true
 	case ref.Kind == spec.KindGolden, ref.Kind == spec.KindRestore, ref.Kind == spec.KindGuest:
-		k.of[ref] = out
+		k.set(ref, out)
 	}
 	if out.starts && (k.first == spec.Ref{} || out.order < k.order) {
 		k.first, k.order = ref, out.order
@@ -50,12 +50,12 @@ func (k *known) learn(ref spec.Ref, out outcome) {
 
 // without is a copy in which nothing is known of some objects.
 func (k known) without(part map[spec.Ref]bool) known {
-	k.mounting, k.of = maps.Clone(k.mounting), maps.Clone(k.of)
+	k.mounting, k.outcomes = maps.Clone(k.mounting), k.clone()
 	for ref := range part {
 		k.forget(ref)
 	}
 	if k.first == (spec.Ref{}) {
-		for ref, out := range k.of {
+		for ref, out := range k.all() {
 			if out.starts && (k.first == spec.Ref{} || cmp.Or(cmp.Compare(out.order, k.order), cmp.Compare(ref.String(), k.first.String())) < 0) {
 				k.first, k.order = ref, out.order
 			}
@@ -69,7 +69,7 @@ func (k *known) forget(ref spec.Ref) {
 	if ref.Kind == spec.KindMount {
 		delete(k.mounting, ref.Name)
 	}
-	delete(k.of, ref)
+	k.outcomes.forget(ref)
 	if k.first == ref {
 		k.first = spec.Ref{}
 	}

@@ -102,7 +102,7 @@ func named(p *planner, s *spec.Snapshot) bool {
 // neverUp reports whether a guest is still to be started for the first time: a snapshot of it
 // holds nothing yet. Of a named one the guest may have been here before its day.
 func neverUp(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestState) bool {
-	if g.State != spec.Running || state.Status == "running" || !p.of[g.Ref].coming {
+	if g.State != spec.Running || state.Status == "running" || !p.of(g.Ref).coming {
 		return false
 	}
 	if s.Taken.IsZero() {

@@ -86,7 +86,7 @@ func sequenceOf(planned []spec.Ref, k known) sequence {
 			continue
 		}
 		s.rank[ref] = 2*i + 1
-		if golden := k.of[ref].awaits; golden != (spec.Ref{}) {
+		if golden := k.of(ref).awaits; golden != (spec.Ref{}) {
 			s.rank[golden] = min(s.rank[golden], 2*i)
 		}
 	}

@@ -118,7 +118,7 @@ func startsAfter(p *planner, g *spec.Guest, state *node.GuestState) (out outcome
 		if other == nil || questions.Runs(p.Questions, other) {
 			continue
 		}
-		if needed := p.of[other.Ref]; !needed.coming || other.State != spec.Running { // nothing here is going to start it
+		if needed := p.of(other.Ref); !needed.coming || other.State != spec.Running { // nothing here is going to start it
 			p.block(&g.Object, "needs", fmt.Sprintf("it needs %s, which does not run: %s", name, text.OrElse(needed.down, "nothing here is going to start it")),
 				fmt.Sprintf("see %s; or start it: %s start %d", other.Ref, other.Type.Tool(), other.VMID))
 			return outcome{down: "it needs " + name}, true

@@ -49,7 +49,7 @@ func planSnapshot(p *planner, s *spec.Snapshot) {
 		have := state.Snapshots.Snapshots[i]
 		m, marked := marker.OneMarker(have.Description)
 		ours := marked && questions.OwnsSeries(p.Questions, m, o, g)
-		isLost := p.of[g.Ref].lost != nil
+		isLost := p.of(g.Ref).lost != nil
 		switch {
 		case !ours:
 			p.block(o, "guest", fmt.Sprintf("%s has an unmanaged snapshot %s of %s", g.Ref.Name, name, p.Have.Date(have.Time)), "choose another name")
@@ -79,7 +79,7 @@ func ambiguousSnapshot(state *node.GuestState) (proxmox.Snapshot, bool) {
 // ready returns a guest that is here and ours, or says for what the object waits.
 func ready(p *planner, o *spec.Object, g *spec.Guest, verb, s string) (*node.GuestState, marker.Marker, bool) {
 	state := p.Have.Guests[g.VMID]
-	known := p.of[g.Ref]
+	known := p.of(g.Ref)
 	wait := func(waits string) (*node.GuestState, marker.Marker, bool) {
 		p.later(plan.Deferred{Object: o.Ref, Verb: verb, Symbol: plan.Create, Text: s, Waits: waits})
 		return nil, marker.Marker{}, false
@@ -140,7 +140,7 @@ func planSeries(p *planner, s *spec.Snapshot, g *spec.Guest, state *node.GuestSt
 	case snapshotAtOnce(p, s, g, own):
 		takeSnapshot(p, s, g, state, mark, s.Series()+"_"+p.Have.AtOnce.Since.UTC().Format("20060102_150405"))
 	}
-	if p.of[g.Ref].lost != nil {
+	if p.of(g.Ref).lost != nil {
 		return // nothing is pruned meanwhile
 	}
 	var items []retention.KeptItem

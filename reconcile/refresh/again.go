@@ -190,7 +190,7 @@ func (e *Earlier) since() time.Time { return e.Begun.Add(-2 * time.Second) }
 // else has begun one.
 func (l PartReader) carryTasks(tasks []proxmox.Task, since time.Time) (nobodyElse bool) {
 	e := l.Earlier
-	tasks = slices.DeleteFunc(slices.Clone(tasks), isConsole)
+	tasks = slices.DeleteFunc(append(make([]proxmox.Task, 0, len(tasks)+len(e.Last.Tasks)), tasks...), isConsole)
 	for _, t := range tasks {
 		if !e.Tasks[t.UPID] && !e.ended(t.UPID) {
 			return false
@@ -231,11 +231,6 @@ func carryStorages(have, old *node.Observed) (same bool) {
 		state.Content, state.Read = before.Content, before.Read
 	}
 	return true
-}
-
-// sameList reports whether two lists are one that was decoded once.
-func sameList(a, b []proxmox.StorageContent) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // NotRead are the objects on whose guests an action rests, and that a part does not have: its own, and those that this one needs.

@@ -291,7 +291,7 @@ func (l *Reader) content(ctx context.Context, g *reads, id string) {
 	g.Go(func() error {
 		list, err := l.View.StorageContent(ctx, l.node, id, proxmox.ContentFilter{})
 		return l.keep(err, &state.Err, func() {
-			if !sameList(state.Content, list) {
+			if !slices.Equal(state.Content, list) {
 				state.Content, l.Have.ByID = list, nil
 			}
 		})

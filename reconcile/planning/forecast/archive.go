@@ -91,6 +91,10 @@ func (f *Forecast) Settle() {
 	if len(f.changed) == 0 {
 		return
 	}
+	if !f.indexed {
+		f.Node.ByID, f.Node.ByGuest, f.Node.ByObject = orNew(f.Node.ByID), orNew(f.Node.ByGuest), orNew(f.Node.ByObject)
+		f.indexed = true
+	}
 	storages, guests := map[string]bool{}, map[proxmox.VMID]bool{}
 	for volid, v := range f.changed {
 		storages[text.ProxmoxStorage(volid)] = true

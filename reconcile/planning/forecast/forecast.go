@@ -26,14 +26,14 @@ type Forecast struct {
 	guests  map[proxmox.VMID]bool              // whose state is a copy already
 	since   time.Time                          // when what is being applied was begun
 	changed map[string]*proxmox.StorageContent // volume id -> as it will be; nil: it goes away
+	indexed bool                               // the index of the volumes is a copy already
 }
 
 // New is the node as it is, before any step. What was observed is not changed by what follows.
 func New(want *spec.Desired, have *node.Observed) *Forecast {
 	node := *have
 	node.Guests, node.Inside, node.Taken = maps.Clone(have.Guests), maps.Clone(have.Inside), maps.Clone(have.Taken)
-	node.Storages, node.Others = maps.Clone(have.Storages), maps.Clone(have.Others)
-	node.ByID, node.ByGuest, node.ByObject = maps.Clone(have.ByID), maps.Clone(have.ByGuest), maps.Clone(have.ByObject)
+	node.Storages = maps.Clone(have.Storages)
 	m := &node.Memory
 	m.Done, m.Made, m.Rollbacks, m.Archives = orNew(m.Done), orNew(m.Made), orNew(m.Rollbacks), orNew(m.Archives)
 	m.Making = maps.Clone(m.Making)
@@ -103,6 +103,15 @@ func (f *Forecast) Apply(a *plan.Action, since time.Time) {
 	}
 }
 
+// destroy takes a guest away.
+func (f *Forecast) destroy(vmid proxmox.VMID) {
+	delete(f.Node.Guests, vmid)
+	if _, there := f.Node.Others[vmid]; there {
+		f.Node.Others = maps.Clone(f.Node.Others)
+		delete(f.Node.Others, vmid)
+	}
+}
+
 // Land ends an operation that runs: what shows that it runs is gone then.
 func (f *Forecast) Land(flight *journal.Flight) {
 	node := f.Node
@@ -142,8 +151,7 @@ func (f *Forecast) applyCall(call proxmox.Call) {
 		f.restoreVM(call.Params)
 	case call.Destroys():
 		if vmid, err := proxmox.ParseVMID(parts[2]); err == nil {
-			delete(f.Node.Guests, vmid)
-			delete(f.Node.Others, vmid)
+			f.destroy(vmid)
 		}
 	case (parts[1] == "lxc" || parts[1] == "qemu") && len(parts) == 4:
 		if vmid, err := proxmox.ParseVMID(parts[2]); err == nil {

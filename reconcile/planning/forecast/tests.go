@@ -28,7 +28,6 @@ func (f *Forecast) test(a *plan.Action) {
 		run.Stop = &step
 	case journal.VerbTestDestroy:
 		run.Destroy = &step
-		delete(f.Node.Guests, run.VMID)
-		delete(f.Node.Others, run.VMID)
+		f.destroy(run.VMID)
 	}
 }
