@@ -64,17 +64,21 @@ func settle(ctx context.Context, pokes <-chan struct{}, nudge func()) {
 	}
 }
 
-// observe pokes at every sign of a change.
+// observe pokes at every sign of a change, from two goroutines.
 func observe(ctx context.Context, path string, poke func()) {
 	o := observer{path: path, folder: path, poke: poke, state: state(path)}
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		o.folder = filepath.Dir(path)
 	}
 	var events <-chan fsnotify.Event
-	var errs <-chan error
 	if w, err := fsnotify.NewWatcher(); err == nil { // else the looks alone
 		defer w.Close()
-		o.watcher, events, errs = w, w.Events, w.Errors
+		o.watcher, events = w, w.Events
+		go func() { // not below: until it is told, an error may keep follow waiting
+			for range w.Errors {
+				poke() // events were lost
+			}
+		}()
 	}
 	ticker := time.NewTicker(glance)
 	defer ticker.Stop()
@@ -85,8 +89,6 @@ func observe(ctx context.Context, path string, poke func()) {
 			return
 		case e := <-events:
 			o.event(e)
-		case <-errs: // events were lost
-			poke()
 		case <-ticker.C:
 			if s := state(path); s != o.state {
 				o.state = s

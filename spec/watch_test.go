@@ -2,10 +2,12 @@ package spec
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -242,5 +244,37 @@ func TestWatchEnds(t *testing.T) {
 	case <-all:
 	case <-time.After(time.Minute): // only a hang gets here
 		t.Fatal("a Watch did not end with its context")
+	}
+}
+
+// The folder is moved and removed just after a change in it: the watcher then tells an error while it keeps those waiting who add or remove a watch.
+func TestObserveEnds(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "desired")
+	old := dir + ".old"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var pokes atomic.Int32
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		observe(ctx, dir, func() {
+			switch pokes.Add(1) {
+			case 1: // the folder is watched, and nobody takes events now
+				if err := errors.Join(os.WriteFile(filepath.Join(dir, "a.yaml"), nil, 0o644), os.Rename(dir, old), os.RemoveAll(old)); err != nil {
+					t.Error(err)
+				}
+			case 2: // a.yaml was told; what follows is being told
+				time.Sleep(50 * time.Millisecond)
+				cancel()
+			}
+		})
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute): // only a hang gets here
+		t.Fatal("observe did not end with its context")
 	}
 }
