@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,6 +156,38 @@ func TestCheckedBeforeItIsSent(t *testing.T) {
 		if _, err := Mounts(t.Context(), r, testNode); !errors.As(err, new(*UnreachableError)) {
 			t.Errorf("%T: %v", r, err)
 		}
+	}
+}
+
+// A socket from which nobody takes connections any more, until its queue is full: that is said, and not waited for.
+func TestSocketWithoutTaker(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fence.sock")
+	socket := func() int {
+		fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { syscall.Close(fd) })
+		return fd
+	}
+	at, listens := &syscall.SockaddrUnix{Name: path}, socket()
+	if err := errors.Join(syscall.Bind(listens, at), syscall.Listen(listens, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for syscall.Connect(socket(), at) == nil {
+	}
+	said := make(chan error, 1)
+	go func() {
+		_, err := Running(t.Context(), &SocketRunner{Path: path}, testNode)
+		said <- err
+	}()
+	select {
+	case err := <-said:
+		if unreachable := new(UnreachableError); !errors.As(err, &unreachable) || unreachable.Sent {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute): // only a hang gets here
+		t.Fatal("it waits for ever")
 	}
 }
 

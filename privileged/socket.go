@@ -54,19 +54,16 @@ func (h half) Close() error {
 	return err
 }
 
-// dial connects to a unix socket.
+// dial connects to a unix socket. It never waits: where nobody takes connections and their queue is full, that is an error (EAGAIN).
 func dial(path string) (*os.File, error) {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	const open = syscall.SOCK_STREAM | syscall.SOCK_CLOEXEC | syscall.SOCK_NONBLOCK // the last one also so that Close wakes whoever reads
+	fd, err := syscall.Socket(syscall.AF_UNIX, open, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
 		syscall.Close(fd)
 		return nil, os.NewSyscallError("connect", err)
-	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // so that Close wakes whoever reads
-		syscall.Close(fd)
-		return nil, os.NewSyscallError("setnonblock", err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
