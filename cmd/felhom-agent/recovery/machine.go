@@ -57,7 +57,11 @@ func (m *Machine) Feed(ctx context.Context, input []byte, program string, args .
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = time.Second // a program that it leaves behind, as mount may, may keep the output open
 	err = cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
 	var bad *exec.ExitError
 	if errors.As(err, &bad) {
 		return append(out.Bytes(), errs.Bytes()...), max(bad.ExitCode(), 1), nil
