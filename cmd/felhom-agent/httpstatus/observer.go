@@ -34,7 +34,7 @@ type Observer struct {
 
 	Mu        sync.Mutex
 	began     time.Time
-	name      string // of the node; "" until the first look
+	name      string // of the node, as far as the last pass knew it: Node.Source is of the goroutine that makes passes
 	Agent     *reconcile.Agent
 	Plan      *reconcile.Plan            // of the last pass that could look
 	Failed    string                     // why the last one could not
@@ -49,7 +49,7 @@ type Observer struct {
 }
 
 func NewObserver(n *session.Session, src *source.Source) *Observer {
-	o := &Observer{Node: n, Src: src, Manager: systemd.NewSupervisor(), NoFence: n.Source.FenceReason, began: time.Now(), Running: map[string]reconcile.Event{}}
+	o := &Observer{Node: n, Src: src, Manager: systemd.NewSupervisor(), NoFence: n.Source.FenceReason, began: time.Now(), name: n.Source.Node, Running: map[string]reconcile.Event{}}
 	o.hardware = Aged[Hardware]{Read: o.readHardware, Good: time.Minute, Bad: time.Minute, Limit: 20 * time.Second}
 	o.undelivered = func() ([]string, int) { return nil, 0 }
 	o.registry = o.Metrics()
@@ -91,14 +91,14 @@ func (o *Observer) Refresh() { o.write() }
 // next one.
 func (o *Observer) Pass(agent *reconcile.Agent, plan *reconcile.Plan, wait time.Duration, err error) {
 	o.Mu.Lock()
-	o.Agent = agent
+	o.Agent, o.name = agent, o.Node.Source.Node
 	o.Failed, o.Trouble = "", ""
 	if err != nil {
 		why := o.Node.Explain(err)
 		o.Failed, o.Trouble = oneSentence(why), oneSentence(nextTry(why, wait))
 		o.counts.passes.WithLabelValues("failed").Inc()
 	} else {
-		o.Plan, o.name = plan, plan.Header.Node
+		o.Plan = plan
 		if plan.Header.Unchanged.IsZero() {
 			o.counts.passes.WithLabelValues("ok").Inc()
 			o.counts.requests.Add(float64(plan.Header.Requests))

@@ -52,7 +52,7 @@ func progressKey(object, verb, upid string) string { return object + " " + verb 
 func (o *Observer) status() reconcile.Status {
 	stored, err := o.Node.Store.Load()
 	s := reconcile.StatusOf(stored)
-	s.Node, s.PID = o.Node.Source.Node, os.Getpid()
+	s.Node, s.PID = o.name, os.Getpid()
 	if err == nil && o.Agent != nil && o.Plan != nil {
 		var known reconcile.Status
 		if known, err = reconcile.OfAgent(o.Agent, o.Plan); err == nil {
