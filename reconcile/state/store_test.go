@@ -2,8 +2,10 @@ package state
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/felhom/felhom-agent/spec"
@@ -49,4 +51,24 @@ func TestAHoldAndAClockThatWasSetBack(t *testing.T) {
 	if n, err := store.Release("restores/web"); n != 1 || err != nil {
 		t.Errorf("%d released, %v", n, err)
 	}
+}
+
+// A process that keeps the lock of the state, as one that was stopped amid a change, is waited for, and not for ever.
+func TestALockThatIsKept(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		other, store := OpenStore(dir), OpenStore(dir)
+		release, err := other.alone()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hold := Hold{Name: "all", Kind: HoldPerson}
+		if err := store.AddHold(hold); err == nil || !strings.Contains(err.Error(), "fix: ") {
+			t.Errorf("while it is kept: %v", err)
+		}
+		time.AfterFunc(time.Second, release)
+		if err := store.AddHold(hold); err != nil {
+			t.Errorf("when it is let go: %v", err)
+		}
+	})
 }
