@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -303,5 +304,29 @@ func TestConfig(t *testing.T) {
 	}
 	if _, err := ReadConfig(filepath.Join(t.TempDir(), "none")); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Error(err)
+	}
+}
+
+// A git whose time is over, or whose pull is ended, removes its locks: one that stays fails every later pull.
+func TestAnEndedGitRemovesItsLocks(t *testing.T) {
+	dir := t.TempDir()
+	lock, program := filepath.Join(dir, "incoming.lock"), filepath.Join(dir, "git")
+	script := "#!/bin/sh\ntrap 'rm -f " + lock + "; exit 1' TERM\n: > " + lock + "\nwhile :; do sleep 0.01; done\n"
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for _, err := os.Stat(lock); err != nil; _, err = os.Stat(lock) {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if _, err := (repository{dir: dir, home: dir}).git(ctx, 1<<10, "fetch"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(lock); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its lock is left: %v", err)
 	}
 }
