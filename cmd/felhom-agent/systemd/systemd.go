@@ -3,6 +3,8 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +33,27 @@ func NewSupervisor() *Supervisor {
 }
 
 func (s *Supervisor) notify(lines ...string) {
-	_, _ = daemon.SdNotify(false, strings.Join(lines, "\n"))
+	_ = send(strings.Join(lines, "\n"), managerLimit)
+}
+
+// managerLimit is how long a manager may take to hear us. One that hangs never does, and keeps no pass from being made.
+const managerLimit = 10 * time.Second
+
+// send tells the manager, where there is one. daemon.SdNotify waits without end where the manager's queue is full.
+func send(text string, limit time.Duration) error {
+	manager := os.Getenv("NOTIFY_SOCKET")
+	if manager == "" {
+		return nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: manager, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err = conn.SetWriteDeadline(time.Now().Add(limit)); err == nil {
+		_, err = conn.Write([]byte(text))
+	}
+	return err
 }
 
 func (s *Supervisor) Ready()    { s.notify(daemon.SdNotifyReady) }
