@@ -2,13 +2,16 @@ package reconcile
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
@@ -111,6 +114,57 @@ func TestATaskThatCannotBeAskedAbout(t *testing.T) {
 		}
 		if passes := report.Passes; passes > 60 {
 			t.Errorf("it took %d passes", passes)
+		}
+	})
+}
+
+// A hungRunner is a root helper whose operation hangs, at a disk say.
+type hungRunner struct {
+	privileged.Runner
+	mu   sync.Mutex
+	runs []privileged.RunningOp
+}
+
+func (h *hungRunner) Do(ctx context.Context, op privileged.Op, _ func(string)) (privileged.Result, error) {
+	since := time.Now()
+	h.mu.Lock()
+	h.runs = append(h.runs, privileged.RunningOp{Name: op.Name, Queue: op.Queue(), What: op.String(), Since: since})
+	h.mu.Unlock()
+	<-ctx.Done()
+	return privileged.Result{StillRunning: &since}, nil
+}
+
+func (h *hungRunner) Ask(ctx context.Context, q privileged.Query) (privileged.Answer, error) {
+	if q.Name != "Running" {
+		return h.Runner.Ask(ctx, q)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	data, err := json.Marshal(h.runs)
+	return privileged.Answer{Data: data}, err
+}
+
+// A run gives up waiting for an operation of the root helper as for a task, and so does the next one, whose process did not
+// begin it.
+func TestAnOperationOfRootThatHangs(t *testing.T) {
+	want := desired(t, "mounts: {media: {uuid: "+mediaDisk+", path: /mnt/usb/media, timeout: 10m}}\n")
+	synctest.Test(t, func(t *testing.T) {
+		sim, journal := pvesim.New(), MemoryJournal()
+		hung := &hungRunner{Runner: &privileged.Local{Host: sim.Host(sim.Node())}, runs: []privileged.RunningOp{}}
+		for range 2 {
+			b := newBench(t, sim, func(o *Options) { o.Runner, o.Journal = hung, journal })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			report, err := b.agent.Once(ctx, want)
+			if err != nil || report.ExitCode() != 5 {
+				t.Errorf("%v\n%s", err, b.events)
+			} else if closing := b.closing(report); !strings.Contains(closing, "gave up waiting") {
+				t.Error(closing)
+			}
+			cancel()
+			synctest.Wait()
+		}
+		if len(hung.runs) != 1 {
+			t.Errorf("it was begun %d times", len(hung.runs))
 		}
 	})
 }

@@ -33,10 +33,14 @@ func (a *adopter) adopt(ctx context.Context, have *node.Observed) error {
 			}
 			a.wait(ctx, operation, endOf(operation.Upid, have))
 		case operation.Op != nil:
-			if have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Queue == operation.Queue }) {
+			switch {
+			case have.Host != nil && !slices.ContainsFunc(have.Host.Running, func(op privileged.RunningOp) bool { return op.Queue == operation.Queue }):
 				if err := a.settle(operation, journal.ResultLost, "the process that did it ended; the state of the host decides", have.Now); err != nil {
 					return err
 				}
+			case a.age(operation) >= operation.Timeout && !a.flights.isOverdue(operation): // at a disk that does not answer, say
+				a.tell(operation, "overdue", "gave up waiting; the root helper still works on it")
+				a.flights.forget(operation, true)
 			}
 		default:
 			if upid, ok := Find(a.O.Journal, operation, have); ok {

@@ -127,15 +127,20 @@ func (f *flights) any() bool {
 	return len(f.waiting) > 0
 }
 
-// late names the tasks that still run and are not waited for any more.
+// late names the tasks, and the operations of the root helper, that still run and are not waited for any more.
 func (f *flights) late() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var late []string
 	for _, operation := range f.overdue {
-		if operation.Open() {
-			late = append(late, fmt.Sprintf("%s %s: %s", operation.Object, operation.Verb, operation.Upid))
+		if !operation.Open() {
+			continue
 		}
+		by := operation.Upid.String()
+		if operation.Op != nil {
+			by = "via the root helper"
+		}
+		late = append(late, fmt.Sprintf("%s %s: %s", operation.Object, operation.Verb, by))
 	}
 	return late
 }

@@ -120,11 +120,13 @@ func (s *sender) doOp(ctx context.Context, operation *journal.Operation) {
 	s.tell(operation, "started", "via the root helper: "+operation.Op.String())
 	s.O.Go(func() {
 		e := ending{operation: operation, result: journal.ResultOK}
-		result, err := s.O.Runner.Do(ctx, *operation.Op, func(line string) { s.tell(operation, "running", line) })
+		limited, cancel := context.WithTimeout(ctx, operation.Timeout)
+		defer cancel()
+		result, err := s.O.Runner.Do(limited, *operation.Op, func(line string) { s.tell(operation, "running", line) })
 		s.O.Client.Version(ctx) // the root helper has no clock of the node's: an answer of the API brings it
 		var refused *privileged.RefusedError
 		switch {
-		case err == nil && result.StillRunning != nil, err != nil && ctx.Err() != nil:
+		case err == nil && result.StillRunning != nil, err != nil && limited.Err() != nil:
 			s.flights.forget(operation, false) // the root helper goes on; its query Running tells when it ends
 			s.flights.Nudge()
 			return
