@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/felhom/felhom-agent/privileged"
 	"github.com/felhom/felhom-agent/proxmox/pvesim"
 )
 
@@ -152,6 +153,21 @@ guests:
 		}
 		b.as("POST", "/nodes/pve1/lxc/112/status/shutdown")
 		if said, err := b.eject(t.Context(), yaml, "media"); err != nil || !strings.Contains(said, "is safe to remove") {
+			t.Errorf("%q, %v", said, err)
+		}
+	})
+}
+
+// An unmounting that hangs is not waited for without end: nobody else works on the node meanwhile.
+func TestEjectOfADiskThatHangs(t *testing.T) {
+	want := desired(t, ejectYAML)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, pvesim.New())
+		if report := b.once(want); report.ExitCode() != 0 {
+			t.Fatalf("%s\n%s", b.events, b.closing(report))
+		}
+		b.agent = New(Options{Source: b.agent.O.Source, Client: b.client, Journal: b.journal, Runner: &hungRunner{Runner: b.agent.O.Runner, runs: []privileged.RunningOp{}}})
+		if said, err := b.eject(t.Context(), ejectYAML, "backup"); err == nil || !strings.Contains(err.Error(), "the unmounting goes on since") {
 			t.Errorf("%q, %v", said, err)
 		}
 	})

@@ -280,8 +280,10 @@ func unmount(ctx context.Context, a *applying.Agent, m *spec.Mount, disk *privil
 	if err := a.O.Journal.Append(e); err != nil {
 		return nil, err
 	}
-	// Begun, it is finished: a signal does not leave it unknown whether the disk is safe.
-	result, err := a.O.Runner.Do(context.WithoutCancel(ctx), op, func(string) {})
+	// Begun, it is finished: a signal does not leave it unknown whether the disk is safe. One that hangs is left to itself.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.Timeout)
+	defer cancel()
+	result, err := a.O.Runner.Do(ctx, op, func(string) {})
 	outcome := journal.Entry{Time: a.Clock(), Action: e.Action, Step: journal.StepOutcome, Result: journal.ResultOK, Text: strings.Join(result.Notes, "; ")}
 	var refused *privileged.RefusedError
 	switch {
