@@ -86,6 +86,7 @@ func (r *ExecRunner) talk(ctx context.Context, req request, progress func(string
 	cmd.Dir = "/"
 	cmd.Stderr = &warnings
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = time.Second // what it leaves behind may keep its standard error open
 	stdin, out, err := pipes(cmd)
 	if err != nil {
 		return response{}, &UnreachableError{Way: strings.Join(argv, " "), Reason: err.Error()}

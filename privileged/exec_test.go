@@ -159,6 +159,30 @@ func TestCheckedBeforeItIsSent(t *testing.T) {
 	}
 }
 
+// A root helper that ended without an answer is not waited for because of a program that it left behind with its warnings.
+func TestFenceLeavesAnotherBehind(t *testing.T) {
+	end := filepath.Join(t.TempDir(), "end")
+	if err := syscall.Mkfifo(end, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runner, said := fakeFence(t, "echo 'cannot do it' >&2\n(: <"+end+") >/dev/null &\nexit 1"), make(chan error, 1)
+	go func() {
+		_, err := runner.Do(t.Context(), wholeOps()["Unbind"], nil)
+		said <- err
+	}()
+	select {
+	case err := <-said:
+		if err == nil || !strings.Contains(err.Error(), "cannot do it") {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute): // only a hang gets here
+		t.Error("it waits for ever")
+	}
+	if left, err := os.OpenFile(end, os.O_WRONLY, 0); err == nil { // what was left behind ends
+		left.Close()
+	}
+}
+
 // A socket from which nobody takes connections any more, until its queue is full: that is said, and not waited for.
 func TestSocketWithoutTaker(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fence.sock")
