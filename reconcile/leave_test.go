@@ -40,24 +40,31 @@ func TestWhatWasRenamedHasNotLeft(t *testing.T) {
 	}
 }
 
-// A series of several guests that has another name now keeps its snapshots and the holds of each guest.
+// A series of several guests that has another name now, or of which a guest has, keeps its snapshots and the holds of each guest.
 func TestARenamedSeriesOfSeveralGuestsHasNotLeft(t *testing.T) {
 	const guests = "guests: {dns: {vmid: 101, config: {tags: [lan]}}}\n"
+	const renamed = "guests: {ns: {vmid: 101, was: dns, is: dns, config: {tags: [lan]}}}\n"
 	first := desired(t, guests+"snapshots: {old: {guests: 'tag:lan', every: 1h, keep: 2}}\n")
-	then := desired(t, guests+"snapshots: {young: {was: old, guests: all, every: 1h, keep: 2}}\n")
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, pvesim.New())
-		if r := b.once(first); r.ExitCode() != 0 {
-			t.Fatal(b.closing(r))
-		}
-		must(t, b.agent.O.Store.AddHold(Hold{Name: "snapshots/old/dns", Kind: HoldPerson, By: "anna", Since: b.sim.Now()}))
-		b.sim.Advance(2 * time.Hour)
-		b.events.Reset()
-		report := b.once(then)
-		if text := b.closing(report); strings.Contains(b.events.String(), "no longer") || !strings.Contains(text, "on hold by anna") {
-			t.Errorf("%s\n%s", b.events, text)
-		}
-	})
+	for name, text := range map[string]string{
+		"the series": guests + "snapshots: {young: {was: old, guests: all, every: 1h, keep: 2}}\n",
+		"the guest":  renamed + "snapshots: {old: {guests: 'tag:lan', every: 1h, keep: 2}}\n",
+		"both":       renamed + "snapshots: {young: {was: old, guests: [ns], every: 1h, keep: 2}}\n",
+	} {
+		then := desired(t, text)
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, pvesim.New())
+			if r := b.once(first); r.ExitCode() != 0 {
+				t.Fatal(b.closing(r))
+			}
+			must(t, b.agent.O.Store.AddHold(Hold{Name: "snapshots/old/dns", Kind: HoldPerson, By: "anna", Since: b.sim.Now()}))
+			b.sim.Advance(2 * time.Hour)
+			b.events.Reset()
+			report := b.once(then)
+			if text := b.closing(report); strings.Contains(b.events.String(), "no longer") || !strings.Contains(text, "on hold by anna") {
+				t.Errorf("%s: %s\n%s", name, b.events, text)
+			}
+		})
+	}
 }
 
 // Of what was never managed nothing is said when it leaves the YAML: no line that destroys

@@ -83,6 +83,9 @@ func (d *Desired) expand() {
 		for _, name := range guests {
 			one := *s
 			one.Guest, one.Ref.Name = name, s.Ref.Name+"/"+name
+			if g := d.Guest(name); g != nil {
+				one.guestWas = g.Was
+			}
 			d.Snapshots[one.Ref.Name] = &one
 		}
 	}

@@ -2,27 +2,33 @@ package spec
 
 import "strings"
 
-// Had reports whether a name such as "snapshots/hourly" was the object's before, by its `was`, as a whole, or that of its series.
-func (o *Object) Had(name string) bool {
-	if o.Was == "" {
-		return false
-	}
-	was := Ref{o.Ref.Kind, o.Was}.String()
-	_, guest, one := strings.Cut(o.Ref.Name, "/")
-	return name == was || one && name == was+"/"+guest
+// Series is the object's name as the YAML has it: without the guest of a snapshot object that is for several.
+func (o *Object) Series() string {
+	name, _, _ := strings.Cut(o.Ref.Name, "/")
+	return name
 }
 
-// Names are all names by which the object is [Object.Called], or which it [Object.Had].
+// Called reports whether a name such as "snapshots/hourly" is the object's, as a whole, or that of its series.
+func (o *Object) Called(name string) bool {
+	return name == o.Ref.String() || name == Ref{o.Ref.Kind, o.Series()}.String()
+}
+
+// Names are all names that mean the object, as in "snapshots/hourly/web": those by which it is [Object.Called], and those that it
+// had, by its `was` and by that of the guest of a series.
 func (o *Object) Names() []string {
-	names := []string{o.Ref.String()}
 	series, guest, one := strings.Cut(o.Ref.Name, "/")
-	if one {
-		names = append(names, Ref{o.Ref.Kind, series}.String())
-	}
+	all := []string{series}
 	if o.Was != "" {
-		was := Ref{o.Ref.Kind, o.Was}.String()
-		if names = append(names, was); one {
-			names = append(names, was+"/"+guest)
+		all = append(all, o.Was)
+	}
+	var names []string
+	for _, series := range all {
+		name := Ref{o.Ref.Kind, series}.String()
+		if names = append(names, name); !one {
+			continue
+		}
+		if names = append(names, name+"/"+guest); o.guestWas != "" {
+			names = append(names, name+"/"+o.guestWas)
 		}
 	}
 	return names

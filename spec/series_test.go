@@ -5,18 +5,28 @@ import (
 	"testing"
 )
 
-// The names of an object are those by which it is called or was called, and no others.
+// The names of an object are those that it has, and those that it and its guest had.
 func TestNames(t *testing.T) {
-	for _, o := range []Object{
-		{Ref: Ref{KindRestore, "web"}}, {Ref: Ref{KindRestore, "web"}, Was: "www"},
-		{Ref: Ref{KindSnapshot, "hourly"}, Was: "daily"}, {Ref: Ref{KindSnapshot, "hourly/web"}}, {Ref: Ref{KindSnapshot, "hourly/web"}, Was: "daily"},
+	d := load(t, `
+guests: {web: {vmid: 101, was: www}, db: {vmid: 102}}
+snapshots:
+  daily: {guests: all, every: 24h, was: nightly}
+  one: {guest: web, every: 1h, was: first}
+`)
+	for ref, want := range map[Ref][]string{
+		{KindGuest, "web"}:          {"guests/web", "guests/www"},
+		{KindGuest, "db"}:           {"guests/db"},
+		{KindSnapshot, "daily/web"}: {"snapshots/daily", "snapshots/daily/web", "snapshots/daily/www", "snapshots/nightly", "snapshots/nightly/web", "snapshots/nightly/www"},
+		{KindSnapshot, "daily/db"}:  {"snapshots/daily", "snapshots/daily/db", "snapshots/nightly", "snapshots/nightly/db"},
+		{KindSnapshot, "one"}:       {"snapshots/first", "snapshots/one"},
 	} {
-		for _, kind := range []string{"restores", "snapshots"} {
-			for _, name := range []string{"web", "www", "hourly", "daily", "hourly/web", "daily/web", "hourly/www", "daily/www", "web/web"} {
-				name = kind + "/" + name
-				if want := o.Called(name) || o.Had(name); slices.Contains(o.Names(), name) != want {
-					t.Errorf("%s, earlier %q: %v has %s, want %v", o.Ref, o.Was, o.Names(), name, want)
-				}
+		o := d.Object(ref)
+		if got := slices.Sorted(slices.Values(o.Names())); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", ref, got, want)
+		}
+		for _, name := range want {
+			if called := name == ref.String() || name == "snapshots/daily" && o.Series() == "daily"; o.Called(name) != called {
+				t.Errorf("%s is called %s: %v", ref, name, !called)
 			}
 		}
 	}

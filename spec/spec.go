@@ -130,18 +130,9 @@ type Object struct {
 	Timeout time.Duration // how long a task of ours is waited for; 0: the default
 	Despite time.Time     // create although there is data older than this; zero: never
 
+	guestWas string // of a snapshot object of a series: the earlier name of its guest
+
 	lines map[string]Pos // of the fields that the YAML states; those of defaults are in another file
-}
-
-// Series is the object's name as the YAML has it: without the guest of a snapshot object that is for several.
-func (o *Object) Series() string {
-	name, _, _ := strings.Cut(o.Ref.Name, "/")
-	return name
-}
-
-// Called reports whether a name such as "snapshots/hourly" is the object's, as a whole, or that of its series.
-func (o *Object) Called(name string) bool {
-	return name == o.Ref.String() || name == Ref{o.Ref.Kind, o.Series()}.String()
 }
 
 // At is the place of a field such as "config.memory" or "config.net0.ip", else

@@ -27,7 +27,7 @@ func (a *Agent) keep(want *spec.Desired, p *plan.Plan, have *node.Observed) erro
 				return true
 			}
 			return h.Kind == state.HoldDestroyed && slices.ContainsFunc(want.AllGuests(), func(g *spec.Guest) bool {
-				return state.Called(&g.Object, h.Name) && (have.Named[g.Ref] || have.Guests[g.VMID] != nil)
+				return slices.Contains(g.Names(), h.Name) && (have.Named[g.Ref] || have.Guests[g.VMID] != nil)
 			})
 		})
 		keepEjected(stored, have)

@@ -278,16 +278,11 @@ func (s *Store) Release(name string) (int, error) {
 // force at a time.
 func (s Stored) Hold(o *spec.Object, kind string, now time.Time) (Hold, bool) {
 	for _, h := range s.Holds {
-		if h.Kind == kind && (Called(o, h.Name) || h.Name == "all") && (h.Until.IsZero() || now.Before(h.Until)) {
+		if h.Kind == kind && (h.Name == "all" || slices.Contains(o.Names(), h.Name)) && (h.Until.IsZero() || now.Before(h.Until)) {
 			return h, true
 		}
 	}
 	return Hold{}, false
-}
-
-// Called reports whether an object has a name, as "restores/web", or had it.
-func Called(o *spec.Object, name string) bool {
-	return o.Called(name) || o.Had(name)
 }
 
 // Major is the first number of PVE's version.

@@ -25,11 +25,10 @@ func Left(q Questions, known map[string]proxmox.VMID) []Departure {
 	if len(known) == 0 {
 		return nil
 	}
-	declared, vmids, renamed := map[spec.Ref]bool{}, map[proxmox.VMID]spec.Ref{}, []*spec.Object{}
+	declared, vmids := map[string]bool{}, map[proxmox.VMID]spec.Ref{}
 	for _, ref := range q.Want.Refs() {
-		declared[ref] = true
-		if o := q.Want.Object(ref); o.Was != "" {
-			renamed = append(renamed, o)
+		for _, name := range q.Want.Object(ref).Names() {
+			declared[name] = true
 		}
 		if vmid, ok := Vmid(q, ref); ok {
 			vmids[vmid] = ref
@@ -38,7 +37,7 @@ func Left(q Questions, known map[string]proxmox.VMID) []Departure {
 	var left []Departure
 	for _, name := range text.Keys(known) {
 		ref, err := spec.ParseRef(name)
-		if err != nil || declared[ref] || slices.ContainsFunc(renamed, func(o *spec.Object) bool { return o.Had(ref.String()) }) {
+		if err != nil || declared[name] {
 			continue
 		}
 		left = append(left, departure(q, ref, known[name], vmids))
