@@ -13,7 +13,8 @@ const defaultsSection = "defaults"
 // noDefaults are the fields that belong to one guest alone.
 var noDefaults = []string{"vmid", "was", "is", "ensure", "rollback", "despite"}
 
-// readDefaults notes the defaults of a file. They are checked as parts of the objects that get them.
+// readDefaults notes the defaults of a file. Their keys are checked here, for there may be no object of the kind yet; the rest as parts of the objects
+// that get them.
 func readDefaults(top at, doc *yaml.Node) {
 	if !ours(doc) {
 		return
@@ -24,6 +25,9 @@ func readDefaults(top at, doc *yaml.Node) {
 		}
 		here := top.child(defaultsSection, doc.Content[i].Line)
 		n := resolve(doc.Content[i+1])
+		if null(n) {
+			continue // said where the sections are read
+		}
 		if n.Kind != yaml.MappingNode {
 			here.fail("Write defaults: {restores: {…}, guests: {…}}.", "needs a map, this is %s", show(n))
 			continue
@@ -40,6 +44,9 @@ func (a at) noteDefaults(k Kind, n *yaml.Node) {
 	switch {
 	case k != KindRestore && k != KindGuest:
 		a.fail("Defaults are for restores and guests.", "unknown section")
+		return
+	case null(n):
+		a.fail("Write what they all have below, or remove the line.", "is empty")
 		return
 	case n.Kind != yaml.MappingNode:
 		a.fail("Write it as in an object: {config: {onboot: true}}.", "needs a map, this is %s", show(n))
@@ -61,6 +68,14 @@ func (a at) noteDefaults(k Kind, n *yaml.Node) {
 	}
 	src := *a.src
 	src.isDefaults = true
+	keys := src
+	keys.keys, keys.faults = src.faults, &faults{}
+	here := at{src: &keys, obj: &Object{Ref: Ref{Kind: k}, lines: map[string]Pos{}}, line: a.line}
+	if k == KindRestore {
+		restoreShape.fill(here, n, &Guest{})
+	} else {
+		guestShape.fill(here, n, &Guest{})
+	}
 	left.byKind[k] = n
 	note(n, &src, left.defaults)
 }

@@ -165,6 +165,10 @@ func (s *shape[T]) keys() []string {
 }
 
 func (s *shape[T]) unknown(a at, key string) {
+	if a.src.keys != nil {
+		src := *a.src
+		src.faults, a.src = src.keys, &src
+	}
 	stem := strings.TrimRight(key, "0123456789")
 	fix, ok := s.elsewhere[key]
 	if !ok && stem != key { // unused3 is like unused0

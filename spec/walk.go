@@ -14,7 +14,8 @@ type source struct {
 	faults *faults
 	left   *limits
 
-	isDefaults bool // what stands here is said of every object of a kind
+	isDefaults bool    // what stands here is said of every object of a kind
+	keys       *faults // where not nil: takes mistakes in keys; faults takes the others
 }
 
 // brings takes n pairs or items off what may be walked in all, and reports
@@ -39,6 +40,9 @@ func (a at) field() string {
 		return a.path
 	}
 	name := string(a.obj.Ref.Kind) + "." + a.obj.Ref.Name
+	if a.src.isDefaults {
+		name = defaultsSection + "." + string(a.obj.Ref.Kind)
+	}
 	if a.path == "" {
 		return name
 	}
@@ -77,7 +81,9 @@ func (a at) fail(fix, format string, args ...any) {
 		File: a.src.name, Line: a.line, Field: a.field(),
 		Message: fmt.Sprintf(format, args...), Fix: fix,
 	}
-	if a.src.isDefaults && slices.ContainsFunc(a.src.faults.list, func(f *Error) bool { return f.File == e.File && f.Line == e.Line && f.Message == e.Message }) {
+	if a.src.isDefaults && slices.ContainsFunc(a.src.faults.list, func(f *Error) bool {
+		return f.File == e.File && f.Line == e.Line && f.Field == e.Field && f.Message == e.Message
+	}) {
 		return // each object has it
 	}
 	a.src.faults.add(e)
