@@ -236,6 +236,8 @@ func answerProbe(r diskReader) (any, error) {
 	return clean, nil
 }
 
+func answerMayProbe(r diskReader) (any, error) { return struct{}{}, openToProbes(r.reader) }
+
 // openToProbes makes sure that root opened this VMID to probes.
 func openToProbes(r reader) error {
 	p, err := r.policy()

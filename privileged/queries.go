@@ -138,6 +138,12 @@ func GuestMounts(ctx context.Context, a Asker, node string, vmid int) ([]GuestMo
 	return ask[[]GuestMount](ctx, a, Query{Node: node, Name: "GuestMounts", Args: map[string]string{"vmid": strconv.Itoa(vmid)}})
 }
 
+// MayProbe asks whether root has opened a container to probes; where not, it is a *RefusedError.
+func MayProbe(ctx context.Context, a Asker, node string, vmid int) error {
+	_, err := ask[struct{}](ctx, a, Query{Node: node, Name: "MayProbe", Args: map[string]string{"vmid": strconv.Itoa(vmid)}})
+	return err
+}
+
 // SyncMount writes out the file system that is mounted at path: vzdump does not, so a disk that is pulled seconds after a backup holds half of it.
 func SyncMount(ctx context.Context, a Asker, node, path string) error {
 	_, err := ask[struct{}](ctx, a, Query{Node: node, Name: "SyncMount", Args: map[string]string{"path": path}})

@@ -143,6 +143,12 @@ var rules = map[string]rule{
 			"file": guestFile, "hash": oneOf("1")},
 		look: answerProbe, // /proc/PID/root, setns, the bus of systemd
 	},
+	"MayProbe": {
+		why:  "the API does not know what root has opened to probes; so a guarded change that cannot be proved is not begun",
+		need: []string{"vmid"},
+		may:  map[string]check{"vmid": vmid},
+		look: answerMayProbe, // root's policy
+	},
 	"SyncMount": {
 		why:  "vzdump does not write its archive out, and PVE has no call that does",
 		need: []string{"path"},
@@ -179,7 +185,7 @@ var guest = map[string]check{"vmid": vmid, "object": objectName, "owner": ownerN
 
 // order is the order in which Routes prints the operations.
 var order = []string{"CreateGoldenLXC", "SealGolden", "MountUSBByUUID", "UnmountUSB", "BindMount", "Unbind", "PassDevice", "RemoveDevice", "KeepKit", "KeepTemplate",
-	"Mounts", "Disks", "GuestMounts", "GuestMemory", "Probe", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running", "Changes"}
+	"Mounts", "Disks", "GuestMounts", "GuestMemory", "Probe", "MayProbe", "FolderInfo", "SyncMount", "CheckArchive", "SMART", "Sensors", "Running", "Changes"}
 
 // Route says which way an operation goes.
 type Route struct {

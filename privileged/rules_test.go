@@ -54,7 +54,7 @@ func wholeOps() map[string]Op {
 // Every operation of the table has a whole example, and the example passes every check of every argument: so the hostile values below are what is refused.
 func TestEveryArgumentHasAnExample(t *testing.T) {
 	ops := wholeOps()
-	queries := map[string][]string{"GuestMounts": {"vmid"}, "GuestMemory": {"vmid"}, "Probe": {"vmid", "what", "name", "port", "url", "file", "hash"}, "SyncMount": {"path"}, "CheckArchive": {"path", "file"}, "FolderInfo": {"path", "folder"}, "SMART": {"device"}, "Mounts": nil, "Disks": nil, "Running": nil, "Sensors": nil}
+	queries := map[string][]string{"GuestMounts": {"vmid"}, "GuestMemory": {"vmid"}, "MayProbe": {"vmid"}, "Probe": {"vmid", "what", "name", "port", "url", "file", "hash"}, "SyncMount": {"path"}, "CheckArchive": {"path", "file"}, "FolderInfo": {"path", "folder"}, "SMART": {"device"}, "Mounts": nil, "Disks": nil, "Running": nil, "Sensors": nil}
 	box := newBox(t)
 	for name, r := range rules {
 		if r.look != nil {

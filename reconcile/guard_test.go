@@ -134,8 +134,17 @@ func TestGuardsThatCannotBe(t *testing.T) {
 		memory string
 		says   string
 	}{
-		"root has not opened it": {do: func(b *bench) { _ = b.sim.PutFile(privileged.PolicyPath, []byte(`{}`)) }, memory: "512", says: "unit dnsmasq.service cannot be asked"},
-		"no root helper":         {do: func(b *bench) { b.agent.O.Runner, b.agent.O.Fence = nil, nil }, memory: "1024"},
+		"root has not opened it": {do: func(b *bench) { _ = b.sim.PutFile(privileged.PolicyPath, []byte(`{}`)) }, memory: "512",
+			says: "its change is not made, for its probes cannot be asked: root has not opened this guest to probes"},
+		"root closes it meanwhile": {do: func(b *bench) {
+			also := b.agent.O.Events
+			b.agent.O.Events = func(e Event) {
+				if also(e); e.State == "ok" && e.Verb == "set" {
+					_ = b.sim.PutFile(privileged.PolicyPath, []byte(`{}`))
+				}
+			}
+		}, memory: "512", says: "unit dnsmasq.service cannot be asked"},
+		"no root helper": {do: func(b *bench) { b.agent.O.Runner, b.agent.O.Fence = nil, nil }, memory: "1024"},
 		"no root helper, required": {do: func(b *bench) { b.agent.O.Runner, b.agent.O.Fence = nil, nil }, edit: func(s string) string { return strings.Replace(s, "guard: {", "guard: {require: true, ", 1) },
 			memory: "512", says: "its change is not made, for it cannot be guarded: nothing can be probed without the root helper"},
 		"a folder of the host, required": {do: func(b *bench) {
@@ -169,13 +178,16 @@ func TestGuardsThatCannotBe(t *testing.T) {
 					house = c.edit(house)
 				}
 				_, text := b.plan(desired(t, house))
-				begun := b.sim.Now()
+				begun, before := b.sim.Now(), len(b.journal.Order)
 				r := b.once(desired(t, house))
-				if took := b.sim.Now().Sub(begun); name == "root has not opened it" && took > 2*time.Minute {
+				if took := b.sim.Now().Sub(begun); name == "root closes it meanwhile" && took > 2*time.Minute {
 					t.Errorf("%s pass before the rollback, which loses all that is written in them", took)
 				}
 				if memory, guards := b.dnsMemory(); memory != c.memory || guards != 0 || !strings.Contains(b.closing(r), c.says) {
 					t.Errorf("memory %s, %d snapshots\n%s\n%s", memory, guards, b.events, b.closing(r))
+				}
+				if name == "root has not opened it" && (!strings.Contains(text, c.says) || len(b.journal.Order) != before) {
+					t.Errorf("the plan does not say it, or %d operations were begun:\n%s", len(b.journal.Order)-before, text)
 				}
 				if name == "no root helper" && !strings.Contains(text, "its change is not guarded: nothing can be probed without the root helper") {
 					t.Errorf("the plan does not say it:\n%s", text)

@@ -104,6 +104,9 @@ type GuestState struct {
 	// Memory is what the kernel charges to the running guest; nil where it was not
 	// asked, which is done only where a limit is to be lowered.
 	Memory *privileged.GuestMemory
+	// Closed is why the root helper would refuse to probe the guest; nil where it would not, or was
+	// not asked, which is done only where the YAML guards the guest.
+	Closed *privileged.RefusedError
 	Err    error
 }
 

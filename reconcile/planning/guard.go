@@ -124,6 +124,11 @@ func hurts(actions []plan.Action) bool {
 // begin lets a change begin with a snapshot, or says why that is not possible.
 func (c *guarded) begin(before mark) {
 	o := &c.g.Object
+	if c.s.Closed != nil { // else the change would be made only to be taken back
+		c.rewind(before)
+		c.block(o, "guard", fmt.Sprintf("its change is not made, for its probes cannot be asked: %s", c.s.Closed.Reason), c.s.Closed.Fix)
+		return
+	}
 	if why, fix := c.impossible(); why != "" {
 		if c.g.Guard.Require {
 			c.rewind(before)

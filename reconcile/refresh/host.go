@@ -142,14 +142,23 @@ func (l *Reader) folders() [][2]string {
 }
 
 // readInGuests asks the root helper for the mount tables of running guests that bind a
-// folder of a declared disk: whether they still have the disk that is mounted now.
+// folder of a declared disk: whether they still have the disk that is mounted now. And whether
+// guarded guests may be probed.
 func (l *Reader) readInGuests(ctx context.Context) error {
 	if l.Have.Host == nil {
 		return nil
 	}
 	for _, g := range l.want.AllGuests() {
 		state := l.Have.Guests[g.VMID]
-		if state == nil || state.Status != "running" || !l.Have.InScope(g.Ref) {
+		if state == nil || !l.Have.InScope(g.Ref) {
+			continue
+		}
+		if g.Guard != nil {
+			if refused, ok := errors.AsType[*privileged.RefusedError](privileged.MayProbe(ctx, l.ask, l.node, int(g.VMID))); ok && refused.Arg == "vmid" {
+				state.Closed = refused
+			}
+		}
+		if state.Status != "running" {
 			continue
 		}
 		if !state.Type.VM() && node.LowersMemory(g.Config, state.Config) {
