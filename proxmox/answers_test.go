@@ -124,7 +124,7 @@ type counting struct{ n, size int }
 
 func (c *counting) RoundTrip(req *http.Request) (*http.Response, error) {
 	c.n++
-	body := fmt.Sprintf(`{"data":{"version":"9.%d","release":"%s"}}`, c.n, strings.Repeat("x", c.size))
+	body := fmt.Sprintf(`{"data":[{"id":"lxc/101","type":"lxc","vmid":101,"node":"pve1","status":"running %d","name":"%s"}]}`, c.n, strings.Repeat("x", c.size))
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req}, nil
 }
 
@@ -140,9 +140,9 @@ func TestAnswersThatChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 3 {
-				version, err := client.Read().Version(t.Context())
-				if want := fmt.Sprintf("9.%d", node.n); err != nil || version.Version != want || len(version.Release) != size {
-					t.Fatalf("told %s and %d bytes (%v), not %s and %d", version.Version, len(version.Release), err, want, size)
+				all, err := client.Read().Resources(t.Context(), "")
+				if want := fmt.Sprintf("running %d", node.n); err != nil || len(all) != 1 || all[0].Status != want || len(all[0].Name) != size {
+					t.Fatalf("told %d resources (%v), not one that is %s and has a name of %d bytes", len(all), err, want, size)
 				}
 			}
 			client.Close()

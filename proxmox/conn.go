@@ -22,10 +22,6 @@ import (
 	"time"
 )
 
-// bodyLimit is the most of an answer that is read. The largest real ones, a
-// list of ten thousand guests or archives, are a fifth of it.
-const bodyLimit = 32 << 20
-
 // readsAtOnce is how many GETs are in flight at a time, by default.
 const readsAtOnce = 8
 
@@ -153,7 +149,8 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 		return nil, lost(c.maySent(&sent, err), err)
 	}
 	defer res.Body.Close()
-	body, err := readBody(res)
+	most := mostOf(method, path)
+	body, err := readBody(res, most)
 	r := &reply{method: method, path: path, status: res.StatusCode, decoded: &decoded{}}
 	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 		r.date = date
@@ -166,21 +163,11 @@ func (c *conn) send(ctx context.Context, method, path string, params Params) (*r
 		return nil, refusal(r, res, body)
 	case err != nil:
 		return nil, lost(true, err)
-	case len(body) > bodyLimit:
-		return nil, r.fault("it is longer than %s", Size(bodyLimit).Human())
+	case len(body) > most:
+		return nil, r.fault("it is longer than %s", Size(most).Human())
 	}
 	r.body = body
 	return r, nil
-}
-
-// readBody reads an answer, up to one byte more than is allowed.
-func readBody(res *http.Response) ([]byte, error) {
-	var b bytes.Buffer
-	if n := res.ContentLength; n > 0 && n <= bodyLimit {
-		b.Grow(int(n) + bytes.MinRead) // room to see its end, too
-	}
-	_, err := b.ReadFrom(io.LimitReader(res.Body, bodyLimit+1))
-	return b.Bytes(), err
 }
 
 // maySent tells whether a request that failed may have reached PVE. The
