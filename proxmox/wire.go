@@ -147,8 +147,12 @@ const (
 // decode reads an answer: its data, which must be there, and how many entries PVE
 // says there are in all, of which a page may show fewer.
 func decode[T any](r *reply) (data T, total int, err error) {
-	if objects, values := bytes.Count(r.body, []byte("{")), bytes.Count(r.body, []byte(",")); objects > mostObjects || values > mostValues {
+	objects, values := bytes.Count(r.body, []byte("{")), bytes.Count(r.body, []byte(","))
+	if objects > mostObjects || values > mostValues {
 		return data, 0, r.fault("it has more than %d entries or %d values", mostObjects, mostValues)
+	}
+	if list := reflect.ValueOf(&data).Elem(); list.Kind() == reflect.Slice { // room for entries of at least 100 bytes
+		list.Set(reflect.MakeSlice(list.Type(), 0, min(objects, len(r.body)/100)))
 	}
 	envelope := struct {
 		Data  *T     `json:"data"`
@@ -164,10 +168,14 @@ func decode[T any](r *reply) (data T, total int, err error) {
 		err = r.fault("%v", err)
 	case envelope.Data == nil:
 		err = r.fault("its data is null")
-	case reflect.ValueOf(data).IsZero() && !hasData(r.body): // left as it was, since nothing was there
+	case empty(reflect.ValueOf(data)) && !hasData(r.body): // left as it was, since nothing was there
 		err = r.fault("it has no data: %s", excerpt(r.body))
 	}
 	return data, int(envelope.Total), err
+}
+
+func empty(v reflect.Value) bool {
+	return v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0
 }
 
 func hasData(body []byte) bool {
