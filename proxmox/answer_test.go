@@ -102,3 +102,28 @@ func TestAnswerOfMillionsOfEntries(t *testing.T) {
 		}
 	}
 }
+
+// A large node has large lists: each is read, also that of a pool, whose path ends with its name.
+func TestListsOfALargeNode(t *testing.T) {
+	list := func(entry string, n int) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + "]"
+	}
+	for name, c := range map[string]struct {
+		data string
+		ask  func(*Client) error
+	}{
+		"pool": {`{"members":` + list(`{"id":"lxc/101","type":"lxc","vmid":101,"node":"pve1","status":"running","name":"`+strings.Repeat("w", 200)+`"}`, 10_000) + `}`,
+			func(c *Client) error { _, err := c.Pool(t.Context(), "all"); return err }},
+		"rights": {list(`{"path":"/vms/101","type":"token","ugid":"felhom@pve!agent","roleid":"FelhomAgent","propagate":1}`, 20_000),
+			func(c *Client) error { _, err := c.ACL(t.Context()); return err }},
+		"networks": {list(`{"iface":"vmbr0","type":"bridge","comments":"`+strings.Repeat("c", 400)+`"}`, 4_000),
+			func(c *Client) error { _, err := c.Bridges(t.Context(), "pve1"); return err }},
+		"templates": {list(`{"template":"debian","description":"`+strings.Repeat("d", 4000)+`"}`, 400),
+			func(c *Client) error { _, err := c.Appliances(t.Context(), "pve1"); return err }},
+	} {
+		client := testClient(t, fake(func(*http.Request) (*http.Response, error) { return response("200 OK", `{"data":`+c.data+`}`), nil }))
+		if err := c.ask(client); err != nil {
+			t.Errorf("%s, %s: %v", name, Size(len(c.data)).Human(), err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package proxmox
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"strings"
@@ -10,20 +11,23 @@ import (
 // The most of an answer that is read, in bytes.
 const (
 	oneLimit  = 1 << 20  // about one thing: a config has at most some hundred kilobytes
-	logLimit  = 4 << 20  // a page of a task's log, the list of tasks, the snapshots of a guest with their notes
+	someLimit = 4 << 20  // short lists: a page of a task's log, tasks, snapshots with their notes, storages, networks, templates to download, rights
 	listLimit = 32 << 20 // lists that grow with the node: of ten thousand guests or archives they are a fifth of it
 )
 
 // lists are the last parts of the paths of such lists.
-var lists = map[string]int{"lxc": listLimit, "qemu": listLimit, "resources": listLimit, "content": listLimit, "permissions": listLimit,
-	"log": logLimit, "tasks": logLimit, "snapshot": logLimit}
+var lists = map[string]int{"lxc": listLimit, "qemu": listLimit, "resources": listLimit, "content": listLimit, "permissions": listLimit, "acl": listLimit,
+	"log": someLimit, "tasks": someLimit, "snapshot": someLimit, "storage": someLimit, "network": someLimit, "aplinfo": someLimit}
 
 // mostOf is the most of the answer to a request that is read. What a write answers is about one thing.
 func mostOf(method, path string) int {
-	if most, ok := lists[path[strings.LastIndexByte(path, '/')+1:]]; ok && method == http.MethodGet {
-		return most
+	switch {
+	case method != http.MethodGet:
+		return oneLimit
+	case strings.HasPrefix(path, "/pools/"): // a pool tells its members
+		return listLimit
 	}
-	return oneLimit
+	return cmp.Or(lists[path[strings.LastIndexByte(path, '/')+1:]], oneLimit)
 }
 
 // readBody reads an answer, up to one byte more than is allowed.
