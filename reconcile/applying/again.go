@@ -31,11 +31,12 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 		ended = append(ended, f.operation)
 	}
 	fresh := touched(before, ended)
-	happening := touched(before, a.O.Journal.Open()) // what is under way is told anew, and read when it has ended
+	underWay := touched(before, a.O.Journal.Open()) // is told anew, and read when it has ended
+	happening := maps.Clone(underWay)
 	maps.Copy(happening, fresh)
 	part := before.Part(happening)
 	for ref := range part { // of one that is not there nothing is known but what is read now
-		if g := l.Earlier.Want.Guest(ref.Name); g != nil && g.Ref == ref && l.Earlier.Last.Guests[g.VMID] == nil {
+		if g := l.Earlier.Want.Guest(ref.Name); g != nil && g.Ref == ref && l.Earlier.Last.Guests[g.VMID] == nil && !underWay[ref] {
 			fresh[ref] = true
 		}
 	}
