@@ -128,7 +128,7 @@ func (c *calm) fights(j *journal.Journal, watching bool, now time.Time) (fights 
 		if done.Verb == "eject" { // what was done before it was undone on purpose
 			ejected[done.Object] = true
 		}
-		if done.Result != journal.ResultOK || done.Verb == journal.VerbBackUp || !watching && !done.Sent || ejected[done.Object] || c.over(done) {
+		if j.Times[done.Key] < journal.RepeatLimit || done.Result != journal.ResultOK || done.Verb == journal.VerbBackUp || !watching && !done.Sent || ejected[done.Object] || c.over(done) {
 			continue
 		}
 		if c.counted[done.Key]++; c.counted[done.Key] == journal.RepeatLimit {

@@ -67,7 +67,9 @@ func ReadJournal(dir string) (*Journal, error) {
 }
 
 // MemoryJournal is a journal that ends with the process, for a simulated node.
-func MemoryJournal() *Journal { return &Journal{records: records{operations: map[string]*Operation{}}} }
+func MemoryJournal() *Journal {
+	return &Journal{records: records{operations: map[string]*Operation{}, Times: map[string]int{}}}
+}
 
 func (j *Journal) reopen() error {
 	file, err := os.OpenFile(j.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o640)
@@ -158,10 +160,7 @@ func (j *Journal) rotate() error {
 	if err := j.reopen(); err != nil {
 		return err
 	}
-	for _, a := range j.Order {
-		if !a.Open() {
-			continue
-		}
+	for _, a := range j.open {
 		lines := []Entry{a.Entry}
 		if !a.Upid.IsZero() {
 			lines = append(lines, Entry{Format: 1, Time: a.Time, Action: a.Action, Step: StepTask, UPID: a.Upid})
@@ -231,13 +230,7 @@ func (j *Journal) Append(e Entry) error {
 func (j *Journal) Open() []*Operation {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
-	var open []*Operation
-	for _, a := range j.Order {
-		if a.Open() {
-			open = append(open, a)
-		}
-	}
-	return open
+	return slices.Clone(j.open)
 }
 
 // Claims reports whether a task is that of an operation.

@@ -32,6 +32,10 @@ type records struct {
 	operations map[string]*Operation
 	// Order is the operations in the order of their intents.
 	Order []*Operation
+	// open are those of them that have no outcome, in the same order.
+	open []*Operation
+	// Times says by key how many of them ended well.
+	Times map[string]int
 	// unread counts the lines that could not be read.
 	unread int
 	// whyUnread says why the last of them could not.
@@ -49,6 +53,7 @@ func (r *records) forget() {
 		gone := !a.Open() && a.began < r.files
 		if gone {
 			delete(r.operations, a.Action)
+			r.count(a, -1)
 		}
 		return gone
 	})
@@ -79,7 +84,7 @@ func (r *records) apply(e Entry) {
 		if a == nil {
 			a = &Operation{Entry: e, Key: ActKey(e.ID, e.Call, e.Op)}
 			r.operations[e.Action] = a
-			r.Order = append(r.Order, a)
+			r.Order, r.open = append(r.Order, a), append(r.open, a)
 		}
 		a.began = r.files // where it was open when a file was put aside, it stands in the next one too
 		return
@@ -93,6 +98,23 @@ func (r *records) apply(e Entry) {
 	case StepOutcome:
 		if a.Open() {
 			a.Result, a.text, a.log, a.ended, a.outcomeFacts = e.Result, e.Text, e.Log, e.Time, e.Facts
+			r.close(a)
 		}
+	}
+}
+
+// close notes that an operation has ended.
+func (r *records) close(a *Operation) {
+	r.open = slices.DeleteFunc(r.open, func(a *Operation) bool { return !a.Open() })
+	r.count(a, 1)
+}
+
+// count adds an operation that has ended to those of its key, or takes it away.
+func (r *records) count(a *Operation, n int) {
+	if a.Result != ResultOK {
+		return
+	}
+	if r.Times[a.Key] += n; r.Times[a.Key] == 0 {
+		delete(r.Times, a.Key)
 	}
 }
