@@ -24,7 +24,7 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 		return nil, nil, nil
 	}
 	age := l.Earlier.Age
-	l.Earlier.Age = refresh.PartAge
+	l.Earlier.Age = partAge(a)
 	defer func() { l.Earlier.Age = age }()
 	var ended []*journal.Operation
 	for _, f := range finished {
@@ -73,10 +73,18 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 	}
 }
 
+// partAge is how long after everything was read a pass may go on from there.
+func partAge(a *Agent) time.Duration {
+	if a.O.Watching {
+		return refresh.PartAge
+	}
+	return refresh.OnceAge
+}
+
 // goesOn reports whether a pass can go on from the one before.
 func goesOn(a *Agent, e *refresh.Earlier, before *planning.Planned, finished []ending) bool {
 	source := a.O.Source
-	if e == nil || time.Since(e.Full) > refresh.PartAge || before == nil || e.Lists || len(finished) == 0 || a.O.Saved != nil || len(source.Only) > 0 || len(source.AtOnce.Names) > 0 ||
+	if e == nil || time.Since(e.Full) > partAge(a) || before == nil || e.Lists || len(finished) == 0 || a.O.Saved != nil || len(source.Only) > 0 || len(source.AtOnce.Names) > 0 ||
 		a.tester.asking() || a.tester.news() || a.prover.reads() || len(a.failures.cooling) > 0 || e.Last.Host == nil && a.O.Fence != nil {
 		return false
 	}

@@ -59,7 +59,8 @@ func (f *Facts) Storages() []proxmox.Storage { return f.storages }
 
 const (
 	FactsAge = time.Minute      // how long facts are believed
-	PartAge  = 15 * time.Minute // and what no operation touches, while operations end one after the other
+	PartAge  = 15 * time.Minute // and what no operation touches, while operations of a service end one after the other
+	OnceAge  = time.Hour        // and those of a run, which reads everything at its end
 	TestsAge = 15 * time.Minute // and all that the lists show to be as it was, in a pass that only a restore test is the reason of
 )
 
