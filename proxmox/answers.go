@@ -32,8 +32,12 @@ func (a *Answers) note(request string, r *reply) {
 	if !young {
 		was = a.old[request]
 	}
-	if was != nil && bytes.Equal(was.body, r.body) {
+	switch {
+	case was == nil:
+	case bytes.Equal(was.body, r.body):
 		r.body, r.decoded = was.body, was.decoded
+	default:
+		r.decoded.before = was.decoded.latest()
 	}
 	if young {
 		a.size -= len(was.body)
@@ -42,4 +46,14 @@ func (a *Answers) note(request string, r *reply) {
 		a.young, a.old, a.size = map[string]*reply{}, a.young, len(r.body)
 	}
 	a.young[request] = r
+}
+
+// latest are the entries of the latest list that was decoded.
+func (d *decoded) latest() any {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.entries != nil {
+		return d.entries
+	}
+	return d.before
 }

@@ -112,9 +112,11 @@ type reply struct {
 
 // decoded is what was decoded of an answer, once for all who are given it.
 type decoded struct {
-	mu    sync.Mutex
-	value any
-	total int
+	mu      sync.Mutex
+	value   any
+	total   int
+	entries any // of a list: see stream
+	before  any // those of the answer before, as long as this one is not decoded
 }
 
 func (r *reply) fault(format string, args ...any) error {

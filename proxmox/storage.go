@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"maps"
@@ -179,24 +180,28 @@ func (v *View) StorageContent(ctx context.Context, node, storage string, filter 
 	if filter.VMID != 0 {
 		p["vmid"] = filter.VMID.String()
 	}
-	volumes, err := readAs(ctx, v, On(node).path("storage", storage, "content"), p, volumesOf)
+	volumes, err := readList(ctx, v, On(node).path("storage", storage, "content"), p, volumeOf, eachOnce)
 	return slices.Clone(volumes), err
 }
 
-func volumesOf(w []volumeWire, r *reply) ([]StorageContent, error) {
-	volumes := make([]StorageContent, 0, len(w))
-	for _, e := range w {
-		if e.VolID == "" {
-			return nil, r.fault("a volume has no id")
-		}
-		volumes = append(volumes, e.volume())
+func volumeOf(w *volumeWire, r *reply) (StorageContent, error) {
+	if w.VolID == "" {
+		return StorageContent{}, r.fault("a volume has no id")
+	}
+	return w.volume(), nil
+}
+
+// eachOnce sorts volumes by their ids, and notes which are listed twice.
+func eachOnce(volumes []StorageContent) []StorageContent {
+	if slices.IsSortedFunc(volumes, func(a, b StorageContent) int { return cmp.Or(strings.Compare(a.VolID, b.VolID), -1) }) {
+		return volumes // as most are; two of one id are out of order
 	}
 	volumes = distinct(volumes, func(v StorageContent) string { return v.VolID }, func(first *StorageContent, later StorageContent) {
 		later.Ambiguous = first.Ambiguous
 		first.Ambiguous = first.Ambiguous || differ(*first, later)
 	})
 	slices.SortFunc(volumes, func(a, b StorageContent) int { return strings.Compare(a.VolID, b.VolID) })
-	return volumes, nil
+	return volumes
 }
 
 // BackupRetention asks for the retention to which a backup to the storage is subject,

@@ -144,15 +144,22 @@ const (
 	mostValues  = 2_000_000
 )
 
+// tooMany refuses an answer that holds more.
+func tooMany(r *reply) error {
+	if bytes.Count(r.body, []byte("{")) > mostObjects || bytes.Count(r.body, []byte(",")) > mostValues {
+		return r.fault("it has more than %d entries or %d values", mostObjects, mostValues)
+	}
+	return nil
+}
+
 // decode reads an answer: its data, which must be there, and how many entries PVE
 // says there are in all, of which a page may show fewer.
 func decode[T any](r *reply) (data T, total int, err error) {
-	objects, values := bytes.Count(r.body, []byte("{")), bytes.Count(r.body, []byte(","))
-	if objects > mostObjects || values > mostValues {
-		return data, 0, r.fault("it has more than %d entries or %d values", mostObjects, mostValues)
+	if err := tooMany(r); err != nil {
+		return data, 0, err
 	}
 	if list := reflect.ValueOf(&data).Elem(); list.Kind() == reflect.Slice { // room for entries of at least 100 bytes
-		list.Set(reflect.MakeSlice(list.Type(), 0, min(objects, len(r.body)/100)))
+		list.Set(reflect.MakeSlice(list.Type(), 0, min(bytes.Count(r.body, []byte("{")), len(r.body)/100)))
 	}
 	envelope := struct {
 		Data  *T     `json:"data"`
