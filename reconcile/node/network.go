@@ -7,8 +7,9 @@ import (
 
 // DeclaredNets are the declared interfaces of every guest and golden image, by object.
 func DeclaredNets(want *spec.Desired) map[spec.Ref]map[int]proxmox.Net {
-	nets := map[spec.Ref]map[int]proxmox.Net{}
-	for _, g := range want.AllGuests() {
+	guests := want.AllGuests()
+	nets := make(map[spec.Ref]map[int]proxmox.Net, len(guests)+len(want.Golden))
+	for _, g := range guests {
 		nets[g.Ref] = g.Config.Nets
 	}
 	for _, golden := range want.Golden {

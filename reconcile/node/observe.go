@@ -161,11 +161,12 @@ type HostState struct {
 
 // DeclaredVMIDs are the VMIDs that the desired state names.
 func DeclaredVMIDs(want *spec.Desired) map[proxmox.VMID]bool {
-	ids := map[proxmox.VMID]bool{}
+	guests := want.AllGuests()
+	ids := make(map[proxmox.VMID]bool, len(guests)+len(want.Golden))
 	for _, golden := range want.Golden {
 		ids[golden.VMID] = true
 	}
-	for _, guest := range want.AllGuests() {
+	for _, guest := range guests {
 		ids[guest.VMID] = true
 	}
 	return ids

@@ -25,7 +25,7 @@ type Planned struct {
 // them, what waits without anything of its own that could be sent, and what all these rest on. Backups that are not touched
 // themselves are left to the next whole plan, for they concern many guests.
 func (p *Planned) Part(touched map[spec.Ref]bool) map[spec.Ref]bool {
-	part, ready := maps.Clone(touched), map[spec.Ref]bool{}
+	part, ready := maps.Clone(touched), make(map[spec.Ref]bool, len(p.Plan.Actions))
 	for ref := range touched {
 		for _, other := range p.uses.of[ref] {
 			p.add(part, other)

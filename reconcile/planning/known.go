@@ -28,6 +28,7 @@ type known struct {
 	outcomes          // of guests and golden images
 	first    spec.Ref // the guest with the lowest startup order of those about to be started; zero: none
 	order    int      // the startup order of first
+	orphaned bool     // first was forgotten, and another one that starts may be known
 }
 
 // nothingKnown has room for the outcomes of so many objects.
@@ -54,7 +55,8 @@ func (k known) without(part map[spec.Ref]bool) known {
 	for ref := range part {
 		k.forget(ref)
 	}
-	if k.first == (spec.Ref{}) {
+	if k.first == (spec.Ref{}) && k.orphaned {
+		k.orphaned = false
 		for ref, out := range k.all() {
 			if out.starts && (k.first == spec.Ref{} || cmp.Or(cmp.Compare(out.order, k.order), cmp.Compare(ref.String(), k.first.String())) < 0) {
 				k.first, k.order = ref, out.order
@@ -71,6 +73,6 @@ func (k *known) forget(ref spec.Ref) {
 	}
 	k.outcomes.forget(ref)
 	if k.first == ref {
-		k.first = spec.Ref{}
+		k.first, k.orphaned = spec.Ref{}, true
 	}
 }
