@@ -32,12 +32,13 @@ func (a *Answers) note(request string, r *reply) {
 	if !young {
 		was = a.old[request]
 	}
-	switch {
-	case was == nil:
-	case bytes.Equal(was.body, r.body):
+	if was != nil && bytes.Equal(was.body, r.body) {
 		r.body, r.decoded = was.body, was.decoded
-	default:
-		r.decoded.before = was.decoded.latest()
+	} else {
+		r.body = bytes.Clone(r.body) // without the room in which it was read
+		if was != nil {
+			r.decoded.before = was.decoded.latest()
+		}
 	}
 	if young {
 		a.size -= len(was.body)
