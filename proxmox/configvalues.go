@@ -81,6 +81,14 @@ func NumberedKey(key, prefix string) (n int, ok bool) {
 	return n, true
 }
 
+// Stem is a key without its number: mp of mp0, and memory of memory.
+func Stem(key string) string {
+	for key != "" && '0' <= key[len(key)-1] && key[len(key)-1] <= '9' {
+		key = key[:len(key)-1]
+	}
+	return key
+}
+
 // numbered calls f for each value of a key like netN.
 func (c GuestConfig) numbered(prefix string, f func(n int, value string)) {
 	for key, value := range c.Raw {

@@ -111,7 +111,7 @@ var newVolume = regexp.MustCompile(`^(?:volume=)?([^,:=]+):[0-9.]+(?:,|$)`)
 
 // KeyNeeds are the needs of one key of a guest's config, of those that this program sets.
 func KeyNeeds(vmid, key, value string) []Need {
-	switch kind := strings.TrimRight(key, "0123456789"); {
+	switch kind := Stem(key); {
 	case key == "cores", key == "sockets", key == "cpuunits", key == "cpulimit":
 		return []Need{guestNeed(vmid, "VM.Config.CPU")}
 	case key == "memory", key == "swap", key == "balloon":
@@ -138,7 +138,7 @@ func KeyNeeds(vmid, key, value string) []Need {
 // virtual machine's config names, on which its restore needs Mapping.Use; "" where it names none.
 // (PVE: QemuServer, check_mapping_access)
 func MappingPath(key, value string) string {
-	kind := strings.TrimRight(key, "0123456789")
+	kind := Stem(key)
 	if kind == key {
 		return ""
 	}

@@ -2,12 +2,13 @@ package compare
 
 import (
 	"strings"
+
+	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // CompareKeys sorts net2 before net10.
 func CompareKeys(a, b string) int {
-	stem := func(s string) string { return strings.TrimRight(s, "0123456789") }
-	if stem(a) == stem(b) && len(a) != len(b) {
+	if proxmox.Stem(a) == proxmox.Stem(b) && len(a) != len(b) {
 		return len(a) - len(b)
 	}
 	return strings.Compare(a, b)

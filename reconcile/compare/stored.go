@@ -3,14 +3,13 @@ package compare
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
 // SameStored reports whether PVE has stored what was sent for a key.
 func SameStored(key, sent, stored string) bool {
-	plain := strings.TrimRight(key, "0123456789")
+	plain := proxmox.Stem(key)
 	switch {
 	case key == "description":
 		return proxmox.CanonicalDescription(sent) == proxmox.CanonicalDescription(stored)

@@ -78,7 +78,7 @@ func (x *Exporter) inspectRights(e *exported, say say) {
 		say("features %s: only root@pam can set them", strings.Join(special, ","))
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(config.Raw), compare.CompareKeys) {
-		switch strings.TrimRight(key, "0123456789") {
+		switch proxmox.Stem(key) {
 		case "dev":
 			device, _ := proxmox.ParseDevice(config.Raw[key])
 			say("%s passes the host's device %s: only root@pam can set it", key, text.OrElse(device["path"], config.Raw[key]))

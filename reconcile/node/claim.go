@@ -40,7 +40,7 @@ type Clash struct {
 func Claims(values map[string]string, raw [][2]string) map[string][]Claim {
 	all := map[string][]Claim{}
 	for key, value := range values {
-		switch strings.TrimRight(key, "0123456789") {
+		switch proxmox.Stem(key) {
 		case "rootfs":
 			all[key] = []Claim{{ClaimPath, "/"}}
 		case "mp":
@@ -196,7 +196,7 @@ func Standing(state *GuestState) []Clash {
 func oneEach(values map[string]string) bool {
 	var mounts, nets, devices int
 	for key := range values {
-		switch strings.TrimRight(key, "0123456789") {
+		switch proxmox.Stem(key) {
 		case "rootfs", "mp":
 			mounts++
 		case "net":

@@ -32,7 +32,7 @@ func Unreadable(config *proxmox.GuestConfig) (key string, err error) {
 	for _, values := range []map[string]string{config.Raw, config.Pending} {
 		for k, value := range values {
 			var wrong error
-			switch strings.TrimRight(k, "0123456789") {
+			switch proxmox.Stem(k) {
 			case "net":
 				wrong = proxmox.CheckNet(value)
 			case "mp", "rootfs":
