@@ -20,8 +20,8 @@ type entries[T any] struct {
 // A span is from one byte of a body to before another.
 type span struct{ from, to int }
 
-// readList is read for a long list of which little changes from answer to answer: only the entries are decoded that the
-// answer before did not have. made makes an entry of what PVE sends, and whole the list of a copy of the entries.
+// readList is read for a long list of which little changes from answer to answer: the entries are taken over that the
+// answer before had at its start or end. made makes an entry of what PVE sends, and whole the list of a copy of the entries.
 func readList[W, T any](ctx context.Context, v *View, path string, params Params, made func(*W, *reply) (T, error), whole func([]T) []T) ([]T, error) {
 	r, err := v.get(ctx, path, params)
 	if err != nil {
