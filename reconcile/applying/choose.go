@@ -10,7 +10,7 @@ import (
 
 // choose finds what of a plan can be sent now: one operation per queue, within the budgets.
 func (a *Agent) choose(want *spec.Desired, have *node.Observed, plan *plan.Plan) *passed {
-	p := &passed{plan: plan}
+	p := &passed{plan: plan, busy: make([]wait, 0, len(plan.Actions))}
 	soon := func(at time.Time) {
 		if !at.IsZero() && (p.soon.IsZero() || at.Before(p.soon)) {
 			p.soon = at

@@ -118,6 +118,9 @@ func (c *calm) over(operation *journal.Operation) bool {
 func (c *calm) fights(j *journal.Journal, watching bool, now time.Time) (fights map[string]bool) {
 	j.Mu.Lock()
 	defer j.Mu.Unlock()
+	if j.Often == 0 {
+		return nil
+	}
 	clear(c.counted)
 	ejected := map[string]bool{}
 	for i := len(j.Order) - 1; i >= 0; i-- {

@@ -26,6 +26,7 @@ type occupancy struct {
 	Disruptive string                    // the object whose guest is being disturbed
 	Creating   bool                      // another user creates a guest, on which storage nobody tells
 	Others     func(limit string) string // which task of somebody else takes a limit's place, and since when
+	turns      map[string]string         // see turn
 }
 
 // runningSince says of a task what runs, since when and who began it.
@@ -57,11 +58,21 @@ func (o *occupancy) keeps(a *plan.Action) (why string, poll bool) {
 		if other := o.Others(a.Limit); other != "" && !o.Told[a.Limit] {
 			return other, true
 		}
-		return "its turn comes: " + a.Limit, !o.Told[a.Limit]
+		return o.turn(a.Limit), !o.Told[a.Limit]
 	case a.Effect == plan.Disruptive && o.Disruptive != "" && o.Disruptive != a.Object.String():
 		return "one disruptive action at a time: " + o.Disruptive, true
 	}
 	return "", false
+}
+
+// turn is what an action waits for that has to share a limit. A plan has many actions of one limit.
+func (o *occupancy) turn(limit string) string {
+	said, known := o.turns[limit]
+	if !known {
+		said = "its turn comes: " + limit
+		o.turns[limit] = said
+	}
+	return said
 }
 
 // take notes an action that is about to be sent.
@@ -94,7 +105,7 @@ func otherAgent(t *proxmox.Task, have *node.Observed) string {
 
 // occupied finds what is in use: by operations of this agent, some of which this process waits for, by tasks of others, by the root helper.
 func occupied(j *journal.Journal, waiting map[string]bool, want *spec.Desired, have *node.Observed, p *plan.Plan) *occupancy {
-	o := &occupancy{Queues: map[string]string{}, Limits: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}}
+	o := &occupancy{Queues: map[string]string{}, Limits: map[string]int{}, Told: map[string]bool{}, Frees: map[string]time.Time{}, turns: map[string]string{}}
 	others := map[string]string{} // found once: a plan has many actions of one limit
 	o.Others = func(limit string) string {
 		other, known := others[limit]

@@ -36,6 +36,8 @@ type records struct {
 	open []*Operation
 	// Times says by key how many of them ended well.
 	Times map[string]int
+	// Often counts the keys of which RepeatLimit or more did.
+	Often int
 	// unread counts the lines that could not be read.
 	unread int
 	// whyUnread says why the last of them could not.
@@ -114,7 +116,15 @@ func (r *records) count(a *Operation, n int) {
 	if a.Result != ResultOK {
 		return
 	}
-	if r.Times[a.Key] += n; r.Times[a.Key] == 0 {
+	before := r.Times[a.Key]
+	now := before + n
+	if r.Times[a.Key] = now; now == 0 {
 		delete(r.Times, a.Key)
+	}
+	switch {
+	case before < RepeatLimit && now >= RepeatLimit:
+		r.Often++
+	case before >= RepeatLimit && now < RepeatLimit:
+		r.Often--
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/felhom/felhom-agent/proxmox"
 )
 
-// Arrange puts the lists of the whole cluster to the guests and storages of the node.
+// Arrange puts the lists of the whole cluster to the guests and storages of the node. Without resources the guests keep what HA
+// wants of them.
 func Arrange(o *Observed, resources []proxmox.Resource, states []proxmox.StorageStatus, storages []proxmox.Storage) {
 	for _, r := range resources {
 		if r.Type == "node" && !slices.Contains(o.Nodes, r.Node) {
@@ -20,7 +21,9 @@ func Arrange(o *Observed, resources []proxmox.Resource, states []proxmox.Storage
 		}
 		o.Others[r.VMID] = r
 	}
-	ArrangeHA(o)
+	if len(resources) > 0 {
+		ArrangeHA(o)
+	}
 	for _, conf := range storages {
 		if len(conf.Nodes) > 0 && !slices.Contains(conf.Nodes, o.Node) {
 			continue // of other nodes: nothing of ours can lie there

@@ -5,17 +5,15 @@ import (
 	"github.com/felhom/felhom-agent/spec"
 )
 
-// DeclaredNets are the declared interfaces of every guest and golden image, by object.
-func DeclaredNets(want *spec.Desired) map[spec.Ref]map[int]proxmox.Net {
-	guests := want.AllGuests()
-	nets := make(map[spec.Ref]map[int]proxmox.Net, len(guests)+len(want.Golden))
-	for _, g := range guests {
-		nets[g.Ref] = g.Config.Nets
+// NetsOf are the declared interfaces of a guest or golden image.
+func NetsOf(want *spec.Desired, ref spec.Ref) map[int]proxmox.Net {
+	switch ref.Kind {
+	case spec.KindGolden:
+		return want.Golden[ref.Name].Config.Nets
+	case spec.KindRestore, spec.KindGuest:
+		return want.Guest(ref.Name).Config.Nets
 	}
-	for _, golden := range want.Golden {
-		nets[golden.Ref] = golden.Config.Nets
-	}
-	return nets
+	return nil
 }
 
 // BridgesInUse are the bridges of running guests whose configs were read: they are there,

@@ -15,10 +15,11 @@ import (
 
 // A Planned is a plan with what making it has found out, so that a part of it can be planned again.
 type Planned struct {
-	Plan  *plan.Plan
-	known known
-	order sequence // of all objects
-	uses  dependents
+	Plan   *plan.Plan
+	known  known
+	order  sequence // of all objects
+	uses   dependents
+	marked bearers
 }
 
 // Part is what has to be planned again after something has happened to some objects: they themselves, what depends on
@@ -96,6 +97,7 @@ func (p *Planned) Again(want *spec.Desired, have *node.Observed, part map[spec.R
 	have.Index(want)
 	q := questions.Questions{Want: want, Have: have}
 	b := newBuilder(q)
+	b.bearers = p.marked
 	for ref := range part {
 		b.plan.Objects = append(b.plan.Objects, ref)
 	}
@@ -109,13 +111,13 @@ func (p *Planned) Again(want *spec.Desired, have *node.Observed, part map[spec.R
 	known, _ := planObjects(q, b, p.known.without(part))
 	again = &Planned{known: known, order: p.order, uses: p.uses}
 	oddities(q, b)
-	follow(q, b.plan, again.known.without(nil), p.uses)
+	follow(b, again.known.without(nil), p.uses)
 	if deletes(p.Plan) || deletes(b.plan) || len(p.Plan.Guards)+len(p.Plan.Watches)+len(b.plan.Guards)+len(b.plan.Watches) > 0 {
 		return nil, false
 	}
 	tellNeeding(q, b.plan)
 	lackForCreation(q, b.plan)
-	again.Plan = p.merge(q, b.plan, part)
+	again.Plan, again.marked = p.merge(q, b.plan, part), b.bearers
 	return again, true
 }
 
@@ -195,10 +197,11 @@ func without[T any](all []T, in map[spec.Ref]bool, of func(*T) spec.Ref) []T {
 func (p *Planned) inOrder(all, part []plan.Action, in map[spec.Ref]bool) []plan.Action {
 	merged := make([]plan.Action, 0, len(all)+len(part))
 	for i := range all {
-		if in[all[i].Object] {
+		object := all[i].Object
+		if in[object] {
 			continue
 		}
-		for len(part) > 0 && p.order.at[part[0].Object] < p.order.at[all[i].Object] {
+		for len(part) > 0 && p.order.at[part[0].Object] < p.order.at[object] {
 			merged, part = append(merged, part[0]), part[1:]
 		}
 		merged = append(merged, all[i])

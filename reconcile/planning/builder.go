@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"github.com/felhom/felhom-agent/privileged"
-	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/journal"
-	"github.com/felhom/felhom-agent/reconcile/marker"
 	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning/questions"
 	"github.com/felhom/felhom-agent/reconcile/state"
@@ -24,26 +22,8 @@ import (
 type builder struct {
 	questions questions.Questions
 	plan      *plan.Plan
-	marked    map[string][]proxmox.VMID // see markedAs; nil as long as nobody has asked
-}
-
-// markedAs returns the guests of this node that bear the ownership marker of an object, by
-// VMID. The markers of all guests are read once for all who ask.
-func (b *builder) markedAs(object string) []proxmox.VMID {
-	if b.marked == nil {
-		have := b.questions.Have
-		b.marked = map[string][]proxmox.VMID{}
-		for _, vmid := range text.Keys(have.Guests) {
-			state := have.Guests[vmid]
-			if state.Config == nil {
-				continue
-			}
-			if m, ok := marker.OneMarker(state.Config.Description()); ok && m.Owner == have.Owner && m.VMID == vmid {
-				b.marked[m.Object] = append(b.marked[m.Object], vmid)
-			}
-		}
-	}
-	return b.marked[object]
+	bearers   bearers // once somebody has asked; before that, those of an earlier plan
+	asked     bool    // somebody has
 }
 
 func newBuilder(q questions.Questions) *builder {

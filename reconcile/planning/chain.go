@@ -24,11 +24,12 @@ const mostRounds = 200
 // its step, and what a run does is what the plan says, for it is the same code that says
 // it. Only objects that a step touches, or that wait, are planned again.
 type chain struct {
-	asked questions.Questions // of the desired state and the node as it was read
-	known known               // what the latest round knows
-	plan  *plan.Plan          // of the first round, to which all is added
-	after *forecast.Forecast
-	uses  dependents
+	asked  questions.Questions // of the desired state and the node as it was read
+	known  known               // what the latest round knows
+	plan   *plan.Plan          // of the first round, to which all is added
+	after  *forecast.Forecast
+	uses   dependents
+	marked bearers // of the node as it was read
 
 	waiting map[spec.Ref][]plan.Deferred // what waits, by its object, as of the last time it was planned
 	waited  map[spec.Ref][]plan.Deferred // the same as of the time before
@@ -48,11 +49,12 @@ type dependents struct {
 }
 
 // follow adds all that follows from the actions of a plan as deferred steps.
-func follow(q questions.Questions, pl *plan.Plan, k known, uses dependents) {
+func follow(b *builder, k known, uses dependents) {
+	q, pl := b.questions, b.plan
 	if len(pl.Actions)+len(pl.Deferred)+len(pl.Running) == 0 {
 		return
 	}
-	c := &chain{asked: q, known: k, plan: pl, after: forecast.New(q.Want, q.Have), uses: uses,
+	c := &chain{asked: q, known: k, plan: pl, after: forecast.New(q.Want, q.Have), uses: uses, marked: b.bearers,
 		waiting: map[spec.Ref][]plan.Deferred{}, waited: map[spec.Ref][]plan.Deferred{}, last: map[string]string{}, done: map[string]bool{}, told: map[string]bool{}, blocked: map[string]bool{}}
 	for _, l := range pl.Deferred {
 		c.waiting[l.Object] = append(c.waiting[l.Object], l)
@@ -177,6 +179,7 @@ func (c *chain) sketch(touched map[spec.Ref]bool) (any bool) {
 func (c *chain) replan(touched map[spec.Ref]bool) *plan.Plan {
 	q := questions.Questions{Want: c.asked.Want, Have: c.after.Node}
 	b := newBuilder(q)
+	b.bearers = c.marked
 	for _, ref := range c.plan.Objects {
 		if !touched[ref] && len(c.waiting[ref]) == 0 {
 			continue

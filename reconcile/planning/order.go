@@ -93,22 +93,26 @@ func sequenceOf(planned []spec.Ref, k known) sequence {
 	return s
 }
 
+func creates(a *plan.Action) bool { return strings.HasPrefix(a.Limit, "create ") }
+
 // creationsInOrder puts what makes guests into that order. All other actions keep their places.
 func (s sequence) creationsInOrder(actions []plan.Action) {
-	var at []int
-	sorted := true
+	sorted, last := true, 0
 	for i := range actions {
-		if strings.HasPrefix(actions[i].Limit, "create ") {
-			sorted = sorted && (len(at) == 0 || s.rank[actions[at[len(at)-1]].Object] <= s.rank[actions[i].Object])
-			at = append(at, i)
+		if creates(&actions[i]) {
+			rank := s.rank[actions[i].Object]
+			sorted, last = sorted && last <= rank, rank
 		}
 	}
 	if sorted {
 		return
 	}
-	made := make([]plan.Action, 0, len(at))
-	for _, i := range at {
-		made = append(made, actions[i])
+	var at []int
+	var made []plan.Action
+	for i := range actions {
+		if creates(&actions[i]) {
+			at, made = append(at, i), append(made, actions[i])
+		}
 	}
 	slices.SortStableFunc(made, func(a, b plan.Action) int { return cmp.Compare(s.rank[a.Object], s.rank[b.Object]) })
 	for n, i := range at {

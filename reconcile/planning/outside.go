@@ -20,7 +20,7 @@ func outside(q questions.Questions, pl *plan.Plan) {
 
 // oddities notes what is probably a mistake in the YAML and blocks nothing.
 func oddities(q questions.Questions, b *builder) {
-	unlisted := questions.UnlistedBridges(q)
+	unlisted := questions.UnlistedBridges(q, b.plan.Objects)
 	for _, ref := range b.plan.Objects {
 		o := q.Want.Object(ref)
 		if text := questions.Unpruned(q, ref); text != "" {

@@ -48,13 +48,14 @@ func whole(want *spec.Desired, have *node.Observed) *Planned {
 	planned := &Planned{Plan: b.plan, known: known, order: order, uses: dependentsOf(q.Want, b.plan.Objects)}
 	oddities(q, b)
 	outside(q, b.plan)
-	follow(q, b.plan, planned.known.without(nil), planned.uses)
+	follow(b, planned.known.without(nil), planned.uses)
 	limitDeletions(b)
 	tellNeeding(q, b.plan)
 	lackForCreation(q, b.plan)
 	if !b.plan.Due.IsZero() {
 		b.plan.Due = b.plan.Due.In(have.Now.Location())
 	}
+	planned.marked = b.bearers
 	return planned
 }
 

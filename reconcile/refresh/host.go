@@ -148,9 +148,9 @@ func (l *Reader) readInGuests(ctx context.Context) error {
 	if l.Have.Host == nil {
 		return nil
 	}
-	for _, g := range l.want.AllGuests() {
+	for _, g := range l.guests() {
 		state := l.Have.Guests[g.VMID]
-		if state == nil || !l.Have.InScope(g.Ref) {
+		if state == nil {
 			continue
 		}
 		if g.Guard != nil {

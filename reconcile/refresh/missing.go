@@ -22,17 +22,20 @@ import (
 // archives, the word of PVE on whether the VMID is free and on what the token may do
 // with it, and whether a marker of the object stands on another guest.
 func (l *Reader) readCreations(ctx context.Context) error {
-	made := l.want.AllGuests()
+	guests := l.guests()
+	made := slices.Clip(guests)
 	for _, golden := range l.want.Golden {
-		made = append(made, node.GoldenGuest(golden))
+		if l.Have.InScope(golden.Ref) {
+			made = append(made, node.GoldenGuest(golden))
+		}
 	}
-	missing, volumes, unmarked := wanting(l.want, l.Have, made)
+	missing, volumes, unmarked := wanting(l.Have, made)
 	g, gctx := NewReads(ctx)
 	if l.part == nil {
 		l.readNetwork(gctx, g)
 	}
-	for _, guest := range l.want.AllGuests() {
-		if state := l.Have.Guests[guest.VMID]; l.Have.InScope(guest.Ref) && state != nil && !state.Type.VM() && state.Config != nil && adds(guest, state.Config) {
+	for _, guest := range guests {
+		if state := l.Have.Guests[guest.VMID]; state != nil && !state.Type.VM() && state.Config != nil && adds(guest, state.Config) {
 			l.rawLines(gctx, g, guest.VMID, state)
 		}
 	}
@@ -63,12 +66,26 @@ func (l *Reader) readCreations(ctx context.Context) error {
 	return l.readInside(ctx, missing)
 }
 
+// guests are the declared guests in scope. Nobody changes the list.
+func (l *Reader) guests() (some []*spec.Guest) {
+	if l.Have.Scope == nil {
+		return l.want.AllGuests()
+	}
+	for ref := range l.Have.Scope {
+		if g := l.want.Guest(ref.Name); g != nil && g.Ref == ref {
+			some = append(some, g)
+		}
+	}
+	slices.SortFunc(some, func(a, b *spec.Guest) int { return strings.Compare(a.Ref.String(), b.Ref.String()) })
+	return some
+}
+
 // wanting says what guests are missing, by name, whether a volume is to be added to one that is there, and whether
 // one that is there bears no marker.
-func wanting(want *spec.Desired, have *node.Observed, made []*spec.Guest) (missing map[string]proxmox.VMID, volumes, unmarked bool) {
+func wanting(have *node.Observed, made []*spec.Guest) (missing map[string]proxmox.VMID, volumes, unmarked bool) {
 	missing = map[string]proxmox.VMID{}
 	for _, guest := range made {
-		if !have.InScope(guest.Ref) || guest.Absent {
+		if guest.Absent {
 			continue
 		}
 		state := have.Guests[guest.VMID]
@@ -108,8 +125,8 @@ func (l *Reader) undeclared(ctx context.Context, g *reads) {
 
 // snapshotFeatures asks whether the guests can have a snapshot of which one is due.
 func (l *Reader) snapshotFeatures(ctx context.Context, g *reads) {
-	for _, guest := range l.want.AllGuests() {
-		if state := l.Have.Guests[guest.VMID]; guest.Guard != nil && l.Have.InScope(guest.Ref) && state != nil && state.Snapshots != nil {
+	for _, guest := range l.guests() {
+		if state := l.Have.Guests[guest.VMID]; guest.Guard != nil && state != nil && state.Snapshots != nil {
 			g.Go(func() error {
 				can, err := l.View.Of(state.Type, l.node, guest.VMID).Feature(ctx, "snapshot")
 				return l.keep(err, &state.Err, func() { state.CanSnapshot = &can })
@@ -239,8 +256,8 @@ func (l *Reader) Renew(ctx context.Context, ready []*plan.Action) (again bool, e
 		return false, err
 	}
 	permissions = maps.Clone(permissions)
-	for path := range l.facts.asked {
-		if rights, hidden := l.facts.permissions[path]; hidden && rights == nil {
+	for path, rights := range l.facts.permissions {
+		if rights == nil && l.facts.asked[path] { // hidden
 			permissions[path] = nil
 		}
 	}

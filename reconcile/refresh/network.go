@@ -12,10 +12,16 @@ import (
 func (l *Reader) readNetwork(ctx context.Context, g *reads) {
 	inUse := node.BridgesInUse(l.Have)
 	ask := false
-	for _, nets := range node.DeclaredNets(l.want) {
+	look := func(nets map[int]proxmox.Net) {
 		for _, net := range nets {
 			ask = ask || net["bridge"] != "" && !inUse[net["bridge"]]
 		}
+	}
+	for _, g := range l.want.AllGuests() {
+		look(g.Config.Nets)
+	}
+	for _, golden := range l.want.Golden {
+		look(golden.Config.Nets)
 	}
 	switch {
 	case !ask:

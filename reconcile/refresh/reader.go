@@ -259,7 +259,11 @@ func (l *Reader) readGuests(ctx context.Context) error {
 		guest(spec.Ref{Kind: spec.KindGolden, Name: name}, golden.VMID, false, nil)
 	}
 	storages := map[string]bool{}
-	for _, have := range l.want.AllGuests() {
+	declared := l.want.AllGuests()
+	if l.part != nil {
+		declared = l.guests()
+	}
+	for _, have := range declared {
 		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil || have.Absent || have.Guard != nil, have.Rollback)
 	}
 	for _, b := range l.want.Backups {

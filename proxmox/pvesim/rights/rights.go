@@ -3,6 +3,7 @@
 package rights
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,18 @@ type Subject struct {
 	User  *world.User
 	Token *world.Token
 	cache map[string]map[string]bool // privileges by path
+	sets  []map[string]bool          // those of the cache that differ
+}
+
+// keep notes the privileges at a path. At most paths they are the same, and are kept once.
+func (w *Subject) keep(path string, p map[string]bool) map[string]bool {
+	if i := slices.IndexFunc(w.sets, func(set map[string]bool) bool { return maps.Equal(set, p) }); i >= 0 {
+		p = w.sets[i]
+	} else if len(w.sets) < 8 {
+		w.sets = append(w.sets, p)
+	}
+	w.cache[path] = p
+	return p
 }
 
 // Root reports whether this is the one that "only root" rules mean.
@@ -80,7 +93,7 @@ func (a *ACL) Subject(id string) *Subject {
 	return nil
 }
 
-// May are the privileges of a subject at a path; the value is whether they propagate.
+// May are the privileges of a subject at a path; the value is whether they propagate. Nobody changes them.
 func (a *ACL) May(w *Subject, path string) map[string]bool {
 	if p, ok := w.cache[path]; ok {
 		return p
@@ -100,8 +113,7 @@ func (a *ACL) May(w *Subject, path string) map[string]bool {
 			}
 		}
 	}
-	w.cache[path] = p
-	return p
+	return w.keep(path, p)
 }
 
 func (a *ACL) userMay(id, path string) map[string]bool {

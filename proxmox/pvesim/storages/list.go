@@ -99,7 +99,7 @@ func ListVolumes(c *request.Call) error {
 			listSnapshot(c, d, st, name, v)
 			continue
 		}
-		listVolume(d, c.Node, st, name, shown, v)
+		listVolume(d, c.Node, st, v, named{name: name, kind: kind, shown: shown, owner: owner})
 	}
 	d.End()
 	return nil
@@ -116,11 +116,18 @@ func owners(name string) (listed, allowed int) {
 	return listed, allowed
 }
 
-// listVolume writes one entry of a storage's contents; shown is its content type.
-func listVolume(d *jsontext.Doc, n *world.Node, st *world.Storage, name, shown string, v *world.Volume) {
-	kind, owner, _ := st.KindOf(name)
-	d.Open().Str("volid", st.ID+":"+name).Str("content", shown).Num("size", v.Size)
-	switch kind {
+// named is what a volume's name says.
+type named struct {
+	name, kind string
+	shown      string // its content type in a list
+	owner      int
+}
+
+// listVolume writes one entry of a storage's contents.
+func listVolume(d *jsontext.Doc, n *world.Node, st *world.Storage, v *world.Volume, its named) {
+	name := its.name
+	d.Open().Str("volid", st.ID+":"+name).Str("content", its.shown).Num("size", v.Size)
+	switch its.kind {
 	case "backup":
 		m := world.ArchiveRE.FindStringSubmatch(name)
 		d.Num("ctime", archiveTime(n, name, v)).Str("format", m[2])
@@ -139,7 +146,7 @@ func listVolume(d *jsontext.Doc, n *world.Node, st *world.Storage, name, shown s
 			d.Num("protected", 1)
 		}
 	case "images":
-		d.Str("format", v.Format).Num("vmid", int64(owner))
+		d.Str("format", v.Format).Num("vmid", int64(its.owner))
 		switch st.Type { // measured, libpve-storage 9.1.7
 		case "lvmthin":
 			d.Str("ctime", strconv.FormatInt(v.Created, 10))
@@ -150,7 +157,7 @@ func listVolume(d *jsontext.Doc, n *world.Node, st *world.Storage, name, shown s
 		}
 	default:
 		format := name[strings.LastIndexByte(name, '.')+1:]
-		if short, ok := map[string]string{"gz": "tgz", "xz": "txz", "zst": "tzst"}[format]; ok && kind == "vztmpl" {
+		if short, ok := map[string]string{"gz": "tgz", "xz": "txz", "zst": "tzst"}[format]; ok && its.kind == "vztmpl" {
 			format = short
 		}
 		d.Num("ctime", v.Created).Str("format", format)

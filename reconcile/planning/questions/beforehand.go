@@ -3,6 +3,7 @@ package questions
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/felhom/felhom-agent/proxmox"
 	"github.com/felhom/felhom-agent/reconcile/node"
@@ -45,18 +46,20 @@ func SmallerThanImage(q Questions, g *spec.Guest, golden *spec.Golden) *plan.Blo
 		Fix: []string{fmt.Sprintf("write rootfs: {size: %s}", size)}}
 }
 
-// UnlistedBridges are, by object, the declared interfaces whose bridge is probably not there:
+// UnlistedBridges are, by object, those declared interfaces of some objects whose bridge is probably not there:
 // the node's network configuration has bridges, but not this one, and no running guest uses it.
 // This is no proof. PVE lists what /etc/network/interfaces defines, and neither what a file
 // beside it defines nor an SDN vnet; a recorded node lists none at all and has vmbr0.
-func UnlistedBridges(q Questions) map[spec.Ref][]string {
+func UnlistedBridges(q Questions, objects []spec.Ref) map[spec.Ref][]string {
 	if len(q.Have.Bridges) == 0 {
 		return nil
 	}
-	odd, used := map[spec.Ref][]string{}, node.BridgesInUse(q.Have)
-	for ref, nets := range node.DeclaredNets(q.Want) {
+	odd := map[spec.Ref][]string{}
+	used := sync.OnceValue(func() map[string]bool { return node.BridgesInUse(q.Have) }) // few ask
+	for _, ref := range objects {
+		nets := node.NetsOf(q.Want, ref)
 		for _, i := range text.Keys(nets) {
-			if bridge := nets[i]["bridge"]; bridge != "" && !used[bridge] && !slices.Contains(q.Have.Bridges, bridge) {
+			if bridge := nets[i]["bridge"]; bridge != "" && !slices.Contains(q.Have.Bridges, bridge) && !used()[bridge] {
 				odd[ref] = append(odd[ref], fmt.Sprintf("net%d: bridge %s is not in the network configuration of %s; unless it is an SDN vnet, the guest does not start", i, bridge, q.Have.Node))
 			}
 		}
