@@ -9,6 +9,7 @@ import (
 
 	"github.com/felhom/felhom-agent/reconcile/journal"
 	"github.com/felhom/felhom-agent/reconcile/node"
+	"github.com/felhom/felhom-agent/reconcile/plan"
 	"github.com/felhom/felhom-agent/reconcile/planning"
 	"github.com/felhom/felhom-agent/reconcile/refresh"
 	"github.com/felhom/felhom-agent/spec"
@@ -40,6 +41,26 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 			fresh[ref] = true
 		}
 	}
+	add := func(actions []*plan.Action) (added bool) { // those that are to be sent: what they rest on is read, and they are planned
+		more := map[spec.Ref]bool{}
+		for _, action := range actions {
+			for _, ref := range l.NotRead(action, fresh) {
+				fresh[ref], more[ref] = true, true
+			}
+			if len(more) > 0 || !part[action.Object] {
+				more[action.Object] = true
+			}
+		}
+		if len(more) > 0 {
+			maps.Copy(part, before.Part(more))
+		}
+		return len(more) > 0
+	}
+	next := nextInTurn(before.Plan, finished, part)
+	add(next)
+	if _, err := l.Renew(ctx, next); err != nil {
+		return nil, nil, err
+	}
 	for {
 		ok, err := l.Read(ctx, fresh)
 		if err != nil || !ok {
@@ -51,26 +72,28 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 		if p == nil {
 			return nil, nil, nil
 		}
-		more := map[spec.Ref]bool{}
-		for _, action := range p.ready {
-			for _, ref := range l.NotRead(action, fresh) {
-				fresh[ref], more[ref] = true, true
-			}
-			if len(more) > 0 || !part[action.Object] {
-				more[action.Object] = true
-			}
-		}
-		if len(more) > 0 {
-			maps.Copy(part, before.Part(more))
-		}
+		added := add(p.ready)
 		renewed, err := l.Renew(ctx, p.ready)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(more) == 0 && !renewed {
+		if !added && !renewed {
 			return p, have, nil
 		}
 	}
+}
+
+// nextInTurn are the actions that will probably be sent now that operations have ended: of those that waited for the place of one, the
+// first. So what they rest on is read at once,
+// and most passes read and plan once.
+func nextInTurn(p *plan.Plan, finished []ending, part map[spec.Ref]bool) (next []*plan.Action) {
+	for _, f := range finished {
+		i := slices.IndexFunc(p.Actions, func(a plan.Action) bool { return a.Limit == f.operation.Limit && !part[a.Object] })
+		if f.operation.Limit != "" && i >= 0 {
+			next = append(next, &p.Actions[i])
+		}
+	}
+	return next
 }
 
 // partAge is how long after everything was read a pass may go on from there.

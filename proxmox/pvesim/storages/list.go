@@ -66,6 +66,7 @@ func ListVolumes(c *request.Call) error {
 		only = notation.Atoi(v)
 	}
 	d := c.Data().List()
+	d.B = slices.Grow(d.B, 128*len(p.Items))
 	for _, name := range slices.Sorted(maps.Keys(p.Items)) {
 		v := p.Items[name]
 		kind, owner, err := st.KindOf(name)
