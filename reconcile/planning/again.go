@@ -15,38 +15,49 @@ import (
 
 // A Planned is a plan with what making it has found out, so that a part of it can be planned again.
 type Planned struct {
-	Plan   *plan.Plan
-	known  known
-	order  sequence // of all objects
-	uses   dependents
-	marked bearers
+	Plan    *plan.Plan
+	known   known
+	order   sequence // of all objects
+	uses    dependents
+	marked  bearers
+	waiting []spec.Ref // see waitingIn
+}
+
+// waitingIn are the objects of a plan that wait without anything of their own that could be sent, and the mounts and golden images of
+// which something can.
+func waitingIn(p *plan.Plan) (waiting []spec.Ref) {
+	ready := make(map[spec.Ref]bool, len(p.Actions))
+	for i := range p.Actions {
+		ref := p.Actions[i].Object
+		if ready[ref] = true; ref.Kind == spec.KindMount || ref.Kind == spec.KindGolden {
+			waiting = append(waiting, ref)
+		}
+	}
+	for i := range p.Deferred {
+		if ref := p.Deferred[i].Object; !ready[ref] {
+			waiting = append(waiting, ref)
+		}
+	}
+	for i := range p.Blocked {
+		if h := &p.Blocked[i]; h.Passing && !ready[h.Object] {
+			waiting = append(waiting, h.Object)
+		}
+	}
+	return waiting
 }
 
 // Part is what has to be planned again after something has happened to some objects: they themselves, what depends on
 // them, what waits without anything of its own that could be sent, and what all these rest on. Backups that are not touched
 // themselves are left to the next whole plan, for they concern many guests.
 func (p *Planned) Part(touched map[spec.Ref]bool) map[spec.Ref]bool {
-	part, ready := maps.Clone(touched), make(map[spec.Ref]bool, len(p.Plan.Actions))
+	part := maps.Clone(touched)
 	for ref := range touched {
 		for _, other := range p.uses.of[ref] {
 			p.add(part, other)
 		}
 	}
-	for i := range p.Plan.Actions {
-		ref := p.Plan.Actions[i].Object
-		if ready[ref] = true; ref.Kind == spec.KindMount || ref.Kind == spec.KindGolden {
-			p.add(part, ref)
-		}
-	}
-	for i := range p.Plan.Deferred {
-		if ref := p.Plan.Deferred[i].Object; !ready[ref] {
-			p.add(part, ref)
-		}
-	}
-	for i := range p.Plan.Blocked {
-		if h := &p.Plan.Blocked[i]; h.Passing && !ready[h.Object] {
-			p.add(part, h.Object)
-		}
+	for _, ref := range p.waiting {
+		p.add(part, ref)
 	}
 	if p.known.first != (spec.Ref{}) {
 		p.add(part, p.known.first)
@@ -118,6 +129,7 @@ func (p *Planned) Again(want *spec.Desired, have *node.Observed, part map[spec.R
 	tellNeeding(q, b.plan)
 	lackForCreation(q, b.plan)
 	again.Plan, again.marked = p.merge(q, b.plan, part), b.bearers
+	again.waiting = append(without(p.waiting, part, func(ref *spec.Ref) spec.Ref { return *ref }), waitingIn(b.plan)...)
 	return again, true
 }
 

@@ -55,7 +55,7 @@ func whole(want *spec.Desired, have *node.Observed) *Planned {
 	if !b.plan.Due.IsZero() {
 		b.plan.Due = b.plan.Due.In(have.Now.Location())
 	}
-	planned.marked = b.bearers
+	planned.marked, planned.waiting = b.bearers, waitingIn(b.plan)
 	return planned
 }
 
