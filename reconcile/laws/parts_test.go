@@ -67,31 +67,51 @@ func (s *scenario) planInParts() (parts int) {
 		return have
 	}
 	planned := planning.Whole(s.want, look())
+	chain := planned // the same after parts of parts
 	for range 8 {
 		touched := s.touchOne(planned.Plan)
 		if touched == (spec.Ref{}) {
 			continue
 		}
 		have := look()
-		part := planned.Part(map[spec.Ref]bool{touched: true})
-		again, ok := planned.Again(node.Typed(s.want, have), have, part)
-		before := planned
-		if planned = planning.Whole(s.want, have); !ok {
-			continue
+		whole := planning.Whole(s.want, have)
+		var ok bool
+		if _, ok = s.again("a part of the plan", planned, whole, have, touched); ok {
+			parts++
 		}
-		parts++
-		for _, ref := range planned.Plan.Objects {
-			if ref.Kind == spec.KindBackup {
-				continue
-			}
-			if part[ref] {
-				s.same(ref, "a part of the plan", said(again.Plan, ref), said(planned.Plan, ref))
-			} else if due := before.Plan.Due; due.IsZero() || have.Now.Before(due) {
-				s.same(ref, "what can be sent for an object that nothing has touched", ready(again.Plan, ref), ready(planned.Plan, ref))
-			}
+		if chain, ok = s.again("a part of a part of the plan", chain, whole, have, touched); !ok {
+			chain = whole
 		}
+		planned = whole
 	}
 	return parts
+}
+
+// again plans what has happened to an object, and compares what that says with a plan of all.
+func (s *scenario) again(what string, before, whole *planning.Planned, have *node.Observed, touched spec.Ref) (again *planning.Planned, ok bool) {
+	part := before.Part(map[spec.Ref]bool{touched: true})
+	if again, ok = before.Again(node.Typed(s.want, have), have, part); !ok {
+		return nil, false
+	}
+	for _, ref := range whole.Plan.Objects {
+		if ref.Kind == spec.KindBackup {
+			continue
+		}
+		if part[ref] {
+			s.same(ref, what, said(again.Plan, ref), said(whole.Plan, ref))
+		} else if due := before.Plan.Due; due.IsZero() || have.Now.Before(due) {
+			s.same(ref, what+": what can be sent for an object that nothing has touched", ready(again.Plan, ref), ready(whole.Plan, ref))
+		}
+	}
+	next := again.Part(map[spec.Ref]bool{})
+	for _, l := range again.Plan.Deferred {
+		ref := l.Object
+		own := slices.ContainsFunc(again.Plan.Actions, func(a plan.Action) bool { return a.Object == ref })
+		if ref.Kind != spec.KindBackup && ref.Kind != spec.KindTest && !own && !next[ref] {
+			s.fails("parts", "%s waits (%s), has nothing that could be sent, and is not in the next part", ref, l.Waits)
+		}
+	}
+	return again, true
 }
 
 // touchOne lets something happen to a guest: a step of the plan is carried out, or somebody does something to it.
