@@ -20,8 +20,12 @@ func (a ListenAddress) Listen() (net.Listener, error) {
 		}
 	}
 	listener, err := net.Listen(a.Network, a.Address)
-	if err == nil && a.Network == "unix" {
-		err = os.Chmod(a.Address, 0o660)
+	if err != nil || a.Network != "unix" {
+		return listener, err
 	}
-	return listener, err
+	if err := os.Chmod(a.Address, 0o660); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
 }
