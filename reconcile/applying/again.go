@@ -41,23 +41,8 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 			fresh[ref] = true
 		}
 	}
-	add := func(actions []*plan.Action) (added bool) { // those that are to be sent: what they rest on is read, and they are planned
-		more := map[spec.Ref]bool{}
-		for _, action := range actions {
-			for _, ref := range l.NotRead(action, fresh) {
-				fresh[ref], more[ref] = true, true
-			}
-			if len(more) > 0 || !part[action.Object] {
-				more[action.Object] = true
-			}
-		}
-		if len(more) > 0 {
-			maps.Copy(part, before.Part(more))
-		}
-		return len(more) > 0
-	}
 	next := nextInTurn(before.Plan, finished, part)
-	add(next)
+	widen(l, before, next, part, fresh)
 	if _, err := l.Renew(ctx, next); err != nil {
 		return nil, nil, err
 	}
@@ -72,15 +57,32 @@ func passOn(ctx context.Context, a *Agent, reader *refresh.Reader, before *plann
 		if p == nil {
 			return nil, nil, nil
 		}
-		added := add(p.ready)
+		wider := widen(l, before, p.ready, part, fresh)
 		renewed, err := l.Renew(ctx, p.ready)
 		if err != nil {
 			return nil, nil, err
 		}
-		if !added && !renewed {
+		if !wider && !renewed {
 			return p, have, nil
 		}
 	}
+}
+
+// widen adds to a part what actions rest on that are to be sent: what of it was not read, and they themselves.
+func widen(l refresh.PartReader, before *planning.Planned, actions []*plan.Action, part, fresh map[spec.Ref]bool) (wider bool) {
+	more := map[spec.Ref]bool{}
+	for _, action := range actions {
+		for _, ref := range l.NotRead(action, fresh) {
+			fresh[ref], more[ref] = true, true
+		}
+		if len(more) > 0 || !part[action.Object] {
+			more[action.Object] = true
+		}
+	}
+	if len(more) > 0 {
+		maps.Copy(part, before.Part(more))
+	}
+	return len(more) > 0
 }
 
 // nextInTurn are the actions that will probably be sent now that operations have ended: of those that waited for the place of one, the

@@ -210,6 +210,13 @@ func (l PartReader) carryTasks(tasks []proxmox.Task, since time.Time) (nobodyEls
 	return true
 }
 
+// isConsole reports whether a task is only a window in somebody's browser: it bears the
+// number of a guest, lasts as long as the window is open, and changes nothing (PVE:
+// API2::LXC and API2::Nodes, vncproxy, termproxy and the shells).
+func isConsole(t proxmox.Task) bool {
+	return slices.Contains([]string{"vncproxy", "vncshell", "termproxy", "spiceproxy", "spiceshell"}, t.Type)
+}
+
 // ended reports whether the earlier look saw that a task has ended.
 func (e *Earlier) ended(upid proxmox.UPID) bool {
 	return slices.ContainsFunc(e.Last.Tasks, func(t proxmox.Task) bool { return t.UPID == upid && !t.Running() })

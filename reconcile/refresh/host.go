@@ -148,7 +148,7 @@ func (l *Reader) readInGuests(ctx context.Context) error {
 	if l.Have.Host == nil {
 		return nil
 	}
-	for _, g := range l.guests() {
+	for _, g := range inScope(l) {
 		state := l.Have.Guests[g.VMID]
 		if state == nil {
 			continue

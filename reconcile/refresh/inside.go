@@ -18,7 +18,7 @@ const insideAtMost = 8
 func (l *Reader) readInside(ctx context.Context, missing map[string]proxmox.VMID) error {
 	o := opener{l}
 	g, ctx := NewReads(ctx)
-	for _, guest := range l.guests() {
+	for _, guest := range inScope(l) {
 		if _, ok := missing[guest.Ref.Name]; !ok {
 			continue
 		}

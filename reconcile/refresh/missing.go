@@ -22,7 +22,7 @@ import (
 // archives, the word of PVE on whether the VMID is free and on what the token may do
 // with it, and whether a marker of the object stands on another guest.
 func (l *Reader) readCreations(ctx context.Context) error {
-	guests := l.guests()
+	guests := inScope(l)
 	made := slices.Clip(guests)
 	for _, golden := range l.want.Golden {
 		if l.Have.InScope(golden.Ref) {
@@ -66,8 +66,8 @@ func (l *Reader) readCreations(ctx context.Context) error {
 	return l.readInside(ctx, missing)
 }
 
-// guests are the declared guests in scope. Nobody changes the list.
-func (l *Reader) guests() (some []*spec.Guest) {
+// inScope are the declared guests in the scope of a look. Nobody changes the list.
+func inScope(l *Reader) (some []*spec.Guest) {
 	if l.Have.Scope == nil {
 		return l.want.AllGuests()
 	}
@@ -125,7 +125,7 @@ func (l *Reader) undeclared(ctx context.Context, g *reads) {
 
 // snapshotFeatures asks whether the guests can have a snapshot of which one is due.
 func (l *Reader) snapshotFeatures(ctx context.Context, g *reads) {
-	for _, guest := range l.guests() {
+	for _, guest := range inScope(l) {
 		if state := l.Have.Guests[guest.VMID]; guest.Guard != nil && state != nil && state.Snapshots != nil {
 			g.Go(func() error {
 				can, err := l.View.Of(state.Type, l.node, guest.VMID).Feature(ctx, "snapshot")

@@ -213,13 +213,6 @@ func (l *Reader) readFacts(ctx context.Context, g *reads) (kept *Facts, fresh bo
 	return kept, false
 }
 
-// isConsole reports whether a task is only a window in somebody's browser: it bears the
-// number of a guest, lasts as long as the window is open, and changes nothing (PVE:
-// API2::LXC and API2::Nodes, vncproxy, termproxy and the shells).
-func isConsole(t proxmox.Task) bool {
-	return slices.Contains([]string{"vncproxy", "vncshell", "termproxy", "spiceproxy", "spiceshell"}, t.Type)
-}
-
 // lookGuests reads the config of every declared guest that is here, the snapshots
 // of those that declare some, and the storages on which things of ours are kept.
 func (l *Reader) readGuests(ctx context.Context) error {
@@ -261,7 +254,7 @@ func (l *Reader) readGuests(ctx context.Context) error {
 	storages := map[string]bool{}
 	declared := l.want.AllGuests()
 	if l.part != nil {
-		declared = l.guests()
+		declared = inScope(l)
 	}
 	for _, have := range declared {
 		guest(have.Ref, have.VMID, snapshots[have.Ref.Name] || have.Rollback != nil || have.Absent || have.Guard != nil, have.Rollback)
