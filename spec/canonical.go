@@ -28,6 +28,9 @@ func (g *Guest) Canonical() string {
 // Canonical is the text of what the golden's archive shall be made of; see
 // [Guest.Canonical]. The revision is not in it: it is compared by itself.
 func (g *Golden) Canonical() string {
+	if g.canonical != "" {
+		return g.canonical
+	}
 	var l lines
 	l.say("template", g.Template)
 	l.say("rootfs.size", g.RootFS.Size.String())

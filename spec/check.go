@@ -61,6 +61,9 @@ func (d *Desired) fill() {
 		}
 		t.KeepAwake = cmp.Or(t.KeepAwake, keepAwake)
 	}
+	for _, g := range d.Golden { // every guest that is made of one asks for it
+		g.canonical = g.Canonical()
+	}
 }
 
 // checker looks at all objects together.

@@ -19,6 +19,8 @@ type Golden struct {
 	Features proxmox.Features
 	Config   Config
 	Publish  *Publish // nil: built, but not published
+
+	canonical string // see Canonical; "": it was not read from YAML
 }
 
 // RootFS is the root disk. Zero values are not declared.

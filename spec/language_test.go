@@ -25,7 +25,7 @@ func load(t testing.TB, text string) *Desired {
 }
 
 var (
-	values  = cmp.Options{cmpopts.IgnoreUnexported(Object{}), cmp.AllowUnexported(Moment{}), cmpopts.EquateEmpty()}
+	values  = cmp.Options{cmpopts.IgnoreUnexported(Object{}, Golden{}), cmp.AllowUnexported(Moment{}), cmpopts.EquateEmpty()}
 	noPlace = cmpopts.IgnoreTypes(Pos{})
 )
 

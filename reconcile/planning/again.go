@@ -196,29 +196,30 @@ func (p *Planned) merge(q questions.Questions, part *plan.Plan, in map[spec.Ref]
 
 // without are the entries of a list that are not of some objects.
 func without[T any](all []T, in map[spec.Ref]bool, of func(*T) spec.Ref) []T {
-	kept := make([]T, 0, len(all)+8)
+	kept, from := make([]T, 0, len(all)+8), 0 // entries are large: they are copied as many at a time as stay together
 	for i := range all {
-		if !in[of(&all[i])] {
-			kept = append(kept, all[i])
+		if in[of(&all[i])] {
+			kept, from = append(kept, all[from:i]...), i+1
 		}
 	}
-	return kept
+	return append(kept, all[from:]...)
 }
 
 // inOrder puts the actions of a part where its objects stand among the others, which keep their order.
 func (p *Planned) inOrder(all, part []plan.Action, in map[spec.Ref]bool) []plan.Action {
-	merged := make([]plan.Action, 0, len(all)+len(part))
+	merged, from := make([]plan.Action, 0, len(all)+len(part)), 0
 	for i := range all {
 		object := all[i].Object
 		if in[object] {
+			merged, from = append(merged, all[from:i]...), i+1
 			continue
 		}
 		for len(part) > 0 && p.order.at[part[0].Object] < p.order.at[object] {
+			merged, from = append(merged, all[from:i]...), i
 			merged, part = append(merged, part[0]), part[1:]
 		}
-		merged = append(merged, all[i])
 	}
-	merged = append(merged, part...)
+	merged = append(append(merged, all[from:]...), part...)
 	p.order.creationsInOrder(merged)
 	return merged
 }

@@ -32,6 +32,9 @@ func declaredMemory(config spec.Config) (proxmox.Size, bool) {
 // SmallerThanImage says that a guest's rootfs cannot hold what its golden image has: as it is
 // published, else as it is declared.
 func SmallerThanImage(q Questions, g *spec.Guest, golden *spec.Golden) *plan.Blocker {
+	if g.RootFS.Size == 0 {
+		return nil
+	}
 	size := golden.RootFS.Size
 	if v := node.Published(q.Have, golden); v != nil {
 		config := q.Have.Inside[v.VolID].Config
@@ -39,7 +42,7 @@ func SmallerThanImage(q Questions, g *spec.Guest, golden *spec.Golden) *plan.Blo
 			size, _ = root.Size()
 		}
 	}
-	if g.RootFS.Size == 0 || g.RootFS.Size >= size {
+	if g.RootFS.Size >= size {
 		return nil
 	}
 	return &plan.Blocker{Reason: fmt.Sprintf("rootfs: %s is declared, but the golden image's is %s, and what is in it must fit", g.RootFS.Size, size),
