@@ -86,13 +86,15 @@ func widen(l refresh.PartReader, before *planning.Planned, actions []*plan.Actio
 }
 
 // nextInTurn are the actions that will probably be sent now that operations have ended: of those that waited for the place of one, the
-// first. So what they rest on is read at once,
-// and most passes read and plan once.
+// first. What they rest on is read at once, so most passes read and plan once.
 func nextInTurn(p *plan.Plan, finished []ending, part map[spec.Ref]bool) (next []*plan.Action) {
 	for _, f := range finished {
-		i := slices.IndexFunc(p.Actions, func(a plan.Action) bool { return a.Limit == f.operation.Limit && !part[a.Object] })
-		if f.operation.Limit != "" && i >= 0 {
-			next = append(next, &p.Actions[i])
+		limit := f.operation.Limit
+		for i := range p.Actions {
+			if a := &p.Actions[i]; limit != "" && a.Limit == limit && !part[a.Object] {
+				next = append(next, a)
+				break
+			}
 		}
 	}
 	return next
